@@ -1,0 +1,10 @@
+"""WattBench: what an AI image really costs on your machine."""
+
+WEB_DIRECTORY = "./web"
+
+
+async def comfy_entrypoint():
+    """ComfyUI's door: nothing of the pack is imported before it is opened."""
+    from .nodes import WattBenchExtension
+
+    return WattBenchExtension()

@@ -1,0 +1,1 @@
+"""Observation: meters, windows, attribution, statistics and reports. Knows nothing of ComfyUI."""

@@ -1,0 +1,112 @@
+"""What a meter is: a source that says what it offers here, and opens as a thing to read.
+
+To add one, write a :class:`MeterSource` in a file of its own and put it into ``METERS``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal
+
+from ..records import Scope
+
+Provenance = Literal["measured", "estimated", "simulated"]
+
+
+@dataclass(frozen=True)
+class DeviceId:
+    """The device a model runs on, in terms that a vendor's library understands too.
+
+    ``kind`` is torch's device type (``cuda`` for ROCm as well). Order is no identity: torch and
+    vendor libraries number devices differently, so ``uuid`` and ``pci_bus_id`` do the matching.
+    """
+
+    kind: str
+    index: int = 0
+    name: str = ""
+    uuid: str = ""
+    pci_bus_id: str = ""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """One meter as this machine has it: usable, or refused with a reason and a remedy."""
+
+    name: str
+    description: str
+    available: bool
+    reason: str = ""
+    remedy: str = ""
+
+
+class MeterUnavailableError(RuntimeError):
+    """The meter that was asked for does not exist here; the message says why and what to do."""
+
+
+class MeterReadError(RuntimeError):
+    """A meter stopped answering. The span it left uncovered has no energy, never 0 J."""
+
+
+class Meter(ABC):
+    """An opened meter. A read answers a value, or ``None`` where the meter has no such channel.
+
+    Reads raise :class:`MeterReadError` when a channel that exists fails. They are called from the
+    sampler's thread, and may not block for longer than a few milliseconds.
+    """
+
+    name: str
+    """As ``wattbench doctor`` lists it, for example ``nvml:0``."""
+    scope: Scope
+    provenance: Provenance = "measured"
+    note: str = ""
+    """What a reader of the numbers must know, for example the power that an estimate assumes."""
+    energy_resolution_j: float | None = None
+    """The energy counter's step in joules, where the source states one."""
+    poll_period_s: float = 0.01
+    """How often reading makes sense."""
+
+    def read_energy_j(self) -> float | None:
+        """The counter, in joules since an origin of its own."""
+        return None
+
+    def read_power_w(self) -> float | None:
+        """Power now, in watts, as recent as the source can give."""
+        return None
+
+    def read_vram_bytes(self) -> int | None:
+        """Bytes in use on the whole device, by every process."""
+        return None
+
+    def power_limit_w(self) -> float | None:
+        """The board's power limit in force."""
+        return None
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the source. Reading afterwards is an error."""
+
+
+class MeterSource(ABC):
+    """One way to read energy: a vendor library, a file tree, a model, a recording."""
+
+    key: str
+    """The part of a meter's name before the colon."""
+    opt_in: bool = False
+    """True where ``auto`` must not choose it: an estimate or a recording is no measurement."""
+
+    @abstractmethod
+    def probe(self) -> list[Offer]:
+        """What this source offers on this machine; a refusal too is an offer. Never raises."""
+
+    @abstractmethod
+    def open(self, selector: str) -> Meter:
+        """Open the meter ``key:selector``.
+
+        Raises:
+            MeterUnavailableError: with the reason and the remedy.
+        """
+
+    def match(self, device: DeviceId) -> str | None:
+        """The selector of the meter that covers ``device``, or ``None``."""
+        return None

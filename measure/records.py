@@ -1,0 +1,199 @@
+"""The facts that WattBench records: frozen, SI units, the unit in the name.
+
+Times are seconds of the ``time.perf_counter`` clock or differences of it. A value that was not
+measured is ``None`` and a note beside it says why; it is never 0, -1 or a guess.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+SCHEMA_VERSION = 1
+"""Version of the journal and of ``runs.csv``; raised whenever a column changes its meaning."""
+
+Scope = Literal["gpu", "module", "package", "dram"]
+"""What the meter's number covers: a GPU board, an accelerator module, a CPU package, its memory."""
+
+Method = Literal["counter", "integrated", "attributed", "estimated", "simulated"]
+"""How an energy came about.
+
+``counter``: difference of the device's energy counter. ``integrated``: power samples held until the
+next one. ``attributed``: least-squares share of a counter that ticks more slowly than the phase.
+``estimated``: a model, not a sensor. ``simulated``: replayed from a recorded trace.
+"""
+
+PHASES = ("load", "text_encode", "denoise", "decode")
+"""The phases of a run. Energy and speed of an image are those of the last three."""
+
+
+class PowerSample(NamedTuple):
+    t_s: float
+    power_w: float
+
+
+class CounterSample(NamedTuple):
+    t_s: float
+    energy_j: float
+
+
+class MemorySample(NamedTuple):
+    t_s: float
+    used_bytes: int
+
+
+@dataclass(frozen=True)
+class EnergyReading:
+    """Energy of one span of time.
+
+    ``resolution_j`` is the meter's step as it bears on this reading: a difference below it means
+    nothing. It is ``None`` where the source gives none.
+    """
+
+    energy_j: float
+    duration_s: float
+    meter: str
+    scope: Scope
+    method: Method
+    resolution_j: float | None
+    sample_count: int
+
+
+@dataclass(frozen=True)
+class MemoryReading:
+    """Bytes in use on a device, or by a process, while a run went on."""
+
+    peak_bytes: int
+    mean_bytes: float
+    source: str
+    sample_count: int
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One named part of a run; ``start_s`` counts from the start of the run.
+
+    ``step_ends_s`` (same origin) and ``nfe``, the number of function evaluations, belong to
+    ``denoise``.
+    """
+
+    name: str
+    start_s: float
+    duration_s: float
+    energy: EnergyReading | None = None
+    step_ends_s: tuple[float, ...] = ()
+    nfe: int | None = None
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What a run was asked to be. Runs with equal conditions are repeats of each other."""
+
+    architecture: str
+    model: str
+    weights: str
+    attention: str
+    weight_format: str
+    width_px: int | None
+    height_px: int | None
+    batch_size: int | None
+    steps: int | None
+    cfg: float | None
+    sampler: str
+    scheduler: str
+
+    @property
+    def label(self) -> str:
+        """A short name for tables, made of what was asked for."""
+        size = f"{self.width_px}x{self.height_px}" if self.width_px and self.height_px else ""
+        batch = f"batch {self.batch_size}" if self.batch_size and self.batch_size > 1 else ""
+        sampling = "/".join(part for part in (self.sampler, self.scheduler) if part)
+        steps = f"{self.steps} steps" if self.steps else ""
+        cfg = f"cfg {self.cfg:g}" if self.cfg is not None else ""
+        parts = (self.model or self.architecture, size, batch, sampling, steps, cfg)
+        return ", ".join(part for part in parts if part)
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The hardware and software a run happened on. Runs of different ones are never pooled.
+
+    An empty string or ``None`` means: not to be had on this machine.
+    """
+
+    gpu_name: str
+    gpu_uuid: str
+    compute_capability: str
+    driver: str
+    runtime: str
+    torch: str
+    host: str
+    host_version: str
+    pack: str
+    git_commit: str
+    python: str
+    os: str
+    cpu_name: str
+    power_limit_w: float | None
+
+
+@dataclass(frozen=True)
+class Trace:
+    """The raw samples of a run, ``t_s`` counted from its start; what every energy derives from."""
+
+    counter: tuple[CounterSample, ...] = ()
+    power: tuple[PowerSample, ...] = ()
+
+
+@dataclass(frozen=True)
+class Run:
+    """One measured run, or one that failed and says why in ``error``.
+
+    ``energy`` covers text encoding, denoising and decoding of the whole batch; where it is
+    ``None``, ``energy_note`` gives the reason.
+    """
+
+    run_id: str
+    started_at: str
+    condition: Condition
+    environment: Environment
+    seed: int | None
+    visit: int
+    repeat: int
+    is_warmup: bool
+    phases: tuple[Phase, ...] = ()
+    wall_time_s: float | None = None
+    energy: EnergyReading | None = None
+    idle_power_w: float | None = None
+    energy_note: str = ""
+    vram: MemoryReading | None = None
+    vram_note: str = ""
+    rss: MemoryReading | None = None
+    error: str = ""
+    trace: Trace = Trace()
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with its confidence interval; ``n`` is the number of independent values behind it."""
+
+    value: float
+    ci_low: float
+    ci_high: float
+    confidence: float
+    n: int
+    unit: str
+    stdev: float
+
+    @property
+    def half_width(self) -> float:
+        return (self.ci_high - self.ci_low) / 2
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """``ratio`` is treatment over baseline, from pairs."""
+
+    baseline: str
+    treatment: str
+    ratio: Estimate

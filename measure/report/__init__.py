@@ -1,0 +1,1 @@
+"""Runs to tables: one module an output."""

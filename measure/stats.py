@@ -1,0 +1,70 @@
+"""Values to estimates: Student-t intervals and paired ratios. No statistic replaces its runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from .records import Comparison, Estimate
+
+
+def estimate(values: Sequence[float], unit: str, confidence: float = 0.95) -> Estimate:
+    """Mean of independent ``values`` with its two-sided Student-t interval.
+
+    One value has a mean but neither a standard deviation nor an interval: both are NaN then.
+
+    Raises:
+        ValueError: no values, or a ``confidence`` outside (0, 1).
+    """
+    if len(values) == 0:
+        raise ValueError("no values to estimate from; drop the row or measure at least one run")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
+    data = np.asarray(values, dtype=float)
+    mean = float(data.mean())
+    if len(data) == 1:
+        return Estimate(mean, math.nan, math.nan, confidence, 1, unit, math.nan)
+    stdev = float(data.std(ddof=1))
+    half = student_t(len(data) - 1, confidence) * stdev / math.sqrt(len(data))
+    return Estimate(mean, mean - half, mean + half, confidence, len(data), unit, stdev)
+
+
+def student_t(degrees_of_freedom: int, confidence: float) -> float:
+    """Two-sided critical value, for example 2.262 for 9 degrees of freedom and 0.95."""
+    from scipy.stats import t
+
+    return float(t.ppf((1 + confidence) / 2, degrees_of_freedom))
+
+
+def paired_ratio(
+    baseline: Sequence[float],
+    treatment: Sequence[float],
+    labels: tuple[str, str] = ("baseline", "treatment"),
+    confidence: float = 0.95,
+) -> Comparison:
+    """Geometric mean of ``treatment / baseline`` over pairs, by a t interval on the log ratios.
+
+    Raises:
+        ValueError: unequal lengths, fewer than two pairs, or a value that is not positive.
+    """
+    if len(baseline) != len(treatment) or len(baseline) < 2:
+        raise ValueError(
+            f"pairs needed, at least two: got {len(baseline)} baseline and {len(treatment)} "
+            "treatment values; run both arms equally often"
+        )
+    first, second = np.asarray(baseline, dtype=float), np.asarray(treatment, dtype=float)
+    if not ((first > 0).all() and (second > 0).all()):
+        raise ValueError("a ratio needs positive values in both arms; drop failed pairs first")
+    log = estimate(list(np.log(second / first)), "log ratio", confidence)
+    ratio = Estimate(
+        value=math.exp(log.value),
+        ci_low=math.exp(log.ci_low),
+        ci_high=math.exp(log.ci_high),
+        confidence=confidence,
+        n=log.n,
+        unit="1",
+        stdev=log.stdev,
+    )
+    return Comparison(labels[0], labels[1], ratio)
