@@ -17,9 +17,9 @@ class WattBenchSyntheticModel(io.ComfyNode):
             display_name="Synthetic Model (WattBench)",
             category="WattBench",
             description=(
-                "A real architecture with random weights. Its pictures mean nothing; its seconds, "
-                "joules and memory are those of the real model of that size. Nothing is downloaded, "
-                "and everything measured on it is marked weights=synthetic."
+                "A real architecture with random weights. Its pictures mean nothing; at full size "
+                "its seconds, joules and memory are those of the real model. Nothing is "
+                "downloaded, and everything measured on it is marked weights=synthetic."
             ),
             search_aliases=["random weights", "dummy model", "benchmark model"],
             inputs=[

@@ -13,8 +13,8 @@ ATTACHMENT_KEY = "wattbench"
 class ModelIdentity:
     """What a report says about a model.
 
-    ``architecture`` is a name of the pack's own (``sdxl``), ``model`` what the user calls it (a file
-    name, or ``synthetic sdxl tiny``), ``weights`` where its weights come from (``synthetic``:
+    ``architecture`` is a name of the pack's own (``sdxl``), ``model`` what the user calls it (a
+    file name, or ``synthetic sdxl tiny``), ``weights`` where its weights come from (``synthetic``:
     random numbers, so that its pictures mean nothing and its costs do).
     """
 

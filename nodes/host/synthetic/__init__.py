@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..identity import ModelIdentity
 from . import flux, qwen_image, sd15, sd35, sdxl, z_image_turbo
-from .build import (
+from .assembly import (
     TORCH_DTYPES,
     NotEnoughMemoryError,
     Recipe,

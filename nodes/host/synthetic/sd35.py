@@ -1,4 +1,4 @@
-"""Stable Diffusion 3.5 Large: MMDiT of 8.06 B parameters, CLIP-L, CLIP-G, T5-XXL (arXiv 2403.03206).
+"""Stable Diffusion 3.5 Large: MMDiT of 8.06 B parameters, two CLIPs, T5-XXL (arXiv 2403.03206).
 
 ComfyUI joins the encoders' features at T5-XXL's width of 4096, so the tiny size, which cannot make
 T5 thin, goes without it; ComfyUI runs SD 3.5 without T5 too.
