@@ -135,15 +135,15 @@ def test_a_frozen_counter_is_no_zero(monkeypatch):
 
 
 def test_phases_that_ended_are_kept_when_the_run_raises(constant_power):
-    with Instrument(CPU, identify(CPU), constant_power) as instrument:
-        with (
-            pytest.raises(RuntimeError, match="out of memory"),
-            instrument.record() as (window, recording),
-        ):
-            with window.phase("text_encode"):
-                time.sleep(0.01)
-            with window.phase("denoise"):
-                raise RuntimeError("out of memory")
+    with (
+        Instrument(CPU, identify(CPU), constant_power) as instrument,
+        pytest.raises(RuntimeError, match="out of memory"),
+        instrument.record() as (window, recording),
+    ):
+        with window.phase("text_encode"):
+            time.sleep(0.01)
+        with window.phase("denoise"):
+            raise RuntimeError("out of memory")
     assert [phase.name for phase in recording.phases] == ["text_encode"]
 
 
