@@ -79,11 +79,11 @@ class AmdSmiMeter(Meter):
         self._counter: MonotonicCounter | None = None
         if with_counter:
             self._watch_counter()
-            self._counter = MonotonicCounter(name)
+            self._counter = MonotonicCounter(name, self._energy_j)
             self.energy_resolution_j = self._accumulator()[1]
 
     def read_energy_j(self) -> float | None:
-        return None if self._counter is None else self._counter.advance(self._energy_j())
+        return None if self._counter is None else self._counter.read()
 
     def read_power_w(self) -> float:
         call = f"amdsmi_get_power_info ({self._power_key}) of {self.name}"

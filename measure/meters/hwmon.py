@@ -87,7 +87,7 @@ class IntelGpuMeter(Meter):
         self.scope = "module" if label == "pkg" else "gpu"
         self.note = f"{self._energy.name} of {board.driver}{f' ({label})' if label else ''}"
         self.energy_resolution_j = 1e-6
-        self._counter = MonotonicCounter(self.name)
+        self._counter = MonotonicCounter(self.name, lambda: read_int(self._energy) * 1e-6)
         self._limit = board.hwmon / "power1_max"
         try:
             energy_j = self.read_energy_j()
@@ -97,7 +97,7 @@ class IntelGpuMeter(Meter):
             raise MeterUnavailableError(f"{self._energy} stands at 0 µJ", _NO_SENSOR)
 
     def read_energy_j(self) -> float:
-        return self._counter.advance(read_int(self._energy) * 1e-6)
+        return self._counter.read()
 
     def power_limit_w(self) -> float | None:
         limit_uw = optional_int(self._limit)

@@ -7,6 +7,7 @@ NVML counts energy in millijoules, power in milliwatts, clocks in MHz (NVML API 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ from .identity import is_same_board, uuid_key
 
 POWER_INSTANT_FIELD = 186
 """NVML_FI_DEV_POWER_INSTANT, in milliwatts."""
+
+FIRST_TICK_S = 0.5
+"""A counter that still stands at 0 after several of its ticks does not count."""
 
 THROTTLE_REASONS = {
     0x002: "applications_clocks_setting",
@@ -99,14 +103,14 @@ class NvmlMeter(Meter):
     def _choose_channels(self, board: _Board) -> None:
         remarks = ["MIG is on: covers all instances of the board"] if board.mig_enabled else []
         no_energy, no_instant, no_average = map(
-            refusal_of, (self._energy_j, self._instant_power_w, self._average_power_w)
+            refusal_of, (self._first_tick_j, self._instant_power_w, self._average_power_w)
         )
         self._counter: MonotonicCounter | None = None
         if not no_energy:
-            self._counter = MonotonicCounter(self.name)
+            self._counter = MonotonicCounter(self.name, self._energy_j)
             self.energy_resolution_j = 1e-3
         else:
-            remarks.append("no energy counter, so energy is integrated from power")
+            remarks.append(f"energy is integrated from power, because {no_energy}")
         self._power: Callable[[], float] | None = None
         if not no_instant:
             self._power = self._instant_power_w
@@ -126,7 +130,7 @@ class NvmlMeter(Meter):
         self.note = "; ".join(remarks)
 
     def read_energy_j(self) -> float | None:
-        return None if self._counter is None else self._counter.advance(self._energy_j())
+        return None if self._counter is None else self._counter.read()
 
     def read_power_w(self) -> float | None:
         return None if self._power is None else self._power()
@@ -143,7 +147,9 @@ class NvmlMeter(Meter):
         temperature_c = self._optional("nvmlDeviceGetTemperature", nvml.NVML_TEMPERATURE_GPU)
         sm_mhz = self._optional("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_SM)
         memory_mhz = self._optional("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_MEM)
-        reasons = self._optional("nvmlDeviceGetCurrentClocksThrottleReasons")
+        reasons = self._optional("nvmlDeviceGetCurrentClocksEventReasons")
+        if reasons is None:
+            reasons = self._optional("nvmlDeviceGetCurrentClocksThrottleReasons")
         display = self._optional("nvmlDeviceGetDisplayMode")
         return DeviceStatus(
             temperature_c=None if temperature_c is None else float(temperature_c),
@@ -157,6 +163,17 @@ class NvmlMeter(Meter):
 
     def close(self) -> None:
         self._release.close()
+
+    def _first_tick_j(self) -> float:
+        """The counter, which a driver loaded just now leaves at 0 for a tick."""
+        deadline_s = time.perf_counter() + FIRST_TICK_S
+        while True:
+            energy_j = self._energy_j()
+            if energy_j > 0:
+                return energy_j
+            if time.perf_counter() > deadline_s:
+                raise MeterReadError(f"the energy counter of {self.name} stands at 0 J")
+            time.sleep(0.01)
 
     def _energy_j(self) -> float:
         return float(self._read("nvmlDeviceGetTotalEnergyConsumption")) * 1e-3
@@ -197,7 +214,11 @@ class NvmlMeter(Meter):
 
     def _read(self, function: str, *arguments: Any) -> Any:
         try:
-            return getattr(self._nvml, function)(self._handle, *arguments)
+            call = getattr(self._nvml, function)
+        except AttributeError as error:
+            raise MeterReadError(f"this nvidia-ml-py does not know {function}") from error
+        try:
+            return call(self._handle, *arguments)
         except self._nvml.NVMLError as error:
             raise MeterReadError(f"{function} on {self.name} answered: {error}") from error
 

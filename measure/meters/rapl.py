@@ -7,7 +7,6 @@ its fine resolution leaks secrets to other users (CVE-2020-8694).
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from .base import DeviceId, Meter, MeterReadError, MeterSource, MeterUnavailableError, Offer
@@ -42,18 +41,12 @@ class RaplMeter(Meter):
         self.scope = "package" if kind == "package" else "dram"
         self.note = f"the sum of {', '.join(zone.name for zone in zones)}"
         self.energy_resolution_j = 1e-6
-        self._zones = [
-            (zone / "energy_uj", WrappingCounter(str(zone), range_j(zone), LIMIT_W))
-            for zone in zones
-        ]
+        self._counters = [_counter(zone) for zone in zones]
         self.read_energy_j()
 
     def read_energy_j(self) -> float:
         """Joules since opening."""
-        return sum(
-            counter.advance(read_int(path) * 1e-6, time.perf_counter())
-            for path, counter in self._zones
-        )
+        return sum(counter.read() for counter in self._counters)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -98,13 +91,14 @@ class RaplSource(MeterSource):
         return kinds
 
 
-def range_j(zone: Path) -> float:
-    """Where the zone's counter starts again.
+def _counter(zone: Path) -> WrappingCounter:
+    """The zone's counter.
 
     Raises:
-        MeterReadError: the zone does not say.
+        MeterReadError: the zone does not say where it starts again.
     """
     range_uj = optional_int(zone / "max_energy_range_uj")
     if not range_uj or range_uj < 0:
         raise MeterReadError(f"{zone} gives no max_energy_range_uj, so its wraps are unknowable")
-    return range_uj * 1e-6
+    energy = zone / "energy_uj"
+    return WrappingCounter(str(zone), lambda: read_int(energy) * 1e-6, range_uj * 1e-6, LIMIT_W)

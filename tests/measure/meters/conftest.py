@@ -77,7 +77,7 @@ def nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def with_nvml(nvml_library: Path, tmp_path: Path) -> Callable[..., Any]:
     """Call ``with_nvml(script, code)``: ``code`` runs under the real nvidia-ml-py.
 
-    ``at(t)`` in ``code`` sets the simulated time, in seconds.
+    ``at(t)`` in ``code`` sets the simulated time, in seconds, unless ``is_real_time``.
     """
     clock = tmp_path / "clock"
     clock_code = f"""
@@ -88,9 +88,9 @@ def at(t_s):
 at(0)
 """
 
-    def run(script: str, code: str, **environment: str) -> Any:
+    def run(script: str, code: str, is_real_time: bool = False, **environment: str) -> Any:
         path = tmp_path / "nvml.script"
-        path.write_text(f"clock {clock}\n{script}")
+        path.write_text(script if is_real_time else f"clock {clock}\n{script}")
         libraries = {"LD_LIBRARY_PATH": str(nvml_library), "FAKE_NVML_SCRIPT": str(path)}
         return run_python(clock_code + code, {**libraries, **environment})
 
