@@ -9,13 +9,14 @@ import sys
 from collections.abc import Sequence
 from types import FrameType
 
-from .errors import CommandError, UsageError
+from .errors import CancelledError, CommandError, UsageError
 
 COMMANDS = ("run", "serve")
 """Modules of this package, in the order of the help text.
 
 Each has ``register(subparsers) -> None``, which adds its parser and imports nothing heavy, and
-``run(args) -> int``, which does the work and gives the exit code.
+``run(args) -> int``, which does the work and gives the exit code. A command whose parser has
+``set_defaults(passes_on=True)`` finds what follows ``--`` in ``args.comfyui_arguments``.
 """
 
 CANCELLING = tuple(
@@ -37,9 +38,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     modules = {name: importlib.import_module(f".{name}", __package__) for name in COMMANDS}
     for module in modules.values():
         module.register(subparsers)
-    args = parser.parse_args(arguments)
-    for number in CANCELLING:
-        signal.signal(number, _cancel)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    cut = given.index("--") if "--" in given else len(given)
+    args = parser.parse_args(given[:cut])
+    args.comfyui_arguments = given[cut + 1 :]
+    if args.comfyui_arguments and not getattr(args, "passes_on", False):
+        parser.error("only run and serve take arguments after --, for ComfyUI")
+    previous = {number: signal.signal(number, _cancel) for number in CANCELLING}
     try:
         return int(modules[args.command].run(args))
     except UsageError as error:
@@ -48,9 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CommandError as error:
         print(f"wattbench {args.command}: {error}", file=sys.stderr)
         return EXIT_FAILED
-    except KeyboardInterrupt:
-        print(f"wattbench {args.command}: cancelled", file=sys.stderr)
+    except (CancelledError, KeyboardInterrupt) as error:
+        print(f"wattbench {args.command}: cancelled {error}", file=sys.stderr)
         return EXIT_CANCELLED
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _cancel(number: int, frame: FrameType | None) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 import urllib.parse
 from collections.abc import Mapping
+from email.message import Message
 from typing import Any
 
 from .errors import CommandError
 
 HTTP_TIMEOUT_S = 60.0
+CANCEL_TIMEOUT_S = 10.0
+"""An interrupt takes effect between two steps; a longer step is not waited for."""
 JSON_HEADERS = {"Content-Type": "application/json"}
 
 
@@ -76,13 +80,22 @@ class ComfyClient:
         return body
 
     def cancel(self, prompt_id: str) -> None:
-        """Take a prompt off the queue, or interrupt it where it runs."""
+        """Take a prompt off the queue or interrupt it, and give it a while to end.
+
+        What it measured is in the journal once it has ended.
+        """
         self._request("/queue", {"delete": [prompt_id]})
         self._request("/interrupt", {"prompt_id": prompt_id})
+        deadline = time.monotonic() + CANCEL_TIMEOUT_S
+        while time.monotonic() < deadline:
+            running = self.get_json("/queue")["queue_running"]
+            if not any(entry[1] == prompt_id for entry in running):
+                return
+            time.sleep(0.1)
 
     def _request(
         self, path: str, data: Any = None, headers: Mapping[str, str] | None = None
-    ) -> tuple[int, bytes, Mapping[str, str]]:
+    ) -> tuple[int, bytes, Message]:
         connection = http.client.HTTPConnection(self.host, self.port, timeout=HTTP_TIMEOUT_S)
         try:
             if data is None:

@@ -7,3 +7,7 @@ class CommandError(Exception):
 
 class UsageError(Exception):
     """The command asks for something that cannot be: exit code 2."""
+
+
+class CancelledError(Exception):
+    """Somebody interrupted the work on the server: exit code 130, as for Ctrl-C here."""

@@ -18,18 +18,17 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--comfyui", type=Path, metavar="PATH", help="ComfyUI's folder")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="default: %(default)s")
-    parser.add_argument("comfyui_arguments", nargs="*", metavar="-- ARG", help="for ComfyUI")
+    parser.set_defaults(passes_on=True)
 
 
 def run(args: argparse.Namespace) -> int:
     """Serve until Ctrl-C; that ComfyUI ends by itself is a failure."""
-    from .server import ComfyServer, find_comfyui
+    from .server import ComfyServer, device_arguments, find_comfyui
 
     server = ComfyServer(
         find_comfyui(args.comfyui),
-        device=args.device,
         port=args.port,
-        extra_arguments=args.comfyui_arguments,
+        arguments=[*device_arguments(args.device), *args.comfyui_arguments],
     )
     print(f"starting ComfyUI, log: {server.log_path}", flush=True)
     with server:

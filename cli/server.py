@@ -115,17 +115,17 @@ class ComfyServer:
     Args:
         comfyui: ComfyUI's folder, as :func:`find_comfyui` gives it.
         base_directory: default ``.comfyui/base`` beside the pack.
-        device: ``auto``, ``cpu`` or ``cuda``.
         port: default a free one.
         environment: variables on top of this process's own.
-        extra_arguments: further arguments of ComfyUI; they win over ours.
+        arguments: further arguments of ComfyUI, :func:`device_arguments` for one; they win over
+            ours.
         log_path: where the server's output goes; default ``comfyui.log`` in the base directory.
-        pack_root: the node pack to load.
+        pack_root: the node pack to load; default this one.
         startup_timeout_s: how long ComfyUI may take until it answers.
 
     Raises (on entering):
         ServerError: it ended, did not answer in time, or came up without the pack's nodes.
-        UsageError: see :func:`device_arguments`.
+        UsageError: the port is in use.
     """
 
     def __init__(
@@ -133,21 +133,19 @@ class ComfyServer:
         comfyui: Path,
         *,
         base_directory: Path | None = None,
-        device: str = "auto",
         port: int | None = None,
         environment: Mapping[str, str] | None = None,
-        extra_arguments: Sequence[str] = (),
+        arguments: Sequence[str] = (),
         log_path: Path | None = None,
-        pack_root: Path = PACK_ROOT,
+        pack_root: Path | None = None,
         startup_timeout_s: float = 180.0,
     ) -> None:
         self.comfyui = comfyui
         self.base_directory = (base_directory or PACK_ROOT / ".comfyui" / "base").resolve()
-        self.device = device
         self.port = port or free_port()
         self.environment = dict(environment or {})
-        self.extra_arguments = list(extra_arguments)
-        self.pack_root = pack_root
+        self.arguments = list(arguments)
+        self.pack_root = pack_root or PACK_ROOT
         self.startup_timeout_s = startup_timeout_s
         self.log_path = log_path or self.base_directory / "comfyui.log"
         self.client = ComfyClient("127.0.0.1", self.port)
@@ -160,12 +158,11 @@ class ComfyServer:
         return self.base_directory / "output"
 
     def __enter__(self) -> ComfyServer:
-        command = self._command()
-        link_pack(self.pack_root, self.base_directory / "custom_nodes")
         self._check_port()
+        link_pack(self.pack_root, self.base_directory / "custom_nodes")
         self._log = self.log_path.open("wb")
         self._process = subprocess.Popen(
-            command,
+            self._command(),
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,
@@ -225,7 +222,7 @@ class ComfyServer:
         models = self.comfyui / "models"
         if self.comfyui.parent != PACK_ROOT / ".comfyui" and models.is_dir():
             command += ["--models-directory", str(models)]
-        return [*command, *device_arguments(self.device), *self.extra_arguments]
+        return [*command, *self.arguments]
 
     def _check_port(self) -> None:
         with socket.socket() as probe:
@@ -265,4 +262,5 @@ def end_process_tree(process: subprocess.Popen[bytes], patience_s: float = 10.0)
     for member in alive:
         with contextlib.suppress(psutil.NoSuchProcess):
             member.kill()
+    psutil.wait_procs(alive, timeout=patience_s)
     process.wait()
