@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from wattbench.cli.server import ComfyServer, find_comfyui
 
 

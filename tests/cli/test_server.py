@@ -1,6 +1,7 @@
 """Starting, linking and stopping a real ComfyUI."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -10,7 +11,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-
 from wattbench.cli.client import ComfyClient, ServerUnreachableError
 from wattbench.cli.errors import UsageError
 from wattbench.cli.server import (
@@ -174,7 +174,7 @@ def test_signal_leaves_no_orphan(tmp_path, number):
         f"sys.exit(cli.main(['serve', '--comfyui', {str(find_comfyui())!r}, '--device', 'cpu',"
         " '--port', str(server.free_port())]))\n"
     )
-    (tmp_path / "pack").symlink_to(JOURNAL_PACK, target_is_directory=True)
+    shutil.copytree(JOURNAL_PACK, tmp_path / "pack")
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     family = wait_for_child(process)
     process.send_signal(number)
