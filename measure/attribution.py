@@ -18,9 +18,6 @@ from numpy.typing import NDArray
 
 from .records import CounterSample, PowerSample
 
-RIDGE = 1e-3
-"""Weight, in ticks, that draws a power the ticks cannot tell towards the mean of all."""
-
 
 @dataclass(frozen=True)
 class Interval:
@@ -35,13 +32,17 @@ class Interval:
         return self.end_s - self.start_s
 
 
-def share_ticks(ticks: Sequence[CounterSample], intervals: Sequence[Interval]) -> list[float]:
+def share_ticks(
+    ticks: Sequence[CounterSample], intervals: Sequence[Interval], tick_error_s: float
+) -> list[float]:
     """Joules of each interval, from counter ticks that span them all.
 
     Args:
         ticks: the counter's value at each of its ticks, in order of time.
         intervals: in order of time, without overlap. What lies between and around them counts as
             one more interval of the fit, and its energy goes to none of them.
+        tick_error_s: how well the time of a tick is known. The power of an interval that is
+            shorter than this cannot be told, and is drawn towards the mean power.
 
     Raises:
         ValueError: fewer than two ticks, ticks that do not reach around the intervals, or a
@@ -61,7 +62,7 @@ def share_ticks(ticks: Sequence[CounterSample], intervals: Sequence[Interval]) -
         + [rest.clip(min=0)],
         axis=1,
     )
-    powers = _fit_powers(by_name, energies)
+    powers = _fit_powers(by_name, energies, tick_error_s)
     power_of = dict(zip(names, powers, strict=False))
     weights = overlaps * np.array([power_of[interval.name] for interval in intervals])
     totals = weights.sum(axis=1) + by_name[:, -1] * powers[-1]
@@ -90,16 +91,19 @@ def _overlaps(times: NDArray[np.float64], intervals: Sequence[Interval]) -> NDAr
 
 
 def _fit_powers(
-    overlaps: NDArray[np.float64], energies: NDArray[np.float64]
+    overlaps: NDArray[np.float64], energies: NDArray[np.float64], tick_error_s: float
 ) -> NDArray[np.float64]:
-    """Watts per column; columns that no tick tells apart take the mean power."""
+    """Watts per column, by least squares on ``overlaps @ powers = energies``.
+
+    A timing error dt of a tick is an energy error of mean power * dt. Against that stands a prior:
+    powers differ from the mean by about the mean. It decides where the ticks do not.
+    """
     from scipy.optimize import nnls
 
     mean_power = energies.sum() / overlaps.sum()
-    pull = RIDGE * overlaps.sum() / len(energies)
     columns = overlaps.shape[1]
-    design = np.vstack([overlaps, np.eye(columns) * pull])
-    target = np.concatenate([energies, np.full(columns, mean_power * pull)])
+    design = np.vstack([overlaps, np.eye(columns) * tick_error_s])
+    target = np.concatenate([energies, np.full(columns, mean_power * tick_error_s)])
     solution, _ = nnls(design, target)
     return np.asarray(solution)
 

@@ -37,7 +37,7 @@ def read_energies(
     power = around(samples.power, start_s, end_s)
     try:
         integrated = [integrate(power, i.start_s, i.end_s) for i in intervals] if power else None
-        joules = share_ticks(counter, intervals) if counter else integrated
+        joules = share_ticks(counter, intervals, meter.poll_period_s) if counter else integrated
     except ValueError as error:
         return missing, f"{meter.name}: {error}"
     if joules is None:

@@ -24,7 +24,10 @@ next one. ``attributed``: least-squares share of a counter that ticks more slowl
 """
 
 PHASES = ("load", "text_encode", "denoise", "decode")
-"""The phases of a run. Energy and speed of an image are those of the last three."""
+"""The phases of a run."""
+
+COMPUTE_PHASES = PHASES[1:]
+"""What an image takes. Loading is reported apart, because it depends on what ran before."""
 
 
 class PowerSample(NamedTuple):

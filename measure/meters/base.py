@@ -40,8 +40,31 @@ class Offer:
     remedy: str = ""
 
 
+@dataclass(frozen=True)
+class DeviceStatus:
+    """The state of a board at one moment; ``None`` where the source does not say.
+
+    ``throttle_reasons`` names what holds the clocks down now (``()``: nothing does).
+    ``other_process_count`` counts processes that use the board besides this one.
+    ``display_attached`` is true where a monitor is plugged into the board.
+    """
+
+    temperature_c: float | None = None
+    sm_clock_hz: float | None = None
+    memory_clock_hz: float | None = None
+    throttle_reasons: tuple[str, ...] | None = None
+    display_attached: bool | None = None
+    other_process_count: int | None = None
+    power_limit_w: float | None = None
+
+
 class MeterUnavailableError(RuntimeError):
     """The meter that was asked for does not exist here; the message says why and what to do."""
+
+    def __init__(self, reason: str, remedy: str = "") -> None:
+        super().__init__(f"{reason}; {remedy}" if remedy else reason)
+        self.reason = reason
+        self.remedy = remedy
 
 
 class MeterReadError(RuntimeError):
@@ -62,12 +85,16 @@ class Meter(ABC):
     note: str = ""
     """What a reader of the numbers must know, for example the power that an estimate assumes."""
     energy_resolution_j: float | None = None
-    """The energy counter's step in joules, where the source states one."""
+    """The energy counter's step in joules, where the source states one.
+
+    It is the unit the counter is given in; a counter may tick far more coarsely than that, so the
+    ticks have to be observed.
+    """
     poll_period_s: float = 0.01
     """How often reading makes sense."""
 
     def read_energy_j(self) -> float | None:
-        """The counter, in joules since an origin of its own."""
+        """The counter, in joules since an origin of its own. It never runs backwards."""
         return None
 
     def read_power_w(self) -> float | None:
@@ -82,9 +109,13 @@ class Meter(ABC):
         """The board's power limit in force."""
         return None
 
+    def read_status(self) -> DeviceStatus:
+        """Temperature, clocks and whatever else can disturb a measurement. Never raises."""
+        return DeviceStatus()
+
     @abstractmethod
     def close(self) -> None:
-        """Release the source. Reading afterwards is an error."""
+        """Release the source; closing twice does nothing. Reading afterwards is an error."""
 
 
 class MeterSource(ABC):
@@ -97,7 +128,10 @@ class MeterSource(ABC):
 
     @abstractmethod
     def probe(self) -> list[Offer]:
-        """What this source offers on this machine; a refusal too is an offer. Never raises."""
+        """What this source offers on this machine; a refusal too is an offer. Never raises.
+
+        May take up to a second for each device, where a sensor has to be watched to be believed.
+        """
 
     @abstractmethod
     def open(self, selector: str) -> Meter:
@@ -108,5 +142,5 @@ class MeterSource(ABC):
         """
 
     def match(self, device: DeviceId) -> str | None:
-        """The selector of the meter that covers ``device``, or ``None``."""
+        """The selector of the meter that covers ``device``, or ``None``. Never raises."""
         return None

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Table",
+    "append_runs",
     "as_text",
     "read_runs",
     "runs_frame",
@@ -44,6 +45,21 @@ def write_frame(frame: pd.DataFrame, folder: Path) -> list[Path]:
     write_csv(summary, folder / "summary.csv")
     write_text(report, folder / "report.md")
     return [folder / "runs.csv", folder / "summary.csv", folder / "report.md"]
+
+
+def append_runs(runs: Sequence[Run], folder: Path) -> list[Path]:
+    """As :func:`write_all`, adding to the runs that ``folder`` already holds, each run once.
+
+    Raises:
+        OSError: the folder cannot be made or written.
+        ValueError: the ``runs.csv`` there is none of this version's; it is left alone.
+    """
+    import pandas as pd
+
+    frame = runs_frame(runs)
+    if (folder / "runs.csv").exists():
+        frame = pd.concat([read_runs(folder / "runs.csv"), frame], ignore_index=True)
+    return write_frame(frame.drop_duplicates("run_id"), folder)
 
 
 def table_of(frame: pd.DataFrame) -> Table:

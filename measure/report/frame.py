@@ -9,15 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..records import SCHEMA_VERSION, Run
+from ..records import COMPUTE_PHASES, PHASES, SCHEMA_VERSION, Run
 
 if TYPE_CHECKING:
     import pandas as pd
 
 JOULES_PER_KWH = 3.6e6
-
-COMPUTE_PHASES = ("text_encode", "denoise", "decode")
-"""What an image takes: loading is reported apart, because it depends on what ran before."""
 
 CONDITION_COLUMNS = [
     "condition",
@@ -173,7 +170,7 @@ def _row(run: Run) -> dict[str, object]:
 
 
 def _speed(run: Run) -> dict[str, float | None]:
-    times = {name: _total_time(run, name) for name in ("load", *COMPUTE_PHASES)}
+    times = {name: _total_time(run, name) for name in PHASES}
     denoise_s, image_s = times["denoise"], _image_time(run)
     steps, batch = run.condition.steps, run.condition.batch_size
     return {
@@ -186,7 +183,7 @@ def _speed(run: Run) -> dict[str, float | None]:
 
 def _energy(run: Run) -> dict[str, object]:
     reading = run.energy
-    by_phase = {f"{name}_energy_j": _total_energy(run, name) for name in ("load", *COMPUTE_PHASES)}
+    by_phase = {f"{name}_energy_j": _total_energy(run, name) for name in PHASES}
     if reading is None:
         return {**by_phase, "idle_power_w": run.idle_power_w, "energy_note": run.energy_note}
     idle_w, batch = run.idle_power_w, run.condition.batch_size
