@@ -68,7 +68,9 @@ KERNELS: tuple[Kernel, ...] = (
         (9, 0),
         (9, 0),
     ),
-    Kernel("sage_1", "SageAttention 1 (Triton)", "sageattention", "pip install sageattention", (8, 0)),
+    Kernel(
+        "sage_1", "SageAttention 1 (Triton)", "sageattention", "pip install sageattention", (8, 0)
+    ),
     Kernel(
         "sage_2",
         "SageAttention 2",

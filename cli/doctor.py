@@ -58,7 +58,8 @@ def lines(offers: Iterable[Offer]) -> list[str]:
     """An offer takes a line; a refusal adds its reason and its remedy."""
     text = []
     for offer in offers:
-        text.append(f"  {'yes' if offer.available else 'no ':3} {offer.name:18} {offer.description}")
+        answer = "yes" if offer.available else "no"
+        text.append(f"  {answer:3} {offer.name:18} {offer.description}")
         if not offer.available:
             text.append(f"      why: {offer.reason}")
             if offer.remedy:

@@ -1,7 +1,7 @@
 """The weight formats and what gives each native arithmetic, as data.
 
-Every format can be stored anywhere; where arithmetic is not native, weights are dequantized first,
-which saves memory and no time. Source: ComfyUI's quantized operations and comfy-kitchen.
+Every format can be stored anywhere; where arithmetic is not native, weights are widened first, which
+saves memory and no time. Source: ComfyUI's quantized operations and comfy-kitchen.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class Format:
 
     def _arithmetic(self, machine: Machine) -> str:
         if self.native_from is None:
-            return "dequantized before it is computed with"
+            return "widened before it is computed with"
         native = machine.capability is not None and machine.capability >= self.native_from
         native = native or any(machine.gfx.startswith(target) for target in self.native_gfx)
-        return "native arithmetic here" if native else "no native arithmetic here: dequantized"
+        return "native arithmetic here" if native else "no native arithmetic here: widened"
 
 
 ANY = (0, 0)

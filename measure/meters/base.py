@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from ...offer import Offer
 from ..records import Scope
 
 Provenance = Literal["measured", "estimated", "simulated"]
@@ -28,17 +29,6 @@ class DeviceId:
     name: str = ""
     uuid: str = ""
     pci_bus_id: str = ""
-
-
-@dataclass(frozen=True)
-class Offer:
-    """One meter as this machine has it: usable, or refused with a reason and a remedy."""
-
-    name: str
-    description: str
-    available: bool
-    reason: str = ""
-    remedy: str = ""
 
 
 @dataclass(frozen=True)
