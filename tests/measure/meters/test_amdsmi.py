@@ -187,6 +187,18 @@ def test_without_the_library_nothing_is_printed_or_left_behind(tmp_path):
     assert "libamd_smi.so is not to be found" in probe_in_silence({"ROCM_HOME": str(tmp_path)})
 
 
+def test_a_package_that_prints_is_silenced(tmp_path, build_library):
+    """Some releases print a hint before they fail."""
+    package = tmp_path / "amdsmi"
+    package.mkdir()
+    code = 'print("Unable to find libamd_smi.so")\nraise KeyError("libamd_smi.so")\n'
+    (package / "__init__.py").write_text(code)
+    source = tmp_path / "empty.c"
+    source.write_text("int amdsmi_nothing(void) { return 0; }\n")
+    build_library(source, package / "libamd_smi.so")
+    assert "does not fit libamd_smi.so" in probe_in_silence({"PYTHONPATH": str(tmp_path)})
+
+
 @pytest.mark.skipif(importlib.util.find_spec("amdsmi") is None, reason="needs the extra 'amd'")
 def test_a_library_that_does_not_fit_is_named_in_silence(tmp_path, build_library):
     source = tmp_path / "old.c"
