@@ -33,7 +33,7 @@ reply([meter.name, power_w, meter.read_power_w(), meter.energy_resolution_j, met
 """
     name, counted_w, power_w, resolution_j, note = with_amdsmi(MI300, OPEN + code)
     assert name == "amdsmi:0"
-    assert counted_w == pytest.approx(400, rel=0.05)
+    assert counted_w == pytest.approx(400, rel=0.2)
     assert power_w == 400
     assert resolution_j == pytest.approx(15.259e-6)
     assert note.startswith("power now")
@@ -79,10 +79,10 @@ def test_a_counter_that_cannot_be_asked_is_refused(with_amdsmi):
 
 
 def test_failures_and_resets_in_mid_run_are_errors(with_amdsmi):
-    script = MI300 + "reset 1\nfail 1 amdsmi_get_power_info 30\n"
+    script = MI300 + "reset 2\nfail 2 amdsmi_get_power_info 30\n"
     code = """
 meter.read_energy_j()
-time.sleep(1)
+time.sleep(2)
 reply([tries(meter.read_energy_j) for _ in range(2)] + [tries(meter.read_power_w)])
 """
     first, second, power = with_amdsmi(script, OPEN + code)
