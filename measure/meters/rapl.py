@@ -76,7 +76,9 @@ class RaplSource(MeterSource):
             return RaplMeter(selector, kinds[selector])
         except MeterReadError as error:
             is_forbidden = isinstance(error.__cause__, PermissionError)
-            raise MeterUnavailableError(str(error), _NO_RIGHT if is_forbidden else "") from error
+            raise MeterUnavailableError(
+                str(error), _NO_RIGHT if is_forbidden else _NO_ZONE
+            ) from error
 
     def match(self, device: DeviceId) -> str | None:
         return "package" if device.kind == "cpu" and "package" in self._kinds() else None
