@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,7 @@ POWER_INSTANT_FIELD = 186
 FIRST_TICK_S = 0.5
 """A counter that still stands at 0 after several of its ticks does not count."""
 
-THROTTLE_REASONS = {
+THROTTLE_REASONS: Mapping[int, str] = {
     0x002: "applications_clocks_setting",
     0x004: "sw_power_cap",
     0x008: "hw_slowdown",
