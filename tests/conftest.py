@@ -25,6 +25,7 @@ def comfyui() -> SimpleNamespace:
 
     args.cpu = True
     import folder_paths
+
     import nodes
 
     return SimpleNamespace(root=root, nodes=nodes, folder_paths=folder_paths)

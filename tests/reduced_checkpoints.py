@@ -13,7 +13,6 @@ import struct
 from pathlib import Path
 
 import torch
-
 from wattbench.nodes.host.synthetic import autoencoder, unet
 from wattbench.nodes.host.synthetic.architecture import Weights
 from wattbench.nodes.host.synthetic.weights import RandomWeights, blank_tensors
@@ -98,7 +97,6 @@ def write_z_image_fp8(path: Path, seed: int = 0) -> None:
     """A Z-Image diffusion model of one layer, every tensor in float8_e4m3fn without scales."""
     from comfy.ldm.lumina.model import NextDiT
     from comfy.ops import disable_weight_init
-
     from wattbench.nodes.host.synthetic import z_image_turbo
 
     config = z_image_turbo.ARCHITECTURE.variants["full"].unet_config
@@ -127,7 +125,6 @@ def _vae_weights(family, seed: int) -> Weights:
 def _sdxl_clips(seed: int) -> tuple[Weights, Shapes]:
     """Both CLIPs, named by ComfyUI's own code for saving a checkpoint: weights and zeros."""
     from comfy.sdxl_clip import SDXLClipModel
-
     from wattbench.nodes.host.synthetic import sdxl
 
     architecture = sdxl.ARCHITECTURE
