@@ -94,8 +94,11 @@ def write_ae_vae(path: Path, seed: int = 0) -> None:
     write_safetensors(path, _vae_weights(autoencoder.kl_16, seed), {}, torch.float16)
 
 
-def write_z_image_fp8(path: Path, seed: int = 0) -> None:
-    """A Z-Image diffusion model of one layer, every tensor in float8_e4m3fn without scales."""
+def write_z_image_fp8(path: Path, seed: int = 0, text_features: int = 2560) -> None:
+    """A Z-Image diffusion model of one layer, every tensor in float8_e4m3fn without scales.
+
+    ``text_features`` is the width of its text encoder; Qwen3-4B's is 2560.
+    """
     from comfy.ldm.lumina.model import NextDiT
     from comfy.ops import disable_weight_init
 
@@ -103,7 +106,7 @@ def write_z_image_fp8(path: Path, seed: int = 0) -> None:
 
     config = z_image_turbo.ARCHITECTURE.variants["full"].unet_config
     model = NextDiT(
-        **{**config, "n_layers": 1},
+        **{**config, "n_layers": 1, "cap_feat_dim": text_features},
         device="meta",
         dtype=torch.float8_e4m3fn,
         operations=disable_weight_init,
