@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"wattbench {args.command}: {error}", file=sys.stderr)
         return EXIT_FAILED
     except (CancelledError, KeyboardInterrupt) as error:
-        print(f"wattbench {args.command}: cancelled {error}", file=sys.stderr)
+        print(f"wattbench {args.command}: cancelled {error}".rstrip(), file=sys.stderr)
         return EXIT_CANCELLED
     finally:
         for number, handler in previous.items():

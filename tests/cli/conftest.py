@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from wattbench.cli.server import ComfyServer, find_comfyui
 
 JOURNAL_PACK = Path(__file__).parent.parent / "data" / "journal_pack"

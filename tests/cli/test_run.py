@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from PIL import Image
+
 from wattbench import cli
 from wattbench.cli import server as server_module
 from wattbench.cli.server import find_comfyui

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from wattbench.cli.client import ComfyClient, ServerUnreachableError
 from wattbench.cli.errors import UsageError
 from wattbench.cli.server import (

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import folder_paths
 from comfy_api.latest import ComfyExtension, io
+
 from wattbench.measure.journal import Journal
 from wattbench.measure.records import Condition, Environment, Phase, Run
 
