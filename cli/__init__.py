@@ -11,7 +11,7 @@ from types import FrameType
 
 from .errors import CancelledError, CommandError, UsageError
 
-COMMANDS = ("run", "serve")
+COMMANDS = ("run", "summary", "doctor", "serve")
 """Modules of this package, in the order of the help text.
 
 Each has ``register(subparsers) -> None``, which adds its parser and imports nothing heavy, and
