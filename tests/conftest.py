@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from wattbench.cli.inprocess import load_comfyui
 from wattbench.cli.server import ComfyServer, find_comfyui
 
 
@@ -13,3 +14,10 @@ def comfy_server(tmp_path_factory):
     base = tmp_path_factory.mktemp("comfyui")
     with ComfyServer(find_comfyui(), base_directory=base, arguments=["--cpu"]) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def comfyui(tmp_path_factory):
+    """ComfyUI within the test process, on the CPU: its module ``nodes``."""
+    base = tmp_path_factory.mktemp("comfyui_in_process")
+    return load_comfyui(find_comfyui(), cpu=True, base_directory=base)
