@@ -92,7 +92,7 @@ def _plus_minus(row: dict[Any, Any], metric: str, divisor: int) -> str:
     if mean is None or math.isnan(mean):
         return BLANK
     if half is None or math.isnan(half):
-        return f"{mean / divisor:.4g}"
+        return f"{mean / divisor:.{_digits(mean / divisor, 0)}f}"
     digits = _digits(mean / divisor, half / divisor)
     return f"{mean / divisor:.{digits}f} ± {half / divisor:.{digits}f}"
 

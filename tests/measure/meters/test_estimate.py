@@ -6,6 +6,7 @@ import time
 
 import psutil
 import pytest
+
 from wattbench.measure.meters import DeviceId, MeterUnavailableError, open_meter
 from wattbench.measure.meters.estimate import EstimateSource, tdp_from
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from wattbench.measure.meters import DeviceId, MeterUnavailableError
 from wattbench.measure.meters.nvml import NvmlSource, throttle_names
 

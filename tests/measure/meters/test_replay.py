@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from wattbench.measure.meters import DeviceId, MeterUnavailableError, open_meter
 from wattbench.measure.meters.replay import ReplayMeter, load, parse
 
