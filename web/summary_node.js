@@ -62,7 +62,10 @@ function growToFit(node, view) {
 function addView(node) {
   const view = createSummaryView(translate);
   views.set(node, view);
-  const widget = node.addDOMWidget(WIDGET, "wattbench_summary", view.element, {
+  // Nodes 2.0 mounts an element once per graph, node id, name and type. A workflow that is loaded
+  // again has the first three in common with its predecessor, so the type makes the difference.
+  const type = `${OUTPUT}_${Math.random()}`;
+  const widget = node.addDOMWidget(WIDGET, type, view.element, {
     serialize: false,
     hideOnZoom: false,
     getMinHeight: () => MIN_HEIGHT_PX,
