@@ -136,7 +136,9 @@ def test_a_run_fills_the_table(shown):
 
 
 def test_all_of_it_is_visible_in_the_node(shown):
-    sizes = widget(shown).evaluate("(e) => [e.scrollWidth - e.clientWidth, e.scrollHeight - e.clientHeight]")
+    sizes = widget(shown).evaluate(
+        "(e) => [e.scrollWidth - e.clientWidth, e.scrollHeight - e.clientHeight]"
+    )
     assert sizes == [0, 0]
     region = widget(shown).locator("[role=region]")
     assert region.evaluate("(e) => e.scrollWidth - e.clientWidth") == 0
@@ -176,7 +178,9 @@ def test_the_keyboard_reaches_and_copies_the_table(shown):
 def test_copying_works_without_the_clipboard_of_secure_pages(shown):
     page = shown.page
     page.evaluate("navigator.clipboard.writeText('before')")
-    page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined, configurable: true})")
+    page.evaluate(
+        "Object.defineProperty(navigator, 'clipboard', {value: undefined, configurable: true})"
+    )
     widget(shown).get_by_role("button").click()
     expect(widget(shown).get_by_role("status")).to_have_text("Copied.")
     page.evaluate("delete navigator.clipboard")
