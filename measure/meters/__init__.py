@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from .amdsmi import AmdSmiPowerSource, AmdSmiSource
+from .apple import AppleSource
 from .base import (
     DeviceId,
     DeviceStatus,
@@ -15,7 +17,9 @@ from .base import (
     Offer,
 )
 from .estimate import EstimateSource
+from .hwmon import HwmonSource
 from .nvml import NvmlSource
+from .rapl import RaplSource
 from .replay import ReplaySource
 
 __all__ = [
@@ -37,6 +41,11 @@ METER_VARIABLE = "WATTBENCH_METER"
 
 METERS: tuple[MeterSource, ...] = (
     NvmlSource(),
+    AmdSmiSource(),
+    HwmonSource(),
+    AmdSmiPowerSource(),
+    RaplSource(),
+    AppleSource(),
     EstimateSource(),
     ReplaySource(),
 )

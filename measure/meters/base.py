@@ -6,9 +6,11 @@ To add one, write a :class:`MeterSource` in a file of its own and put it into ``
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from ...offer import Offer
 from ..records import Scope
 
 Provenance = Literal["measured", "estimated", "simulated"]
@@ -27,17 +29,6 @@ class DeviceId:
     name: str = ""
     uuid: str = ""
     pci_bus_id: str = ""
-
-
-@dataclass(frozen=True)
-class Offer:
-    """One meter as this machine has it: usable, or refused with a reason and a remedy."""
-
-    name: str
-    description: str
-    available: bool
-    reason: str = ""
-    remedy: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,8 +65,8 @@ class MeterReadError(RuntimeError):
 class Meter(ABC):
     """An opened meter. A read answers a value, or ``None`` where the meter has no such channel.
 
-    Reads raise :class:`MeterReadError` when a channel that exists fails. They are called from the
-    sampler's thread, and may not block for longer than a few milliseconds.
+    Reads raise :class:`MeterReadError` when a channel that exists fails. They may be called from
+    several threads at once, and may not block for longer than a few milliseconds.
     """
 
     name: str
@@ -144,3 +135,22 @@ class MeterSource(ABC):
     def match(self, device: DeviceId) -> str | None:
         """The selector of the meter that covers ``device``, or ``None``. Never raises."""
         return None
+
+    def _offer(self, selector: str, label: str) -> Offer:
+        """The meter ``key:selector`` as it answers when it is opened."""
+        name = f"{self.key}:{selector}"
+        try:
+            meter = self.open(selector)
+        except MeterUnavailableError as error:
+            return Offer(name, label, False, error.reason, error.remedy)
+        meter.close()
+        return Offer(name, f"{label}; {meter.note}", True)
+
+
+def refusal_of(read: Callable[[], object]) -> str:
+    """Why a channel cannot be read; empty where it can."""
+    try:
+        read()
+    except MeterReadError as error:
+        return str(error)
+    return ""

@@ -7,6 +7,7 @@ NVML counts energy in millijoules, power in milliwatts, clocks in MHz (NVML API 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -21,12 +22,16 @@ from .base import (
     MeterSource,
     MeterUnavailableError,
     Offer,
+    refusal_of,
 )
 from .counter import MonotonicCounter
 from .identity import is_same_board, uuid_key
 
 POWER_INSTANT_FIELD = 186
 """NVML_FI_DEV_POWER_INSTANT, in milliwatts."""
+
+FIRST_TICK_S = 0.5
+"""A counter that still stands at 0 after several of its ticks does not count."""
 
 THROTTLE_REASONS = {
     0x002: "applications_clocks_setting",
@@ -70,6 +75,10 @@ class _Board:
     mig_enabled: bool = False
     error: str = ""
 
+    @property
+    def label(self) -> str:
+        return ", ".join(part for part in (self.name, self.uuid, self.pci_bus_id) if part)
+
 
 class NvmlMeter(Meter):
     """One board. Its counter runs since the driver was loaded and survives this process."""
@@ -83,7 +92,6 @@ class NvmlMeter(Meter):
         Raises:
             MeterUnavailableError: no such board, or it has neither energy nor power.
         """
-        self._refusals: list[str] = []
         with ExitStack() as stack:
             self._nvml = stack.enter_context(_nvml())
             board = _select(_boards(self._nvml), selector)
@@ -94,38 +102,35 @@ class NvmlMeter(Meter):
 
     def _choose_channels(self, board: _Board) -> None:
         remarks = ["MIG is on: covers all instances of the board"] if board.mig_enabled else []
+        no_energy, no_instant, no_average = map(
+            refusal_of, (self._first_tick_j, self._instant_power_w, self._average_power_w)
+        )
         self._counter: MonotonicCounter | None = None
-        if self._answers(self._energy_j):
-            self._counter = MonotonicCounter(self.name)
+        if not no_energy:
+            self._counter = MonotonicCounter(self.name, self._energy_j)
             self.energy_resolution_j = 1e-3
         else:
-            remarks.append("no energy counter, so energy is integrated from power")
+            remarks.append(f"energy is integrated from power, because {no_energy}")
         self._power: Callable[[], float] | None = None
-        for power, remark in ((self._instant_power_w, _INSTANT), (self._average_power_w, _AVERAGE)):
-            if self._answers(power):
-                self._power = power
-                remarks.append(remark)
-                break
+        if not no_instant:
+            self._power = self._instant_power_w
+            remarks.append(_INSTANT)
+        elif not no_average:
+            self._power = self._average_power_w
+            remarks.append(_AVERAGE)
         if self._counter is None and self._power is None:
             raise MeterUnavailableError(
-                f"{board.name} has neither energy nor power: {'; '.join(self._refusals)}",
+                f"{board.name} has neither energy nor power: "
+                f"{'; '.join((no_energy, no_instant, no_average))}",
                 "a virtual GPU often has none; set WATTBENCH_METER=estimate to opt in to a "
                 "labelled estimate",
             )
         memories = (self._memory_without_reserve, self._memory_with_reserve)
-        self._memory = next((memory for memory in memories if self._answers(memory)), None)
+        self._memory = next((memory for memory in memories if not refusal_of(memory)), None)
         self.note = "; ".join(remarks)
 
-    def _answers(self, read: Callable[[], float]) -> bool:
-        try:
-            read()
-        except MeterReadError as error:
-            self._refusals.append(str(error))
-            return False
-        return True
-
     def read_energy_j(self) -> float | None:
-        return None if self._counter is None else self._counter.advance(self._energy_j())
+        return None if self._counter is None else self._counter.read()
 
     def read_power_w(self) -> float | None:
         return None if self._power is None else self._power()
@@ -142,7 +147,9 @@ class NvmlMeter(Meter):
         temperature_c = self._optional("nvmlDeviceGetTemperature", nvml.NVML_TEMPERATURE_GPU)
         sm_mhz = self._optional("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_SM)
         memory_mhz = self._optional("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_MEM)
-        reasons = self._optional("nvmlDeviceGetCurrentClocksThrottleReasons")
+        reasons = self._optional("nvmlDeviceGetCurrentClocksEventReasons")
+        if reasons is None:
+            reasons = self._optional("nvmlDeviceGetCurrentClocksThrottleReasons")
         display = self._optional("nvmlDeviceGetDisplayMode")
         return DeviceStatus(
             temperature_c=None if temperature_c is None else float(temperature_c),
@@ -156,6 +163,17 @@ class NvmlMeter(Meter):
 
     def close(self) -> None:
         self._release.close()
+
+    def _first_tick_j(self) -> float:
+        """The counter, which a driver loaded just now leaves at 0 for a tick."""
+        deadline_s = time.perf_counter() + FIRST_TICK_S
+        while True:
+            energy_j = self._energy_j()
+            if energy_j > 0:
+                return energy_j
+            if time.perf_counter() > deadline_s:
+                raise MeterReadError(f"the energy counter of {self.name} stands at 0 J")
+            time.sleep(0.01)
 
     def _energy_j(self) -> float:
         return float(self._read("nvmlDeviceGetTotalEnergyConsumption")) * 1e-3
@@ -196,7 +214,11 @@ class NvmlMeter(Meter):
 
     def _read(self, function: str, *arguments: Any) -> Any:
         try:
-            return getattr(self._nvml, function)(self._handle, *arguments)
+            call = getattr(self._nvml, function)
+        except AttributeError as error:
+            raise MeterReadError(f"this nvidia-ml-py does not know {function}") from error
+        try:
+            return call(self._handle, *arguments)
         except self._nvml.NVMLError as error:
             raise MeterReadError(f"{function} on {self.name} answered: {error}") from error
 
@@ -222,17 +244,7 @@ class NvmlSource(MeterSource):
         except MeterUnavailableError as error:
             refusal = self._explain(error)
             return [Offer(self.key, "NVIDIA GPU", False, refusal.reason, refusal.remedy)]
-        return [self._offer(board) for board in boards]
-
-    def _offer(self, board: _Board) -> Offer:
-        name = f"{self.key}:{board.index}"
-        label = ", ".join(part for part in (board.name, board.uuid, board.pci_bus_id) if part)
-        try:
-            meter = self.open(str(board.index))
-        except MeterUnavailableError as error:
-            return Offer(name, label, False, error.reason, error.remedy)
-        meter.close()
-        return Offer(name, f"{label}; {meter.note}", True)
+        return [self._offer(str(board.index), board.label) for board in boards]
 
     def open(self, selector: str) -> Meter:
         if selector.startswith(_MIG_PREFIX):

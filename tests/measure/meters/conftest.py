@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -57,6 +59,12 @@ def run_python(code: str, environment: dict[str, str]) -> Any:
     return json.loads(lines[0])
 
 
+@pytest.fixture
+def build_library() -> Callable[[Path, Path], None]:
+    """Call ``build_library(source, target)``."""
+    return compile_library
+
+
 @pytest.fixture(scope="session")
 def nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a simulated ``libnvidia-ml.so.1``."""
@@ -69,7 +77,7 @@ def nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def with_nvml(nvml_library: Path, tmp_path: Path) -> Callable[..., Any]:
     """Call ``with_nvml(script, code)``: ``code`` runs under the real nvidia-ml-py.
 
-    ``at(t)`` in ``code`` sets the simulated time, in seconds.
+    ``at(t)`` in ``code`` sets the simulated time, in seconds, unless ``is_real_time``.
     """
     clock = tmp_path / "clock"
     clock_code = f"""
@@ -80,10 +88,103 @@ def at(t_s):
 at(0)
 """
 
-    def run(script: str, code: str, **environment: str) -> Any:
+    def run(script: str, code: str, is_real_time: bool = False, **environment: str) -> Any:
         path = tmp_path / "nvml.script"
-        path.write_text(f"clock {clock}\n{script}")
+        path.write_text(script if is_real_time else f"clock {clock}\n{script}")
         libraries = {"LD_LIBRARY_PATH": str(nvml_library), "FAKE_NVML_SCRIPT": str(path)}
         return run_python(clock_code + code, {**libraries, **environment})
 
     return run
+
+
+@pytest.fixture(scope="session")
+def amdsmi_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The root of a simulated ROCm with ``lib/libamd_smi.so``."""
+    package = importlib.util.find_spec("amdsmi")
+    if package is None or package.origin is None:
+        pytest.skip("the Python package amdsmi is not installed (extra 'amd')")
+    wrapper = (Path(package.origin).parent / "amdsmi_wrapper.py").read_text(encoding="utf-8")
+    names = set(re.findall(r"_libraries\['libamd_smi.so'\]\.(\w+)", wrapper))
+    real = (DATA / "fake_amdsmi.c").read_text(encoding="utf-8")
+    stubs = sorted(name for name in names if f"int {name}(" not in real)
+    root = tmp_path_factory.mktemp("rocm")
+    source = root / "amdsmi.c"
+    lines = [f"int {name}(void) {{ return NOT_SUPPORTED; }}" for name in stubs]
+    source.write_text("\n".join([real, *lines]), encoding="utf-8")
+    (root / "lib").mkdir()
+    compile_library(source, root / "lib" / "libamd_smi.so")
+    return root
+
+
+@pytest.fixture
+def with_amdsmi(amdsmi_library: Path, tmp_path: Path) -> Callable[..., Any]:
+    """Call ``with_amdsmi(script, code)``: ``code`` runs under the real amdsmi package."""
+
+    def run(script: str, code: str) -> Any:
+        path = tmp_path / "amdsmi.script"
+        path.write_text(script)
+        roots = {"ROCM_HOME": str(amdsmi_library), "FAKE_AMDSMI_SCRIPT": str(path)}
+        return run_python(code, roots)
+
+    return run
+
+
+def write(path: Path, value: object) -> None:
+    """Put a value into a file of a simulated sysfs as the kernel does: all at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(".new")
+    new.write_text(f"{value}\n")
+    new.replace(path)
+
+
+@pytest.fixture
+def set_file() -> Callable[[Path, object], None]:
+    """Call ``set_file(path, value)``."""
+    return write
+
+
+@pytest.fixture
+def sysfs(tmp_path: Path) -> Path:
+    """The root of a simulated sysfs."""
+    root = tmp_path / "sys"
+    root.mkdir()
+    return root
+
+
+@pytest.fixture
+def put_zone(sysfs: Path) -> Callable[..., Path]:
+    """Call ``put_zone("intel-rapl:0", "package-0", energy_uj=…)``; its folder."""
+
+    def put(folder: str, name: str, range_uj: int = 262143328850, energy_uj: int = 1) -> Path:
+        zone = sysfs / "class/powercap" / folder
+        for file, value in {
+            "name": name,
+            "max_energy_range_uj": range_uj,
+            "energy_uj": energy_uj,
+        }.items():
+            write(zone / file, value)
+        return zone
+
+    return put
+
+
+@pytest.fixture
+def put_board(sysfs: Path) -> Callable[..., Path]:
+    """Call ``put_board("amdgpu", "0000:03:00.0", power1_input=…)``; its hwmon folder.
+
+    ``mem_info_vram_used`` and ``unique_id`` go into the device's folder, the rest into hwmon's.
+    """
+
+    def put(driver: str, address: str, number: int = 0, **files: object) -> Path:
+        device = sysfs / "devices" / address
+        hwmon = device / "hwmon" / f"hwmon{number}"
+        write(hwmon / "name", driver)
+        (hwmon / "device").symlink_to(device)
+        for name, value in files.items():
+            write(device / name if name.startswith(("mem_", "unique")) else hwmon / name, value)
+        link = sysfs / "class/hwmon" / f"hwmon{number}"
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(hwmon)
+        return hwmon
+
+    return put

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from wattbench.measure.meters import DeviceId, MeterUnavailableError
@@ -28,6 +30,7 @@ gpu
 uuid GPU-bbbbbbbb-0000-1111-2222-333333333333
 pci 0:01:0
 name NVIDIA RTX A6000
+counter_mj 1000
 power 0 50
 """
 
@@ -48,6 +51,28 @@ reply({"values": values, "step": meter.energy_resolution_j, "scope": meter.scope
     assert read["values"] == pytest.approx([5100, 5100, 5130, 5400])
     assert read["step"] == 0.001
     assert (read["scope"], read["provenance"], read["name"]) == ("gpu", "measured", "nvml:0")
+
+
+def test_in_real_time_the_counter_moves_once_in_a_tick(with_nvml):
+    ticks = with_nvml(
+        "gpu\ncounter_mj 1000\ntick_ms 50\npower 0 100\n",
+        """
+import time
+meter = open_meter("nvml:0", DeviceId("cpu"))
+ticks = []
+while len(ticks) < 11:
+    energy_j = meter.read_energy_j()
+    if not ticks or ticks[-1][1] != energy_j:
+        ticks.append((time.perf_counter(), energy_j))
+    time.sleep(meter.poll_period_s)
+reply(ticks)
+""",
+        is_real_time=True,
+    )
+    (start_s, start_j), (end_s, end_j) = ticks[1], ticks[-1]
+    assert (end_j - start_j) / (end_s - start_s) == pytest.approx(100, rel=0.1)
+    rises_j = [later[1] - earlier[1] for earlier, later in pairwise(ticks)]
+    assert sorted(rises_j)[len(rises_j) // 2] == pytest.approx(5)
 
 
 def test_power_is_instantaneous_where_field_186_answers(with_nvml):
@@ -89,7 +114,7 @@ reply([meter.read_energy_j(), meter.read_power_w(), meter.energy_resolution_j, m
 """,
     )
     assert read[:3] == [None, 100.0, None]
-    assert "no energy counter" in read[3]
+    assert "because nvmlDeviceGetTotalEnergyConsumption on nvml:0 answered: Not Supp" in read[3]
 
 
 NEITHER = "".join(
@@ -107,15 +132,50 @@ def test_a_board_with_neither_is_refused_with_the_answers(with_nvml):
     assert "nvmlDeviceGetPowerUsage" in reason
 
 
+def test_any_channel_may_be_missing_and_none_becomes_a_zero(with_nvml):
+    """Eight boards, one for each set of channels that answer."""
+    calls = ("nvmlDeviceGetTotalEnergyConsumption", "field186", "nvmlDeviceGetPowerUsage")
+    missing = [[c for bit, c in enumerate(calls) if board >> bit & 1] for board in range(8)]
+    script = "".join(A100 + "".join(f"unsupported {c}\n" for c in board) for board in missing)
+    code = """
+reads = []
+for index in range(8):
+    try:
+        meter = open_meter(f"nvml:{index}", DeviceId("cpu"))
+    except MeterUnavailableError:
+        reads.append(None)
+    else:
+        reads.append([meter.read_energy_j(), meter.read_power_w()])
+reply(reads)
+"""
+    reads = with_nvml(script, code)
+    assert reads[7] is None
+    for absent, (energy_j, power_w) in zip(missing[:7], reads[:7], strict=True):
+        assert energy_j == (None if calls[0] in absent else 5000)
+        assert power_w == (None if set(calls[1:]) <= set(absent) else 100)
+
+
 def test_a_power_of_zero_is_no_power(with_nvml):
     read = with_nvml(
-        "gpu\nname Broken\npower 0 0\n",
+        "gpu\nname Broken\ncounter_mj 7000\npower 0 0\n",
         """
 meter = open_meter("nvml:0", DeviceId("cpu"))
-reply([meter.read_power_w(), meter.note])
+reply([meter.read_energy_j(), meter.read_power_w(), meter.note])
 """,
     )
-    assert read == [None, ""]
+    assert read == [7, None, ""]
+
+
+def test_a_counter_that_stands_at_zero_is_no_counter(with_nvml):
+    read = with_nvml(
+        "gpu\nname Broken\npower 0 200\n",
+        """
+meter = open_meter("nvml:0", DeviceId("cpu"))
+reply([meter.read_energy_j(), meter.read_power_w(), meter.note])
+""",
+    )
+    assert read[:2] == [None, 200]
+    assert "the energy counter of nvml:0 stands at 0 J" in read[2]
 
 
 def test_vram_leaves_the_drivers_reserve_out_where_it_can(with_nvml):
@@ -148,10 +208,15 @@ def test_status_in_si_units(with_nvml):
 
 
 def test_status_that_is_not_to_be_had_is_none(with_nvml):
-    calls = ("Temperature", "ClockInfo", "CurrentClocksThrottleReasons", "DisplayMode")
-    calls += ("ComputeRunningProcesses_v3", "EnforcedPowerLimit")
+    calls = ("Temperature", "ClockInfo", "DisplayMode", "CurrentClocksThrottleReasons")
+    calls += ("CurrentClocksEventReasons", "ComputeRunningProcesses_v3", "EnforcedPowerLimit")
     status = with_nvml(A100 + "".join(f"unsupported nvmlDeviceGet{c}\n" for c in calls), STATUS)
     assert set(status.values()) == {None}
+
+
+def test_throttle_reasons_of_an_older_driver(with_nvml):
+    script = A100 + "unsupported nvmlDeviceGetCurrentClocksEventReasons\n"
+    assert with_nvml(script, STATUS)["throttle_reasons"] == ["sw_power_cap"]
 
 
 def test_throttle_names_leave_idleness_out():
