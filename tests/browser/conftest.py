@@ -38,5 +38,6 @@ def frontend(request, browser, comfy_url):
         "Comfy.Locale": "en",
     }
     frontend = Frontend(browser, comfy_url, settings)
+    assert frontend.page.evaluate("LiteGraph.vueNodesMode") is request.param
     yield frontend
     frontend.close()
