@@ -15,6 +15,7 @@ const WIDGET = "summary";
 const START_SIZE_PX = [560, 200];
 const MIN_HEIGHT_PX = 110;
 const MAX_GROWN_HEIGHT_PX = 640;
+const MARGIN_PX = 10;
 
 const translate = await loadTranslator();
 
@@ -49,12 +50,11 @@ function showKeptOutput(node) {
  * @param {import("./summary_view.js").SummaryView} view
  */
 function growToFit(node, view) {
-  const widget = node.widgets.find((/** @type {any} */ candidate) => candidate.name === WIDGET);
-  const margin = 2 * widget.margin;
-  const above = widget.y ?? 0;
-  const needed = above + margin + view.heightAt(node.size[0] - margin);
-  const height = Math.max(node.size[1], Math.min(needed, MAX_GROWN_HEIGHT_PX));
-  if (height > node.size[1]) node.setSize([node.size[0], height]);
+  const [width, height] = node.size;
+  const around = node.computeSize()[1] - MIN_HEIGHT_PX + 2 * MARGIN_PX;
+  const needed = around + view.heightAt(width - 2 * MARGIN_PX);
+  const grown = Math.max(height, Math.min(needed, MAX_GROWN_HEIGHT_PX));
+  if (grown > height) node.setSize([width, grown]);
   node.graph?.setDirtyCanvas(true, true);
 }
 
@@ -68,6 +68,7 @@ function addView(node) {
   const widget = node.addDOMWidget(WIDGET, type, view.element, {
     serialize: false,
     hideOnZoom: false,
+    margin: MARGIN_PX,
     getMinHeight: () => MIN_HEIGHT_PX,
   });
   widget.serialize = false;

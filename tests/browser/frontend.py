@@ -65,7 +65,8 @@ class Frontend:
 
     Args:
         settings: of ComfyUI, by id; stored on the server, as a user's are.
-        size_px: width and height of the page.
+        size_px: width and height of the page, in CSS pixels.
+        pixel_ratio: device pixels of a CSS pixel.
     """
 
     def __init__(
@@ -74,13 +75,16 @@ class Frontend:
         url: str,
         settings: Mapping[str, Any],
         size_px: tuple[int, int] = (1280, 800),
+        pixel_ratio: float = 1,
     ) -> None:
         self.url = url
         self.complaints: list[str] = []
         for key, value in {**QUIET, **settings}.items():
             self._store_setting(key, value)
         width, height = size_px
-        context = browser.new_context(viewport={"width": width, "height": height})
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, device_scale_factor=pixel_ratio
+        )
         context.grant_permissions(["clipboard-read", "clipboard-write"], origin=url)
         context.route("**/*", self._stay_local)
         self.page: Page = context.new_page()
