@@ -208,7 +208,7 @@ STUDY = {
     ],
 )
 def test_settings_of_the_study(name, run):
-    """What the workflow as shipped asks for, and that it notes where the study contradicts itself."""
+    """What the workflow as shipped asks for, and its note on the study's two values of CFG."""
     nodes = json.loads((WORKFLOWS / f"{name}.json").read_text("utf-8"))["nodes"]
     (benchmark,) = (node for node in nodes if node["type"] == "WattBenchBenchmark")
     for widget, value in STUDY[run].items():
