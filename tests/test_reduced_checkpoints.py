@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
-from reduced_checkpoints import (
-    write_ae_vae,
-    write_sdxl_checkpoint,
-    write_sdxl_vae,
-    write_z_image_fp8,
-)
 
 
 @pytest.fixture
@@ -32,11 +24,9 @@ def decode(comfyui, vae, latent) -> None:
     assert image.std() > 0.05
 
 
-def bytes_on_disk(path: Path) -> int:
-    return path.stat().st_blocks * 512
-
-
 def test_sdxl_checkpoint_and_vae(comfyui, register):
+    from reduced_checkpoints import write_sdxl_checkpoint, write_sdxl_vae
+
     write_sdxl_checkpoint(register / "sdxl.safetensors")
     write_sdxl_vae(register / "sdxl_vae.safetensors")
     nodes = comfyui.nodes
@@ -54,6 +44,8 @@ def test_sdxl_checkpoint_and_vae(comfyui, register):
 
 
 def test_z_image_in_float8_and_vae(comfyui, register):
+    from reduced_checkpoints import write_ae_vae, write_z_image_fp8
+
     write_z_image_fp8(register / "z_image_turbo_fp8.safetensors")
     write_ae_vae(register / "ae.safetensors")
     nodes = comfyui.nodes
