@@ -107,7 +107,8 @@ def test_activations_stay_natural_in_half_precision(comfyui, synthetic, name, dt
     parts.model.model.manual_cast_dtype = None
     expected = {"fp16": torch.float16, "bf16": torch.bfloat16}[dtype]
     assert parts.model.model.get_dtype_inference() == expected
-    assert_natural(*picture(comfyui, parts, name, side=8))
+    steps = 30 if name == "sdxl" else 12
+    assert_natural(*picture(comfyui, parts, name, side=8, steps=steps))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -115,7 +116,7 @@ def test_float8_weights_sample(comfyui, synthetic, name):
     parts = synthetic.build(name, "tiny", "float8_e4m3fn", 3)
     dtypes = {p.dtype for p in parts.model.model.diffusion_model.parameters()}
     assert dtypes == {torch.float8_e4m3fn}
-    assert_natural(*picture(comfyui, parts, name, side=8, steps=4))
+    assert_natural(*picture(comfyui, parts, name, side=8, steps=12))
 
 
 def test_prediction_has_the_scale_of_the_noise(comfyui, tiny):
