@@ -24,7 +24,10 @@ next one. ``attributed``: least-squares share of a counter that ticks more slowl
 """
 
 PHASES = ("load", "text_encode", "denoise", "decode")
-"""The phases of a run. Energy and speed of an image are those of the last three."""
+"""The phases of a run."""
+
+COMPUTE_PHASES = PHASES[1:]
+"""What an image takes. Loading is reported apart, because it depends on what ran before."""
 
 
 class PowerSample(NamedTuple):
@@ -150,7 +153,8 @@ class Run:
     """One measured run, or one that failed and says why in ``error``.
 
     ``energy`` covers text encoding, denoising and decoding of the whole batch; where it is
-    ``None``, ``energy_note`` gives the reason.
+    ``None``, ``energy_note`` gives the reason. ``vram`` is the driver's view of the whole device,
+    ``allocator_peak_bytes`` torch's of this process.
     """
 
     run_id: str
@@ -167,6 +171,7 @@ class Run:
     idle_power_w: float | None = None
     energy_note: str = ""
     vram: MemoryReading | None = None
+    allocator_peak_bytes: int | None = None
     vram_note: str = ""
     rss: MemoryReading | None = None
     error: str = ""

@@ -1,1 +1,15 @@
 """The pack's face in ComfyUI: V3 nodes, one module a family."""
+
+from __future__ import annotations
+
+from comfy_api.latest import ComfyExtension, io
+
+from . import benchmark, output, probe, synthetic, twins
+
+
+class WattBenchExtension(ComfyExtension):
+    """All nodes of the pack; to add one, put it into its family's ``NODES``."""
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        families = (benchmark, output, probe, twins, synthetic)
+        return [node for family in families for node in family.NODES]

@@ -1,0 +1,150 @@
+"""The instrument: a meter, a clock and memory gauges for one device, opened around runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from .attribution import Interval
+from .energy import read_energies
+from .memory import Gauges, gauges_for
+from .meters import DeviceId, Meter, MeterUnavailableError, open_meter
+from .records import EnergyReading, MemoryReading, MemorySample, Phase, Trace
+from .sampler import Sampler, around
+from .timeline import Timeline, timeline_for
+from .window import Span, Window
+
+if TYPE_CHECKING:
+    import torch
+
+TICK_TIMEOUT_S = 0.5
+"""How long to wait for a counter's tick before and after what is measured."""
+
+
+@dataclass
+class Recording:
+    """What was observed in one window: phases with their energy, memory, and the raw trace."""
+
+    started_at: str = ""
+    start_s: float = 0.0
+    end_s: float = 0.0
+    phases: tuple[Phase, ...] = ()
+    energy_note: str = ""
+    vram: MemoryReading | None = None
+    allocator_peak_bytes: int | None = None
+    vram_note: str = ""
+    rss: MemoryReading | None = None
+    trace: Trace = field(default_factory=Trace)
+
+
+class Instrument:
+    """Enter it once around all runs of an experiment; open a :meth:`record` for each run.
+
+    With ``spec="auto"`` a machine without a meter still gives times and memory, and every energy
+    is ``None`` with the reason. A meter asked for by name must exist.
+
+    Raises:
+        MeterUnavailableError: on entering, where a meter asked for by name cannot be opened.
+    """
+
+    def __init__(self, device: torch.device, device_id: DeviceId, spec: str = "auto") -> None:
+        self.device_id = device_id
+        self.meter: Meter | None = None
+        self._spec = spec
+        self._refusal = ""
+        self._timeline: Timeline = timeline_for(device)
+        self._gauges: Gauges = gauges_for(device)
+
+    def __enter__(self) -> Instrument:
+        try:
+            self.meter = open_meter(self._spec, self.device_id)
+        except MeterUnavailableError as error:
+            if self._spec != "auto":
+                raise
+            self._refusal = " ".join(str(error).split())
+        read_vram, self._vram_source = self._vram_reader()
+        self._sampler = Sampler(self.meter, read_vram, self._gauges.read_rss_bytes)
+        self._sampler.__enter__()
+        self._sampler.wait_for_tick(TICK_TIMEOUT_S)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._sampler.__exit__()
+        if self.meter is not None:
+            self.meter.close()
+
+    @contextmanager
+    def record(self) -> Iterator[tuple[Window, Recording]]:
+        """Measure what the body does. The recording is filled in when the body is left."""
+        recording = Recording()
+        self._gauges.reset_allocator_peak()
+        window = Window(self._timeline)
+        try:
+            with window:
+                yield window, recording
+        finally:
+            self._sampler.wait_for_tick(TICK_TIMEOUT_S)
+            self._fill(recording, window)
+
+    def idle_power(self, seconds: float) -> float | None:
+        """Mean power over ``seconds`` in which nothing runs; ``None`` where no meter can tell."""
+        start_s = self._timeline.start()
+        time.sleep(seconds)
+        idle = Interval("idle", start_s, self._timeline.stop())
+        self._sampler.wait_for_tick(TICK_TIMEOUT_S)
+        readings, _ = self._energies([idle])
+        return readings[0].energy_j / idle.duration_s if readings[0] else None
+
+    def _energies(self, intervals: Sequence[Interval]) -> tuple[list[EnergyReading | None], str]:
+        if self.meter is None:
+            return [None] * len(intervals), self._refusal
+        return read_energies(self.meter, self._sampler.samples, intervals)
+
+    def _fill(self, recording: Recording, window: Window) -> None:
+        start_s, end_s = window.start_s, window.end_s
+        recording.started_at = window.started_at
+        recording.start_s, recording.end_s = start_s, end_s
+        energies, recording.energy_note = self._energies(
+            [Interval(span.name, span.start_s, span.end_s) for span in window.spans]
+        )
+        recording.phases = tuple(
+            _phase(span, start_s, energy)
+            for span, energy in zip(window.spans, energies, strict=True)
+        )
+        samples = self._sampler.samples
+        recording.trace = Trace(
+            tuple(s._replace(t_s=s.t_s - start_s) for s in around(samples.counter, start_s, end_s)),
+            tuple(s._replace(t_s=s.t_s - start_s) for s in around(samples.power, start_s, end_s)),
+        )
+        recording.vram = _memory(samples.vram, start_s, end_s, self._vram_source)
+        recording.allocator_peak_bytes = self._gauges.allocator_peak_bytes()
+        recording.vram_note = self._gauges.vram_note
+        recording.rss = _memory(samples.rss, start_s, end_s, "resident set of the process, sampled")
+
+    def _vram_reader(self) -> tuple[Callable[[], int | None] | None, str]:
+        if self.meter is not None and self.meter.read_vram_bytes() is not None:
+            return self.meter.read_vram_bytes, f"{self.meter.name}, whole device, sampled"
+        return self._gauges.read_vram_bytes, "driver through torch, whole device, sampled"
+
+
+def _phase(span: Span, origin_s: float, energy: EnergyReading | None) -> Phase:
+    return Phase(
+        name=span.name,
+        start_s=span.start_s - origin_s,
+        duration_s=span.end_s - span.start_s,
+        energy=energy,
+        step_ends_s=tuple(step_s - origin_s for step_s in span.step_ends_s),
+        nfe=span.nfe,
+    )
+
+
+def _memory(
+    samples: list[MemorySample], start_s: float, end_s: float, source: str
+) -> MemoryReading | None:
+    used = [sample.used_bytes for sample in around(samples, start_s, end_s)]
+    if not used:
+        return None
+    return MemoryReading(max(used), sum(used) / len(used), source, len(used))

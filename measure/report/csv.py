@@ -1,0 +1,58 @@
+"""``runs.csv`` and ``summary.csv``."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .frame import RUN_COLUMNS, TEXT_COLUMNS, typed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def write_csv(frame: pd.DataFrame, path: Path) -> None:
+    """Write the table whole or not at all: an existing file is replaced only by a complete one.
+
+    Raises:
+        OSError: the folder cannot be made or written.
+    """
+    write_text(frame.to_csv(index=False, lineterminator="\n"), path)
+
+
+def write_text(text: str, path: Path) -> None:
+    """As :func:`write_csv`, for any text."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+        Path(temporary).replace(path)
+    except OSError:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read_runs(path: Path) -> pd.DataFrame:
+    """The table of a ``runs.csv``, typed as it was when it was written.
+
+    Raises:
+        ValueError: the file is no ``runs.csv``; the columns that it lacks are named.
+        OSError: it cannot be read.
+    """
+    import pandas as pd
+
+    types: dict[str, Any] = {**dict.fromkeys(TEXT_COLUMNS, str), "seed": "UInt64"}
+    try:
+        frame = pd.read_csv(path, dtype=types)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a CSV table: {error}") from error
+    missing = [column for column in RUN_COLUMNS if column not in frame]
+    if missing:
+        raise ValueError(
+            f"{path} is not a runs.csv of this WattBench: it lacks the columns "
+            f"{', '.join(missing)}. Export the runs again, or read the journal instead."
+        )
+    return typed(frame[RUN_COLUMNS])

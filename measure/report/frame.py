@@ -1,0 +1,234 @@
+"""Runs as a table: one row a run, the columns of ``runs.csv``.
+
+A cell is empty where the value was not measured; ``energy_note``, ``vram_note`` or ``error`` in the
+same row says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..records import COMPUTE_PHASES, PHASES, SCHEMA_VERSION, Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+JOULES_PER_KWH = 3.6e6
+
+CONDITION_COLUMNS = [
+    "condition",
+    "architecture",
+    "model",
+    "weights",
+    "attention",
+    "weight_format",
+    "width_px",
+    "height_px",
+    "batch_size",
+    "steps",
+    "cfg",
+    "sampler",
+    "scheduler",
+]
+ENVIRONMENT_COLUMNS = [
+    "gpu_name",
+    "gpu_uuid",
+    "compute_capability",
+    "power_limit_w",
+    "driver",
+    "runtime",
+    "torch",
+    "host",
+    "host_version",
+    "comfyui",
+    "pack",
+    "git_commit",
+    "python",
+    "os",
+    "cpu_name",
+]
+RUN_COLUMNS = [
+    "schema_version",
+    "run_id",
+    "started_at",
+    *CONDITION_COLUMNS,
+    "nfe",
+    "seed",
+    "visit",
+    "repeat",
+    "is_warmup",
+    "error",
+    "wall_time_s",
+    "load_time_s",
+    "text_encode_time_s",
+    "denoise_time_s",
+    "decode_time_s",
+    "it_per_s",
+    "img_per_s",
+    "energy_j",
+    "energy_net_j",
+    "idle_power_w",
+    "mean_power_w",
+    "load_energy_j",
+    "text_encode_energy_j",
+    "denoise_energy_j",
+    "decode_energy_j",
+    "j_per_img",
+    "img_per_kwh",
+    "energy_resolution_j",
+    "energy_meter",
+    "energy_scope",
+    "energy_method",
+    "energy_note",
+    "peak_vram_bytes",
+    "mean_vram_bytes",
+    "vram_source",
+    "allocator_peak_vram_bytes",
+    "vram_note",
+    "peak_rss_bytes",
+    *ENVIRONMENT_COLUMNS,
+]
+TEXT_COLUMNS = [
+    "run_id",
+    "started_at",
+    "condition",
+    "architecture",
+    "model",
+    "weights",
+    "attention",
+    "weight_format",
+    "sampler",
+    "scheduler",
+    "error",
+    "energy_meter",
+    "energy_scope",
+    "energy_method",
+    "energy_note",
+    "vram_source",
+    "vram_note",
+    *(column for column in ENVIRONMENT_COLUMNS if column != "power_limit_w"),
+]
+INTEGER_COLUMNS = [
+    "schema_version",
+    "width_px",
+    "height_px",
+    "batch_size",
+    "steps",
+    "nfe",
+    "visit",
+    "repeat",
+    "peak_vram_bytes",
+    "allocator_peak_vram_bytes",
+    "peak_rss_bytes",
+]
+
+
+def runs_frame(runs: Sequence[Run]) -> pd.DataFrame:
+    """One row a run, in the order given, with the columns :data:`RUN_COLUMNS`."""
+    import pandas as pd
+
+    frame = pd.DataFrame([_row(run) for run in runs], columns=RUN_COLUMNS)
+    return typed(frame)
+
+
+def typed(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same table with the column types that a CSV does not carry.
+
+    Seeds stay Python integers: they go up to 2**64, which no floating-point column holds.
+    """
+    frame = frame.astype(dict.fromkeys(INTEGER_COLUMNS, "Int64"))
+    frame["seed"] = frame["seed"].astype("UInt64")
+    frame["is_warmup"] = frame["is_warmup"].astype(bool)
+    frame[TEXT_COLUMNS] = frame[TEXT_COLUMNS].fillna("").astype(str)
+    known = {*INTEGER_COLUMNS, *TEXT_COLUMNS, "seed", "is_warmup"}
+    others = [column for column in RUN_COLUMNS if column not in known]
+    frame[others] = frame[others].astype("float64")
+    return frame
+
+
+def _row(run: Run) -> dict[str, object]:
+    environment = run.environment
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "run_id": run.run_id,
+        "started_at": run.started_at,
+        "condition": run.condition.label,
+        **vars(run.condition),
+        "seed": run.seed,
+        "visit": run.visit,
+        "repeat": run.repeat,
+        "is_warmup": run.is_warmup,
+        "error": run.error,
+        "wall_time_s": run.wall_time_s,
+        **_speed(run),
+        **_energy(run),
+        **_memory(run),
+        **vars(environment),
+        "comfyui": environment.host_version if environment.host == "ComfyUI" else "",
+    }
+
+
+def _speed(run: Run) -> dict[str, float | None]:
+    times = {name: _total_time(run, name) for name in PHASES}
+    denoise_s, image_s = times["denoise"], _image_time(run)
+    steps, batch = run.condition.steps, run.condition.batch_size
+    return {
+        **{f"{name}_time_s": seconds for name, seconds in times.items()},
+        "nfe": sum(p.nfe for p in run.phases if p.nfe is not None) if denoise_s else None,
+        "it_per_s": steps / denoise_s if steps and denoise_s else None,
+        "img_per_s": batch / image_s if batch and image_s else None,
+    }
+
+
+def _energy(run: Run) -> dict[str, object]:
+    reading = run.energy
+    by_phase = {f"{name}_energy_j": _total_energy(run, name) for name in PHASES}
+    if reading is None:
+        return {**by_phase, "idle_power_w": run.idle_power_w, "energy_note": run.energy_note}
+    idle_w, batch = run.idle_power_w, run.condition.batch_size
+    j_per_img = reading.energy_j / batch if batch else None
+    return {
+        **by_phase,
+        "energy_j": reading.energy_j,
+        "idle_power_w": idle_w,
+        "energy_net_j": None if idle_w is None else reading.energy_j - idle_w * reading.duration_s,
+        "mean_power_w": reading.energy_j / reading.duration_s if reading.duration_s else None,
+        "j_per_img": j_per_img,
+        "img_per_kwh": JOULES_PER_KWH / j_per_img if j_per_img else None,
+        "energy_resolution_j": reading.resolution_j,
+        "energy_meter": reading.meter,
+        "energy_scope": reading.scope,
+        "energy_method": reading.method,
+        "energy_note": run.energy_note,
+    }
+
+
+def _memory(run: Run) -> dict[str, object]:
+    vram = run.vram
+    return {
+        "peak_vram_bytes": vram.peak_bytes if vram else None,
+        "mean_vram_bytes": vram.mean_bytes if vram else None,
+        "vram_source": vram.source if vram else "",
+        "allocator_peak_vram_bytes": run.allocator_peak_bytes,
+        "vram_note": run.vram_note,
+        "peak_rss_bytes": run.rss.peak_bytes if run.rss else None,
+    }
+
+
+def _total_time(run: Run, name: str) -> float | None:
+    durations = [phase.duration_s for phase in run.phases if phase.name == name]
+    return sum(durations) if durations else None
+
+
+def _image_time(run: Run) -> float | None:
+    """Seconds of the compute phases; ``None`` where one of them was not measured."""
+    times = [_total_time(run, name) for name in COMPUTE_PHASES]
+    return None if any(time is None for time in times) else sum(time or 0.0 for time in times)
+
+
+def _total_energy(run: Run, name: str) -> float | None:
+    energies = [phase.energy for phase in run.phases if phase.name == name]
+    if not energies or any(energy is None for energy in energies):
+        return None
+    return sum(energy.energy_j for energy in energies if energy is not None)

@@ -1,0 +1,124 @@
+"""The summary for people: a table of cells, as text for a terminal and as Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .summary import METRICS, OVER_VISITS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BLANK = "—"
+GIB = 2**30
+
+HEADINGS = ("Condition", "n", "it/s", "img/s", "J/img", "img/kWh", "Peak VRAM (GiB)", "Energy from")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A summary ready to be shown: cells are text, ``notes`` say what the reader must know."""
+
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...]
+
+
+def summary_table(summary: pd.DataFrame, runs: pd.DataFrame) -> Table:
+    """The table that every face of WattBench shows, from a summary and the runs behind it."""
+    rows = tuple(_cells(row) for row in summary.to_dict("records"))
+    return Table(HEADINGS, rows, tuple(_notes(summary, runs)))
+
+
+def as_text(table: Table) -> str:
+    """Aligned columns, for a terminal."""
+    lines = [table.headings, *table.rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(table.headings))]
+    text = [
+        "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) for line in lines
+    ]
+    text.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join([*(line.rstrip() for line in text), *(f"* {note}" for note in table.notes)])
+
+
+def as_markdown(table: Table, environment: Sequence[str]) -> str:
+    """A whole ``report.md``: the table, its notes, and the machine it was measured on."""
+    lines = ["# WattBench report", "", _markdown_row(table.headings)]
+    lines.append(_markdown_row(["---"] * len(table.headings)))
+    lines += [_markdown_row(row) for row in table.rows]
+    lines += ["", "Values are mean ± half width of the 95 % Student-t interval."]
+    lines += ["", *(f"- {note}" for note in table.notes)]
+    lines += ["", "## Environment", "", *(f"- {line}" for line in environment)]
+    return "\n".join(lines) + "\n"
+
+
+def environment_lines(runs: pd.DataFrame) -> list[str]:
+    """The distinct machines and programs of a table of runs, a line each."""
+    machines = runs[["gpu_name", "cpu_name", "driver", "runtime", "os"]].drop_duplicates()
+    programs = runs[["host", "host_version", "torch", "python", "pack"]].drop_duplicates()
+    lines = [
+        ", ".join(
+            part for part in (row.gpu_name, row.cpu_name, row.driver, row.runtime, row.os) if part
+        )
+        for row in machines.itertuples()
+    ]
+    lines += [
+        f"{row.host} {row.host_version}, torch {row.torch}, Python {row.python}, "
+        f"WattBench {row.pack}"
+        for row in programs.itertuples()
+    ]
+    return lines
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _cells(row: dict[Any, Any]) -> tuple[str, ...]:
+    n = f"{row['n']}" if row["visits"] <= 1 else f"{row['n']} in {row['visits']} visits"
+    energy = f"{row['energy_meter']} ({row['energy_method']})" if row["energy_meter"] else BLANK
+    condition = row["condition"] + (f" [{row['weights']}]" if row["weights"] == "synthetic" else "")
+    metrics = [
+        _plus_minus(row, metric, GIB if metric.endswith("bytes") else 1) for metric in METRICS
+    ]
+    return (condition, n, *metrics, energy)
+
+
+def _plus_minus(row: dict[Any, Any], metric: str, divisor: int) -> str:
+    mean, half = row[f"{metric}_mean"], row[f"{metric}_ci95"]
+    if mean is None or math.isnan(mean):
+        return BLANK
+    if half is None or math.isnan(half):
+        return f"{mean / divisor:.4g}"
+    digits = _digits(mean / divisor, half / divisor)
+    return f"{mean / divisor:.{digits}f} ± {half / divisor:.{digits}f}"
+
+
+def _digits(mean: float, half: float) -> int:
+    """Decimals that show the interval with two figures, or the mean with four if it has none."""
+    scale, figures = (half, 2) if half > 0 else (abs(mean), 4)
+    if scale == 0:
+        return 0
+    return max(0, figures - 1 - math.floor(math.log10(scale)))
+
+
+def _notes(summary: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
+    """What the table's reader must know, each once."""
+    notes = []
+    if (summary["interval_over"] == OVER_VISITS).any():
+        notes.append("Intervals are taken over visit means: a visit is a fresh server process.")
+    elif len(summary):
+        notes.append("Intervals are taken over repeats within one process, which share its state.")
+    if (summary["weights"] == "synthetic").any():
+        notes.append("[synthetic]: random weights; cost is real, pictures mean nothing.")
+    for column, what in (("energy_note", "Energy"), ("vram_note", "VRAM")):
+        notes += [f"{what}: {note}" for note in runs[column].unique() if note]
+    failed = runs[runs["error"] != ""]
+    notes += [
+        f"{len(group)} failed of {condition}: {error}"
+        for (condition, error), group in failed.groupby(["condition", "error"], sort=False)
+    ]
+    return notes

@@ -1,0 +1,166 @@
+"""The study's protocol in one node: warm-ups, then repeats of encode, denoise and decode."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..measure.experiment import Attempt, Plan, run_experiment
+from ..measure.instrument import Instrument
+from ..measure.journal import Journal
+from ..measure.records import Environment, Run
+from ..measure.runs import failed_run, make_run
+from .host import workspace
+from .host.core import core_inputs
+from .host.pipeline import ImageJob, as_one_batch, free_memory, stop_if_cancelled
+from .observation import open_instrument
+from .types import CATEGORY, Runs, meter_input
+
+SETTINGS = {
+    "EmptyLatentImage": ("width", "height", "batch_size"),
+    "KSampler": ("seed", "steps", "cfg", "sampler_name", "scheduler"),
+}
+"""Inputs that are the core nodes' own."""
+
+
+class WattBenchBenchmark(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="WattBenchBenchmark",
+            display_name="Benchmark (WattBench)",
+            category=CATEGORY,
+            description=(
+                "Makes the same image several times, each with a seed of its own: encodes the "
+                "prompts, denoises and decodes, and measures every part. Warm-up runs are recorded "
+                "but do not count. A run that fails becomes a row with its reason."
+            ),
+            search_aliases=["speed test", "energy test", "it/s", "joules"],
+            inputs=[
+                io.Model.Input("model"),
+                io.Clip.Input("clip"),
+                io.Vae.Input("vae"),
+                io.String.Input("positive", multiline=True, dynamic_prompts=True),
+                io.String.Input("negative", multiline=True, dynamic_prompts=True),
+                *(
+                    i
+                    for core, names in SETTINGS.items()
+                    for i in core_inputs(core)
+                    if i.id in names
+                ),
+                io.Int.Input(
+                    "warmup_runs",
+                    default=2,
+                    min=0,
+                    max=1000,
+                    tooltip="Runs before the repeats that do not count.",
+                ),
+                io.Int.Input(
+                    "repeats",
+                    default=10,
+                    min=1,
+                    max=10000,
+                    tooltip="Runs that count. Repeat i (from 0) has the seed plus i.",
+                ),
+                io.Float.Input(
+                    "idle_seconds",
+                    default=5.0,
+                    min=0.0,
+                    max=600.0,
+                    step=0.5,
+                    tooltip=(
+                        "How long to measure idle power after the warm-ups, with the models "
+                        "loaded, for net energy. 30 s or more for a figure to publish; 0 leaves "
+                        "net energy blank."
+                    ),
+                ),
+                meter_input(),
+            ],
+            outputs=[
+                io.Image.Output(display_name="images", tooltip="The pictures of all repeats."),
+                Runs.Output(display_name="runs", tooltip="Connect to Export CSV or Show Summary."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        seed: int,
+        warmup_runs: int,
+        repeats: int,
+        idle_seconds: float,
+        meter: str = "auto",
+        **job: Any,
+    ) -> io.NodeOutput:
+        image_job = ImageJob(**job)
+        journal = workspace.open_journal()
+        logging.info("WattBench appends every run to %s", journal.path)
+        with open_instrument(image_job.device, meter) as (instrument, environment):
+            benchmark = _Benchmark(image_job, instrument, environment, journal, idle_seconds)
+            runs = run_experiment(
+                Plan(warmup_runs, repeats, seed),
+                benchmark.measure,
+                benchmark.failed,
+                benchmark.keep,
+            )
+        return io.NodeOutput(as_one_batch(benchmark.images), tuple(runs))
+
+
+@dataclass
+class _Benchmark:
+    """What the runs of one benchmark share."""
+
+    job: ImageJob
+    instrument: Instrument
+    environment: Environment
+    journal: Journal
+    idle_seconds: float
+    idle_power_w: float | None = None
+    images: list[Any] = field(default_factory=list)
+    done: int = 0
+
+    def measure(self, attempt: Attempt) -> Run:
+        stop_if_cancelled()
+        if not attempt.is_warmup and attempt.repeat == 0 and self.idle_seconds > 0:
+            self.idle_power_w = self.instrument.idle_power(self.idle_seconds)
+        with self.instrument.record() as (window, recording):
+            image = self.job.make_image(window, attempt.seed)
+        if not attempt.is_warmup:
+            self.images.append(image)
+        return make_run(
+            [recording],
+            self.job.condition,
+            self.environment,
+            seed=attempt.seed,
+            visit=workspace.visit(),
+            repeat=attempt.repeat,
+            is_warmup=attempt.is_warmup,
+            idle_power_w=self.idle_power_w,
+        )
+
+    def failed(self, attempt: Attempt, error: str) -> Run:
+        logging.error("WattBench: a run failed and goes into the table with its reason: %s", error)
+        free_memory()
+        return failed_run(
+            self.job.condition,
+            self.environment,
+            error,
+            started_at=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+            seed=attempt.seed,
+            visit=workspace.visit(),
+            repeat=attempt.repeat,
+            is_warmup=attempt.is_warmup,
+        )
+
+    def keep(self, run: Run) -> None:
+        self.journal.append(run)
+        self.done += 1
+        kind = "warm-up" if run.is_warmup else "repeat"
+        workspace.show_text(f"{kind} {run.repeat + 1} done, {self.done} runs in the journal")
+
+
+NODES: list[type[io.ComfyNode]] = [WattBenchBenchmark]

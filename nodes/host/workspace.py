@@ -1,0 +1,66 @@
+"""ComfyUI's folders, its version, and the prompt that is being executed."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import comfyui_version
+import folder_paths
+from comfy_execution.utils import get_executing_context
+from server import PromptServer
+
+from ...measure.journal import Journal
+
+HOST = "ComfyUI"
+VISIT_VARIABLE = "WATTBENCH_VISIT"
+"""Number of this server process within a batch, counted from 1."""
+
+
+def host_version() -> str:
+    return str(comfyui_version.__version__)
+
+
+def current_prompt_id() -> str:
+    """The prompt that this thread executes; empty outside of one."""
+    context = get_executing_context()
+    return context.prompt_id if context is not None else ""
+
+
+def visit() -> int:
+    """Which visit of a batch this process is.
+
+    Raises:
+        ValueError: the environment variable holds no number.
+    """
+    value = os.environ.get(VISIT_VARIABLE, "1")
+    if not value.isdecimal():
+        raise ValueError(f"{VISIT_VARIABLE} must be a number like 1, it is {value!r}")
+    return int(value)
+
+
+def output_folder() -> Path:
+    return Path(folder_paths.get_output_directory())
+
+
+def open_journal() -> Journal:
+    """The journal in the output folder, or in the temporary one where that cannot be written.
+
+    Raises:
+        OSError: neither can be written.
+    """
+    preferred = output_folder() / "wattbench" / "journal.jsonl"
+    try:
+        return Journal(preferred)
+    except OSError as error:
+        fallback = Path(folder_paths.get_temp_directory()) / "wattbench" / "journal.jsonl"
+        logging.warning("WattBench cannot write %s (%s); runs go to %s", preferred, error, fallback)
+        return Journal(fallback)
+
+
+def show_text(text: str) -> None:
+    """Show ``text`` on the node that is being executed."""
+    context = get_executing_context()
+    if context is not None:
+        PromptServer.instance.send_progress_text(text, context.node_id)

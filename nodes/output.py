@@ -1,0 +1,89 @@
+"""Runs leave the graph: as CSV files and as a table in a node's body."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from comfy_api.latest import io, ui
+
+from ..measure.records import Run
+from ..measure.report import append_runs, runs_frame, table_of
+from .host.workspace import open_journal, output_folder
+from .types import CATEGORY, Runs
+
+
+class WattBenchExportCSV(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="WattBenchExportCSV",
+            display_name="Export CSV (WattBench)",
+            category=CATEGORY,
+            description=(
+                "Writes runs.csv (a row per run), summary.csv (a row per condition) and report.md "
+                "into a folder of ComfyUI's output. Runs are added to those already there, so that "
+                "a queue of prompts becomes one table; a run is never written twice."
+            ),
+            search_aliases=["save csv", "save runs", "export measurements"],
+            is_output_node=True,
+            inputs=[
+                Runs.Input("runs"),
+                io.String.Input(
+                    "folder",
+                    default="wattbench",
+                    tooltip="A folder within ComfyUI's output folder. It is made if need be.",
+                ),
+            ],
+            outputs=[],
+        )
+
+    @classmethod
+    def execute(cls, runs: tuple[Run, ...], folder: str) -> io.NodeOutput:
+        root = output_folder().resolve()
+        target = (root / folder).resolve()
+        if not target.is_relative_to(root):
+            raise ValueError(
+                f"folder {folder!r} lies outside of ComfyUI's output folder {root}; "
+                "give a name without '..' or a drive."
+            )
+        try:
+            paths = append_runs(runs, target)
+        except OSError as error:
+            raise OSError(
+                f"cannot write the tables into {target}: {error}. Nothing is lost: the runs are in "
+                f"{open_journal().path}. Make the folder writable, or export to another one; "
+                "`wattbench summary` reads the journal too."
+            ) from error
+        return io.NodeOutput(ui={"files": [_listed(path, root) for path in paths]})
+
+
+class WattBenchShowSummary(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="WattBenchShowSummary",
+            display_name="Show Summary (WattBench)",
+            category=CATEGORY,
+            description="Shows the table of a set of runs in the node: a row per condition.",
+            search_aliases=["show results", "table", "statistics"],
+            is_output_node=True,
+            inputs=[Runs.Input("runs")],
+            outputs=[],
+        )
+
+    @classmethod
+    def execute(cls, runs: tuple[Run, ...]) -> io.NodeOutput:
+        table = table_of(runs_frame(runs))
+        shown = {"headings": table.headings, "rows": table.rows, "notes": table.notes}
+        return io.NodeOutput(ui={"wattbench_summary": [shown]})
+
+
+def _listed(path: Path, root: Path) -> dict[str, Any]:
+    folder = path.parent.relative_to(root)
+    return ui.SavedResult(
+        path.name, folder.as_posix() if folder.parts else "", io.FolderType.output
+    )
+
+
+NODES: list[type[io.ComfyNode]] = [WattBenchExportCSV, WattBenchShowSummary]

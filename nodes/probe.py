@@ -1,0 +1,106 @@
+"""Measure any workflow, whatever its sampler nodes are: a probe on the model, and a collector."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io
+
+from .host.sampling import observe_sampling
+from .host.workspace import current_prompt_id, open_journal
+from .observation import Probe as ProbeValue
+from .observation import join, observe
+from .types import CATEGORY, Probe, Runs, meter_input
+
+MAX_PROBES = 16
+
+
+class WattBenchProbeModel(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="WattBenchProbeModel",
+            display_name="Probe Model (WattBench)",
+            category=CATEGORY,
+            description=(
+                "Measures every sampling that is done with this model, by any sampler node. "
+                "Connect the probe to Collect Runs."
+            ),
+            search_aliases=["measure model", "energy probe", "benchmark"],
+            inputs=[
+                io.Model.Input("model", tooltip="It computes what it computed before."),
+                meter_input(),
+            ],
+            outputs=[
+                io.Model.Output(display_name="model"),
+                Probe.Output(display_name="probe", tooltip="Connect to Collect Runs."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, model: Any, meter: str = "auto") -> io.NodeOutput:
+        probe = ProbeValue()
+
+        def record(facts: dict[str, Any], seed: int | None) -> Any:
+            return observe(probe, model.load_device, meter, facts, seed)
+
+        return io.NodeOutput(observe_sampling(model, record), probe)
+
+
+class WattBenchCollect(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        value = io.MatchType.Template("value", io.AnyType)
+        return io.Schema(
+            node_id="WattBenchCollect",
+            display_name="Collect Runs (WattBench)",
+            category=CATEGORY,
+            description=(
+                "Waits for a value, lets it through, and joins what the probes saw while it was "
+                "made into one run. Parts that ComfyUI took from its cache were not run, so they "
+                "are blank."
+            ),
+            search_aliases=["probe to runs", "join measurements"],
+            inputs=[
+                io.MatchType.Input(
+                    "value",
+                    template=value,
+                    tooltip="What the measured nodes make, for example the decoded image.",
+                ),
+                io.Autogrow.Input(
+                    "probes",
+                    template=io.Autogrow.TemplatePrefix(
+                        Probe.Input("probe", tooltip="From measured nodes or Probe Model."),
+                        prefix="probe",
+                        min=1,
+                        max=MAX_PROBES,
+                    ),
+                ),
+            ],
+            outputs=[
+                io.MatchType.Output(template=value, display_name="value"),
+                Runs.Output(display_name="runs", tooltip="Connect to Export CSV or Show Summary."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, value: Any, probes: dict[str, ProbeValue]) -> io.NodeOutput:
+        prompt_id = current_prompt_id()
+        observations = [
+            observation
+            for probe in probes.values()
+            for observation in probe.observations
+            if observation.prompt_id == prompt_id
+        ]
+        if not observations:
+            raise ValueError(
+                "the probes saw nothing in this run: every measured node came from ComfyUI's "
+                "cache, or 'value' does not depend on them. Change the seed, and connect something "
+                "to 'value' that the measured nodes make."
+            )
+        run = join(observations)
+        open_journal().append(run)
+        return io.NodeOutput(value, (run,))
+
+
+NODES: list[type[io.ComfyNode]] = [WattBenchProbeModel, WattBenchCollect]
