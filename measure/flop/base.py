@@ -1,14 +1,19 @@
-"""What an architecture's count is made of, and what a count is."""
+"""What an architecture's formula is, and what a count is."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from .primitives import Work
+
+Cost = TypeVar("Cost", int, Work)
 
 
 @dataclass(frozen=True)
-class Formula:
-    """The parts of an image model, as functions of integers that answer FLOPs.
+class Formula(Generic[Cost]):
+    """The parts of an image model, as functions of integers; FLOPs alone, or the whole work.
 
     ``text_tokens`` are the tokens of the prompt itself, without what the model's tokenizer and
     template add. Two encoders of one model may cut the same prompt into slightly different numbers
@@ -18,11 +23,11 @@ class Formula:
 
     context_rows: Callable[[int], int]
     """text_tokens -> context_rows."""
-    text_encode: Callable[[int], int]
+    text_encode: Callable[[int], Cost]
     """text_tokens -> encoding one prompt."""
-    evaluation: Callable[[int, int, int], int]
-    """width_px, height_px, context_rows -> one function evaluation on one latent."""
-    decode: Callable[[int, int], int]
+    evaluation: Callable[[int, int, int], Cost]
+    """width_px, height_px, context_rows -> one pass of the denoiser over one latent."""
+    decode: Callable[[int, int], Cost]
     """width_px, height_px -> decoding one latent."""
 
 
@@ -41,4 +46,17 @@ class FlopCount:
 
     @property
     def total(self) -> int:
+        return self.text_encode + self.denoise + self.decode
+
+
+@dataclass(frozen=True)
+class RunWork:
+    """The work of one run (a whole batch), by phase."""
+
+    text_encode: Work
+    denoise: Work
+    decode: Work
+
+    @property
+    def total(self) -> Work:
         return self.text_encode + self.denoise + self.decode

@@ -11,12 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .base import Formula
-from .primitives import conv2d, linear
 
 FLUX_TEXT_ROWS = 512
 SD35_TEXT_ROWS = 333
 """77 rows of CLIP and 256 of T5."""
 CLIP_ROWS = 77
+
+
+def conv2d(kernel: int, c_in: int, c_out: int, height: int, width: int) -> int:
+    """Table 4, "Convolution"."""
+    return 2 * height * width * kernel**2 * c_in * c_out
 
 
 def transformer(d_model: int, d_ff: int, d_attn: int, n_layer: int, n_ctx: int) -> int:
@@ -84,7 +88,7 @@ def sd2(width_px: int, height_px: int, context_rows: int) -> int:
     total += 2 * resnet_block(3, 320, 320, h, w) + 2 * _spatial(320, h * w, context_rows)
     total += conv2d(3, 320, 320, h // 2, w // 2) + _sd2_inner(h // 2, w // 2, context_rows)
     total += 2 * resnet_block(3, 640, 320, h, w) + resnet_block(3, 960, 320, h, w)
-    total += 3 * (_spatial(320, h * w, context_rows) + 2 * linear(h * w, 320, 320))
+    total += 3 * (_spatial(320, h * w, context_rows) + 2 * conv2d(1, 320, 320, h, w))
     return total + conv2d(3, 320, 4, h, w)
 
 

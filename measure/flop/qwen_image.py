@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from . import vae
 from .base import Formula
-from .flux import PATCH_VALUES, image_rows
-from .primitives import attention, linear
+from .flux import PATCH_VALUES, image_rows, mmdit_stream
+from .primitives import Work, attention, linear
 from .text_encoders import qwen2_5_vl_7b
 
 D = 3072
@@ -18,15 +18,14 @@ def context_rows(text_tokens: int) -> int:
     return text_tokens + TEMPLATE_SUFFIX_TOKENS
 
 
-def text_encode(text_tokens: int) -> int:
+def text_encode(text_tokens: int) -> Work:
     return qwen2_5_vl_7b(TEMPLATE_PREFIX_TOKENS + context_rows(text_tokens))
 
 
-def evaluation(width_px: int, height_px: int, context_rows: int) -> int:
+def evaluation(width_px: int, height_px: int, context_rows: int) -> Work:
     image = image_rows(width_px, height_px)
     rows = image + context_rows
-    block = 4 * linear(rows, D, D) + 2 * linear(rows, D, 4 * D) + attention(rows, rows, D)
-    block += 2 * linear(1, D, 6 * D)
+    block = mmdit_stream(image, D) + mmdit_stream(context_rows, D) + attention(rows, rows, D)
     vector = linear(1, 256, D) + linear(1, D, D)
     inputs = linear(image, PATCH_VALUES, D) + linear(context_rows, 3584, D)
     output = linear(1, D, 2 * D) + linear(image, D, PATCH_VALUES)

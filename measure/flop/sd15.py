@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from . import vae
 from .base import Formula
+from .primitives import Work
 from .text_encoders import clip_l, clip_rows
 from .unet import UNet
 
 
-def decode(width_px: int, height_px: int) -> int:
+def decode(width_px: int, height_px: int) -> Work:
     return vae.kl_decoder(width_px, height_px, z_channels=4, post_quant_conv=True)
 
 

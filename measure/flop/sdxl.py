@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from .base import Formula
+from .primitives import Work
 from .sd15 import decode
 from .text_encoders import clip_g, clip_l, clip_rows
 from .unet import UNet
 
 
-def text_encode(text_tokens: int) -> int:
+def text_encode(text_tokens: int) -> Work:
     return clip_l(text_tokens) + clip_g(text_tokens)
 
 

@@ -1,10 +1,10 @@
-"""FLOPs of the latent-diffusion U-Net, of which SD1.5, SD2 and SDXL are three sizes."""
+"""The latent-diffusion U-Net, of which SD1.5, SD2 and SDXL are three sizes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .primitives import attention, conv2d, linear
+from .primitives import Work, attention, conv2d, linear
 from .vae import PX_PER_LATENT
 
 BASE_CHANNELS = 320
@@ -23,7 +23,7 @@ class UNet:
     adm_channels: int = 0
     """Width of the pooled text and size vector; 0 where the model takes none."""
 
-    def evaluation(self, width_px: int, height_px: int, context_rows: int) -> int:
+    def evaluation(self, width_px: int, height_px: int, context_rows: int) -> Work:
         """One function evaluation on one latent."""
         sizes = [(height_px // PX_PER_LATENT, width_px // PX_PER_LATENT)]
         for _ in self.channel_mult[1:]:
@@ -40,7 +40,7 @@ class UNet:
         total += self._up(sizes, channels, context_rows, skips)
         return total + conv2d(3, BASE_CHANNELS, LATENT_CHANNELS, *sizes[0])
 
-    def _embedding(self) -> int:
+    def _embedding(self) -> Work:
         time = linear(1, BASE_CHANNELS, EMBEDDING) + linear(1, EMBEDDING, EMBEDDING)
         if not self.adm_channels:
             return time
@@ -48,9 +48,9 @@ class UNet:
 
     def _down(
         self, sizes: list[tuple[int, int]], channels: list[int], context_rows: int
-    ) -> tuple[int, list[int]]:
+    ) -> tuple[Work, list[int]]:
         """The way down, and the channels of the skips it leaves behind."""
-        total, c_in, skips = 0, BASE_CHANNELS, [BASE_CHANNELS]
+        total, c_in, skips = Work(), BASE_CHANNELS, [BASE_CHANNELS]
         last = len(channels) - 1
         for level, (c, (h, w)) in enumerate(zip(channels, sizes, strict=True)):
             for _ in range(2):
@@ -69,8 +69,8 @@ class UNet:
         channels: list[int],
         context_rows: int,
         skips: list[int],
-    ) -> int:
-        total, c_in = 0, channels[-1]
+    ) -> Work:
+        total, c_in = Work(), channels[-1]
         for level in reversed(range(len(channels))):
             c, (h, w) = channels[level], sizes[level]
             for _ in range(3):
@@ -81,10 +81,10 @@ class UNet:
                 total += conv2d(3, c, c, *sizes[level - 1])
         return total
 
-    def _transformer(self, depth: int, c: int, rows: int, context_rows: int) -> int:
+    def _transformer(self, depth: int, c: int, rows: int, context_rows: int) -> Work:
         """``depth`` blocks of self-attention, cross-attention and GEGLU between two projections."""
         if depth == 0:
-            return 0
+            return Work()
         self_attention = 4 * linear(rows, c, c) + attention(rows, rows, c)
         cross = 2 * linear(rows, c, c) + 2 * linear(context_rows, self.context_dim, c)
         cross += attention(rows, context_rows, c)
@@ -92,7 +92,7 @@ class UNet:
         return 2 * linear(rows, c, c) + depth * (self_attention + cross + feed_forward)
 
 
-def _resnet(c_in: int, c_out: int, h: int, w: int) -> int:
-    shortcut = conv2d(1, c_in, c_out, h, w) if c_in != c_out else 0
+def _resnet(c_in: int, c_out: int, h: int, w: int) -> Work:
+    shortcut = conv2d(1, c_in, c_out, h, w) if c_in != c_out else Work()
     convolutions = conv2d(3, c_in, c_out, h, w) + conv2d(3, c_out, c_out, h, w)
     return convolutions + shortcut + linear(1, EMBEDDING, c_out)

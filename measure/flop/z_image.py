@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .base import Formula
 from .flux import PATCH_VALUES, decode, image_rows
-from .primitives import attention, linear
+from .primitives import Work, attention, linear
 from .text_encoders import qwen3_4b
 
 D = 3840
@@ -22,11 +22,11 @@ def context_rows(text_tokens: int) -> int:
     return text_tokens + TEMPLATE_TOKENS
 
 
-def text_encode(text_tokens: int) -> int:
+def text_encode(text_tokens: int) -> Work:
     return qwen3_4b(context_rows(text_tokens))
 
 
-def evaluation(width_px: int, height_px: int, context_rows: int) -> int:
+def evaluation(width_px: int, height_px: int, context_rows: int) -> Work:
     cells = image_rows(width_px, height_px)
     image, text = _padded(cells), _padded(context_rows)
     modulation = linear(1, D_VECTOR, 4 * D)
@@ -43,7 +43,7 @@ def _padded(rows: int) -> int:
     return -(-rows // ROW_MULTIPLE) * ROW_MULTIPLE
 
 
-def _block(rows: int) -> int:
+def _block(rows: int) -> Work:
     return 4 * linear(rows, D, D) + attention(rows, rows, D) + 3 * linear(rows, D, D_FF)
 
 
