@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..flop import ALIASES, DEFAULT_TEXT_TOKENS, FORMULAS, model_calls
+from ..flop import ALIASES, DEFAULT_TEXT_TOKENS, FORMULAS, function_evaluations, model_calls
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,6 +126,46 @@ def study() -> Observations:
     return observations(read_table(STUDY_CSV))
 
 
+def planned(
+    architecture: str,
+    gpu: str,
+    width_px: int,
+    height_px: int,
+    steps: int,
+    *,
+    dtype: str = "fp16",
+    cfg: float = 1.0,
+    sampler: str = "euler",
+    batch_size: int = 1,
+    text_tokens: int = DEFAULT_TEXT_TOKENS,
+) -> pd.DataFrame:
+    """A run that has not been made, as the one row of a frame that a law predicts.
+
+    Raises:
+        UnknownNfeError: a sampler whose evaluations cannot be told beforehand.
+        LawDataError: an architecture without a formula.
+    """
+    import pandas as pd
+
+    row = {
+        "architecture": ALIASES.get(architecture, architecture),
+        "gpu": gpu,
+        "dtype": "fp16" if dtype in SIXTEEN_BIT else dtype,
+        "width_px": width_px,
+        "height_px": height_px,
+        "nfe": function_evaluations(sampler, steps),
+        "calls": model_calls(sampler, cfg),
+        "guidance": "batched",
+        "batch_size": batch_size,
+        "text_tokens": text_tokens,
+        "images": batch_size,
+    }
+    frame = pd.DataFrame([row])
+    frame["context_rows"] = pd.array([None], dtype="Int64")
+    _refuse_unformulated(frame)
+    return frame
+
+
 def per_shape(
     frame: pd.DataFrame,
     columns: Sequence[str],
@@ -219,13 +259,17 @@ def _from_runs(table: pd.DataFrame, allow_unmeasured: bool) -> Observations:
 
 
 def _checked(found: Observations) -> Observations:
-    unknown = sorted(set(found.frame["architecture"]) - set(FORMULAS))
+    if found.frame.empty:
+        raise LawDataError("no usable row: " + ("; ".join(found.notes) or "the table is empty"))
+    _refuse_unformulated(found.frame)
+    if not (found.frame["energy_j"] > 0).all():
+        raise LawDataError("an energy that is not positive has no logarithm; drop those rows")
+    return found
+
+
+def _refuse_unformulated(frame: pd.DataFrame) -> None:
+    unknown = sorted(set(frame["architecture"]) - set(FORMULAS))
     if unknown:
         raise LawDataError(
             f"no FLOP formula for {', '.join(unknown)}; there are {', '.join(FORMULAS)}"
         )
-    if found.frame.empty:
-        raise LawDataError("no usable row: " + ("; ".join(found.notes) or "the table is empty"))
-    if not (found.frame["energy_j"] > 0).all():
-        raise LawDataError("an energy that is not positive has no logarithm; drop those rows")
-    return found

@@ -104,8 +104,13 @@ class OperatorLaw:
         """Joules (or seconds) per TFLOP, 16-bit and fp32; rows; J (s) per GB and per operator."""
         return dict(zip(PARAMETERS, np.exp(self.log_parameters).tolist(), strict=True))
 
+    def factors(self, confidence: float = 0.9) -> dict[str, float]:
+        """By what factor each parameter may be higher or lower, at that confidence."""
+        half = student_t(self.degrees_of_freedom, confidence) * np.sqrt(np.diag(self.covariance))
+        return dict(zip(PARAMETERS, np.exp(half).tolist(), strict=True))
+
     def predict(self, frame: pd.DataFrame, confidence: float = 0.9) -> pd.DataFrame:
-        """Joules (or seconds) with prediction intervals; ``note`` says why an interval is the wide one.
+        """Joules (or seconds) with prediction intervals; ``note`` says why one is wide.
 
         Raises:
             LawDataError: a GPU or a precision without data, or an extrapolation from data of a
