@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 
 from .records import CounterSample, PowerSample
 
+LEAST_POWER = 1e-9
+"""Least power of the fit, as a part of the mean: a tick that a single phase fills goes to it."""
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -66,8 +69,8 @@ def share_ticks(
     power_of = dict(zip(names, powers, strict=False))
     weights = overlaps * np.array([power_of[interval.name] for interval in intervals])
     totals = weights.sum(axis=1) + by_name[:, -1] * powers[-1]
-    shares = np.divide(weights, totals[:, None], where=totals[:, None] > 0, out=weights * 0)
-    return [float(value) for value in (shares * energies[:, None]).sum(axis=0)]
+    shares = weights / totals[:, None] * energies[:, None]
+    return [float(value) for value in shares.sum(axis=0)]
 
 
 def _check(ticks: Sequence[CounterSample], intervals: Sequence[Interval]) -> None:
@@ -105,7 +108,7 @@ def _fit_powers(
     design = np.vstack([overlaps, np.eye(columns) * tick_error_s])
     target = np.concatenate([energies, np.full(columns, mean_power * tick_error_s)])
     solution, _ = nnls(design, target)
-    return np.asarray(solution)
+    return np.maximum(solution, mean_power * LEAST_POWER)
 
 
 def integrate(samples: Sequence[PowerSample], start_s: float, end_s: float) -> float:

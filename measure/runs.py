@@ -101,10 +101,14 @@ def total_energy(phases: Iterable[Phase]) -> tuple[EnergyReading | None, str]:
 
     Its method is that of the longest of them, its resolution the coarsest.
     """
+    phases = tuple(phases)
     compute = [phase for phase in phases if phase.name in COMPUTE_PHASES]
     readings = [phase.energy for phase in compute if phase.energy is not None]
     if not readings:
         return None, ""
+    absent = [name for name in COMPUTE_PHASES if name not in {phase.name for phase in compute}]
+    if absent:
+        return None, f"no energy per image: {' and '.join(absent)} not measured"
     if len(readings) < len(compute):
         return None, "energy is missing for a part of the run"
     if len({(reading.meter, reading.scope) for reading in readings}) > 1:

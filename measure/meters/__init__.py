@@ -1,19 +1,105 @@
-"""The meters, in order of trust."""
+"""The meters, in order of trust, and the way from a name or a device to an opened one."""
 
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from .amdsmi import AmdSmiPowerSource, AmdSmiSource
+from .apple import AppleSource
 from .base import (
     DeviceId,
+    DeviceStatus,
     Meter,
     MeterReadError,
     MeterSource,
     MeterUnavailableError,
     Offer,
 )
+from .estimate import EstimateSource
+from .hwmon import HwmonSource
+from .nvml import NvmlSource
+from .rapl import RaplSource
+from .replay import ReplaySource
 
 __all__ = [
+    "METERS",
+    "METER_VARIABLE",
     "DeviceId",
+    "DeviceStatus",
     "Meter",
     "MeterReadError",
     "MeterSource",
     "MeterUnavailableError",
     "Offer",
+    "open_meter",
+    "probe_all",
 ]
+
+METER_VARIABLE = "WATTBENCH_METER"
+"""The environment variable that says what ``auto`` means."""
+
+METERS: tuple[MeterSource, ...] = (
+    NvmlSource(),
+    AmdSmiSource(),
+    HwmonSource(),
+    AmdSmiPowerSource(),
+    RaplSource(),
+    AppleSource(),
+    EstimateSource(),
+    ReplaySource(),
+)
+"""Every source; ``auto`` takes the first that covers the device and is no opt-in."""
+
+
+def probe_all(sources: Sequence[MeterSource] = METERS) -> list[Offer]:
+    """What each source offers on this machine, refusals with their reasons included."""
+    return [offer for source in sources for offer in source.probe()]
+
+
+def open_meter(spec: str, device: DeviceId, sources: Sequence[MeterSource] = METERS) -> Meter:
+    """Open the meter ``spec``: a name such as ``nvml:0``, or ``auto``.
+
+    ``auto`` is what the environment variable WATTBENCH_METER says, else the most trusted meter that
+    measures ``device``. It never chooses an estimate or a recording.
+
+    Raises:
+        MeterUnavailableError: with the reason of every source and what to do.
+    """
+    if spec == "auto":
+        spec = os.environ.get(METER_VARIABLE) or "auto"
+    if spec == "auto":
+        return _open_measured(device, sources)
+    key, _, selector = spec.partition(":")
+    for source in sources:
+        if source.key == key:
+            return source.open(selector)
+    names = ", ".join(offer.name for offer in probe_all(sources) if offer.available)
+    raise MeterUnavailableError(f"there is no meter {spec!r}", f"this machine has: auto, {names}")
+
+
+def _open_measured(device: DeviceId, sources: Sequence[MeterSource]) -> Meter:
+    reasons = []
+    for source in sources:
+        if source.opt_in:
+            continue
+        selector = source.match(device)
+        if selector is None:
+            reasons += [_why_not(offer, device) for offer in source.probe()]
+            continue
+        try:
+            return source.open(selector)
+        except MeterUnavailableError as error:
+            reasons.append(f"{source.key}:{selector}: {error}")
+    target = device.name or f"{device.kind}:{device.index}"
+    advice = (
+        f"no meter measures {target}: repair one of these, name another meter, or set "
+        f"{METER_VARIABLE}=estimate to opt in to a labelled estimate"
+    )
+    raise MeterUnavailableError("\n  ".join([advice, *reasons]))
+
+
+def _why_not(offer: Offer, device: DeviceId) -> str:
+    if offer.available:
+        return f"{offer.name}: measures {offer.description}, not {device.kind}:{device.index}"
+    return f"{offer.name}: {offer.reason}; {offer.remedy}"

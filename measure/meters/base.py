@@ -6,9 +6,11 @@ To add one, write a :class:`MeterSource` in a file of its own and put it into ``
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from ...offer import Offer
 from ..records import Scope
 
 Provenance = Literal["measured", "estimated", "simulated"]
@@ -30,18 +32,30 @@ class DeviceId:
 
 
 @dataclass(frozen=True)
-class Offer:
-    """One meter as this machine has it: usable, or refused with a reason and a remedy."""
+class DeviceStatus:
+    """The state of a board at one moment; ``None`` where the source does not say.
 
-    name: str
-    description: str
-    available: bool
-    reason: str = ""
-    remedy: str = ""
+    ``throttle_reasons`` names what holds the clocks down now (``()``: nothing does).
+    ``other_process_count`` counts processes that use the board besides this one.
+    ``display_attached`` is true where a monitor is plugged into the board.
+    """
+
+    temperature_c: float | None = None
+    sm_clock_hz: float | None = None
+    memory_clock_hz: float | None = None
+    throttle_reasons: tuple[str, ...] | None = None
+    display_attached: bool | None = None
+    other_process_count: int | None = None
+    power_limit_w: float | None = None
 
 
 class MeterUnavailableError(RuntimeError):
     """The meter that was asked for does not exist here; the message says why and what to do."""
+
+    def __init__(self, reason: str, remedy: str = "") -> None:
+        super().__init__(f"{reason}; {remedy}" if remedy else reason)
+        self.reason = reason
+        self.remedy = remedy
 
 
 class MeterReadError(RuntimeError):
@@ -51,8 +65,8 @@ class MeterReadError(RuntimeError):
 class Meter(ABC):
     """An opened meter. A read answers a value, or ``None`` where the meter has no such channel.
 
-    Reads raise :class:`MeterReadError` when a channel that exists fails. They are called from the
-    sampler's thread, and may not block for longer than a few milliseconds.
+    Reads raise :class:`MeterReadError` when a channel that exists fails. They may be called from
+    several threads at once, and may not block for longer than a few milliseconds.
     """
 
     name: str
@@ -62,12 +76,16 @@ class Meter(ABC):
     note: str = ""
     """What a reader of the numbers must know, for example the power that an estimate assumes."""
     energy_resolution_j: float | None = None
-    """The energy counter's step in joules, where the source states one."""
+    """The energy counter's step in joules, where the source states one.
+
+    It is the unit the counter is given in; a counter may tick far more coarsely than that, so the
+    ticks have to be observed.
+    """
     poll_period_s: float = 0.01
     """How often reading makes sense."""
 
     def read_energy_j(self) -> float | None:
-        """The counter, in joules since an origin of its own."""
+        """The counter, in joules since an origin of its own. It never runs backwards."""
         return None
 
     def read_power_w(self) -> float | None:
@@ -82,9 +100,13 @@ class Meter(ABC):
         """The board's power limit in force."""
         return None
 
+    def read_status(self) -> DeviceStatus:
+        """Temperature, clocks and whatever else can disturb a measurement. Never raises."""
+        return DeviceStatus()
+
     @abstractmethod
     def close(self) -> None:
-        """Release the source. Reading afterwards is an error."""
+        """Release the source; closing twice does nothing. Reading afterwards is an error."""
 
 
 class MeterSource(ABC):
@@ -97,7 +119,10 @@ class MeterSource(ABC):
 
     @abstractmethod
     def probe(self) -> list[Offer]:
-        """What this source offers on this machine; a refusal too is an offer. Never raises."""
+        """What this source offers on this machine; a refusal too is an offer. Never raises.
+
+        May take up to a second for each device, where a sensor has to be watched to be believed.
+        """
 
     @abstractmethod
     def open(self, selector: str) -> Meter:
@@ -108,5 +133,24 @@ class MeterSource(ABC):
         """
 
     def match(self, device: DeviceId) -> str | None:
-        """The selector of the meter that covers ``device``, or ``None``."""
+        """The selector of the meter that covers ``device``, or ``None``. Never raises."""
         return None
+
+    def _offer(self, selector: str, label: str) -> Offer:
+        """The meter ``key:selector`` as it answers when it is opened."""
+        name = f"{self.key}:{selector}"
+        try:
+            meter = self.open(selector)
+        except MeterUnavailableError as error:
+            return Offer(name, label, False, error.reason, error.remedy)
+        meter.close()
+        return Offer(name, f"{label}; {meter.note}", True)
+
+
+def refusal_of(read: Callable[[], object]) -> str:
+    """Why a channel cannot be read; empty where it can."""
+    try:
+        read()
+    except MeterReadError as error:
+        return str(error)
+    return ""

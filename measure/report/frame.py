@@ -140,7 +140,7 @@ def typed(frame: pd.DataFrame) -> pd.DataFrame:
     frame = frame.astype(dict.fromkeys(INTEGER_COLUMNS, "Int64"))
     frame["seed"] = frame["seed"].astype("UInt64")
     frame["is_warmup"] = frame["is_warmup"].astype(bool)
-    frame[TEXT_COLUMNS] = frame[TEXT_COLUMNS].fillna("").astype(str)
+    frame[TEXT_COLUMNS] = frame[TEXT_COLUMNS].astype(object).fillna("").astype(str)
     known = {*INTEGER_COLUMNS, *TEXT_COLUMNS, "seed", "is_warmup"}
     others = [column for column in RUN_COLUMNS if column not in known]
     frame[others] = frame[others].astype("float64")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .frame import ENVIRONMENT_COLUMNS
 from .summary import METRICS, OVER_VISITS
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def _plus_minus(row: dict[Any, Any], metric: str, divisor: int) -> str:
     if mean is None or math.isnan(mean):
         return BLANK
     if half is None or math.isnan(half):
-        return f"{mean / divisor:.4g}"
+        return f"{mean / divisor:.{_digits(mean / divisor, 0)}f}"
     digits = _digits(mean / divisor, half / divisor)
     return f"{mean / divisor:.{digits}f} ± {half / divisor:.{digits}f}"
 
@@ -114,6 +115,9 @@ def _notes(summary: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
         notes.append("Intervals are taken over repeats within one process, which share its state.")
     if (summary["weights"] == "synthetic").any():
         notes.append("[synthetic]: random weights; cost is real, pictures mean nothing.")
+    differing = [column for column in ENVIRONMENT_COLUMNS if summary[column].nunique() > 1]
+    if differing:
+        notes.append(f"Rows are of different environments, by {', '.join(differing)}.")
     for column, what in (("energy_note", "Energy"), ("vram_note", "VRAM")):
         notes += [f"{what}: {note}" for note in runs[column].unique() if note]
     failed = runs[runs["error"] != ""]

@@ -1,0 +1,1 @@
+"""Attention kernels: how a model computes attention, and on what machines."""

@@ -1,0 +1,160 @@
+"""One workflow on a running server, by comfy-cli in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .client import ComfyClient, ServerUnreachableError
+from .errors import CommandError, UsageError
+
+Event = dict[str, Any]
+
+TIMED_OUT, CANCELLED = "ws_timeout", "cancelled"
+"""comfy-cli's error codes for a server that fell silent and a prompt that was interrupted."""
+
+
+@dataclass
+class Job:
+    """How a workflow went: ``error`` is empty where it succeeded.
+
+    ``outputs`` are the files that nodes reported, as ComfyUI describes them: ``filename``,
+    ``subfolder``, ``type`` and the ``category`` (``images``, ...).
+    """
+
+    prompt_id: str | None = None
+    outputs: list[dict[str, str]] = field(default_factory=list)
+    error: str = ""
+    was_cancelled: bool = False
+
+
+def check_installed() -> None:
+    """Raise UsageError where comfy-cli is not installed beside this package."""
+    if importlib.util.find_spec("comfy_cli") is None:
+        raise UsageError("comfy-cli is missing; install it with `pip install wattbench[headless]`")
+
+
+def to_api_format(client: ComfyClient, workflow: Path) -> dict[str, Any]:
+    """The graph of a UI or API file in API format, converted with the server's own nodes.
+
+    Raises:
+        CommandError: it holds no workflow, or the server lacks one of its nodes.
+    """
+    command = _command(client, workflow, "--print-prompt", "--json")
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=_environment()
+    )
+    events = [event for line in done.stdout.splitlines() if (event := _event(line))]
+    previews = [event["prompt"] for event in events if event.get("type") == "prompt_preview"]
+    if done.returncode != 0 or not previews:
+        raise CommandError(f"{workflow} cannot be run: {_failure(events, done.stderr)}")
+    return dict(previews[-1])
+
+
+def run_workflow(
+    client: ComfyClient,
+    workflow: Path,
+    timeout_s: int,
+    on_event: Callable[[Event], None],
+) -> Job:
+    """Queue ``workflow`` and wait for its end; ``on_event`` gets every event of comfy-cli.
+
+    Args:
+        timeout_s: longest silence of the server in seconds.
+
+    Raises:
+        KeyboardInterrupt: after the prompt was cancelled on the server.
+    """
+    job = Job()
+    events: list[Event] = []
+    command = _command(client, workflow, "--wait", "--json", "--timeout", str(timeout_s))
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            encoding="utf-8",
+            env=_environment(),
+            start_new_session=True,
+        )
+        try:
+            for line in process.stdout or ():
+                event = _event(line)
+                if event is None:
+                    continue
+                events.append(event)
+                job.prompt_id = event.get("prompt_id", job.prompt_id)
+                if event.get("type") == "executed":
+                    job.outputs.extend(event.get("outputs", ()))
+                on_event(event)
+            code = process.wait()
+        except KeyboardInterrupt:
+            process.kill()
+            process.wait()
+            _cancel(client, job)
+            raise
+        errors.seek(0)
+        if code != 0:
+            job.error = _failure(events, errors.read())
+    error_code = _error_of(events).get("code")
+    job.was_cancelled = error_code == CANCELLED
+    if error_code == TIMED_OUT:
+        _cancel(client, job)
+    return job
+
+
+def _command(client: ComfyClient, workflow: Path, *options: str) -> list[str]:
+    """comfy-cli's ``run``, from the environment that this package is installed in."""
+    command = [sys.executable, "-m", "comfy_cli", "--skip-prompt", "run"]
+    command += ["--workflow", str(workflow), "--host", client.host, "--port", str(client.port)]
+    return [*command, *options]
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "DO_NOT_TRACK": "1", "PYTHONIOENCODING": "utf-8"}
+
+
+def _event(line: str) -> Event | None:
+    """One line of comfy-cli's output; ``None`` where it is not one of its JSON documents."""
+    try:
+        document = json.loads(line)
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _error_of(events: list[Event]) -> dict[str, Any]:
+    """The error of the closing envelope, empty where there is none."""
+    return next((e["error"] for e in reversed(events) if e.get("error")), {})
+
+
+def _failure(events: list[Event], stderr: str) -> str:
+    """What went wrong, in comfy-cli's words and with the node's own message where it has one."""
+    error = _error_of(events)
+    if not error:
+        return f"comfy-cli failed without a reason: {stderr.strip() or 'no output'}"
+    details = error.get("details") or {}
+    node = details.get("class_type")
+    parts = [f"{error['message']} ({error['code']})", f"node {node}" if node else ""]
+    nodes = [*details.get("errors", ()), *details.get("node_errors", ())]
+    parts += [json.dumps(entry) if "errors" in entry else entry["message"] for entry in nodes]
+    parts += [error.get("hint") or ""] if not nodes else []
+    return "; ".join(part for part in parts if part)
+
+
+def _cancel(client: ComfyClient, job: Job) -> None:
+    """Free the server of a prompt that nobody waits for any more."""
+    if job.prompt_id is not None:
+        with contextlib.suppress(ServerUnreachableError):
+            client.cancel(job.prompt_id)

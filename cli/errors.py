@@ -1,0 +1,13 @@
+"""What can go wrong in a command; a message says what, why and what to do."""
+
+
+class CommandError(Exception):
+    """The command was right but could not be carried out: exit code 1."""
+
+
+class UsageError(Exception):
+    """The command asks for something that cannot be: exit code 2."""
+
+
+class CancelledError(Exception):
+    """Somebody interrupted the work on the server: exit code 130, as for Ctrl-C here."""

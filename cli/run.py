@@ -1,0 +1,82 @@
+"""``wattbench run``: measure a workflow without a browser, and write the tables."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "run",
+        help="measure a workflow without a browser",
+        description="Run a workflow (UI or API format) through comfy-cli, on a server of its own "
+        "or a running one, and write runs.csv, summary.csv, report.md and the pictures. "
+        "Arguments after -- go to ComfyUI.",
+    )
+    parser.add_argument("workflow", type=Path, metavar="WORKFLOW", help="a workflow's JSON file")
+    parser.add_argument(
+        "--repeats",
+        type=positive,
+        metavar="N",
+        help="measured images for each visit; without it the workflow runs once as it is",
+    )
+    parser.add_argument(
+        "--visits",
+        type=positive,
+        default=1,
+        metavar="M",
+        help="fresh server processes to measure in (default: 1). Repeats in one process share its "
+        "state; visits are independent",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="for the results")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--server", type=host_and_port, metavar="HOST:PORT", help="a running ComfyUI with the pack"
+    )
+    where.add_argument("--comfyui", type=Path, metavar="PATH", help="ComfyUI's folder")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument(
+        "--timeout",
+        type=positive,
+        default=1800,
+        metavar="S",
+        help="longest silence of the server in seconds (default: 1800)",
+    )
+    parser.add_argument(
+        "--estimate-if-unmetered",
+        action="store_true",
+        help="where no meter covers the device, set WATTBENCH_METER=estimate, unless it is set",
+    )
+    parser.set_defaults(passes_on=True)
+
+
+def positive(text: str) -> int:
+    """An integer of at least 1, for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def host_and_port(text: str) -> tuple[str, int]:
+    """``HOST:PORT``, for argparse."""
+    host, colon, port = text.rpartition(":")
+    if not host or not colon or not port.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, for example 127.0.0.1:8188")
+    return host, int(port)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure; whatever was measured is written, also after a failure or Ctrl-C."""
+    from .batch import NOTHING_MEASURED, Batch, Results
+    from .errors import CommandError
+
+    batch, results = Batch.plan(args), Results()
+    try:
+        batch.measure(results)
+    finally:
+        if results.runs:
+            results.write(args.out)
+    if not results.runs:
+        raise CommandError(NOTHING_MEASURED)
+    return 0

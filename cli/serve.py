@@ -1,0 +1,42 @@
+"""``wattbench serve``: ComfyUI with the pack, for use by hand."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+DEFAULT_PORT = 8188
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "serve",
+        help="start ComfyUI with this pack",
+        description="Start ComfyUI with this pack under a base directory of its own. "
+        "Arguments after -- go to ComfyUI.",
+    )
+    parser.add_argument("--comfyui", type=Path, metavar="PATH", help="ComfyUI's folder")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="default: %(default)s")
+    parser.set_defaults(passes_on=True)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until Ctrl-C; that ComfyUI ends by itself is a failure."""
+    from .server import ComfyServer, device_arguments, find_comfyui
+
+    server = ComfyServer(
+        find_comfyui(args.comfyui),
+        port=args.port,
+        arguments=[*device_arguments(args.device), *args.comfyui_arguments],
+    )
+    print(f"starting ComfyUI, log: {server.log_path}", flush=True)
+    with server:
+        print(f"ComfyUI with WattBench: http://{server.client.address}", flush=True)
+        print(f"models go to {server.base_directory / 'models'}; Ctrl-C ends it", flush=True)
+        try:
+            code = server.wait()
+        except KeyboardInterrupt:
+            print("stopping", flush=True)
+            return 0
+        raise server.error(f"ComfyUI ended by itself (code {code})")

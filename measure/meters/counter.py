@@ -1,0 +1,107 @@
+"""Energy counters as hardware has them: they wrap, they reset, and neither may become 0 J.
+
+Both classes may be read from several threads: reading and checking is one step.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from .base import MeterReadError
+
+
+class MonotonicCounter:
+    """A counter that may only grow; once it has run backwards it is no longer believed.
+
+    It stays refused from then on, because a difference across the fault would be a wrong number.
+    """
+
+    def __init__(self, name: str, read_j: Callable[[], float]) -> None:
+        self._name = name
+        self._read_j = read_j
+        self._lock = threading.Lock()
+        self._last_j: float | None = None
+        self._fault = ""
+
+    def read(self) -> float:
+        """The counter in joules.
+
+        Raises:
+            MeterReadError: it cannot be read now, or ran backwards, now or earlier.
+        """
+        with self._lock:
+            if self._fault:
+                raise MeterReadError(self._fault)
+            energy_j = self._read_j()
+            if self._last_j is not None and energy_j < self._last_j:
+                self._fault = (
+                    f"the energy counter of {self._name} ran backwards, from {self._last_j:.3f} J "
+                    f"to {energy_j:.3f} J: the driver was reloaded or the counter reset; open the "
+                    "meter again"
+                )
+                raise MeterReadError(self._fault)
+            self._last_j = energy_j
+            return energy_j
+
+
+class WrappingCounter:
+    """Unwraps a counter that starts again at 0 after ``range_j`` joules.
+
+    A smaller reading is a wrap if the energy it implies is one that ``limit_w`` watts can have
+    drawn since the last reading; else it is a reset, and the counter is no longer believed.
+    """
+
+    SLACK_S = 0.1
+    """Counters are refreshed late; this much time is granted on top of the time that passed."""
+
+    def __init__(
+        self,
+        name: str,
+        read_j: Callable[[], float],
+        range_j: float,
+        limit_w: float,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._name = name
+        self._read_j = read_j
+        self._range_j = range_j
+        self._limit_w = limit_w
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._last: tuple[float, float] | None = None
+        self._total_j = 0.0
+        self._fault = ""
+
+    def read(self) -> float:
+        """Joules since the first reading.
+
+        Raises:
+            MeterReadError: it cannot be read now; or it was reset or left its range, now or
+                earlier.
+        """
+        with self._lock:
+            if not self._fault:
+                raw_j, t_s = self._read_j(), self._clock()
+                self._fault = self._fault_of(raw_j, t_s)
+            if self._fault:
+                raise MeterReadError(self._fault)
+            if self._last is not None:
+                self._total_j += (raw_j - self._last[0]) % self._range_j
+            self._last = (raw_j, t_s)
+            return self._total_j
+
+    def _fault_of(self, raw_j: float, t_s: float) -> str:
+        if not 0 <= raw_j <= self._range_j:
+            return f"{self._name} reads {raw_j} J, outside its range of {self._range_j} J"
+        if self._last is None or raw_j >= self._last[0]:
+            return ""
+        last_j, last_s = self._last
+        wrapped_j = raw_j - last_j + self._range_j
+        if wrapped_j <= self._limit_w * (t_s - last_s + self.SLACK_S):
+            return ""
+        return (
+            f"{self._name} fell from {last_j:.3f} J to {raw_j:.3f} J in {t_s - last_s:.3f} s: "
+            "a reset, no wrap-around; open the meter again"
+        )

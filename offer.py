@@ -1,0 +1,30 @@
+"""One kind of answer for meters, kernels and formats: what a machine offers, or why it does not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A thing as this machine has it: usable, or refused with a reason and a remedy."""
+
+    name: str
+    description: str
+    available: bool
+    reason: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What kernels and formats ask of a device.
+
+    ``kind`` is torch's device type (``cuda`` for ROCm as well), ``capability`` NVIDIA's compute
+    capability (``(8, 6)``), ``gfx`` AMD's target (``gfx906``); both are empty elsewhere.
+    """
+
+    kind: str
+    name: str
+    capability: tuple[int, int] | None = None
+    gfx: str = ""

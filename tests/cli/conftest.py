@@ -1,0 +1,44 @@
+"""A server whose nodes write a journal without measuring, and workflows for it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from wattbench.cli.server import ComfyServer, find_comfyui
+
+JOURNAL_PACK = Path(__file__).parent.parent / "data" / "journal_pack"
+
+
+@pytest.fixture(scope="session")
+def journal_server(tmp_path_factory):
+    base = tmp_path_factory.mktemp("journal_server")
+    with ComfyServer(
+        find_comfyui(), base_directory=base, arguments=["--cpu"], pack_root=JOURNAL_PACK
+    ) as server:
+        yield server
+
+
+@pytest.fixture
+def write_workflow(tmp_path):
+    """Write EmptyImage -> a node of the journal pack -> SaveImage in API format."""
+
+    def write(node="WattBenchBenchmark", **inputs):
+        graph = {
+            "1": {
+                "class_type": "EmptyImage",
+                "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 255},
+            },
+            "2": {"class_type": node, "inputs": {"image": ["1", 0], **inputs}},
+            "3": {
+                "class_type": "SaveImage",
+                "inputs": {"images": ["2", 0], "filename_prefix": "test"},
+            },
+        }
+        path = tmp_path / "workflow.json"
+        path.write_text(json.dumps(graph), "utf-8")
+        return path
+
+    return write

@@ -1,0 +1,142 @@
+"""Energy of phases from slow ticks and from power samples, against a known truth."""
+
+import random
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wattbench.measure.attribution import Interval, integrate, share_ticks
+from wattbench.measure.records import CounterSample, PowerSample
+
+TICK_S = 0.1
+POLL_S = 0.005
+
+
+class Board:
+    """A board whose power is a step function, with a counter that ticks every 100 ms."""
+
+    def __init__(self, idle_w, spans):
+        self.idle_w = idle_w
+        self.spans = spans
+
+    def energy_j(self, until_s):
+        energy = self.idle_w * until_s
+        for start_s, end_s, power_w in self.spans:
+            energy += (power_w - self.idle_w) * max(0.0, min(end_s, until_s) - start_s)
+        return energy
+
+    def ticks(self, from_s, until_s, phase_s=0.0):
+        """What a poller sees: the value of each tick, up to one poll late."""
+        late = random.Random(7)
+        times = np.arange(phase_s, until_s, TICK_S)
+        return [
+            CounterSample(float(t) + late.uniform(0, POLL_S), self.energy_j(float(t)))
+            for t in times
+            if t >= from_s
+        ]
+
+
+def image_on_board(start_s):
+    """60 ms encode at 150 W, 20 steps of 45 ms at 300 W, 80 ms decode at 220 W, idle at 30 W."""
+    parts = [("text_encode", 0.06, 150.0), ("denoise", 0.9, 300.0), ("decode", 0.08, 220.0)]
+    intervals, spans, at_s = [], [], start_s
+    for name, duration_s, power_w in parts:
+        intervals.append(Interval(name, at_s, at_s + duration_s))
+        spans.append((at_s, at_s + duration_s, power_w))
+        at_s += duration_s
+    truth = [duration_s * power_w for _, duration_s, power_w in parts]
+    return Board(30.0, spans), intervals, truth
+
+
+def test_short_phases_without_bias():
+    """Shares of 40 images that meet the ticks at every point: mean within a few per cent."""
+    shares = []
+    for index in range(40):
+        start_s = 0.35 + index * TICK_S / 40
+        board, intervals, truth = image_on_board(start_s)
+        shares.append(share_ticks(board.ticks(0.0, start_s + 1.5), intervals, POLL_S))
+    bias = np.mean(shares, axis=0) / truth - 1
+    assert abs(bias[1]) < 0.01
+    assert np.abs(bias).max() < 0.10
+
+
+def test_whole_is_the_counter_difference():
+    """Where intervals fill the ticks exactly, their shares are exactly what was counted."""
+    ticks = [CounterSample(0.0, 10.0), CounterSample(1.0, 40.0), CounterSample(2.0, 110.0)]
+    shares = share_ticks(ticks, [Interval("a", 0.0, 0.7), Interval("b", 0.7, 2.0)], POLL_S)
+    assert sum(shares) == pytest.approx(100.0)
+
+
+def test_ticks_within_one_phase_stay_as_counted():
+    ticks = [CounterSample(t, e) for t, e in [(0.0, 0.0), (1.0, 5.0), (2.0, 105.0), (3.0, 108.0)]]
+    (share,) = share_ticks(ticks, [Interval("denoise", 1.0, 2.0)], POLL_S)
+    assert share == pytest.approx(100.0)
+
+
+def test_phase_below_the_ticks_takes_the_mean_power_and_not_zero():
+    ticks = [CounterSample(i * TICK_S, 20.0 * i) for i in range(11)]
+    tiny, _ = share_ticks(ticks, [Interval("load", 0.2, 0.201), Interval("d", 0.201, 0.9)], POLL_S)
+    assert tiny == pytest.approx(0.001 * 200.0, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("ticks", "message"),
+    [
+        ([CounterSample(0.0, 5.0)], "did not advance"),
+        ([CounterSample(0.0, 5.0), CounterSample(9.0, 1.0)], "backwards"),
+        ([CounterSample(2.0, 5.0), CounterSample(9.0, 8.0)], "do not reach"),
+        ([CounterSample(0.0, 5.0), CounterSample(2.0, 8.0)], "do not reach"),
+    ],
+)
+def test_faults_of_the_counter_are_refused(ticks, message):
+    with pytest.raises(ValueError, match=message):
+        share_ticks(ticks, [Interval("denoise", 1.0, 3.0)], POLL_S)
+
+
+def test_constant_power_held_between_samples():
+    """A trapezoid over de-duplicated samples would give 0 J here."""
+    assert integrate([PowerSample(0.0, 200.0)], 1.0, 3.0) == pytest.approx(400.0)
+
+
+def test_step_of_power():
+    samples = [PowerSample(0.0, 100.0), PowerSample(2.0, 300.0)]
+    assert integrate(samples, 1.0, 3.0) == pytest.approx(400.0)
+
+
+def test_power_that_begins_too_late_is_refused():
+    with pytest.raises(ValueError, match="reaches back"):
+        integrate([PowerSample(1.5, 100.0)], 1.0, 2.0)
+
+
+powers = st.lists(st.floats(0, 600), min_size=1, max_size=30)
+
+
+@given(powers, st.floats(0, 1), st.floats(0, 1))
+def test_integral_is_additive(levels, first, second):
+    samples = [PowerSample(index * 0.1, level) for index, level in enumerate(levels)]
+    cut, end = sorted((first, second))
+    whole = integrate(samples, 0.0, end)
+    parts = integrate(samples, 0.0, cut) + integrate(samples, cut, end)
+    assert whole == pytest.approx(parts, abs=1e-6)
+
+
+@given(
+    st.lists(st.floats(0.5, 60), min_size=3, max_size=40),
+    st.lists(st.floats(0.01, 1), min_size=1, max_size=6),
+)
+def test_shares_are_never_negative_and_never_more_than_was_counted(energies, lengths):
+    ticks = [CounterSample(0.0, 0.0)]
+    for index, energy in enumerate(energies, 1):
+        ticks.append(CounterSample(index * TICK_S, ticks[-1].energy_j + energy))
+    span = ticks[-1].t_s
+    borders = np.cumsum([0.0, *lengths]) / sum(lengths) * span
+    intervals = [
+        Interval(f"phase {i}", float(a), float(b)) for i, (a, b) in enumerate(pairwise(borders))
+    ]
+    intervals[-1] = Interval("last", intervals[-1].start_s, span)
+    shares = share_ticks(ticks, intervals, POLL_S)
+    assert min(shares) >= 0
+    assert sum(shares) == pytest.approx(sum(energies), rel=1e-6)

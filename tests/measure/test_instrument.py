@@ -1,0 +1,161 @@
+"""The instrument end to end on the CPU: sampler thread, window, readings, on replayed meters."""
+
+import threading
+import time
+
+import pytest
+import torch
+
+from wattbench.measure.environment import identify
+from wattbench.measure.instrument import Instrument
+from wattbench.measure.meters import Meter, MeterReadError, MeterUnavailableError
+from wattbench.measure.sampler import Sampler
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def constant_power(tmp_path):
+    """A recording of 200 W."""
+    path = tmp_path / "constant.csv"
+    path.write_text("t_s,power_w\n0,200\n60,200\n", encoding="utf-8")
+    return f"replay:{path}"
+
+
+@pytest.fixture
+def ticking_counter(tmp_path):
+    """A recording of a counter at 100 W that ticks every 20 ms."""
+    path = tmp_path / "counter.csv"
+    rows = [f"{i * 0.02:.2f},{i * 2.0}" for i in range(3000)]
+    path.write_text("\n".join(["t_s,energy_j", *rows]) + "\n", encoding="utf-8")
+    return f"replay:{path}"
+
+
+def record_phases(instrument):
+    with instrument.record() as (window, recording):
+        with window.phase("load"):
+            time.sleep(0.05)
+        with window.phase("denoise") as span:
+            for _ in range(3):
+                time.sleep(0.05)
+                window.step(span)
+            span.nfe = 3
+    return recording
+
+
+def test_power_is_integrated_over_each_phase(constant_power):
+    with Instrument(CPU, identify(CPU), constant_power) as instrument:
+        recording = record_phases(instrument)
+    load, denoise = recording.phases
+    assert [load.name, denoise.name] == ["load", "denoise"]
+    for phase in recording.phases:
+        assert phase.energy.energy_j == pytest.approx(200 * phase.duration_s, rel=0.01)
+        assert phase.energy.method == "simulated"
+    assert denoise.nfe == 3
+    assert len(denoise.step_ends_s) == 3
+    assert denoise.step_ends_s == tuple(sorted(denoise.step_ends_s))
+    assert recording.trace.power
+    assert recording.rss.peak_bytes > 10_000_000
+
+
+def test_counter_is_shared_among_phases(ticking_counter):
+    with Instrument(CPU, identify(CPU), ticking_counter) as instrument:
+        recording = record_phases(instrument)
+    total = sum(phase.energy.energy_j for phase in recording.phases)
+    duration = sum(phase.duration_s for phase in recording.phases)
+    assert total == pytest.approx(100 * duration, rel=0.2)
+    assert recording.phases[0].energy.resolution_j == pytest.approx(2.0)
+
+
+def test_idle_power(ticking_counter):
+    with Instrument(CPU, identify(CPU), ticking_counter) as instrument:
+        assert instrument.idle_power(0.5) == pytest.approx(100, rel=0.1)
+
+
+def test_without_a_meter_energy_is_blank_with_the_reason(monkeypatch):
+    monkeypatch.delenv("WATTBENCH_METER", raising=False)
+    monkeypatch.setattr("wattbench.measure.meters.METERS", ())
+    with Instrument(CPU, identify(CPU)) as instrument:
+        if instrument.meter is not None:
+            pytest.fail(f"no meter was to be found, got {instrument.meter.name}")
+        recording = record_phases(instrument)
+    assert [phase.energy for phase in recording.phases] == [None, None]
+    assert "WATTBENCH_METER=estimate" in recording.energy_note
+    assert "\n" not in recording.energy_note
+    assert recording.vram is None
+    assert "CPU" in recording.vram_note
+
+
+def test_a_meter_asked_for_by_name_must_exist():
+    with pytest.raises(MeterUnavailableError), Instrument(CPU, identify(CPU), "nvml:99"):
+        pass
+
+
+class FailingMeter(Meter):
+    """Answers for a while, then breaks."""
+
+    name, scope, poll_period_s = "failing:0", "gpu", 0.005
+
+    def __init__(self):
+        self.reads = 0
+
+    def read_energy_j(self):
+        self.reads += 1
+        if self.reads > 5:
+            raise MeterReadError("the board fell off the bus")
+        return float(self.reads)
+
+    def close(self):
+        pass
+
+
+def test_a_meter_that_fails_gives_no_energy(monkeypatch):
+    monkeypatch.setattr("wattbench.measure.instrument.open_meter", lambda *_: FailingMeter())
+    with Instrument(CPU, identify(CPU)) as instrument:
+        recording = record_phases(instrument)
+    assert [phase.energy for phase in recording.phases] == [None, None]
+    assert "fell off the bus" in recording.energy_note
+
+
+class FrozenMeter(FailingMeter):
+    """A counter that never moves."""
+
+    name = "frozen:0"
+
+    def read_energy_j(self):
+        return 5.0
+
+
+def test_a_frozen_counter_is_no_zero(monkeypatch):
+    monkeypatch.setattr("wattbench.measure.instrument.open_meter", lambda *_: FrozenMeter())
+    with Instrument(CPU, identify(CPU)) as instrument:
+        recording = record_phases(instrument)
+    assert [phase.energy for phase in recording.phases] == [None, None]
+    assert "did not advance" in recording.energy_note
+
+
+def test_phases_that_ended_are_kept_when_the_run_raises(constant_power):
+    with (
+        Instrument(CPU, identify(CPU), constant_power) as instrument,
+        pytest.raises(RuntimeError, match="out of memory"),
+        instrument.record() as (window, recording),
+    ):
+        with window.phase("text_encode"):
+            time.sleep(0.01)
+        with window.phase("denoise"):
+            raise RuntimeError("out of memory")
+    assert [phase.name for phase in recording.phases] == ["text_encode"]
+
+
+def test_no_thread_outlives_its_measurement(constant_power):
+    with Instrument(CPU, identify(CPU), constant_power) as instrument:
+        record_phases(instrument)
+        assert any(thread.name == "wattbench-sampler" for thread in threading.enumerate())
+    assert all(thread.name != "wattbench-sampler" for thread in threading.enumerate())
+
+
+def test_sampler_keeps_reading_other_channels_when_one_fails():
+    with Sampler(FailingMeter(), None, lambda: 123) as sampler:
+        time.sleep(0.15)
+    assert sampler.samples.faults == ["the board fell off the bus"]
+    assert len(sampler.samples.rss) > 3

@@ -1,0 +1,57 @@
+"""Nothing that was measured is lost."""
+
+import json
+
+import pytest
+
+from wattbench.measure.journal import Journal, dumps, parse
+
+
+def test_a_run_comes_back_as_it_was(make_run):
+    runs = [make_run("a"), make_run("b", energy=None, energy_note="no meter", phases=())]
+    assert parse("".join(dumps(run) + "\n" for run in runs)) == runs
+
+
+def test_each_run_is_on_the_disk_when_append_returns(tmp_path, make_run):
+    journal = Journal(tmp_path / "deep" / "journal.jsonl")
+    journal.append(make_run("a"))
+    assert [run.run_id for run in parse(journal.path.read_text("utf-8"))] == ["a"]
+    journal.append(make_run("b"))
+    assert [run.run_id for run in parse(journal.path.read_text("utf-8"))] == ["a", "b"]
+
+
+def test_a_line_cut_short_by_a_crash_is_left_out(make_run):
+    text = dumps(make_run("a")) + "\n" + dumps(make_run("b"))[:50]
+    assert [run.run_id for run in parse(text)] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("[]", "line 1"),
+        ("{}", "schema_version"),
+        ('{"schema_version": 999}', "schema version 999"),
+        ('{"schema_version": 1}', "line 1 is not a WattBench run"),
+        ("nonsense", "line 1"),
+    ],
+)
+def test_what_is_no_run_is_named(line, message):
+    with pytest.raises(ValueError, match=message):
+        parse(line + "\n")
+
+
+def test_no_number_that_json_does_not_know(make_run):
+    with pytest.raises(ValueError, match="JSON"):
+        dumps(make_run(idle_power_w=float("nan")))
+
+
+def test_an_unwritable_folder_is_refused_before_a_run(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        Journal(tmp_path / "file" / "journal.jsonl")
+
+
+def test_a_line_is_plain_json(make_run):
+    data = json.loads(dumps(make_run("a")))
+    assert data["schema_version"] == 1
+    assert data["seed"] == 2**63 + 1
