@@ -11,7 +11,7 @@ from types import FrameType
 
 from .errors import CancelledError, CommandError, UsageError
 
-COMMANDS = ("run", "summary", "doctor", "serve")
+COMMANDS = ("run", "summary", "law", "doctor", "serve")
 """Modules of this package, in the order of the help text.
 
 Each has ``register(subparsers) -> None``, which adds its parser and imports nothing heavy, and

@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .errors import CommandError, UsageError
+
 if TYPE_CHECKING:
     import pandas as pd
 
     from ..measure.law import Equation3, Observations, OperatorLaw
 
-EXIT_FAILED = 1
-EXIT_USAGE = 2
 CONFIDENCE = 0.9
 TABLE_HELP = "a runs.csv of WattBench, or a table with the columns of the published study"
 
@@ -47,19 +47,14 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 done, 1 failed, 2 asked wrongly."""
-    from ..measure.flop import UnknownNfeError
-    from ..measure.law import LawDataError
-
+    """What the data cannot answer is a usage error: the message says what to give instead."""
     actions = {"fit": _fit, "reproduce": _reproduce, "calibrate": _calibrate, "predict": _predict}
     try:
         return actions[args.action](args)
-    except (LawDataError, UnknownNfeError, ValueError) as error:
-        print(f"wattbench law {args.action}: {error}", file=sys.stderr)
-        return EXIT_USAGE
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     except OSError as error:
-        print(f"wattbench law {args.action}: {error}", file=sys.stderr)
-        return EXIT_FAILED
+        raise CommandError(f"cannot write: {error}") from error
 
 
 def _add_table(parser: argparse.ArgumentParser) -> None:

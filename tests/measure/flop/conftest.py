@@ -1,37 +1,49 @@
-"""ComfyUI's own full-size models on the meta device, and torch's count of one forward pass."""
+"""ComfyUI's own full-size models on the meta device, where nothing is computed or allocated."""
 
 from __future__ import annotations
 
-import os
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+from wattbench.cli.server import find_comfyui
 
 
 @pytest.fixture(scope="session")
-def comfyui_meta() -> SimpleNamespace:
-    """ComfyUI's modules, imported into this process for the CPU; nothing is computed."""
-    path = Path(os.environ.get("COMFYUI_PATH", ROOT / ".comfyui" / "ComfyUI"))
-    if not (path / "comfyui_version.py").is_file():
-        message = f"no ComfyUI at {path}; run `python tasks.py setup` or set COMFYUI_PATH"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    if str(path) not in sys.path:
-        sys.path.append(str(path))
+def comfyui_meta():
+    """ComfyUI's modules, imported into this process for the CPU."""
+    path = str(find_comfyui())
+    if path not in sys.path:
+        sys.path.insert(0, path)  # before the working directory, whose `nodes` is the pack's
     from comfy.cli_args import args
 
     args.cpu = True
-    import comfy.latent_formats
+    import comfy.ldm.flux.model
+    import comfy.ldm.lumina.model
+    import comfy.ldm.models.autoencoder
+    import comfy.ldm.modules.diffusionmodules.mmdit
+    import comfy.ldm.modules.diffusionmodules.openaimodel
+    import comfy.ldm.qwen_image.model
+    import comfy.ldm.wan.vae
     import comfy.model_detection
+    import comfy.model_management
     import comfy.ops
-    import comfy.sample
     import comfy.samplers
-    import comfy.sd
     import comfy.supported_models
 
     return SimpleNamespace(comfy=comfy)
+
+
+@pytest.fixture(scope="session")
+def count_flops():
+    """What torch's counter sees while a callable runs."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    def count(call):
+        with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+            result = call()
+        return counter.get_total_flops(), result
+
+    return count
