@@ -170,12 +170,13 @@ def _reproduce(args: argparse.Namespace) -> int:
     from ..measure.law.plots import PlotsUnavailableError, write_plots
     from ..measure.law.reproduce import markdown, tables
 
+    if args.out is not None:
+        args.out.mkdir(parents=True, exist_ok=True)
     frame = study().frame
     report = tables(frame)
     if args.out is None:
         print(markdown(report), end="")
         return 0
-    args.out.mkdir(parents=True, exist_ok=True)
     pictures: tuple[tuple[str, str], ...] = ()
     if not args.no_plots:
         try:

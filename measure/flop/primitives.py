@@ -6,7 +6,7 @@ out what is linear in the activations (norms, activations, softmax, rotary embed
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,25 @@ class Work:
         return self.matmul_weights + self.conv_weights
 
     def __add__(self, other: Work) -> Work:
-        return Work(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Work)))
+        return Work(
+            self.matmul_flops + other.matmul_flops,
+            self.conv_flops + other.conv_flops,
+            self.matmul_weights + other.matmul_weights,
+            self.conv_weights + other.conv_weights,
+            self.activations + other.activations,
+            self.operators + other.operators,
+        )
 
     def __rmul__(self, times: int) -> Work:
         """The same pass ``times`` times, one after the other."""
-        return Work(*(times * getattr(self, f.name) for f in fields(Work)))
+        return Work(
+            times * self.matmul_flops,
+            times * self.conv_flops,
+            times * self.matmul_weights,
+            times * self.conv_weights,
+            times * self.activations,
+            times * self.operators,
+        )
 
     def batched(self, size: int) -> Work:
         """One pass over ``size`` inputs at once: the weights are read and launched once."""
