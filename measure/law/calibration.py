@@ -36,7 +36,8 @@ A100's energy (``edge_nodes.csv``)."""
 OWN_STDEV = 0.6
 """Of one parameter beside that factor: the smallest tenth at which the 90 % interval from one
 workload of a published card covers the other workload, on all five cards that have both."""
-ENERGIES = np.array([name != "saturation_rows" for name in PARAMETERS])
+ENERGIES = tuple(float(name != "saturation_rows") for name in PARAMETERS)
+"""1 for the parameters that the common factor scales."""
 
 FEW_CONDITIONS = 3
 NARROW_RANGE = 4.0
@@ -75,7 +76,8 @@ def calibrate(found: Observations, published: OperatorLaw, unit: Unit = "J") -> 
     centre = published.log_parameters
     if unit == "s":
         # Joules to seconds at the mean power of the runs themselves.
-        centre = centre - ENERGIES * np.log(frame["energy_j"].sum() / frame["duration_s"].sum())
+        mean_power_w = frame["energy_j"].sum() / frame["duration_s"].sum()
+        centre = centre - np.asarray(ENERGIES) * np.log(mean_power_w)
     spread = published.covariance + COMMON_STDEV**2 * np.outer(ENERGIES, ENERGIES)
     spread = spread + OWN_STDEV**2 * np.eye(len(PARAMETERS))
     whitening = np.linalg.cholesky(np.linalg.inv(spread)).T

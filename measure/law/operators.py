@@ -33,7 +33,7 @@ Unit = Literal["J", "s"]
 """What a law predicts: joules, or by the same equation seconds."""
 
 PARAMETERS = ("per_tflop_16", "per_tflop_32", "saturation_rows", "per_gb", "per_operator")
-START = np.log([2.0, 16.0, 50.0, 1.0, 0.005])
+START = (2.0, 16.0, 50.0, 1.0, 0.005)
 """J/TFLOP, J/TFLOP, rows, J/GB, J: where the search begins, of the order of a data-centre GPU."""
 
 SHAPE = (
@@ -226,7 +226,7 @@ def solve(
     """
     from scipy.optimize import least_squares
 
-    start = START if prior is None else prior.centre
+    start = np.log(START) if prior is None else prior.centre
 
     def residuals(theta: Array) -> Array:
         data = np.log(evaluate(features, theta)) - log_j
