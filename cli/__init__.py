@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import signal
 import sys
 from collections.abc import Sequence
-from types import FrameType
 
 from .errors import CancelledError, CommandError, UsageError
+from .signals import cancelling
 
 COMMANDS = ("run", "summary", "law", "doctor", "serve")
 """Modules of this package, in the order of the help text.
@@ -18,11 +17,6 @@ Each has ``register(subparsers) -> None``, which adds its parser and imports not
 ``run(args) -> int``, which does the work and gives the exit code. A command whose parser has
 ``set_defaults(passes_on=True)`` finds what follows ``--`` in ``args.comfyui_arguments``.
 """
-
-CANCELLING = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-)
-"""Signals after which a command stops the server that it started and exits with 130."""
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -44,9 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args.comfyui_arguments = given[cut + 1 :]
     if args.comfyui_arguments and not getattr(args, "passes_on", False):
         parser.error("only run and serve take arguments after --, for ComfyUI")
-    previous = {number: signal.signal(number, _cancel) for number in CANCELLING}
     try:
-        return int(modules[args.command].run(args))
+        with cancelling():
+            return int(modules[args.command].run(args))
     except UsageError as error:
         print(f"wattbench {args.command}: {error}", file=sys.stderr)
         return EXIT_USAGE
@@ -54,15 +48,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"wattbench {args.command}: {error}", file=sys.stderr)
         return EXIT_FAILED
     except (CancelledError, KeyboardInterrupt) as error:
-        print(f"wattbench {args.command}: cancelled {error}", file=sys.stderr)
+        print(f"wattbench {args.command}: cancelled {error}".rstrip(), file=sys.stderr)
         return EXIT_CANCELLED
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-def _cancel(number: int, frame: FrameType | None) -> None:
-    """The first signal cancels; later ones do not disturb the cleaning up, which takes seconds."""
-    for other in CANCELLING:
-        signal.signal(other, signal.SIG_IGN)
-    raise KeyboardInterrupt

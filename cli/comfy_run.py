@@ -9,13 +9,14 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .client import ComfyClient, ServerUnreachableError
 from .errors import CommandError, UsageError
+from .signals import held
 
 Event = dict[str, Any]
 
@@ -53,7 +54,7 @@ def to_api_format(client: ComfyClient, workflow: Path) -> dict[str, Any]:
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=_environment()
     )
-    events = [event for line in done.stdout.splitlines() if (event := _event(line))]
+    events = list(_events(done.stdout.splitlines()))
     previews = [event["prompt"] for event in events if event.get("type") == "prompt_preview"]
     if done.returncode != 0 or not previews:
         raise CommandError(f"{workflow} cannot be run: {_failure(events, done.stderr)}")
@@ -72,36 +73,36 @@ def run_workflow(
         timeout_s: longest silence of the server in seconds.
 
     Raises:
-        KeyboardInterrupt: after the prompt was cancelled on the server.
+        KeyboardInterrupt: or whatever ``on_event`` raises, after the prompt was cancelled.
     """
     job = Job()
     events: list[Event] = []
+    process: subprocess.Popen[str] | None = None
     command = _command(client, workflow, "--wait", "--json", "--timeout", str(timeout_s))
     with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            encoding="utf-8",
-            env=_environment(),
-            start_new_session=True,
-        )
         try:
-            for line in process.stdout or ():
-                event = _event(line)
-                if event is None:
-                    continue
+            with held():
+                process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    text=True,
+                    encoding="utf-8",
+                    env=_environment(),
+                    start_new_session=True,
+                )
+            for event in _events(process.stdout or ()):
                 events.append(event)
                 job.prompt_id = event.get("prompt_id", job.prompt_id)
                 if event.get("type") == "executed":
                     job.outputs.extend(event.get("outputs", ()))
                 on_event(event)
             code = process.wait()
-        except KeyboardInterrupt:
-            process.kill()
-            process.wait()
+        except BaseException:
+            if process is not None:
+                process.kill()
+                process.wait()
             _cancel(client, job)
             raise
         errors.seek(0)
@@ -125,13 +126,13 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "DO_NOT_TRACK": "1", "PYTHONIOENCODING": "utf-8"}
 
 
-def _event(line: str) -> Event | None:
-    """One line of comfy-cli's output; ``None`` where it is not one of its JSON documents."""
-    try:
-        document = json.loads(line)
-    except ValueError:
-        return None
-    return document if isinstance(document, dict) else None
+def _events(lines: Iterable[str]) -> Iterator[Event]:
+    """comfy-cli's JSON documents, one a line; other lines are passed over."""
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            document = json.loads(line)
+            if isinstance(document, dict):
+                yield document
 
 
 def _error_of(events: list[Event]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import psutil
 
 from .client import ComfyClient, ServerUnreachableError
 from .errors import CommandError, UsageError
+from .signals import held
 
 PACK_ROOT = Path(__file__).resolve().parent.parent
 """The folder that ComfyUI loads as the node pack."""
@@ -161,17 +162,18 @@ class ComfyServer:
         self._check_port()
         link_pack(self.pack_root, self.base_directory / "custom_nodes")
         self._log = self.log_path.open("wb")
-        self._process = subprocess.Popen(
-            self._command(),
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "DO_NOT_TRACK": "1", **self.environment},
-            # A terminal's Ctrl-C is for us: we stop the server when the block is left.
-            start_new_session=True,
-            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
-        )
         try:
+            with held():
+                self._process = subprocess.Popen(
+                    self._command(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=self._log,
+                    stderr=subprocess.STDOUT,
+                    env={**os.environ, "DO_NOT_TRACK": "1", **self.environment},
+                    # A terminal's Ctrl-C is for us: we stop the server when the block is left.
+                    start_new_session=True,
+                    creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+                )
             self._wait_until_ready()
             self._check_pack()
         except BaseException:

@@ -1,6 +1,6 @@
 """The weight formats and what gives each native arithmetic, as data.
 
-Every format can be stored anywhere; where arithmetic is not native, weights are widened first, which
+Every format can be stored anywhere; where arithmetic is not native, weights are widened first: that
 saves memory and no time. Source: ComfyUI's quantized operations and comfy-kitchen.
 """
 

@@ -14,6 +14,7 @@ import io
 import os
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,7 @@ AGREEMENT = 0.25
 """The counter's mean power may differ from the sensor's by this share, or by ``AGREEMENT_W``."""
 AGREEMENT_W = 10.0
 
-POWER_KEYS = {
+POWER_KEYS: Mapping[str, str] = {
     "current_socket_power": "power now",
     "average_socket_power": "power smoothed by the firmware, so short phases are blurred",
 }

@@ -7,6 +7,7 @@ already unwraps. Every user may read them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from .amdgpu import AmdgpuFiles, believable_w
@@ -24,7 +25,7 @@ from .counter import MonotonicCounter
 from .identity import is_same_board, pci_key
 from .sysfs import SYSFS, HwmonBoard, hwmon_boards, optional_int, optional_text, read_int
 
-POWER_FILES = {
+POWER_FILES: Mapping[str, str] = {
     "power1_input": "power1_input: power now; whole watts on some boards",
     "power1_average": "power1_average: smoothed by the firmware, so short phases are blurred",
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,7 @@ POWER_INSTANT_FIELD = 186
 FIRST_TICK_S = 0.5
 """A counter that still stands at 0 after several of its ticks does not count."""
 
-THROTTLE_REASONS = {
+THROTTLE_REASONS: Mapping[int, str] = {
     0x002: "applications_clocks_setting",
     0x004: "sw_power_cap",
     0x008: "hw_slowdown",
@@ -49,10 +49,10 @@ _INSTANT = "power is instantaneous (NVML field 186)"
 _AVERAGE = "power is nvmlDeviceGetPowerUsage, a 1 s average on Ampere and later (except GA100)"
 _NO_DRIVER = "install NVIDIA's driver; in a container, pass the GPU with the 'utility' capability"
 _NO_BOARD = "name a board that NVML lists, by its index or UUID"
+_ESTIMATE = "set WATTBENCH_METER=estimate to opt in to a labelled estimate"
 _JETSON = (
-    "the built-in GPU of a Jetson has neither energy nor power in NVML: its power is measured "
-    "only for whole supply rails",
-    "set WATTBENCH_METER=estimate to opt in to a labelled estimate",
+    "the built-in GPU of a Jetson has neither energy nor power in NVML, because its power is "
+    "measured only for whole supply rails"
 )
 _MIG = (
     "a MIG instance has no energy of its own: the board counts all its instances together",
@@ -122,8 +122,7 @@ class NvmlMeter(Meter):
             raise MeterUnavailableError(
                 f"{board.name} has neither energy nor power: "
                 f"{'; '.join((no_energy, no_instant, no_average))}",
-                "a virtual GPU often has none; set WATTBENCH_METER=estimate to opt in to a "
-                "labelled estimate",
+                f"a virtual GPU often has none; {_ESTIMATE}",
             )
         memories = (self._memory_without_reserve, self._memory_with_reserve)
         self._memory = next((memory for memory in memories if not refusal_of(memory)), None)
@@ -267,11 +266,11 @@ class NvmlSource(MeterSource):
         return f"{_MIG_PREFIX}{device.uuid}" if board.mig_enabled else str(board.index)
 
     def _explain(self, error: MeterUnavailableError) -> MeterUnavailableError:
-        """On a Jetson the reason lies deeper than in what NVML answered."""
+        """On a Jetson the reason lies deeper than what NVML answered."""
         with suppress(OSError):
             compatible = self._sysfs / "firmware/devicetree/base/compatible"
             if b"nvidia,tegra" in compatible.read_bytes():
-                return MeterUnavailableError(*_JETSON)
+                return MeterUnavailableError(f"{error.reason}; {_JETSON}", _ESTIMATE)
         return error
 
 

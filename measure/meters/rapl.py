@@ -7,6 +7,7 @@ its fine resolution leaks secrets to other users (CVE-2020-8694).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from .base import DeviceId, Meter, MeterReadError, MeterSource, MeterUnavailableError, Offer
@@ -16,7 +17,7 @@ from .sysfs import SYSFS, optional_int, optional_text, read_int
 LIMIT_W = 10_000.0
 """More than one package can draw: a wrap that implies more is a reset."""
 
-DESCRIPTIONS = {
+DESCRIPTIONS: Mapping[str, str] = {
     "package": "energy of all CPU packages: cores, caches, built-in GPU",
     "dram": "energy of the memory of all CPU packages",
 }
@@ -76,7 +77,9 @@ class RaplSource(MeterSource):
             return RaplMeter(selector, kinds[selector])
         except MeterReadError as error:
             is_forbidden = isinstance(error.__cause__, PermissionError)
-            raise MeterUnavailableError(str(error), _NO_RIGHT if is_forbidden else "") from error
+            raise MeterUnavailableError(
+                str(error), _NO_RIGHT if is_forbidden else _NO_ZONE
+            ) from error
 
     def match(self, device: DeviceId) -> str | None:
         return "package" if device.kind == "cpu" and "package" in self._kinds() else None

@@ -14,9 +14,13 @@ JOURNAL_PACK = Path(__file__).parent.parent / "data" / "journal_pack"
 
 @pytest.fixture(scope="session")
 def journal_server(tmp_path_factory):
+    """One server for all tests; to it ComfyUI is a user's, because it lies outside the pack."""
     base = tmp_path_factory.mktemp("journal_server")
+    users = base / "users" / "ComfyUI"
+    users.parent.mkdir()
+    users.symlink_to(find_comfyui(), target_is_directory=True)
     with ComfyServer(
-        find_comfyui(), base_directory=base, arguments=["--cpu"], pack_root=JOURNAL_PACK
+        users, base_directory=base, arguments=["--cpu"], pack_root=JOURNAL_PACK
     ) as server:
         yield server
 

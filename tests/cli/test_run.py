@@ -20,21 +20,19 @@ JOURNAL_PACK = Path(__file__).parent.parent / "data" / "journal_pack"
 
 
 @pytest.fixture
-def wattbench(journal_server, tmp_path):
-    """Run ``wattbench run`` on the shared server; answers its exit code and error output."""
+def wattbench(journal_server, tmp_path, capsys):
+    """Call ``wattbench run`` on the shared server; its exit code, output and error output."""
 
     def call(workflow, *options, out=tmp_path / "out"):
-        done = subprocess.run(
-            command(journal_server, workflow, out, *options), capture_output=True, text=True
-        )
-        return done.returncode, done.stdout, done.stderr
+        code = cli.main(arguments(journal_server, workflow, out, *options))
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
 
     return call
 
 
-def command(server, workflow, out, *options):
-    line = [sys.executable, "-m", "wattbench", "run", str(workflow), "--out", str(out)]
-    return [*line, "--server", server.client.address, *options]
+def arguments(server, workflow, out, *options):
+    return ["run", str(workflow), "--out", str(out), "--server", server.client.address, *options]
 
 
 def test_tables_and_pictures_of_a_benchmark(wattbench, write_workflow, tmp_path):
@@ -115,7 +113,12 @@ def test_ctrl_c_keeps_what_was_measured_and_frees_the_server(
 ):
     workflow = write_workflow(repeats=2, seed=3, then="wait")
     process = subprocess.Popen(
-        command(journal_server, workflow, tmp_path / "out"),
+        [
+            sys.executable,
+            "-m",
+            "wattbench",
+            *arguments(journal_server, workflow, tmp_path / "out"),
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

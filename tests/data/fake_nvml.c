@@ -17,7 +17,9 @@
  *   fail T CALL CODE  from T seconds on CALL answers CODE
  *   reset T           at T seconds the counter starts again at 0
  *   memory TOTAL RESERVED USED   bytes
- *   limit_mw N, temperature N, sm_mhz N, memory_mhz N, throttle MASK, display 0|1, mig 0|1
+ *   limit_mw N        limit in force, and the default and highest one
+ *   arch N, utilization N, temperature N, sm_mhz N, memory_mhz N, throttle MASK,
+ *   display 0|1, mig 0|1
  *   process KIND PID  KIND is c (compute) or g (graphics); PID "self" is this process
  */
 #include <stdint.h>
@@ -43,7 +45,7 @@ typedef struct {
     Process processes[MAX_ITEMS];
     int power_count, failure_count, process_count, mig;
     unsigned long long total, reserved, used, throttle;
-    unsigned limit_mw, temperature, sm_mhz, memory_mhz, display;
+    unsigned limit_mw, default_mw, temperature, sm_mhz, memory_mhz, display, arch, utilization, zero;
 } Gpu;
 
 static Gpu gpus[MAX_GPUS];
@@ -91,7 +93,9 @@ static void parse_gpu(Gpu *g, const char *key, char *rest) {
         fail_at(g, t, word, code);
     else if (!strcmp(key, "reset")) g->reset_s = atof(rest);
     else if (!strcmp(key, "memory")) sscanf(rest, "%llu %llu %llu", &g->total, &g->reserved, &g->used);
-    else if (!strcmp(key, "limit_mw")) g->limit_mw = strtoul(rest, 0, 0);
+    else if (!strcmp(key, "limit_mw")) g->limit_mw = g->default_mw = strtoul(rest, 0, 0);
+    else if (!strcmp(key, "arch")) g->arch = strtoul(rest, 0, 0);
+    else if (!strcmp(key, "utilization")) g->utilization = strtoul(rest, 0, 0);
     else if (!strcmp(key, "temperature")) g->temperature = strtoul(rest, 0, 0);
     else if (!strcmp(key, "sm_mhz")) g->sm_mhz = strtoul(rest, 0, 0);
     else if (!strcmp(key, "memory_mhz")) g->memory_mhz = strtoul(rest, 0, 0);
@@ -253,10 +257,32 @@ int nvmlDeviceGetMemoryInfo_v2(Gpu *g, MemoryV2 *out) {
     int function(Gpu *g, type *out) { ASK(g); *out = (type)g->field; return OK; }
 GET(nvmlDeviceGetEnforcedPowerLimit, unsigned, limit_mw)
 GET(nvmlDeviceGetPowerManagementLimit, unsigned, limit_mw)
+GET(nvmlDeviceGetPowerManagementDefaultLimit, unsigned, default_mw)
+GET(nvmlDeviceGetArchitecture, unsigned, arch)
 GET(nvmlDeviceGetDisplayMode, unsigned, display)
 GET(nvmlDeviceGetDisplayActive, unsigned, display)
 GET(nvmlDeviceGetCurrentClocksThrottleReasons, unsigned long long, throttle)
 GET(nvmlDeviceGetCurrentClocksEventReasons, unsigned long long, throttle)
+GET(nvmlDeviceGetComputeMode, unsigned, zero)
+GET(nvmlDeviceGetPersistenceMode, unsigned, zero)
+int nvmlDeviceGetPowerManagementLimitConstraints(Gpu *g, unsigned *low_mw, unsigned *high_mw) {
+    ASK(g);
+    *low_mw = g->default_mw / 4;
+    *high_mw = g->default_mw;
+    return OK;
+}
+int nvmlDeviceSetPowerManagementLimit(Gpu *g, unsigned mw) {
+    ASK(g);
+    if (mw < g->default_mw / 4 || mw > g->default_mw) return INVALID;
+    g->limit_mw = mw;
+    return OK;
+}
+typedef struct { unsigned gpu, memory; } Utilization;
+int nvmlDeviceGetUtilizationRates(Gpu *g, Utilization *out) {
+    ASK(g);
+    *out = (Utilization){g->utilization, 0};
+    return OK;
+}
 int nvmlDeviceGetTemperature(Gpu *g, unsigned sensor, unsigned *out) {
     ASK(g);
     *out = g->temperature;

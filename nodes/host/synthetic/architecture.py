@@ -13,10 +13,6 @@ Gains = tuple[tuple[str, float], ...]
 """Pairs of a pattern of weight names and a gain; the first match counts."""
 
 
-def _leave_as_drawn(weights: Weights) -> None:
-    """The default of :attr:`Architecture.finish`."""
-
-
 @dataclass(frozen=True)
 class Variant:
     """One size of an architecture.
@@ -44,4 +40,4 @@ class Architecture:
     supported_model: type
     variants: Mapping[str, Variant]
     gains: Gains = ()
-    finish: Callable[[Weights], None] = _leave_as_drawn
+    finish: Callable[[Weights], None] | None = None

@@ -58,7 +58,7 @@ def build_model(recipe: Recipe, disable_dynamic: bool = False) -> Any:
     """The diffusion model's patcher, as ``comfy.sd.load_diffusion_model_state_dict`` makes it."""
     manager = comfy.model_management
     load_device, offload_device = manager.get_torch_device(), manager.unet_offload_device()
-    module = _diffusion_model(recipe, torch.device("cpu"))
+    module = _diffusion_model(recipe, "cpu")
     patcher_class = (
         comfy.model_patcher.ModelPatcher
         if disable_dynamic
@@ -67,7 +67,8 @@ def build_model(recipe: Recipe, disable_dynamic: bool = False) -> Any:
     patcher = patcher_class(module, load_device=load_device, offload_device=offload_device)
     unet = module.diffusion_model
     weights = RandomWeights(recipe.seed).draw(unet, recipe.architecture.gains, offload_device)
-    recipe.architecture.finish(weights)
+    if recipe.architecture.finish is not None:
+        recipe.architecture.finish(weights)
     unet.load_state_dict(weights, strict=False, assign=True)
     patcher.cached_patcher_init = (build_model, (recipe,))
     attach_identity(patcher, recipe.identity)
@@ -78,8 +79,7 @@ def build_clip(recipe: Recipe, disable_dynamic: bool = False) -> Any:
     """The text encoder with its real tokenizer, as ``comfy.sd.load_clip`` makes it."""
     options: dict[str, Any] = dict(recipe.variant.text_encoder_config)
     options["initial_device"] = comfy.model_management.text_encoder_offload_device()
-    if recipe.dtype != "auto":
-        options["dtype"] = TORCH_DTYPES[recipe.dtype]
+    options["dtype"] = TORCH_DTYPES.get(recipe.dtype)
     target = recipe.variant.clip_target()
     clip = comfy.sd.CLIP(target, model_options=options, disable_dynamic=disable_dynamic)
     encoder = clip.cond_stage_model
@@ -102,22 +102,24 @@ def _clip_patcher(recipe: Recipe, disable_dynamic: bool = False) -> Any:
     return build_clip(recipe, disable_dynamic).patcher
 
 
-def _vae_patcher(recipe: Recipe) -> Any:
+def _vae_patcher(recipe: Recipe, disable_dynamic: bool = False) -> Any:
+    """``comfy.sd.VAE`` decides by itself whether to be dynamic, so its stock factory ignores it."""
     return build_vae(recipe).patcher
 
 
-def _diffusion_model(recipe: Recipe, device: torch.device) -> Any:
+def _diffusion_model(recipe: Recipe, device: str) -> Any:
     """ComfyUI's ``BaseModel`` on ``device``, with uninitialised weights."""
     manager = comfy.model_management
+    load_device = manager.get_torch_device()
     config = recipe.architecture.supported_model(dict(recipe.variant.unet_config))
     supported = list(config.supported_inference_dtypes)
-    if recipe.dtype == "auto":
-        dtype = manager.unet_dtype(supported_dtypes=supported)
-    else:
-        dtype = TORCH_DTYPES[recipe.dtype]
-    compute = manager.unet_manual_cast(dtype, manager.get_torch_device(), supported)
-    config.set_inference_dtype(dtype, compute, device=manager.get_torch_device())
-    return config.get_model({}, "", device=device)
+    dtype = TORCH_DTYPES.get(recipe.dtype)
+    if dtype is None:
+        blank = _diffusion_model(recipe._replace(dtype="fp32"), "meta").diffusion_model
+        dtype = manager.unet_dtype(model_params=count_parameters(blank), supported_dtypes=supported)
+    compute_dtype = manager.unet_manual_cast(dtype, load_device, supported)
+    config.set_inference_dtype(dtype, compute_dtype, device=load_device)
+    return config.get_model({}, "", device=torch.device(device))
 
 
 def _text_encoder(recipe: Recipe) -> torch.nn.Module:
@@ -135,13 +137,13 @@ def parameter_counts(recipe: Recipe) -> dict[str, int]:
     """Parameters of the parts ``model``, ``clip`` and ``vae``, without allocating them."""
     with torch.device("meta"):
         vae = recipe.variant.vae()
-    unet = _diffusion_model(recipe, torch.device("meta")).diffusion_model
+    unet = _diffusion_model(recipe, "meta").diffusion_model
     parts = {"model": unet, "clip": _text_encoder(recipe), "vae": vae}
     return {part: count_parameters(module) for part, module in parts.items()}
 
 
 def _check_memory(recipe: Recipe) -> None:
-    unet = _diffusion_model(recipe, torch.device("meta")).diffusion_model
+    unet = _diffusion_model(recipe, "meta").diffusion_model
     needed = size_bytes(unet) + size_bytes(_text_encoder(recipe))
     manager = comfy.model_management
     device = manager.unet_offload_device()

@@ -32,7 +32,7 @@ _FULL = Variant(
 _TINY = Variant(
     unet_config={
         **_COMMON,
-        "model_channels": 64,
+        "model_channels": 32,
         "num_res_blocks": [1, 1, 1, 1],
         "transformer_depth": [1, 1, 1, 0],
         "transformer_depth_output": [1, 1, 1, 1, 1, 1, 0, 0],

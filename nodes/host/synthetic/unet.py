@@ -43,8 +43,9 @@ def predict_the_noise(weights: Weights) -> None:
     last_block = max(int(match[1]) for name in weights if (match := _SKIP.match(name)))
     name = f"output_blocks.{last_block}.0.skip_connection.weight"
     skip = weights[name].float() * RESIDUAL_GAIN
-    skip[:, -channels:] = torch.eye(channels)[:, :, None, None]
+    skip[:, -channels:] = torch.eye(channels, device=skip.device)[:, :, None, None]
     weights[name].copy_(skip)
     transpose = first.flip(2, 3).transpose(0, 1)
     energy = first.pow(2).sum() / first.shape[1]
-    weights["out.2.weight"].add_((2 * transpose / energy).to(weights["out.2.weight"].dtype))
+    last = weights["out.2.weight"]
+    last.copy_(last.float() + 2 * transpose / energy)

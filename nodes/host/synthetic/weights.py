@@ -92,6 +92,7 @@ class RandomWeights:
     def __init__(self, seed: int):
         self._generator = torch.Generator("cpu").manual_seed(seed)
         self._block = torch.randn(BLOCK_LENGTH, generator=self._generator)
+        self._scaled = torch.empty_like(self._block)
 
     def draw(
         self,
@@ -122,7 +123,8 @@ class RandomWeights:
         filled = 0
         while filled < flat.numel():
             piece = self._block[start : start + flat.numel() - filled]
-            flat[filled : filled + piece.numel()].copy_(piece * stdev)
+            scaled = torch.mul(piece, stdev, out=self._scaled[: piece.numel()])
+            flat[filled : filled + piece.numel()].copy_(scaled)
             filled += piece.numel()
             start = 0
         return tensor

@@ -34,7 +34,7 @@ reply([meter.name, power_w, meter.read_power_w(), meter.energy_resolution_j, met
 """
     name, counted_w, power_w, resolution_j, note = with_amdsmi(MI300, OPEN + code)
     assert name == "amdsmi:0"
-    assert counted_w == pytest.approx(400, rel=0.05)
+    assert counted_w == pytest.approx(400, rel=0.2)
     assert power_w == 400
     assert resolution_j == pytest.approx(15.259e-6)
     assert note.startswith("power now")
@@ -80,10 +80,10 @@ def test_a_counter_that_cannot_be_asked_is_refused(with_amdsmi):
 
 
 def test_failures_and_resets_in_mid_run_are_errors(with_amdsmi):
-    script = MI300 + "reset 1\nfail 1 amdsmi_get_power_info 30\n"
+    script = MI300 + "reset 2\nfail 2 amdsmi_get_power_info 30\n"
     code = """
 meter.read_energy_j()
-time.sleep(1)
+time.sleep(2)
 reply([tries(meter.read_energy_j) for _ in range(2)] + [tries(meter.read_power_w)])
 """
     first, second, power = with_amdsmi(script, OPEN + code)
@@ -186,6 +186,18 @@ def probe_in_silence(environment):
 @pytest.mark.skipif(importlib.util.find_spec("amdsmi") is None, reason="needs the extra 'amd'")
 def test_without_the_library_nothing_is_printed_or_left_behind(tmp_path):
     assert "libamd_smi.so is not to be found" in probe_in_silence({"ROCM_HOME": str(tmp_path)})
+
+
+def test_a_package_that_prints_is_silenced(tmp_path, build_library):
+    """Some releases print a hint before they fail."""
+    package = tmp_path / "amdsmi"
+    package.mkdir()
+    code = 'print("Unable to find libamd_smi.so")\nraise KeyError("libamd_smi.so")\n'
+    (package / "__init__.py").write_text(code)
+    source = tmp_path / "empty.c"
+    source.write_text("int amdsmi_nothing(void) { return 0; }\n")
+    build_library(source, package / "libamd_smi.so")
+    assert "does not fit libamd_smi.so" in probe_in_silence({"PYTHONPATH": str(tmp_path)})
 
 
 @pytest.mark.skipif(importlib.util.find_spec("amdsmi") is None, reason="needs the extra 'amd'")

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from wattbench.measure.meters import DeviceId, MeterUnavailableError, open_meter
-from wattbench.measure.meters.estimate import EstimateSource, tdp_from
+from wattbench.measure.meters.estimate import EstimateSource, busy_s, tdp_from
 
 
 @pytest.fixture
@@ -46,6 +46,12 @@ def test_an_idle_span_costs_less_than_a_busy_one_could(monkeypatch):
     energy_j, elapsed_s = meter.read_energy_j() - before_j, time.perf_counter() - start_s
     all_cpus_j = 100 * elapsed_s + 3 * psutil.cpu_count() * meter.energy_resolution_j
     assert 0 <= energy_j <= all_cpus_j
+
+
+def test_idle_time_is_not_busy_time():
+    busy = busy_s()
+    times = psutil.cpu_times()
+    assert 0 < busy <= sum(times) - times.idle - getattr(times, "iowait", 0)
 
 
 def test_resolution_is_one_clock_tick_of_one_cpu(monkeypatch):

@@ -70,7 +70,7 @@ reply(ticks)
         is_real_time=True,
     )
     (start_s, start_j), (end_s, end_j) = ticks[1], ticks[-1]
-    assert (end_j - start_j) / (end_s - start_s) == pytest.approx(100, rel=0.1)
+    assert (end_j - start_j) / (end_s - start_s) == pytest.approx(100, rel=0.3)
     rises_j = [later[1] - earlier[1] for earlier, later in pairwise(ticks)]
     assert sorted(rises_j)[len(rises_j) // 2] == pytest.approx(5)
 
@@ -376,8 +376,9 @@ source = NvmlSource(Path({str(tmp_path)!r}))
 reply([source.probe()[0].reason, tries(lambda: source.open("0"))])
 """
     offered, opened = with_nvml("gpu\nname Orin\n" + NEITHER, code)
-    assert "Jetson" in offered
-    assert opened.startswith("MeterUnavailableError: the built-in GPU of a Jetson")
+    for refusal in (offered, opened):
+        assert "neither energy nor power" in refusal
+        assert "the built-in GPU of a Jetson has neither" in refusal
 
 
 def test_a_machine_without_the_library_gives_the_reason():

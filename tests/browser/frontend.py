@@ -1,0 +1,159 @@
+"""ComfyUI's real frontend in a real browser: what the browser tests and the previews share."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, Route
+
+BROWSERS = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "chrome",
+    "microsoft-edge",
+    "msedge",
+)
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+QUIET = {
+    "Comfy.TutorialCompleted": True,
+    "Comfy.Minimap.Visible": False,
+    "Comfy.Graph.CanvasInfo": False,
+    "Comfy.Workflow.Persist": False,
+}
+"""Settings that keep the frontend's own offers out of the way."""
+
+TIMEOUT_MS = 60_000
+PACK_URL = "/extensions/wattbench/"
+OPTIONAL_TRANSLATION = PACK_URL + "docs/"
+"""The frontend asks for a help page in the user's language first; that one may be missing."""
+
+
+def find_browser() -> str | None:
+    """``WATTBENCH_BROWSER``, else a Chrome, Chromium or Edge on PATH, else ``None``."""
+    found = (shutil.which(name) for name in BROWSERS)
+    return os.environ.get("WATTBENCH_BROWSER") or next(filter(None, found), None)
+
+
+@contextmanager
+def launch(playwright: Playwright, executable: str) -> Iterator[Browser]:
+    """The browser, with a profile of its own that is empty."""
+    browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
+    try:
+        yield browser
+    finally:
+        browser.close()
+
+
+class Frontend:
+    """One page with ComfyUI's frontend, loaded and ready.
+
+    Args:
+        settings: of ComfyUI, by id; stored on the server, as a user's are.
+        size_px: width and height of the page, in CSS pixels.
+        pixel_ratio: device pixels of a CSS pixel.
+    """
+
+    def __init__(
+        self,
+        browser: Browser,
+        url: str,
+        settings: Mapping[str, Any],
+        size_px: tuple[int, int] = (1280, 800),
+        pixel_ratio: float = 1,
+    ) -> None:
+        self.url = url
+        self.complaints: list[str] = []
+        for key, value in {**QUIET, **settings}.items():
+            self._store_setting(key, value)
+        width, height = size_px
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, device_scale_factor=pixel_ratio
+        )
+        context.grant_permissions(["clipboard-read", "clipboard-write"], origin=url)
+        context.route("**/*", self._stay_local)
+        self.page: Page = context.new_page()
+        self.page.on("console", self._on_console)
+        self.page.on("pageerror", lambda error: self.complaints.append(f"uncaught: {error}"))
+        self.open()
+
+    def open(self) -> None:
+        """Load the page, anew if need be, until a workflow is on the canvas."""
+        self.page.goto(self.url)
+        self.page.wait_for_function(
+            "window.app?.vueAppReady && app.extensionManager.workflow.activeWorkflow"
+            " && app.rootGraph.nodes.length",
+            timeout=TIMEOUT_MS,
+        )
+
+    def close(self) -> None:
+        self.page.context.close()
+
+    def set(self, key: str, value: Any) -> None:
+        """Change a setting while the page is open."""
+        self.page.evaluate("([k, v]) => app.extensionManager.setting.set(k, v)", [key, value])
+
+    def load(self, workflow: Mapping[str, Any], name: str) -> None:
+        """Open a workflow in a tab of its own: UI format, or API format if it has no ``nodes``."""
+        call = (
+            "app.loadGraphData(w, true, true, name)"
+            if "nodes" in workflow
+            else "app.loadApiJson(w, name)"
+        )
+        self.page.evaluate(f"([w, name]) => {call}", [workflow, name])
+
+    def queue(self) -> None:
+        """Run the workflow on the canvas as the button Run does, and wait for its end."""
+        self.page.evaluate(
+            """async () => {
+                const api = (await import("/scripts/api.js")).api;
+                const end = new Promise((resolve, reject) => {
+                    api.addEventListener("execution_success", resolve, { once: true });
+                    api.addEventListener(
+                        "execution_error",
+                        (event) => reject(new Error(event.detail.exception_message)),
+                        { once: true },
+                    );
+                });
+                if (!(await app.queuePrompt(0))) throw new Error("ComfyUI refused the workflow");
+                await end;
+            }"""
+        )
+
+    def _store_setting(self, key: str, value: Any) -> None:
+        request = urllib.request.Request(
+            f"{self.url}/settings/{key}",
+            data=json.dumps(value).encode(),
+            headers={"Content-Type": "application/json"},
+            method="POST",
+        )
+        with urllib.request.urlopen(request):
+            pass
+
+    def _stay_local(self, route: Route) -> None:
+        """The frontend also calls hosts of its vendor: nothing of that is needed here."""
+        if route.request.url.startswith((self.url, "data:", "blob:")):
+            route.continue_()
+        else:
+            route.abort()
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        source = message.location.get("url", "")
+        ours = PACK_URL in source or "wattbench" in message.text.lower()
+        if message.type in ("error", "warning") and ours and OPTIONAL_TRANSLATION not in source:
+            self.complaints.append(f"{message.type}: {message.text} ({source})")

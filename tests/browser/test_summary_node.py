@@ -1,0 +1,281 @@
+"""Show Summary in ComfyUI's real frontend, after a real run."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from wattbench.measure.report.markdown import HEADINGS, Table, as_markdown
+
+SYNTHETIC = {"architecture": "sdxl", "size": "tiny", "dtype": "fp32", "seed": 0}
+RUN = {
+    "positive": "a moth",
+    "negative": "",
+    "width": 64,
+    "height": 64,
+    "batch_size": 1,
+    "seed": 1,
+    "steps": 1,
+    "cfg": 7.0,
+    "sampler_name": "euler",
+    "scheduler": "normal",
+    "warmup_runs": 0,
+    "repeats": 2,
+    "idle_seconds": 0,
+    "meter": "estimate",
+}
+WORKFLOW = {
+    "1": {"class_type": "WattBenchSyntheticModel", "inputs": SYNTHETIC},
+    "2": {
+        "class_type": "WattBenchBenchmark",
+        "inputs": {"model": ["1", 0], "clip": ["1", 1], "vae": ["1", 2], **RUN},
+    },
+    "3": {"class_type": "WattBenchShowSummary", "inputs": {"runs": ["2", 1]}},
+}
+
+# Benchmarks with a random seed run anew each time; fixed, all runs but the first are cached.
+PREPARE = """() => {
+    for (const node of app.rootGraph.nodes) {
+        const control = node.widgets?.find((w) => w.name === "control_after_generate");
+        if (control) control.value = "fixed";
+    }
+    const node = app.rootGraph.nodes.find((n) => n.type === "WattBenchShowSummary");
+    app.canvas.ds.scale = 1;
+    app.canvas.ds.offset = [200 - node.pos[0], 120 - node.pos[1]];
+    app.canvas.setDirty(true, true);
+}"""
+NODE = "app.rootGraph.nodes.find((n) => n.type === 'WattBenchShowSummary')"
+
+MADE_UP = {
+    "headings": list(HEADINGS),
+    "rows": [
+        [f"model {i}, 1024x1024 | <img src=x>", "10", "1.00 ± 0.01", "—", "5 ± 1", "7", "8", "nvml"]
+        for i in range(5)
+    ],
+    "notes": ["a note"],
+}
+
+CONTRASTS = """(root) => {
+    const channels = (color) => color.match(/[\\d.]+/g).map(Number);
+    const ground = (element) => {
+        for (let e = element; e; e = e.parentElement) {
+            const [r, g, b, alpha = 1] = channels(getComputedStyle(e).backgroundColor);
+            if (alpha === 1) return [r, g, b];
+            if (alpha !== 0) throw new Error("a translucent ground has no one contrast");
+        }
+        throw new Error("no ground");
+    };
+    const luminance = (rgb) => {
+        const [r, g, b] = rgb.map((c) => c / 255).map((c) =>
+            c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const texts = [...root.querySelectorAll("*")].filter((e) =>
+        [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()));
+    return texts.map((e) => {
+        const levels = [channels(getComputedStyle(e).color).slice(0, 3), ground(e)].map(luminance);
+        const [low, high] = levels.sort((a, b) => a - b);
+        return [e.tagName, (high + 0.05) / (low + 0.05)];
+    });
+}"""
+
+
+@pytest.fixture
+def opened(frontend):
+    """The workflow on the canvas, its summary node in view, not run yet."""
+    frontend.complaints.clear()
+    frontend.load(WORKFLOW, "summary")
+    frontend.page.evaluate(PREPARE)
+    yield frontend
+    assert frontend.complaints == []
+
+
+@pytest.fixture(scope="module")
+def output(frontend):
+    """What the node gave in a real run."""
+    frontend.load(WORKFLOW, "run")
+    frontend.page.evaluate(PREPARE)
+    frontend.queue()
+    [summary] = frontend.page.evaluate(f"app.nodeOutputs[{NODE}.id].wattbench_summary")
+    return summary
+
+
+@pytest.fixture
+def shown(opened, output):
+    """The workflow with that output in its node."""
+    show(opened, output)
+    return opened
+
+
+def widget(frontend):
+    return frontend.page.locator(".wattbench-summary")
+
+
+def show(frontend, summary):
+    """Let the frontend receive an output, as after a run."""
+    frontend.page.evaluate(
+        f"""async (summary) => {{
+            const {{ api }} = await import("/scripts/api.js");
+            const output = {{ wattbench_summary: [summary] }};
+            const node = `${{{NODE}.id}}`;
+            const detail = {{ node, display_node: node, prompt_id: "earlier", output }};
+            api.dispatchCustomEvent("executed", detail);
+        }}""",
+        summary,
+    )
+
+
+def test_an_empty_node_says_what_to_do(opened):
+    expect(widget(opened)).to_contain_text("press Run")
+
+
+def test_a_run_fills_the_table(opened):
+    opened.queue()
+    table = widget(opened).locator("table")
+    expect(table).to_be_visible()
+    first, condition = table.locator("thead th[scope=col]").all_inner_texts()
+    headings = (first, *table.locator("tbody th[scope=row]").all_inner_texts())
+    assert headings == HEADINGS
+    assert condition.startswith("synthetic sdxl tiny, 64x64, euler/normal")
+    expect(table.locator("caption")).to_contain_text("95 % Student-t interval")
+    values = dict(zip(HEADINGS[1:], table.locator("td").all_inner_texts(), strict=True))
+    assert values["n"] == "2"
+    assert values["Energy from"] == "estimate (estimated)"
+    for metric in ("it/s", "img/s", "J/img", "img/kWh"):
+        mean = re.fullmatch(r"([\d.]+) ± [\d.]+", values[metric])
+        assert mean is not None, (metric, values[metric])
+        assert float(mean[1]) > 0
+    blank = table.locator("td abbr")
+    assert (blank.inner_text(), blank.get_attribute("title")) == (
+        "—",
+        "Not measured; the notes say why.",
+    )
+    expect(widget(opened).locator("li").filter(has_text="VRAM:")).to_have_count(1)
+
+
+def test_all_of_it_is_visible_in_the_node(shown):
+    sizes = widget(shown).evaluate(
+        "(e) => [e.scrollWidth - e.clientWidth, e.scrollHeight - e.clientHeight]"
+    )
+    assert sizes == [0, 0]
+    region = widget(shown).locator("[role=region]")
+    assert region.evaluate("(e) => e.scrollWidth - e.clientWidth") == 0
+    bottom = shown.page.evaluate(f"{NODE}.pos[1] + {NODE}.size[1] + app.canvas.ds.offset[1]")
+    top_of_canvas = shown.page.evaluate("app.canvasEl.getBoundingClientRect().top")
+    button = widget(shown).get_by_role("button").bounding_box()
+    assert button["y"] + button["height"] <= bottom + top_of_canvas
+
+
+@pytest.mark.parametrize("palette", ["dark", "light"])
+def test_text_stands_out_from_its_ground(shown, palette):
+    shown.set("Comfy.ColorPalette", palette)
+    contrasts = widget(shown).evaluate(CONTRASTS)
+    assert {tag for tag, _ in contrasts} >= {"TH", "TD", "CAPTION", "LI", "BUTTON"}
+    assert [found for found in contrasts if found[1] < 4.5] == []
+
+
+def test_the_keyboard_reaches_and_copies_the_table(shown, output):
+    page = shown.page
+    region = widget(shown).get_by_role("region", name="Student-t interval")
+    button = widget(shown).get_by_role("button", name="Copy as Markdown")
+    region.focus()
+    page.keyboard.press("Tab")
+    expect(button).to_be_focused()
+    assert button.evaluate("(e) => getComputedStyle(e).outlineStyle") == "solid"
+    page.keyboard.press("Enter")
+    expect(widget(shown).get_by_role("status")).to_have_text("Copied.")
+    table = Table(output["headings"], output["rows"], output["notes"])
+    report = as_markdown(table, []).split("## Environment")[0]
+    copied = page.evaluate("navigator.clipboard.readText()")
+    lines = [line for line in copied.splitlines() if line.startswith(("|", "- "))]
+    assert lines == [line for line in report.splitlines() if line.startswith(("|", "- "))]
+    assert len(lines) == 3 + len(output["notes"])
+
+
+def test_copying_works_without_the_clipboard_of_secure_pages(shown):
+    page = shown.page
+    page.evaluate("navigator.clipboard.writeText('before')")
+    page.evaluate(
+        "Object.defineProperty(navigator, 'clipboard', {value: undefined, configurable: true})"
+    )
+    widget(shown).get_by_role("button").click()
+    expect(widget(shown).get_by_role("status")).to_have_text("Copied.")
+    page.evaluate("delete navigator.clipboard")
+    assert page.evaluate("navigator.clipboard.readText()").startswith("| Condition | n |")
+
+
+def test_many_conditions_have_a_row_each_and_scroll_by_keyboard(opened):
+    show(opened, MADE_UP)
+    table = widget(opened).locator("table")
+    assert tuple(table.locator("thead th[scope=col]").all_inner_texts()) == HEADINGS
+    rows = table.locator("tbody th[scope=row]").all_inner_texts()
+    assert rows == [row[0] for row in MADE_UP["rows"]]
+    expect(widget(opened).locator("img")).to_have_count(0)
+    number = table.locator("td").filter(has_text="1.00").first
+    assert number.evaluate("(e) => getComputedStyle(e).textAlign") == "right"
+    region = widget(opened).get_by_role("region")
+    region.focus()
+    opened.page.keyboard.press("ArrowRight")
+    opened.page.wait_for_function(
+        "document.querySelector('.wattbench-region').scrollLeft > 0", timeout=5000
+    )
+
+
+def test_the_table_outlives_undo_and_a_change_of_tabs(shown):
+    page = shown.page
+    page.evaluate(f"{NODE}.pos = [{NODE}.pos[0] + 40, {NODE}.pos[1]]")
+    tracker = "app.extensionManager.workflow.activeWorkflow.changeTracker"
+    page.evaluate(f"{tracker}.captureCanvasState()")
+    page.evaluate(f"{tracker}.undo()")
+    expect(widget(shown).locator("caption")).to_have_count(1)
+    page.evaluate(f"{tracker}.redo()")
+    expect(widget(shown).locator("caption")).to_have_count(1)
+    first = page.evaluate_handle("app.extensionManager.workflow.activeWorkflow")
+    shown.load(WORKFLOW, "another")
+    page.evaluate(PREPARE)
+    expect(widget(shown)).to_contain_text("press Run")
+    page.evaluate("(w) => app.loadGraphData(w.activeState, true, true, w)", first)
+    page.evaluate(PREPARE)
+    expect(widget(shown).locator("caption")).to_have_count(1)
+
+
+def test_a_removed_node_leaves_nothing_behind(shown):
+    expect(widget(shown)).to_have_count(1)
+    shown.page.evaluate(f"app.rootGraph.remove({NODE})")
+    expect(widget(shown)).to_have_count(0)
+
+
+def test_the_table_appears_inside_a_subgraph(opened):
+    page = opened.page
+    page.evaluate(
+        f"""() => {{
+            const {{ node, subgraph }} = app.rootGraph.convertToSubgraph(new Set([{NODE}]));
+            window.inner = subgraph;
+        }}"""
+    )
+    opened.queue()
+    page.evaluate("app.canvas.setGraph(inner)")
+    page.evaluate("app.extensionManager.command.execute('Comfy.Canvas.FitView')")
+    expect(widget(opened).locator("tbody th").first).to_have_text("n")
+    page.evaluate("app.canvas.setGraph(app.rootGraph)")
+
+
+def test_a_saved_workflow_holds_no_result(shown):
+    saved = shown.page.evaluate(f"JSON.stringify({NODE}.serialize())")
+    assert "Student" not in saved
+    assert "J/img" not in saved
+
+
+def test_texts_follow_the_language(opened, output):
+    opened.set("Comfy.Locale", "pt-BR")
+    try:
+        expect(opened.page.get_by_role("button", name="Executar").first).to_be_visible()
+        opened.load(WORKFLOW, "resumo")
+        assert opened.page.evaluate(f"{NODE}.inputs[0].localized_name") == "execuções"
+        show(opened, output)
+        expect(widget(opened).locator("thead th").first).to_have_text("Condição")
+        expect(widget(opened).get_by_role("button")).to_have_text("Copiar como Markdown")
+    finally:
+        opened.set("Comfy.Locale", "en")

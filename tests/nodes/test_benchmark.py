@@ -1,0 +1,166 @@
+"""The protocol: warm-ups, repeats, idle power, failures, cancelling, and the journal."""
+
+import pytest
+import torch
+
+from wattbench.measure import experiment
+from wattbench.measure.journal import parse
+
+
+@pytest.fixture(autouse=True)
+def no_jitter(monkeypatch):
+    monkeypatch.setattr(experiment, "START_JITTER_S", 0.0)
+
+
+@pytest.fixture
+def run_benchmark(comfyui, tiny_models, hundred_watts, workspace_folder):
+    """A function that runs the node on the tiny sdxl; keywords change its inputs."""
+    from wattbench.nodes.benchmark import WattBenchBenchmark
+
+    def run(architecture="sdxl", **changes):
+        models = tiny_models(architecture)
+        inputs = {
+            "model": models.model,
+            "clip": models.clip,
+            "vae": models.vae,
+            "positive": "a moth",
+            "negative": "",
+            "width": 64,
+            "height": 64,
+            "batch_size": 1,
+            "seed": 10,
+            "steps": 2,
+            "cfg": 7.0,
+            "sampler_name": "euler",
+            "scheduler": "normal",
+            "warmup_runs": 1,
+            "repeats": 2,
+            "idle_seconds": 0.2,
+            "meter": hundred_watts,
+        }
+        return WattBenchBenchmark.execute(**{**inputs, **changes}).result
+
+    return run
+
+
+def journal_of(workspace_folder):
+    return parse((workspace_folder / "wattbench" / "journal.jsonl").read_text("utf-8"))
+
+
+def test_runs_of_a_benchmark(run_benchmark, workspace_folder):
+    images, runs = run_benchmark()
+    assert images.shape == (2, 64, 64, 3)
+    assert not torch.equal(images[0], images[1])
+    assert [(run.is_warmup, run.repeat, run.seed) for run in runs] == [
+        (True, 0, 12),
+        (False, 0, 10),
+        (False, 1, 11),
+    ]
+    assert tuple(journal_of(workspace_folder)) == runs
+    for run in runs:
+        assert run.error == ""
+        assert {phase.name for phase in run.phases} == {"load", "text_encode", "denoise", "decode"}
+        assert run.wall_time_s >= sum(phase.duration_s for phase in run.phases)
+        assert run.energy.energy_j == pytest.approx(100 * run.energy.duration_s, rel=0.02)
+        assert run.condition.weights == "synthetic"
+    assert runs[1].idle_power_w == pytest.approx(100, rel=0.05)
+    assert runs[0].idle_power_w is None
+
+
+def test_the_picture_is_the_core_pictures(comfyui, run_benchmark, tiny_models):
+    images, _ = run_benchmark(warmup_runs=0, repeats=1)
+    models = tiny_models()
+    encode = comfyui.CLIPTextEncode().encode
+    (latent,) = comfyui.EmptyLatentImage().generate(64, 64, 1)
+    (samples,) = comfyui.KSampler().sample(
+        models.model, 10, 2, 7.0, "euler", "normal",
+        encode(models.clip, "a moth")[0], encode(models.clip, "")[0], latent,
+    )  # fmt: skip
+    (expected,) = comfyui.VAEDecode().decode(models.vae, samples)
+    assert torch.equal(images, expected)
+
+
+def test_a_failing_repeat_is_a_row_and_not_the_end(run_benchmark, tiny_models, monkeypatch):
+    """The second decode runs out of memory, as torch reports it."""
+    vae, calls = tiny_models().vae, []
+    decode = vae.decode
+
+    def failing(samples):
+        calls.append(samples)
+        if len(calls) == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3.00 GiB")
+        return decode(samples)
+
+    monkeypatch.setattr(vae, "decode", failing)
+    images, runs = run_benchmark(warmup_runs=0, repeats=3)
+    assert [run.error for run in runs] == [
+        "",
+        "OutOfMemoryError: CUDA out of memory. Tried to allocate 3.00 GiB",
+        "",
+    ]
+    assert len(images) == 2
+
+
+def test_a_picture_that_is_not_finite_is_a_failure(run_benchmark, tiny_models, monkeypatch):
+    vae = tiny_models().vae
+    monkeypatch.setattr(vae, "decode", lambda samples: torch.full((1, 64, 64, 3), torch.nan))
+    images, runs = run_benchmark(warmup_runs=0, repeats=1)
+    assert "NaN" in runs[0].error
+    assert type(images).__name__ == "ExecutionBlocker"
+
+
+def test_cancelling_keeps_what_was_measured(
+    run_benchmark, workspace_folder, tiny_models, monkeypatch
+):
+    import comfy.model_management as management
+
+    vae, calls = tiny_models().vae, []
+    decode = vae.decode
+
+    def cancelled_during_the_second(samples):
+        calls.append(samples)
+        if len(calls) == 2:
+            management.interrupt_current_processing(True)
+        return decode(samples)
+
+    monkeypatch.setattr(vae, "decode", cancelled_during_the_second)
+    with pytest.raises(management.InterruptProcessingException):
+        run_benchmark(warmup_runs=0, repeats=5)
+    assert [run.repeat for run in journal_of(workspace_folder)] == [0]
+
+
+def test_visit_comes_from_the_batch(run_benchmark, monkeypatch):
+    monkeypatch.setenv("WATTBENCH_VISIT", "3")
+    _, runs = run_benchmark(warmup_runs=0, repeats=1)
+    assert runs[0].visit == 3
+
+
+def test_no_meter_leaves_energy_blank(run_benchmark, monkeypatch):
+    monkeypatch.setenv("WATTBENCH_METER", "")
+    monkeypatch.setattr("wattbench.measure.instrument.open_meter", _no_meter)
+    _, runs = run_benchmark(warmup_runs=0, repeats=1, meter="auto")
+    assert runs[0].energy is None
+    assert runs[0].energy_note == "no meter here; plug one in"
+
+
+def _no_meter(spec, device):
+    from wattbench.measure.meters import MeterUnavailableError
+
+    raise MeterUnavailableError("no meter here", "plug one in")
+
+
+def test_a_benchmark_is_never_taken_from_the_cache(comfyui):
+    from wattbench.nodes.benchmark import WattBenchBenchmark
+
+    assert WattBenchBenchmark.fingerprint_inputs() != WattBenchBenchmark.fingerprint_inputs()
+
+
+def test_runs_go_to_the_temporary_folder_where_the_output_folder_is_unwritable(
+    run_benchmark, workspace_folder, caplog
+):
+    workspace_folder.mkdir(parents=True)
+    (workspace_folder / "wattbench").write_text("a file, where a folder should be")
+    _, runs = run_benchmark(warmup_runs=0, repeats=1)
+    fallback = workspace_folder.parent / "temp" / "wattbench" / "journal.jsonl"
+    assert tuple(parse(fallback.read_text("utf-8"))) == runs
+    assert "cannot write" in caplog.text

@@ -1,0 +1,133 @@
+"""The translations cover what the real ComfyUI serves of this pack, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from wattbench.measure.report.markdown import HEADINGS
+
+ROOT = Path(__file__).parents[1]
+LOCALES = ROOT / "locales"
+LANGUAGES = ("en", "pt-BR")
+MESSAGE_SYNTAX = set("@{}|$")
+"""Characters that vue-i18n would read as syntax."""
+
+
+def load(language, name):
+    return json.loads((LOCALES / language / f"{name}.json").read_text("utf-8"))
+
+
+def texts_of(definition):
+    """The translatable texts of a node as ComfyUI serves it, nested as a locale nests them."""
+    inputs = {
+        name: {"name": name, "tooltip": spec[1].get("tooltip")}
+        for section in ("required", "optional")
+        for name, spec in definition["input"].get(section, {}).items()
+    }
+    outputs = zip(
+        definition["output_name"],
+        definition["output"],
+        definition["output_tooltips"],
+        strict=True,
+    )
+    return {
+        "display_name": definition["display_name"],
+        "description": definition["description"],
+        "inputs": inputs,
+        "outputs": {
+            # ComfyUI names an output after its type where the two are equal.
+            str(i): {"name": name if name != kind else None, "tooltip": tooltip}
+            for i, (name, kind, tooltip) in enumerate(outputs)
+        },
+    }
+
+
+def flat(texts, path=()):
+    """Every non-empty text of a nest by its path."""
+    if not isinstance(texts, dict):
+        return {path: texts} if texts else {}
+    items = [flat(value, (*path, key)) for key, value in texts.items()]
+    return {key: text for item in items for key, text in item.items()}
+
+
+@pytest.fixture(scope="module")
+def served(comfy_server):
+    nodes = comfy_server.client.get_json("/object_info")
+    return {key: texts_of(node) for key, node in nodes.items() if key.startswith("WattBench")}
+
+
+@pytest.fixture(params=LANGUAGES)
+def language(request):
+    return request.param
+
+
+def test_all_languages_are_covered(language):
+    assert sorted(folder.name for folder in LOCALES.iterdir()) == sorted(LANGUAGES)
+    assert {path.name for path in (LOCALES / language).iterdir()} == {"main.json", "nodeDefs.json"}
+
+
+def test_every_node_and_slot_has_an_entry_and_none_is_stale(served, language):
+    translated = load(language, "nodeDefs")
+    assert sorted(translated) == sorted(served)
+    for node, texts in served.items():
+        entry = translated[node]
+        assert sorted(entry["inputs"]) == sorted(texts["inputs"]), node
+        assert sorted(entry.get("outputs", {})) == sorted(texts["outputs"]), node
+
+
+def test_english_repeats_the_nodes(served):
+    """A text that a node inherits from core's node may be missing: ComfyUI shows it anyway."""
+    known = flat(served)
+    differing = {
+        path: text for path, text in flat(load("en", "nodeDefs")).items() if known[path] != text
+    }
+    assert differing == {}
+
+
+def test_portuguese_translates_all_that_english_has_to_read(served):
+    prose = {path: text for path, text in flat(served).items() if path[-1] != "name"}
+    portuguese = flat(load("pt-BR", "nodeDefs"))
+    missing = set(prose) - set(portuguese)
+    assert missing == set()
+    english = {
+        path
+        for path, text in prose.items()
+        if portuguese[path] == text and path[-1] in ("description", "tooltip")
+    }
+    assert english == set()
+
+
+def test_the_widget_finds_its_texts():
+    source = "\n".join(path.read_text("utf-8") for path in (ROOT / "web").glob("*.js"))
+    used = set(re.findall(r'translate\("(\w+)"\)', source))
+    used |= set(re.findall(r'copied \? "(\w+)" : "(\w+)"', source)[0])
+    english = load("en", "main")["wattbench"]["summary"]
+    portuguese = load("pt-BR", "main")["wattbench"]["summary"]
+    assert set(english) == used
+    assert set(portuguese) - used <= set(HEADINGS)
+    assert used <= set(portuguese)
+
+
+def test_categories_are_those_of_the_nodes(comfy_server, language):
+    nodes = comfy_server.client.get_json("/object_info")
+    categories = {
+        part
+        for key, node in nodes.items()
+        if key.startswith("WattBench")
+        for part in node["category"].split("/")
+    }
+    assert set(load(language, "main")["nodeCategories"]) == categories
+
+
+def test_no_text_is_message_syntax(language):
+    for name in ("main", "nodeDefs"):
+        broken = {
+            path: text
+            for path, text in flat(load(language, name)).items()
+            if MESSAGE_SYNTAX & set(text)
+        }
+        assert broken == {}

@@ -1,0 +1,238 @@
+"""Every shipped workflow runs in the real ComfyUI by ``comfy run``, in UI and in API format.
+
+Full-size ones run reduced: fewer pixels, steps and repeats, a tiny synthetic model or reduced
+checkpoints in the real file layout. Qwen3-4B's layout cannot be made small, so its place is taken
+by the tiny synthetic text encoder.
+"""
+
+import io
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from wattbench.cli.comfy_run import run_workflow, to_api_format
+
+WORKFLOWS = Path(__file__).resolve().parent.parent / "workflows"
+TINY = {"width": 64, "height": 64, "steps": 2, "warmup_runs": 1, "repeats": 2, "idle_seconds": 0.2}
+REDUCED = {
+    "quickstart": {"WattBenchBenchmark": TINY},
+    "sdxl_synthetic": {
+        "WattBenchSyntheticModel": {"size": "tiny"},
+        "WattBenchBenchmark": TINY,
+    },
+    "z_image_turbo_synthetic": {
+        "WattBenchSyntheticModel": {"size": "tiny"},
+        "WattBenchBenchmark": TINY,
+    },
+    "sdxl_illustrious": {"WattBenchBenchmark": {**TINY, "steps": 1, "repeats": 1}},
+    "z_image_turbo": {"WattBenchBenchmark": {**TINY, "steps": 1, "repeats": 1}},
+    "measured_nodes": {"EmptyLatentImage": {"width": 64, "height": 64}},
+    "probe_any_workflow": {"EmptySD3LatentImage": {"width": 64, "height": 64}},
+}
+PICTURES = {"quickstart": 2, "sdxl_synthetic": 2, "z_image_turbo_synthetic": 2}
+
+
+def test_all_workflows_are_tested():
+    assert {path.stem for path in WORKFLOWS.glob("*.json")} == set(REDUCED)
+
+
+@pytest.mark.parametrize("name", REDUCED)
+def test_each_workflow_has_a_preview(name):
+    with Image.open(WORKFLOWS / f"{name}.jpg") as preview:
+        assert preview.format == "JPEG"
+        assert preview.width >= 400
+
+
+@pytest.fixture(scope="module")
+def files(comfyui, comfy_server):
+    """The files that the study's workflows name, reduced, where they say that they go."""
+    from . import reduced_checkpoints as reduced
+
+    models = comfy_server.base_directory / "models"
+    for folder in ("checkpoints", "diffusion_models", "vae"):
+        (models / folder).mkdir(parents=True, exist_ok=True)
+    reduced.write_sdxl_checkpoint(models / "checkpoints" / "plantMilkModelSuite.safetensors")
+    reduced.write_sdxl_vae(models / "vae" / "sdxl_vae.safetensors")
+    reduced.write_z_image_fp8(
+        models / "diffusion_models" / "z_image_turbo_fp8_e4m3fn.safetensors", text_features=64
+    )
+    reduced.write_ae_vae(models / "vae" / "ae.safetensors")
+
+
+@pytest.fixture(scope="module")
+def run(comfy_server, files):
+    """A function that runs a workflow file and answers its job."""
+
+    def run(path):
+        return run_workflow(comfy_server.client, path, 600, lambda event: None)
+
+    return run
+
+
+def reduce(name):
+    """The workflow in UI format, with the widgets of REDUCED changed and the text encoder small."""
+    workflow = json.loads((WORKFLOWS / f"{name}.json").read_text("utf-8"))
+    for node in workflow["nodes"]:
+        for widget, value in REDUCED[name].get(node["type"], {}).items():
+            node["widgets_values"][widget_index(node, widget)] = value
+    if name == "z_image_turbo":
+        take_synthetic_text_encoder(workflow)
+    return workflow
+
+
+def widget_index(node, widget):
+    """Where a widget's value stands; a seed is followed by what to do with it after a run."""
+    index = 0
+    for entry in node["inputs"]:
+        if entry.get("widget", {}).get("name") == widget:
+            return index
+        if "widget" in entry:
+            index += 2 if entry["name"] in ("seed", "noise_seed") else 1
+    raise KeyError(f"{node['type']} has no widget {widget}")
+
+
+def take_synthetic_text_encoder(workflow):
+    (loader,) = (n for n in workflow["nodes"] if n["type"] == "WattBenchLoadCLIP")
+    (clip_link,) = loader["outputs"][0]["links"]
+    loader["type"] = "WattBenchSyntheticModel"
+    loader["inputs"] = [
+        {"name": name, "type": "COMBO", "widget": {"name": name}, "link": None}
+        for name in ("architecture", "size", "dtype", "seed")
+    ]
+    loader["widgets_values"] = ["z_image_turbo", "tiny", "auto", 0, "fixed"]
+    loader["outputs"] = [
+        {"name": kind, "type": kind, "links": [clip_link] if kind == "CLIP" else []}
+        for kind in ("MODEL", "CLIP", "VAE")
+    ]
+    (link,) = (link for link in workflow["links"] if link[0] == clip_link)
+    link[2] = 1
+
+
+def output_file(comfy_server, item):
+    folder = {"output": comfy_server.output_directory}[item["type"]]
+    return folder / item["subfolder"] / item["filename"]
+
+
+@pytest.mark.parametrize("file_format", ["ui", "api"])
+@pytest.mark.parametrize("name", REDUCED)
+def test_workflow_runs(comfy_server, run, tmp_path, name, file_format):
+    path = tmp_path / f"{name}.json"
+    path.write_text(json.dumps(reduce(name)), "utf-8")
+    if file_format == "api":
+        graph = to_api_format(comfy_server.client, path)
+        change_seeds(graph)
+        path.write_text(json.dumps(graph), "utf-8")
+    job = run(path)
+    assert job.error == ""
+    outputs = {output_file(comfy_server, item) for item in job.outputs}
+    pictures = [path for path in outputs if path.suffix == ".png"]
+    assert len(pictures) == PICTURES.get(name, 1)
+    for picture in pictures:
+        assert_natural(picture)
+    (table,) = (path for path in outputs if path.name == "runs.csv")
+    assert {"summary.csv", "report.md"} <= {path.name for path in outputs}
+    check_table(name, pd.read_csv(table))
+
+
+def change_seeds(graph):
+    """Other seeds than in the UI run, so that nothing comes from the cache."""
+    for node in graph.values():
+        if node["class_type"] != "WattBenchSyntheticModel":
+            for key in {"seed", "noise_seed"} & node["inputs"].keys():
+                node["inputs"][key] += 1000
+        for key in {"text"} & node["inputs"].keys():
+            node["inputs"][key] += ", again"
+
+
+def assert_natural(path):
+    with Image.open(io.BytesIO(path.read_bytes())) as picture:
+        low, high = picture.convert("L").getextrema()
+    assert high - low > 20
+
+
+def check_table(name, table):
+    measured = table[~table["is_warmup"]]
+    assert measured["error"].isna().all()
+    assert (measured["denoise_time_s"] > 0).all()
+    assert measured["it_per_s"].to_numpy() == pytest.approx(
+        (measured["steps"] / measured["denoise_time_s"]).to_numpy()
+    )
+    file_backed = name in ("sdxl_illustrious", "z_image_turbo")
+    assert set(measured["weights"]) == {"file" if file_backed else "synthetic"}
+    assert (measured["peak_rss_bytes"] > 2**28).all()
+    if name == "z_image_turbo":
+        assert set(measured["weight_format"]) == {"float8_e4m3fn"}
+        assert set(measured["sampler"]) == {"res_multistep"}
+    if name == "probe_any_workflow":
+        assert measured["energy_note"].str.contains("text_encode and decode not measured").all()
+        assert set(measured["nfe"]) == {7}
+    else:
+        assert (measured["img_per_s"] > 0).all()
+
+
+STUDY = {
+    "sdxl": {
+        "width": 1024,
+        "height": 1024,
+        "steps": 30,
+        "cfg": 7.0,
+        "sampler_name": "euler",
+        "scheduler": "normal",
+        "warmup_runs": 2,
+        "repeats": 10,
+    },
+    "z_image": {
+        "width": 1024,
+        "height": 1024,
+        "steps": 8,
+        "cfg": 1.0,
+        "sampler_name": "res_multistep",
+        "scheduler": "linear_quadratic",
+        "warmup_runs": 2,
+        "repeats": 10,
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "run"),
+    [
+        ("sdxl_illustrious", "sdxl"),
+        ("sdxl_synthetic", "sdxl"),
+        ("z_image_turbo", "z_image"),
+        ("z_image_turbo_synthetic", "z_image"),
+    ],
+)
+def test_settings_of_the_study(name, run):
+    """What the workflow as shipped asks for, and its note on the study's two values of CFG."""
+    nodes = json.loads((WORKFLOWS / f"{name}.json").read_text("utf-8"))["nodes"]
+    (benchmark,) = (node for node in nodes if node["type"] == "WattBenchBenchmark")
+    for widget, value in STUDY[run].items():
+        assert benchmark["widgets_values"][widget_index(benchmark, widget)] == value
+    (note,) = (node for node in nodes if node["type"] == "MarkdownNote")
+    assert re.search(
+        r"gives CFG [\d.]+ in its text and 7\.0 in its table", note["widgets_values"][0]
+    )
+
+
+def test_missing_file_is_named(run, tmp_path):
+    workflow = reduce("sdxl_illustrious")
+    (loader,) = (n for n in workflow["nodes"] if n["type"] == "WattBenchLoadCheckpoint")
+    loader["widgets_values"][0] = "not_there.safetensors"
+    path = tmp_path / "missing.json"
+    path.write_text(json.dumps(workflow), "utf-8")
+    assert "not_there.safetensors" in run(path).error
+
+
+def test_wrong_type_is_named(comfy_server, run, tmp_path):
+    path = tmp_path / "wrong.json"
+    path.write_text(json.dumps(reduce("quickstart")), "utf-8")
+    graph = to_api_format(comfy_server.client, path)
+    (benchmark,) = (n for n in graph.values() if n["class_type"] == "WattBenchBenchmark")
+    benchmark["inputs"]["vae"] = benchmark["inputs"]["clip"]
+    path.write_text(json.dumps(graph), "utf-8")
+    assert "CLIP" in run(path).error

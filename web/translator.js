@@ -1,0 +1,23 @@
+/** The widget's texts in the user's language, from locales/<language>/main.json. */
+
+import { api } from "../../scripts/api.js";
+import { app } from "../../scripts/app.js";
+
+const FALLBACK = "en";
+
+/**
+ * A text of the pack by its key; a key that no language has comes back as it is.
+ *
+ * @typedef {(key: string) => string} Translator
+ */
+
+/** @returns {Promise<Translator>} A translator that follows the language setting. */
+export async function loadTranslator() {
+  /** @type {Record<string, any>} */
+  const messages = await api.getCustomNodesI18n();
+  return (key) => {
+    const language = app.extensionManager.setting.get("Comfy.Locale");
+    const texts = [language, FALLBACK].map((code) => messages[code]?.wattbench?.summary?.[key]);
+    return texts.find((text) => text !== undefined) ?? key;
+  };
+}
