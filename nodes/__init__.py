@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import benchmark, output, probe, synthetic, twins
+from . import benchmark, output, predict, probe, synthetic, twins
 
 
 class WattBenchExtension(ComfyExtension):
     """All nodes of the pack; to add one, put it into its family's ``NODES``."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        families = (benchmark, output, probe, twins, synthetic)
+        families = (benchmark, predict, output, probe, twins, synthetic)
         return [node for family in families for node in family.NODES]
