@@ -33,8 +33,8 @@ function outputKey(node) {
 }
 
 /**
- * Show the output that ComfyUI holds for a node, which outlives the node itself when a workflow is
- * configured anew: by undo, by a change of tabs, or by a look at a past job.
+ * Show the output that ComfyUI holds for a node, which outlives the node itself when the workflow
+ * is configured anew.
  *
  * @param {any} node
  */
@@ -112,7 +112,6 @@ app.registerExtension({
   beforeRegisterNodeDef(nodeType, nodeData) {
     if (nodeData.name !== NODE_ID) return;
     chain(nodeType, "onNodeCreated", addView);
-    chain(nodeType, "onAfterGraphConfigured", showKeptOutput);
     chain(nodeType, "onExecuted", (node, output) => {
       const view = views.get(node);
       if (!view || !output?.[OUTPUT]) return;
@@ -121,7 +120,7 @@ app.registerExtension({
     });
   },
 
-  /** ComfyUI put back the outputs of another tab or of a past job. */
+  /** ComfyUI put back the outputs: after undo, a change of tabs, or a look at a past job. */
   onNodeOutputsUpdated() {
     for (const graph of [app.rootGraph, ...app.rootGraph.subgraphs.values()]) {
       for (const node of graph.nodes) {
