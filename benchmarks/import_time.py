@@ -49,7 +49,9 @@ def load_seconds() -> float:
     wattbench = import_pack()
     comfyui = wattbench("cli.server").find_comfyui(None)
     nodes = wattbench("cli.inprocess").load_comfyui(comfyui, cpu=True)
-    import server  # noqa: F401  # loaded long before any pack is
+    # ComfyUI loads these before the first pack, or for it, whichever pack that is.
+    import comfy_config.config_parser  # noqa: F401
+    import server  # noqa: F401
 
     for name in [name for name in sys.modules if name.split(".")[0] == "wattbench"]:
         del sys.modules[name]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from .errors import CancelledError, CommandError, UsageError
 from .signals import cancelling
 
-COMMANDS = ("run", "summary", "doctor", "serve")
+COMMANDS = ("run", "summary", "law", "doctor", "serve")
 """Modules of this package, in the order of the help text.
 
 Each has ``register(subparsers) -> None``, which adds its parser and imports nothing heavy, and

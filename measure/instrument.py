@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .attribution import Interval
+from .board import board_state
 from .energy import read_energies
 from .memory import Gauges, gauges_for
 from .meters import DeviceId, Meter, MeterUnavailableError, open_meter
-from .records import EnergyReading, MemoryReading, MemorySample, Phase, Trace
+from .records import BoardState, EnergyReading, MemoryReading, MemorySample, Phase, Trace
 from .sampler import Sampler, around
 from .timeline import Timeline, timeline_for
 from .window import Span, Window
@@ -37,6 +38,7 @@ class Recording:
     allocator_peak_bytes: int | None = None
     vram_note: str = ""
     rss: MemoryReading | None = None
+    board: BoardState = field(default_factory=BoardState)
     trace: Trace = field(default_factory=Trace)
 
 
@@ -122,6 +124,8 @@ class Instrument:
         recording.vram = _memory(samples.vram, start_s, end_s, self._vram_source)
         recording.allocator_peak_bytes = self._gauges.allocator_peak_bytes()
         recording.vram_note = self._gauges.vram_note
+        statuses = around(samples.status, start_s, end_s)
+        recording.board = board_state([sample.status for sample in statuses])
         recording.rss = _memory(samples.rss, start_s, end_s, "resident set of the process, sampled")
 
     def _vram_reader(self) -> tuple[Callable[[], int | None] | None, str]:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from .records import (
     SCHEMA_VERSION,
+    BoardState,
     Condition,
     CounterSample,
     EnergyReading,
@@ -89,6 +90,7 @@ def _run(data: dict[str, Any]) -> Run:
             "energy": _optional(EnergyReading, data["energy"]),
             "vram": _optional(MemoryReading, data["vram"]),
             "rss": _optional(MemoryReading, data["rss"]),
+            "board": BoardState(**{**data["board"], "flags": tuple(data["board"]["flags"])}),
             "trace": Trace(
                 tuple(CounterSample(*sample) for sample in trace["counter"]),
                 tuple(PowerSample(*sample) for sample in trace["power"]),

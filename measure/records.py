@@ -73,6 +73,19 @@ class MemoryReading:
 
 
 @dataclass(frozen=True)
+class BoardState:
+    """The board while a run went on; ``None`` where its source does not tell.
+
+    ``flags`` says what a reader must know before comparing the run with another: throttling,
+    other processes on the board, a display attached, a clock that changed.
+    """
+
+    temperature_max_c: float | None = None
+    sm_clock_mean_hz: float | None = None
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Phase:
     """One named part of a run; ``start_s`` counts from the start of the run.
 
@@ -174,6 +187,7 @@ class Run:
     allocator_peak_bytes: int | None = None
     vram_note: str = ""
     rss: MemoryReading | None = None
+    board: BoardState = BoardState()
     error: str = ""
     trace: Trace = Trace()
 

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from .board import join_states
 from .instrument import Recording
 from .records import (
     COMPUTE_PHASES,
@@ -65,6 +66,7 @@ def make_run(
         allocator_peak_bytes=_highest(part.allocator_peak_bytes for part in parts),
         vram_note=_join(part.vram_note for part in parts),
         rss=_join_memory(part.rss for part in parts),
+        board=join_states([part.board for part in parts]),
         trace=_join_traces(parts),
     )
 

@@ -6,15 +6,24 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
-from .meters import Meter, MeterReadError
+from .meters import DeviceStatus, Meter, MeterReadError
 from .records import CounterSample, MemorySample, PowerSample
 
 MEMORY_PERIOD_S = 0.02
 """How often memory in use is read; a peak shorter than this can be missed."""
 
-Sample = TypeVar("Sample", CounterSample, PowerSample, MemorySample)
+STATUS_PERIOD_S = 0.25
+"""How often clocks, temperature and throttling are read: they change slowly and cost more."""
+
+
+class StatusSample(NamedTuple):
+    t_s: float
+    status: DeviceStatus
+
+
+Sample = TypeVar("Sample", CounterSample, PowerSample, MemorySample, StatusSample)
 
 
 @dataclass
@@ -25,6 +34,7 @@ class Samples:
     power: list[PowerSample] = field(default_factory=list)
     vram: list[MemorySample] = field(default_factory=list)
     rss: list[MemorySample] = field(default_factory=list)
+    status: list[StatusSample] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
 
@@ -62,6 +72,7 @@ class Sampler:
         if meter is not None:
             yield _Channel(meter.poll_period_s, lambda: self._read_counter(meter))
             yield _Channel(meter.poll_period_s, lambda: self._read_power(meter))
+            yield _Channel(STATUS_PERIOD_S, lambda: self._read_status(meter))
         if read_vram_bytes is not None:
             vram = self.samples.vram
             yield _Channel(MEMORY_PERIOD_S, lambda: _read_memory(read_vram_bytes, vram))
@@ -126,6 +137,13 @@ class Sampler:
         if power_w is None:
             return False
         self.samples.power.append(PowerSample(time.perf_counter(), power_w))
+        return True
+
+    def _read_status(self, meter: Meter) -> bool:
+        status = meter.read_status()
+        if status == DeviceStatus():
+            return False
+        self.samples.status.append(StatusSample(time.perf_counter(), status))
         return True
 
 

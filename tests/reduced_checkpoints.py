@@ -4,6 +4,8 @@ Real key names, shapes that ComfyUI's detection accepts, random weights. Where a
 ComfyUI (the CLIPs of SDXL, the width of Z-Image) the large matrices are zeros and are left out of
 the file as holes: the file is sparse, and writing it takes a second. A transformer block of zeros
 hands its input on, so the pictures stay finite.
+
+Import this inside a test that has the fixture ``comfyui``: it needs ComfyUI on ``sys.path``.
 """
 
 from __future__ import annotations

@@ -87,6 +87,9 @@ RUN_COLUMNS = [
     "allocator_peak_vram_bytes",
     "vram_note",
     "peak_rss_bytes",
+    "temperature_max_c",
+    "sm_clock_mean_hz",
+    "flags",
     *ENVIRONMENT_COLUMNS,
 ]
 TEXT_COLUMNS = [
@@ -107,6 +110,7 @@ TEXT_COLUMNS = [
     "energy_note",
     "vram_source",
     "vram_note",
+    "flags",
     *(column for column in ENVIRONMENT_COLUMNS if column != "power_limit_w"),
 ]
 INTEGER_COLUMNS = [
@@ -163,7 +167,7 @@ def _row(run: Run) -> dict[str, object]:
         "wall_time_s": run.wall_time_s,
         **_speed(run),
         **_energy(run),
-        **_memory(run),
+        **_board(run),
         **vars(environment),
         "comfyui": environment.host_version if environment.host == "ComfyUI" else "",
     }
@@ -204,7 +208,7 @@ def _energy(run: Run) -> dict[str, object]:
     }
 
 
-def _memory(run: Run) -> dict[str, object]:
+def _board(run: Run) -> dict[str, object]:
     vram = run.vram
     return {
         "peak_vram_bytes": vram.peak_bytes if vram else None,
@@ -213,6 +217,9 @@ def _memory(run: Run) -> dict[str, object]:
         "allocator_peak_vram_bytes": run.allocator_peak_bytes,
         "vram_note": run.vram_note,
         "peak_rss_bytes": run.rss.peak_bytes if run.rss else None,
+        "temperature_max_c": run.board.temperature_max_c,
+        "sm_clock_mean_hz": run.board.sm_clock_mean_hz,
+        "flags": "; ".join(run.board.flags),
     }
 
 

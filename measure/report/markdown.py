@@ -118,7 +118,7 @@ def _notes(summary: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
     differing = [column for column in ENVIRONMENT_COLUMNS if summary[column].nunique() > 1]
     if differing:
         notes.append(f"Rows are of different environments, by {', '.join(differing)}.")
-    for column, what in (("energy_note", "Energy"), ("vram_note", "VRAM")):
+    for column, what in (("energy_note", "Energy"), ("vram_note", "VRAM"), ("flags", "Board")):
         notes += [f"{what}: {note}" for note in runs[column].unique() if note]
     failed = runs[runs["error"] != ""]
     notes += [

@@ -116,3 +116,22 @@ def test_decoder_gives_the_core_result(comfyui, twins, tiny_models, hundred_watt
 def test_an_unknown_meter_is_named_with_those_that_exist(twins, tiny_models):
     with pytest.raises(RuntimeError, match=r"no meter 'nvlm:0'.*estimate"):
         twins.WattBenchTextEncode.execute(clip=tiny_models().clip, text="", meter="nvlm:0")
+
+
+def test_loader_gives_the_core_result(comfyui, twins, tmp_path, monkeypatch, hundred_watts):
+    import folder_paths
+
+    from ..reduced_checkpoints import write_ae_vae
+
+    write_ae_vae(tmp_path / "ae.safetensors")
+    monkeypatch.setitem(
+        folder_paths.folder_names_and_paths, "vae", ([str(tmp_path)], {".safetensors"})
+    )
+    (expected,) = comfyui.VAELoader().load_vae("ae.safetensors")
+    vae, probe = twins.WattBenchLoadVAE.execute(
+        vae_name="ae.safetensors", meter=hundred_watts
+    ).result
+    loaded, core = vae.get_sd(), expected.get_sd()
+    assert loaded.keys() == core.keys()
+    assert all(torch.equal(loaded[name], core[name]) for name in core)
+    assert list(phases_of(probe)) == ["load"]

@@ -1,8 +1,9 @@
 """The VAEs of the synthetic models, in the layout that ComfyUI detects.
 
 ``comfy.sd.VAE`` reads a VAE's configuration from its weights. Of the KL autoencoder it takes the
-decoder's width from them and fixes the encoder's, so a tiny one has a thin decoder (1 % of the
-multiplications) and the real encoder (34 M parameters), which text-to-image does not run.
+decoder's width from them and fixes the encoder's, so a tiny one has a thin decoder (about a
+sixteenth of the multiplications) and the real encoder (34 M parameters), which text-to-image does
+not run.
 """
 
 from __future__ import annotations

@@ -21,12 +21,16 @@ PUBLISHED_PARAMETERS = {
     "sd35": 8.057e9 + 192**2 * 2432,
     "qwen_image": 20.43e9,
 }
+# CLIP-L has 123.06 M, and ComfyUI adds its text projection.
+CLIP_L = 123.06e6 + 768**2
+CLIP_G = 694.66e6
+T5_XXL = 4.762e9
 TEXT_ENCODER_PARAMETERS = {
-    "sdxl": 0.123e9 + 0.695e9,
+    "sdxl": CLIP_L + CLIP_G,
     "z_image_turbo": 4.022e9,
-    "sd15": 0.123e9,
-    "flux": 0.123e9 + 4.762e9,
-    "sd35": 0.123e9 + 0.695e9 + 4.762e9,
+    "sd15": CLIP_L,
+    "flux": CLIP_L + T5_XXL,
+    "sd35": CLIP_L + CLIP_G + T5_XXL,
     # Qwen2.5-VL-7B without its output layer
     "qwen_image": 8.292e9 - 152064 * 3584,
 }
@@ -90,8 +94,8 @@ def assert_natural(scale: float, image: torch.Tensor) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_tiny_model_samples_a_natural_picture(comfyui, tiny, name):
-    scale, image = picture(comfyui, tiny(name), name)
-    assert image.shape == (1, 128, 128, 3)
+    scale, image = picture(comfyui, tiny(name), name, side=8)
+    assert image.shape == (1, 64, 64, 3)
     assert_natural(scale, image)
 
 
@@ -103,7 +107,8 @@ def test_activations_stay_natural_in_half_precision(comfyui, synthetic, name, dt
     parts.model.model.manual_cast_dtype = None
     expected = {"fp16": torch.float16, "bf16": torch.bfloat16}[dtype]
     assert parts.model.model.get_dtype_inference() == expected
-    assert_natural(*picture(comfyui, parts, name, side=8))
+    steps = 30 if name == "sdxl" else 12
+    assert_natural(*picture(comfyui, parts, name, side=8, steps=steps))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -111,7 +116,7 @@ def test_float8_weights_sample(comfyui, synthetic, name):
     parts = synthetic.build(name, "tiny", "float8_e4m3fn", 3)
     dtypes = {p.dtype for p in parts.model.model.diffusion_model.parameters()}
     assert dtypes == {torch.float8_e4m3fn}
-    assert_natural(*picture(comfyui, parts, name, side=8, steps=4))
+    assert_natural(*picture(comfyui, parts, name, side=8, steps=12))
 
 
 def test_prediction_has_the_scale_of_the_noise(comfyui, tiny):
@@ -175,7 +180,10 @@ def test_a_lora_changes_the_picture_and_only_on_its_clone(comfyui, tiny, name):
     lora_key, target = next(
         (key, target)
         for key, target in keys.items()
-        if isinstance(target, str) and state[target].ndim == 2 and "emb" not in target
+        if isinstance(target, str)
+        and state[target].ndim == 2
+        and min(state[target].shape) >= 32
+        and "emb" not in target
     )
     rows, columns = state[target].shape
     lora = {

@@ -1,0 +1,293 @@
+"""``wattbench law``: fit, check and use the law that predicts energy from FLOPs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import CommandError, UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..measure.law import Equation3, Observations, OperatorLaw
+
+CONFIDENCE = 0.9
+TABLE_HELP = "a runs.csv of WattBench, or a table with the columns of the published study"
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "law",
+        help="predict energy from FLOPs",
+        description="The law of energy from FLOPs: fit it, check it against the published one, "
+        "calibrate it to this card, predict with it.",
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    fit = actions.add_parser(
+        "fit",
+        help="fit the published equation to a table",
+        description="Fit equation 3 of arXiv 2511.17031 (log kWh against log GFLOPs).",
+    )
+    _add_table(fit)
+    fit.add_argument("--convention", choices=("paper", "exact"), default="paper")
+    fit.add_argument("--json", action="store_true", help="machine-readable output")
+    reproduce = actions.add_parser(
+        "reproduce", help="every published table and figure that the published data allow"
+    )
+    reproduce.add_argument("--out", type=Path, metavar="DIR", help="write energy-law.md and plots")
+    reproduce.add_argument("--no-plots", action="store_true")
+    calibrate = actions.add_parser("calibrate", help="fit the law to your own runs on one card")
+    _add_table(calibrate)
+    calibrate.add_argument("--out", type=Path, metavar="FILE", help="the card, for law predict")
+    _add_predict(actions.add_parser("predict", help="what a run will cost, with an interval"))
+
+
+def run(args: argparse.Namespace) -> int:
+    """What the data cannot answer is a usage error: the message says what to give instead."""
+    actions = {"fit": _fit, "reproduce": _reproduce, "calibrate": _calibrate, "predict": _predict}
+    try:
+        return actions[args.action](args)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    except OSError as error:
+        raise CommandError(f"cannot write: {error}") from error
+
+
+def _add_table(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("table", type=Path, metavar="CSV", help=TABLE_HELP)
+    parser.add_argument(
+        "--where",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="COLUMN=VALUE",
+        help="use only rows with these values, for example model=flux",
+    )
+    parser.add_argument(
+        "--allow-unmeasured",
+        action="store_true",
+        help="use estimated and simulated energies too; the result is then no measurement",
+    )
+
+
+def _add_predict(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--architecture", required=True, metavar="NAME")
+    parser.add_argument("--width", type=int, default=1024, metavar="PX")
+    parser.add_argument("--height", type=int, default=1024, metavar="PX")
+    parser.add_argument("--steps", type=int, required=True, metavar="N")
+    parser.add_argument("--cfg", type=float, default=1.0, help="guidance scale (default: 1, none)")
+    parser.add_argument("--sampler", default="euler", help="ComfyUI's name (default: euler)")
+    parser.add_argument("--batch-size", type=int, default=1, metavar="N")
+    parser.add_argument("--text-tokens", type=int, default=12, metavar="N")
+    parser.add_argument("--dtype", default="fp16", help="fp16, bf16, fp32, or a weight format")
+    card = parser.add_mutually_exclusive_group()
+    card.add_argument("--gpu", default="A100", help="a card with published data (default: A100)")
+    card.add_argument("--calibration", type=Path, metavar="FILE", help="from law calibrate --out")
+    parser.add_argument("--confidence", type=_fraction, default=CONFIDENCE)
+    parser.add_argument("--json", action="store_true", help="machine-readable output")
+
+
+def _fraction(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and 1")
+    return value
+
+
+def _observations(args: argparse.Namespace) -> Observations:
+    from ..measure.law import observations, read_table
+
+    found = observations(read_table(args.table, tuple(args.where)), args.allow_unmeasured)
+    _warn(found.notes)
+    return found
+
+
+def _warn(notes: tuple[str, ...]) -> None:
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+
+
+def _fit(args: argparse.Namespace) -> int:
+    from ..measure.law import fit_equation3
+
+    fitted = fit_equation3(_observations(args).frame, args.convention)
+    facts = _fit_facts(fitted)
+    if args.json:
+        print(json.dumps(facts, indent=2))
+        return 0
+    errors = facts["standard_errors"]
+    print(f"log(E/kWh) by log(GFLOPs), {args.convention} convention, base GPU {fitted.base_gpu}")
+    for name, value in facts["coefficients"].items():
+        for label, one in value.items() if isinstance(value, dict) else [("", value)]:
+            full = f"{name}:{label}" if label else name
+            error = errors[full]
+            spread = "not in the fit" if error is None else f"± {error:.4f} (standard error)"
+            print(f"  {full:18} {one:9.4f}  {spread}")
+    scores = fitted.scores
+    print(
+        f"R² {scores.r2:.4f}, n {scores.n}, MAPE {scores.mape:.1%}, MAE {scores.mae_j:,.0f} J, "
+        f"Pearson {scores.pearson:.4f}, Spearman {scores.spearman:.4f} (R², Pearson: log energies)"
+    )
+    return 0
+
+
+def _fit_facts(fitted: Equation3) -> dict[str, Any]:
+    """A term that the data cannot tell is not in the fit, which is a coefficient of 0."""
+    plain = ("log_a", "alpha", "beta_dtype", "beta_res")
+    gpus = [gpu for gpu in fitted.gpus if gpu != fitted.base_gpu]
+    values = {name: fitted.coefficient(name) for name in plain}
+    by_gpu = {gpu: fitted.coefficient(f"beta_gpu:{gpu}") for gpu in gpus}
+    coefficients: dict[str, Any] = {name: c.value or 0.0 for name, c in values.items()}
+    coefficients["beta_gpu"] = {gpu: c.value for gpu, c in by_gpu.items()}
+    errors = {name: c.standard_error for name, c in values.items()}
+    errors.update({f"beta_gpu:{gpu}": c.standard_error for gpu, c in by_gpu.items()})
+    scores = fitted.scores
+    return {
+        "coefficients": coefficients,
+        "r2": scores.r2,
+        "n": scores.n,
+        "standard_errors": errors,
+        "not_in_fit": [name for name, c in values.items() if c.value is None],
+        "convention": fitted.convention,
+        "base_gpu": fitted.base_gpu,
+        "residual_stdev": fitted.residual_stdev,
+        "mape": scores.mape,
+        "mae_j": scores.mae_j,
+        "pearson": scores.pearson,
+        "spearman": scores.spearman,
+    }
+
+
+def _reproduce(args: argparse.Namespace) -> int:
+    from ..measure.law import study
+    from ..measure.law.plots import PlotsUnavailableError, write_plots
+    from ..measure.law.reproduce import markdown, tables
+
+    if args.out is not None:
+        args.out.mkdir(parents=True, exist_ok=True)
+    frame = study().frame
+    report = tables(frame)
+    if args.out is None:
+        print(markdown(report), end="")
+        return 0
+    pictures: tuple[tuple[str, str], ...] = ()
+    if not args.no_plots:
+        try:
+            pictures = write_plots(frame, args.out)
+        except PlotsUnavailableError as error:
+            _warn((f"{error}; the tables are written without them",))
+    target = args.out / "energy-law.md"
+    target.write_text(markdown(report, pictures), encoding="utf-8")
+    print(target)
+    return 0
+
+
+def _calibrate(args: argparse.Namespace) -> int:
+    from ..measure.law import calibrate, fit_operators, save, study
+
+    published = fit_operators(study().frame)
+    found = _observations(args)
+    energy = calibrate(found, published)
+    laws: dict[Any, OperatorLaw] = {"J": energy.law}
+    if found.frame["duration_s"].notna().all():
+        laws["s"] = calibrate(found, published, unit="s").law
+    else:
+        _warn(("no law of time: not every run has the time of every phase",))
+    _warn(tuple(note for note in energy.warnings if note not in found.notes))
+    for unit, law in laws.items():
+        print(f"{law.domain.gpu}, {law.n} distinct conditions, law of {unit}:")
+        factors = law.factors(CONFIDENCE)
+        for name, value in law.parameters.items():
+            low, high = value / factors[name], value * factors[name]
+            print(f"  {name:16} {value:10.4g}  ({low:.3g} to {high:.3g})")
+    if args.out is not None:
+        save(laws, args.out)
+        print(args.out)
+    return 0
+
+
+def _predict(args: argparse.Namespace) -> int:
+    from ..measure.law import planned
+
+    laws = _card(args)
+    frame = planned(
+        args.architecture,
+        laws["J"].domain.gpu,
+        args.width,
+        args.height,
+        args.steps,
+        dtype=args.dtype,
+        cfg=args.cfg,
+        sampler=args.sampler,
+        batch_size=args.batch_size,
+        text_tokens=args.text_tokens,
+    )
+    facts = _prediction_facts(args, laws, frame)
+    if args.json:
+        print(json.dumps(facts, indent=2))
+        return 0
+    energy = facts["energy_j_per_img"]
+    wh = energy["value"] / 3600
+    print(
+        f"{energy['value']:.4g} J per image ({energy['low']:.4g} to {energy['high']:.4g}, "
+        f"{args.confidence:.0%} interval), {wh:.3g} Wh, on {facts['gpu']}"
+    )
+    if facts["duration_s_per_img"]:
+        time = facts["duration_s_per_img"]
+        print(f"{time['value']:.4g} s per image ({time['low']:.4g} to {time['high']:.4g})")
+    print(f"{facts['flop_count']:.4g} FLOPs for the whole run")
+    _warn((facts["note"],) if facts["note"] else ())
+    return 0
+
+
+def _prediction_facts(
+    args: argparse.Namespace, laws: dict[Any, OperatorLaw], frame: pd.DataFrame
+) -> dict[str, Any]:
+    from ..measure.flop import flop_count
+
+    per_image: dict[str, dict[str, float] | None] = {"J": None, "s": None}
+    note = ""
+    for unit, law in laws.items():
+        row = law.predict(frame, args.confidence).iloc[0]
+        note = str(row["note"])
+        names = ("value", "low", "high")
+        per_image[unit] = {name: float(row[name]) / args.batch_size for name in names}
+    count = flop_count(
+        args.architecture,
+        args.width,
+        args.height,
+        args.steps,
+        cfg=args.cfg,
+        batch_size=args.batch_size,
+        text_tokens=args.text_tokens,
+        sampler=args.sampler,
+    )
+    return {
+        "gpu": laws["J"].domain.gpu,
+        "confidence": args.confidence,
+        "energy_j_per_img": per_image["J"],
+        "duration_s_per_img": per_image["s"],
+        "flop_count": count.total,
+        "nfe": count.nfe,
+        "note": note,
+    }
+
+
+def _card(args: argparse.Namespace) -> dict[Any, OperatorLaw]:
+    from ..measure.law import fit_operators, load, published_card, study
+
+    if args.calibration is not None:
+        return dict(load(args.calibration))
+    published = fit_operators(study().frame)
+    if args.gpu == published.domain.gpu:
+        return {"J": published}
+    card = published_card(args.gpu, published)
+    _warn(card.warnings)
+    return {"J": card.law}

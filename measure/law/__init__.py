@@ -1,0 +1,38 @@
+"""The energy law: joules of a run before it is made.
+
+``equation3`` is the published law, ``operators`` the one that holds for all architectures,
+``calibration`` fits it to a card of one's own, ``reproduce`` sets both beside what was published.
+"""
+
+from __future__ import annotations
+
+from .calibration import Calibration, calibrate, load, published_card, save
+from .data import LawDataError, Observations, observations, planned, read_table, study
+from .equation3 import Equation3
+from .equation3 import fit as fit_equation3
+from .operators import OperatorLaw
+from .operators import fit as fit_operators
+from .scores import Scores, held_out, k_fold, leave_one_out, score
+
+__all__ = [
+    "Calibration",
+    "Equation3",
+    "LawDataError",
+    "Observations",
+    "OperatorLaw",
+    "Scores",
+    "calibrate",
+    "fit_equation3",
+    "fit_operators",
+    "held_out",
+    "k_fold",
+    "leave_one_out",
+    "load",
+    "observations",
+    "planned",
+    "published_card",
+    "read_table",
+    "save",
+    "score",
+    "study",
+]
