@@ -38,7 +38,7 @@ class WattBenchPredictEnergy(io.ComfyNode):
             search_aliases=["forecast", "energy law", "flops", "carbon", "estimate cost"],
             is_output_node=True,
             inputs=[
-                io.Model.Input("model"),
+                io.Model.Input("model", tooltip="The model that denoises."),
                 *(
                     i
                     for core, names in SETTINGS.items()

@@ -12,7 +12,9 @@ from wattbench.cli.server import ComfyServer, find_comfyui
 def comfy_server(tmp_path_factory):
     """One real ComfyUI on the CPU with this pack, for all tests that only use a server."""
     base = tmp_path_factory.mktemp("comfyui")
-    arguments = ["--cpu", "--models-directory", str(base / "models")]
+    models = base / "models"
+    models.mkdir()
+    arguments = ["--cpu", "--models-directory", str(models)]
     with ComfyServer(find_comfyui(), base_directory=base, arguments=arguments) as server:
         yield server
 

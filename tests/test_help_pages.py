@@ -25,10 +25,10 @@ def slots_of(node):
 
 
 def slots_in(page, heading):
-    """What the first column of the table below ``heading`` names."""
+    """What the list below ``heading`` names: ``- `model`, `clip`: ...``."""
     section = page.partition(f"## {heading}\n")[2].partition("\n## ")[0]
-    first_cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
-    return {name for cell in first_cells for name in re.findall(r"`(\w+)`", cell)}
+    names = [line.split(": ")[0] for line in section.splitlines() if line.startswith("- `")]
+    return {slot for name in names for slot in re.findall(r"`(\w+)`", name)}
 
 
 def test_there_is_a_page_for_each_node_and_no_other(nodes):

@@ -19,8 +19,14 @@ const MARGIN_PX = 10;
 
 const translate = await loadTranslator();
 
-/** @type {WeakMap<object, import("./summary_view.js").SummaryView>} Each node's view. */
-const views = new WeakMap();
+/**
+ * @param {any} node Of any type.
+ * @returns {import("./summary_view.js").SummaryView | undefined}
+ */
+function viewOf(node) {
+  if (node.type !== NODE_ID) return undefined;
+  return node.widgets?.find((/** @type {any} */ widget) => widget.name === WIDGET)?.view;
+}
 
 /**
  * The key under which ComfyUI keeps a node's output: its id, within a subgraph after the graph's.
@@ -33,14 +39,14 @@ function outputKey(node) {
 }
 
 /**
- * Show the output that ComfyUI holds for a node, which outlives the node itself when a workflow is
- * configured anew: by undo, by a change of tabs, or by a look at a past job.
+ * Show the output that ComfyUI holds for a node, which outlives the node itself when the workflow
+ * is configured anew.
  *
  * @param {any} node
  */
 function showKeptOutput(node) {
   const output = app.nodeOutputs?.[outputKey(node)]?.[OUTPUT];
-  if (output) views.get(node)?.show(output[0]);
+  if (output) viewOf(node)?.show(output[0]);
 }
 
 /**
@@ -61,7 +67,6 @@ function growToFit(node, view) {
 /** @param {any} node A fresh node of this type, not yet configured from a workflow. */
 function addView(node) {
   const view = createSummaryView(translate);
-  views.set(node, view);
   // Nodes 2.0 mounts an element once per graph, node id, name and type. A workflow that is loaded
   // again has the first three in common with its predecessor, so the type makes the difference.
   const type = `${OUTPUT}_${Math.random()}`;
@@ -72,6 +77,7 @@ function addView(node) {
     getMinHeight: () => MIN_HEIGHT_PX,
   });
   widget.serialize = false;
+  widget.view = view;
   node.setSize([
     Math.max(node.size[0], START_SIZE_PX[0]),
     Math.max(node.size[1], START_SIZE_PX[1]),
@@ -112,20 +118,19 @@ app.registerExtension({
   beforeRegisterNodeDef(nodeType, nodeData) {
     if (nodeData.name !== NODE_ID) return;
     chain(nodeType, "onNodeCreated", addView);
-    chain(nodeType, "onAfterGraphConfigured", showKeptOutput);
     chain(nodeType, "onExecuted", (node, output) => {
-      const view = views.get(node);
+      const view = viewOf(node);
       if (!view || !output?.[OUTPUT]) return;
       view.show(output[OUTPUT][0]);
       growToFit(node, view);
     });
   },
 
-  /** ComfyUI put back the outputs of another tab or of a past job. */
+  /** ComfyUI put back the outputs: after undo, a change of tabs, or a look at a past job. */
   onNodeOutputsUpdated() {
     for (const graph of [app.rootGraph, ...app.rootGraph.subgraphs.values()]) {
       for (const node of graph.nodes) {
-        if (views.has(node)) showKeptOutput(node);
+        if (node.type === NODE_ID) showKeptOutput(node);
       }
     }
   },

@@ -35,12 +35,7 @@ WORKFLOW = {
     "3": {"class_type": "WattBenchShowSummary", "inputs": {"runs": ["2", 1]}},
 }
 
-# Benchmarks with a random seed run anew each time; fixed, all runs but the first are cached.
 PREPARE = """() => {
-    for (const node of app.rootGraph.nodes) {
-        const control = node.widgets?.find((w) => w.name === "control_after_generate");
-        if (control) control.value = "fixed";
-    }
     const node = app.rootGraph.nodes.find((n) => n.type === "WattBenchShowSummary");
     app.canvas.ds.scale = 1;
     app.canvas.ds.offset = [200 - node.pos[0], 120 - node.pos[1]];
@@ -94,10 +89,11 @@ def opened(frontend):
 
 @pytest.fixture(scope="module")
 def output(frontend):
-    """What the node gave in a real run."""
+    """What the node gave, and showed, in a real run."""
     frontend.load(WORKFLOW, "run")
     frontend.page.evaluate(PREPARE)
     frontend.queue()
+    expect(widget(frontend).locator("table")).to_be_visible()
     [summary] = frontend.page.evaluate(f"app.nodeOutputs[{NODE}.id].wattbench_summary")
     return summary
 
@@ -131,9 +127,8 @@ def test_an_empty_node_says_what_to_do(opened):
     expect(widget(opened)).to_contain_text("press Run")
 
 
-def test_a_run_fills_the_table(opened):
-    opened.queue()
-    table = widget(opened).locator("table")
+def test_a_run_fills_the_table(shown):
+    table = widget(shown).locator("table")
     expect(table).to_be_visible()
     first, condition = table.locator("thead th[scope=col]").all_inner_texts()
     headings = (first, *table.locator("tbody th[scope=row]").all_inner_texts())
@@ -152,7 +147,7 @@ def test_a_run_fills_the_table(opened):
         "—",
         "Not measured; the notes say why.",
     )
-    expect(widget(opened).locator("li").filter(has_text="VRAM:")).to_have_count(1)
+    expect(widget(shown).locator("li").filter(has_text="VRAM:")).to_have_count(1)
 
 
 def test_all_of_it_is_visible_in_the_node(shown):
@@ -262,10 +257,12 @@ def test_the_table_appears_inside_a_subgraph(opened):
     page.evaluate("app.canvas.setGraph(app.rootGraph)")
 
 
-def test_a_saved_workflow_holds_no_result(shown):
-    saved = shown.page.evaluate(f"JSON.stringify({NODE}.serialize())")
-    assert "Student" not in saved
-    assert "J/img" not in saved
+def test_the_widget_is_no_input_and_is_not_saved(shown):
+    prompt = shown.page.evaluate(f"async () => (await app.graphToPrompt()).output[{NODE}.id]")
+    assert list(prompt["inputs"]) == ["runs"]
+    saved = shown.page.evaluate(f"{NODE}.serialize()")
+    assert not any(saved.get("widgets_values") or [])
+    assert "J/img" not in str(saved)
 
 
 def test_texts_follow_the_language(opened, output):
