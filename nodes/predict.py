@@ -10,9 +10,10 @@ from comfy_api.latest import io, ui
 from ..measure.cost import Tariff
 from ..measure.environment import identify
 from ..measure.law import Card, LawDataError, card_of, forecast_run, load, sentence
+from ..measure.law import Forecast as ForecastValue
 from ..measure.records import Condition
 from .host.core import blank, core_inputs
-from .host.describe import architecture_of, latent_shape, model_facts, step_count
+from .host.describe import OTHER_SIZE, architecture_of, latent_shape, model_facts, step_count
 from .host.workspace import output_folder, show_text
 from .types import CATEGORY, Forecast
 
@@ -132,23 +133,35 @@ class WattBenchPredictEnergy(io.ComfyNode):
             sampler=sampler_name,
             scheduler=scheduler,
         )
-        card, reason = _card(identify(model.load_device).name, calibration)
-        # What a model calls itself says nothing of its size; its configuration does.
-        counted = replace(condition, architecture=architecture_of(model))
-        made = forecast_run(
-            counted, step_count(model, steps, sampler_name, scheduler), card, reason
-        )
+        made = _forecast(model, condition, calibration)
         text = sentence(made, tariff)
         show_text(text)
         energy, duration = made.energy_per_img, made.duration_per_img
         return io.NodeOutput(
-            replace(made, condition=condition),
+            made,
             blank() if made.flop_count is None else made.flop_count,
             blank() if energy is None else energy.value,
             blank() if duration is None else duration.value,
             text,
             ui=ui.PreviewText(text),
         )
+
+
+def _forecast(model: Any, condition: Condition, calibration: str) -> ForecastValue:
+    """By what the model is: its own name, if it has one, does not tell its size.
+
+    Raises:
+        ValueError: a calibration was asked for and cannot be used.
+    """
+    card, reason = _card(identify(model.load_device).name, calibration)
+    architecture = architecture_of(model)
+    if architecture.endswith(OTHER_SIZE):
+        family = architecture.removesuffix(OTHER_SIZE)
+        note = f"no forecast: its layers or widths are not those of {family} as it was published"
+        return ForecastValue(condition, notes=(note,))
+    steps = step_count(model, condition.steps or 0, condition.sampler, condition.scheduler)
+    counted = replace(condition, architecture=architecture)
+    return replace(forecast_run(counted, steps, card, reason), condition=condition)
 
 
 def _card(device_name: str, calibration: str) -> tuple[Card | None, str]:
