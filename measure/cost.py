@@ -6,6 +6,7 @@ There are no tables of grids or tariffs here: both change by place and hour.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 JOULES_PER_WH = 3600.0
@@ -42,7 +43,7 @@ class Tariff:
     """What a kWh costs where the user is; ``None`` where they did not say.
 
     Raises:
-        ValueError: a value that is negative or no number.
+        ValueError: a value that is negative or no number, or a currency that is no short word.
     """
 
     grid_intensity_g_per_kwh: float | None = None
@@ -56,6 +57,9 @@ class Tariff:
         ):
             if value is not None:
                 _check(name, value)
+        # The name is shown in a web page.
+        if not re.fullmatch(r"[^\s<>&\"']{1,8}", self.currency):
+            raise ValueError(f"currency must be a short word like EUR, got {self.currency!r}")
 
     def costs(self, energy_j: float) -> dict[str, float]:
         """``g CO2e`` and the currency, whichever is known, to the amount for ``energy_j``."""

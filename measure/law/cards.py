@@ -19,7 +19,7 @@ CARDS_JSON = DATA / "operator_laws.json"
 STUDY_NOTE = "from 280 published rows of one A100, idle power subtracted"
 
 DEVICES = (
-    (r"A100.*80GB", "A100"),
+    (r"A100.*80GB.*", "A100"),
     (r"RTX 5090", "RTX 5090"),
     (r"RTX 3090", "RTX 3090"),
     (r"RTX 5070", "RTX 5070"),
