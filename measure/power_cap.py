@@ -21,6 +21,10 @@ from .stats import estimate
 if TYPE_CHECKING:
     import pandas as pd
 
+RUN_COLUMNS = (
+    "condition", "gpu_name", "energy_meter", "energy_method", "is_warmup", "error",
+    "power_limit_w", "j_per_img", "img_per_s",
+)  # fmt: skip
 IDLE_SHARES = (0.0, 0.25, 0.5, 0.75, 0.9)
 
 
@@ -79,8 +83,11 @@ def points_of_runs(table: pd.DataFrame) -> tuple[CapPoint, ...]:
     """A point for each ``power_limit_w`` of a ``runs.csv`` of one condition on one card.
 
     Raises:
-        ValueError: several conditions or cards, no power limits, or no energies.
+        ValueError: no such table, several conditions or cards, no power limits, or no energies.
     """
+    missing = [name for name in RUN_COLUMNS if name not in table]
+    if missing:
+        raise ValueError(f"this is no runs.csv of WattBench: it lacks {', '.join(missing)}")
     counted = table[~table["is_warmup"].astype(bool) & table["error"].isna()]
     counted = counted[
         counted["power_limit_w"].notna()

@@ -12,7 +12,7 @@ def exactly(value):
 
 
 def test_days_by_hand():
-    """36 kJ saved by 1000 images a day are 0.01 kWh each: 10 kWh, 3 kg at 300 g; 90 kg pay in 30."""
+    """36 kJ is 0.01 kWh: 1000 images a day save 10 kWh, at 300 g 3 kg; 90 kg take 30 days."""
     result = break_even(exactly(90.0), 1000, exactly(72_000.0), exactly(36_000.0), 300.0)
     assert result.saved_g_per_day == pytest.approx(3000)
     assert (result.days, result.soonest, result.latest) == (pytest.approx(30.0),) * 3
