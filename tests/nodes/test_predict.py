@@ -255,3 +255,25 @@ def test_the_measured_run_keeps_its_forecast(comfyui, tiny_models, hundred_watts
     assert run.predicted_energy == expected
     with pytest.raises(ValueError, match="steps 2 instead of 3"):
         WattBenchBenchmark.execute(**{**settings, "steps": 3}, **rest)
+
+
+def test_every_formula_has_a_family_and_every_family_a_formula(comfyui):
+    from comfy import supported_models
+
+    from wattbench.measure.flop import FORMULAS
+    from wattbench.nodes.host.describe import FAMILIES
+
+    assert {family.name for family in FAMILIES.values()} == set(FORMULAS)
+    classes = {model.__name__ for model in supported_models.models}
+    assert set(FAMILIES) <= classes
+
+
+def test_another_model_keeps_comfyuis_name(full_models):
+    from comfy import supported_models
+
+    from wattbench.nodes.host.describe import describe_model
+
+    model = full_models()
+    model.remove_attachments("wattbench")
+    model.model.model_config = supported_models.Chroma({"image_model": "chroma"})
+    assert describe_model(model).architecture == "chroma"
