@@ -294,7 +294,7 @@ def _from_runs(table: pd.DataFrame, allow_unmeasured: bool) -> Observations:
 
 def _device_names(table: pd.DataFrame) -> pd.Series:
     """The GPU of each row, or the CPU where it ran on none."""
-    names = table["gpu_name"].fillna("").astype(str)
+    names = table["gpu_name"].astype(object).fillna("").astype(str)
     return names.where(names != "", table["cpu_name"].astype(str) if "cpu_name" in table else "")
 
 
