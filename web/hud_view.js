@@ -13,10 +13,6 @@ import * as format from "./hud_format.js";
  * @property {HTMLElement} element
  * @property {(status: Status) => void} setStatus
  * @property {(state: State, time_s: number, intervalS: number, pageShare: number | null) => void} show
- *
- * @typedef {object} Row
- * @property {HTMLElement} element
- * @property {(text: string | null, reason: string) => void} write
  */
 
 const BLANK = "—";
@@ -69,8 +65,9 @@ export function createPanel(translate, language) {
   const statusLine = make("p", "wattbench-hud-status");
   statusLine.setAttribute("role", "status");
   const devices = make("div", "wattbench-hud-devices");
+  const legend = make("p", "wattbench-hud-cost", translate("charts"));
   const cost = make("p", "wattbench-hud-cost");
-  const element = make("div", "wattbench-hud", statusLine, devices, cost);
+  const element = make("div", "wattbench-hud", statusLine, devices, legend, cost);
   /** @type {Status} */
   let status = "starting";
   let isThrottled = false;
