@@ -122,22 +122,26 @@ class LiveMonitor:
         self._close_devices()
 
     def _loop(self) -> None:
-        self._refresh_devices()
-        cost = _Cost()
-        due_s = 0.0
-        while True:
-            now_s = time.perf_counter()
-            interval_s = self._shortest_interval(now_s)
-            if interval_s is None:
-                return
-            self._follow_job(now_s)
-            if now_s >= due_s:
-                self._publish(now_s, cost)
-                due_s = now_s + interval_s
-            self._stop.wait(TICK_S)
+        try:
+            self._refresh_devices()
+            cost = _Cost()
+            due_s = 0.0
+            while (interval_s := self._shortest_interval()) is not None:
+                now_s = time.perf_counter()
+                self._follow_job(now_s)
+                if now_s >= due_s:
+                    self._publish(now_s, cost)
+                    due_s = now_s + interval_s
+                self._stop.wait(TICK_S)
+        finally:
+            # After an error, which the host logs, the next call of a watcher starts anew.
+            with self._lock:
+                if self._thread is threading.current_thread():
+                    self._thread = None
 
-    def _shortest_interval(self, now_s: float) -> float | None:
+    def _shortest_interval(self) -> float | None:
         """``None`` where nobody watches: then this thread counts as gone and has to end."""
+        now_s = time.perf_counter()
         with self._lock:
             for name, watcher in list(self._watchers.items()):
                 if watcher.is_gone(now_s):

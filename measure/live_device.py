@@ -194,16 +194,12 @@ class LiveDevice:
         if meter is None:
             return None, ""
         self._fault = ""
-        try:
-            counter_j, power_w = meter.read_energy_j(), meter.read_power_w()
-        except MeterReadError as error:
-            self._fault = str(error)
-            self._last_count = None
-            if job is not None:
-                job.fail(self._fault)
-            return None, ""
+        counter_j = self._ask(meter.read_energy_j)
+        power_w = self._ask(meter.read_power_w)
         if job is not None and counter_j is not None:
             job.count(counter_j)
+        elif job is not None and self._fault:
+            job.fail(self._fault)
         elif job is not None and power_w is not None:
             job.integrate(t_s, power_w)
         if power_w is not None:
@@ -211,6 +207,13 @@ class LiveDevice:
         if counter_j is not None:
             return self._mean_power(CounterSample(t_s, counter_j)), "counter"
         return None, ""
+
+    def _ask(self, read: Callable[[], float | None]) -> float | None:
+        try:
+            return read()
+        except MeterReadError as error:
+            self._fault = str(error)
+            return None
 
     def _mean_power(self, count: CounterSample) -> float | None:
         """Mean power since at least ``MEAN_SPAN_S`` ago; ``None`` where that has not passed yet."""
@@ -238,18 +241,20 @@ class LiveDevice:
         """Memory in use as the meter sees the device, else as the target's own source does."""
         target = self._target
         used_bytes = None
-        reason = target.vram_note
-        if self.meter is not None:
+        reason = target.vram_note or NO_VRAM
+        from_meter = None if self.meter is None else self.meter.read_vram_bytes
+        for read in (from_meter, target.read_vram_bytes):
             try:
-                used_bytes = self.meter.read_vram_bytes()
-            except MeterReadError as error:
+                used_bytes = None if read is None else read()
+            except RuntimeError as error:
+                # MeterReadError is one; torch raises others where a driver does not answer.
                 reason = str(error)
-        if used_bytes is None and target.read_vram_bytes is not None:
-            used_bytes = target.read_vram_bytes()
+            if used_bytes is not None:
+                break
         return {
             "vram_used_bytes": used_bytes,
             "vram_total_bytes": target.vram_total_bytes,
-            "vram_reason": "" if used_bytes is not None else reason or NO_VRAM,
+            "vram_reason": "" if used_bytes is not None else reason,
         }
 
 

@@ -7,7 +7,7 @@
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { createFeed } from "./hud_feed.js";
-import { badgeText, createPanel } from "./hud_view.js";
+import { BLANK, badgeText, createPanel } from "./hud_view.js";
 import { language, loadTranslator } from "./translator.js";
 
 const ROUTE = "/wattbench/live";
@@ -40,7 +40,7 @@ const feed = createFeed({
   onState: show,
   onStatus(status) {
     panel.setStatus(status);
-    if (status !== "live") writeBadge(translate(`status_${status}`), "");
+    if (status !== "live") writeBadge(BLANK, translate(`status_${status}`));
   },
 });
 
@@ -68,7 +68,7 @@ function createBadge() {
   return button;
 }
 
-/** @param {string} text @param {string} reason Why a part of it is missing. */
+/** @param {string} text @param {string} reason Why it, or a part of it, is missing. */
 function writeBadge(text, reason) {
   if (badge.textContent !== text) badge.textContent = text;
   const label = [translate("badge_label"), text, reason].filter(Boolean).join(": ");
@@ -138,7 +138,6 @@ app.registerExtension({
   },
 
   setup() {
-    app.menu.settingsGroup.element.before(badge);
     app.extensionManager.registerSidebarTab({
       id: TAB,
       icon: "pi pi-bolt",
@@ -156,6 +155,7 @@ app.registerExtension({
         feed.update();
       },
     });
+    app.menu.settingsGroup.element.before(badge);
     api.addEventListener("reconnected", () => feed.retry());
     setBadge(app.extensionManager.setting.get(BADGE_SETTING));
   },

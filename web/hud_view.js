@@ -15,7 +15,8 @@ import * as format from "./hud_format.js";
  * @property {(state: State, time_s: number, intervalS: number, pageShare: number | null) => void} show
  */
 
-const BLANK = "—";
+/** What stands where nothing is known. */
+export const BLANK = "—";
 
 /** More devices than this are shown folded, all but the first. */
 const MAX_UNFOLDED = 2;

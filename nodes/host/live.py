@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
 import comfy.model_management as management
 import torch
@@ -31,7 +31,7 @@ def add_live_route() -> None:
 
     async def answer(request: web.Request) -> web.Response:
         start_s = time.thread_time()
-        watcher, interval_s = _parse(await request.json())
+        watcher, interval_s = _parse(await request.text())
         if interval_s is None:
             monitor.leave(watcher)
             return web.json_response(None)
@@ -49,19 +49,24 @@ def running_prompt_id() -> str | None:
     return str(running[0][1]) if running else None
 
 
-def _parse(body: Any) -> tuple[str, float | None]:
+def _parse(text: str) -> tuple[str, float | None]:
     """The watcher and its interval in seconds, ``None`` where it leaves.
 
     Raises:
         HTTPBadRequest: the body is not as the route wants it.
     """
+    refusal = web.HTTPBadRequest(text='send {"watcher": "a name", "interval_s": 1}')
+    try:
+        body = json.loads(text)
+    except ValueError as error:
+        raise refusal from error
     if isinstance(body, dict) and isinstance(body.get("watcher"), str):
         if body.get("leave") is True:
             return body["watcher"], None
         interval_s = body.get("interval_s")
         if isinstance(interval_s, (int, float)) and interval_s > 0:
             return body["watcher"], float(interval_s)
-    raise web.HTTPBadRequest(text='send {"watcher": "a name", "interval_s": 1}')
+    raise refusal
 
 
 def _open_devices() -> Sequence[LiveDevice]:

@@ -189,22 +189,89 @@ def test_a_job_that_ended_unseen_has_no_energy(monitor_of):
     assert state.devices[0].energy_reason == "nobody watched when this job ended"
 
 
+class Faulty(Meter):
+    """300 W; a channel named in ``broken`` fails."""
+
+    name, scope = "faulty", "gpu"
+
+    def __init__(self, *broken):
+        self.broken = set(broken)
+        self.energy_j = 0.0
+
+    def read_energy_j(self):
+        self.energy_j += 30
+        return self._answer("energy", self.energy_j)
+
+    def read_power_w(self):
+        return self._answer("power", 300.0)
+
+    def read_vram_bytes(self):
+        return self._answer("vram", 5)
+
+    def close(self):
+        pass
+
+    def _answer(self, channel, value):
+        if channel in self.broken:
+            raise MeterReadError(f"no {channel}: the board fell off the bus")
+        return value
+
+
 def test_a_meter_that_fails_gives_a_reason_and_no_zero():
-    class Failing(Meter):
-        name, scope = "failing", "gpu"
-
-        def read_power_w(self):
-            raise MeterReadError("the board fell off the bus")
-
-        def close(self):
-            pass
-
-    device = LiveDevice(CPU, Failing())
+    device = LiveDevice(CPU, Faulty("energy", "power", "vram"))
     device.begin_job(0.0)
     reading = device.read(1.0)
-    assert (reading.power_w, reading.energy_j) == (None, None)
-    assert reading.power_reason == reading.energy_reason == "the board fell off the bus"
+    assert (reading.power_w, reading.energy_j, reading.vram_used_bytes) == (None, None, None)
+    assert reading.power_reason == "no power: the board fell off the bus"
+    assert "fell off the bus" in reading.energy_reason
+    assert reading.vram_reason == "no vram: the board fell off the bus"
     assert not device.is_healthy
+
+
+def test_a_failure_ends_the_energy_of_that_job_alone():
+    meter = Faulty()
+    device = LiveDevice(CPU, meter)
+    device.begin_job(0.0)
+    meter.broken = {"energy"}
+    failed = device.read(0.1)
+    assert (failed.power_w, failed.energy_j) == (300, None)
+    meter.broken = set()
+    assert device.read(0.2).energy_j is None, "what was missed is not made up"
+    device.end_job(0.3)
+    device.begin_job(0.4)
+    assert device.read(0.5).energy_j == 30
+
+
+def test_a_counter_without_power_keeps_the_energy():
+    device = LiveDevice(CPU, Faulty("power"))
+    device.begin_job(0.0)
+    reading = device.read(0.1)
+    assert (reading.energy_j, reading.power_w) == (30, None)
+
+
+def test_memory_comes_from_the_next_source_where_the_meter_fails():
+    target = LiveTarget(CPU.device, 10, lambda: 7)
+    reading = LiveDevice(target, Faulty("vram")).read(0.0)
+    assert (reading.vram_used_bytes, reading.vram_total_bytes) == (7, 10)
+    assert reading.vram_reason == ""
+
+
+def test_an_error_in_the_thread_does_not_last(monkeypatch):
+    """The host's log has the error; a watcher who calls again starts a new thread."""
+    outcomes = [RuntimeError("the driver is not there yet"), [LiveDevice(CPU, Faulty())]]
+    logged = []
+    monkeypatch.setattr(threading, "excepthook", lambda hook: logged.append(hook.exc_value))
+
+    def devices():
+        outcome = outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    monitor = LiveMonitor(devices, lambda: None)
+    assert next_state(monitor).devices[0].power_w == 300
+    assert [str(error) for error in logged] == ["the driver is not there yet"]
+    monitor.close()
 
 
 def test_without_a_meter_there_is_a_reason(monkeypatch):

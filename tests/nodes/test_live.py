@@ -15,7 +15,7 @@ from wattbench.measure.meters import METER_VARIABLE
 def post(server, body):
     request = urllib.request.Request(
         f"http://{server.client.address}/api/wattbench/live",
-        data=json.dumps(body).encode(),
+        data=body if isinstance(body, bytes) else json.dumps(body).encode(),
         headers={"Content-Type": "application/json"},
         method="POST",
     )
@@ -55,7 +55,7 @@ def test_after_leaving_the_reading_is_anew(comfy_server, state):
 
 
 @pytest.mark.parametrize(
-    "body", [[], {}, {"watcher": 1}, {"watcher": "a"}, {"watcher": "a", "interval_s": -1}]
+    "body", [b"{", [], {}, {"watcher": 1}, {"watcher": "a"}, {"watcher": "a", "interval_s": -1}]
 )
 def test_a_wrong_body_is_refused(comfy_server, body):
     with pytest.raises(urllib.error.HTTPError) as refused:
