@@ -124,7 +124,7 @@ class Condition:
         size = f"{self.width_px}x{self.height_px}" if self.width_px and self.height_px else ""
         batch = f"batch {self.batch_size}" if self.batch_size and self.batch_size > 1 else ""
         sampling = "/".join(part for part in (self.sampler, self.scheduler) if part)
-        steps = f"{self.steps} steps" if self.steps else ""
+        steps = f"{self.steps} step{'s' if self.steps > 1 else ''}" if self.steps else ""
         cfg = f"cfg {self.cfg:g}" if self.cfg is not None else ""
         parts = (self.model or self.architecture, size, batch, sampling, steps, cfg)
         return ", ".join(part for part in parts if part)

@@ -10,7 +10,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..measure.experiment import Attempt, Plan, run_experiment
+from ..measure.experiment import SEED_RANGE, Attempt, Plan, run_experiment
 from ..measure.instrument import Instrument
 from ..measure.journal import Journal
 from ..measure.records import Environment, Run
@@ -23,7 +23,7 @@ from .types import CATEGORY, Runs, meter_input
 
 SETTINGS = {
     "EmptyLatentImage": ("width", "height", "batch_size"),
-    "KSampler": ("seed", "steps", "cfg", "sampler_name", "scheduler"),
+    "KSampler": ("steps", "cfg", "sampler_name", "scheduler"),
 }
 """Inputs that are the core nodes' own."""
 
@@ -42,11 +42,26 @@ class WattBenchBenchmark(io.ComfyNode):
             ),
             search_aliases=["speed test", "energy test", "it/s", "joules"],
             inputs=[
-                io.Model.Input("model"),
-                io.Clip.Input("clip"),
-                io.Vae.Input("vae"),
-                io.String.Input("positive", multiline=True, dynamic_prompts=True),
-                io.String.Input("negative", multiline=True, dynamic_prompts=True),
+                io.Model.Input("model", tooltip="The model that denoises."),
+                io.Clip.Input("clip", tooltip="The text encoder."),
+                io.Vae.Input("vae", tooltip="The VAE that decodes."),
+                io.String.Input(
+                    "positive", multiline=True, dynamic_prompts=True, tooltip="The prompt."
+                ),
+                io.String.Input(
+                    "negative",
+                    multiline=True,
+                    dynamic_prompts=True,
+                    tooltip="The negative prompt; it is encoded, and counts, at any CFG.",
+                ),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=SEED_RANGE - 1,
+                    control_after_generate=io.ControlAfterGenerate.fixed,
+                    tooltip="Seed of the noise of the first repeat; repeat i (from 0) adds i.",
+                ),
                 *(
                     i
                     for core, names in SETTINGS.items()
@@ -65,7 +80,7 @@ class WattBenchBenchmark(io.ComfyNode):
                     default=10,
                     min=1,
                     max=10000,
-                    tooltip="Runs that count. Repeat i (from 0) has the seed plus i.",
+                    tooltip="Runs that count, each with a seed of its own.",
                 ),
                 io.Float.Input(
                     "idle_seconds",

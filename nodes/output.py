@@ -28,7 +28,7 @@ class WattBenchExportCSV(io.ComfyNode):
             search_aliases=["save csv", "save runs", "export measurements"],
             is_output_node=True,
             inputs=[
-                Runs.Input("runs"),
+                Runs.Input("runs", tooltip="From Benchmark or Collect Runs."),
                 io.String.Input(
                     "folder",
                     default="wattbench",
@@ -65,10 +65,10 @@ class WattBenchShowSummary(io.ComfyNode):
             node_id="WattBenchShowSummary",
             display_name="Show Summary (WattBench)",
             category=CATEGORY,
-            description="Shows the table of a set of runs in the node: a row per condition.",
+            description="Shows the table of a set of runs in the node.",
             search_aliases=["show results", "table", "statistics"],
             is_output_node=True,
-            inputs=[Runs.Input("runs")],
+            inputs=[Runs.Input("runs", tooltip="From Benchmark or Collect Runs.")],
             outputs=[],
         )
 

@@ -28,8 +28,8 @@ class Twin(io.ComfyNode):
             display_name=f"{cls.TITLE} (WattBench)",
             category=f"{CATEGORY}/measured",
             description=(
-                f"{core_description(cls.CORE_ID)} Gives the result of {cls.CORE_ID}, bit for bit, "
-                "and a probe with the time, energy and memory it took."
+                f"Gives the result of {cls.CORE_ID}, bit for bit, and a probe with the time, "
+                f"energy and memory it took.\n\n{core_description(cls.CORE_ID)}"
             ).strip(),
             search_aliases=[cls.CORE_ID, "measure", "energy", "benchmark"],
             inputs=[*core_inputs(cls.CORE_ID), meter_input()],
@@ -78,7 +78,7 @@ class WattBenchLoadVAE(LoaderTwin):
 class WattBenchTextEncode(Twin):
     NODE_ID = "WattBenchTextEncode"
     CORE_ID = "CLIPTextEncode"
-    TITLE = "Text Encode"
+    TITLE = "CLIP Text Encode"
 
     @classmethod
     def execute(cls, clip: Any, text: str, meter: str = "auto") -> io.NodeOutput:

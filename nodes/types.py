@@ -18,7 +18,6 @@ def meter_input() -> io.Input:
         "meter",
         default="auto",
         optional=True,
-        advanced=True,
         tooltip=(
             "Energy meter: auto, or a name as `wattbench doctor` lists it (nvml:0, estimate, "
             "replay:FILE). auto means what the environment variable WATTBENCH_METER says, else a "

@@ -15,7 +15,10 @@ def comfy_server(tmp_path_factory):
     models = base / "models"
     models.mkdir()
     arguments = ["--cpu", "--models-directory", str(models)]
-    with ComfyServer(find_comfyui(), base_directory=base, arguments=arguments) as server:
+    environment = {"WATTBENCH_METER": "estimate"}
+    with ComfyServer(
+        find_comfyui(), base_directory=base, environment=environment, arguments=arguments
+    ) as server:
         yield server
 
 

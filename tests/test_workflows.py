@@ -98,7 +98,7 @@ def widget_index(node, widget):
 def take_synthetic_text_encoder(workflow):
     (loader,) = (n for n in workflow["nodes"] if n["type"] == "WattBenchLoadCLIP")
     (clip_link,) = loader["outputs"][0]["links"]
-    loader["type"] = "WattBenchSyntheticModel"
+    loader["type"] = loader["properties"]["Node name for S&R"] = "WattBenchSyntheticModel"
     loader["inputs"] = [
         {"name": name, "type": "COMBO", "widget": {"name": name}, "link": None}
         for name in ("architecture", "size", "dtype", "seed")
@@ -165,13 +165,17 @@ def check_table(name, table):
     assert set(measured["weights"]) == {"file" if file_backed else "synthetic"}
     assert (measured["peak_rss_bytes"] > 2**28).all()
     if name == "z_image_turbo":
-        assert set(measured["weight_format"]) == {"float8_e4m3fn"}
+        # A CPU has no FP8: ComfyUI widens the file's weights as it loads them, and that is told.
+        assert set(measured["weight_format"]) == {"fp32"}
         assert set(measured["sampler"]) == {"res_multistep"}
     if name == "probe_any_workflow":
         assert measured["energy_note"].str.contains("text_encode and decode not measured").all()
         assert set(measured["nfe"]) == {7}
+        assert measured["energy_j"].isna().all()
     else:
         assert (measured["img_per_s"] > 0).all()
+        assert (measured["energy_j"] > 0).all()
+        assert set(measured["energy_method"]) == {"estimated"}
 
 
 STUDY = {

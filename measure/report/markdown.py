@@ -111,7 +111,7 @@ def _notes(summary: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
     notes = []
     if (summary["interval_over"] == OVER_VISITS).any():
         notes.append("Intervals are taken over visit means: a visit is a fresh server process.")
-    elif len(summary):
+    elif (summary["n"] > 1).any():
         notes.append("Intervals are taken over repeats within one process, which share its state.")
     if (summary["weights"] == "synthetic").any():
         notes.append("[synthetic]: random weights; cost is real, pictures mean nothing.")

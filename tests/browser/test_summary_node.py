@@ -36,12 +36,7 @@ WORKFLOW = {
     "3": {"class_type": "WattBenchShowSummary", "inputs": {"runs": ["2", 1]}},
 }
 
-# With its seed fixed a benchmark that ran before may come from ComfyUI's cache.
 PREPARE = """() => {
-    for (const node of app.rootGraph.nodes) {
-        const control = node.widgets?.find((w) => w.name === "control_after_generate");
-        if (control) control.value = "fixed";
-    }
     const node = app.rootGraph.nodes.find((n) => n.type === "WattBenchShowSummary");
     app.canvas.ds.scale = 1;
     app.canvas.ds.offset = [200 - node.pos[0], 120 - node.pos[1]];
