@@ -6,6 +6,7 @@ recording made up here, and the picture says so: it reads *simulated*.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -14,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 from frontend import Frontend, find_browser, launch
+from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from wattbench.cli.server import ComfyServer, find_comfyui
@@ -24,6 +26,7 @@ WORKFLOW = ROOT / "workflows" / "quickstart.json"
 SETTINGS = {"Comfy.ColorPalette": "dark", "Comfy.Locale": "en"}
 WATCHED_S = 60
 SIZE_PX = (1100, 640)
+COLORS = 128
 
 
 def trace() -> str:
@@ -59,7 +62,8 @@ def main() -> None:
             frontend.page.wait_for_timeout(WATCHED_S * 1000)
             frontend.queue()
             frontend.page.wait_for_timeout(2000)
-            frontend.page.screenshot(path=PICTURE)
+            shot = Image.open(io.BytesIO(frontend.page.screenshot()))
+            shot.quantize(COLORS).save(PICTURE, optimize=True)
             print(PICTURE)
 
 
