@@ -84,7 +84,7 @@ def test_it_stops_when_the_last_one_leaves(monitor_of):
     time.sleep(0.3)
     assert monitor.is_reading
     monitor.leave("another")
-    until(lambda: not threads(), 1)
+    until(lambda: not threads())
     assert not monitor.is_reading
 
 
@@ -92,20 +92,22 @@ def test_it_stops_when_nobody_calls_any_more(monitor_of):
     monitor = monitor_of(POWER)
     next_state(monitor)
     start_s = time.perf_counter()
-    until(lambda: not threads(), 5)
-    assert 2.5 < time.perf_counter() - start_s < 4
+    until(lambda: not threads())
+    assert 2.5 < time.perf_counter() - start_s < 6
 
 
 def test_it_starts_again(monitor_of):
     monitor = monitor_of(POWER)
     first = next_state(monitor)
     monitor.leave("test")
-    until(lambda: not threads(), 1)
+    until(lambda: not threads())
     assert monitor.watch("test", 1) is None, "an old reading is not shown as a new one"
     assert next_state(monitor).sequence > first.sequence
 
 
-@pytest.mark.parametrize(("text", "power_w"), [(POWER, 100), (COUNTER, 200)])
+@pytest.mark.parametrize(
+    ("text", "power_w"), [(POWER, 100), (COUNTER, 200)], ids=["power", "counter"]
+)
 def test_energy_of_a_job_is_the_meters(monitor_of, text, power_w):
     jobs = Jobs()
     monitor = monitor_of(text, jobs)
@@ -121,11 +123,23 @@ def test_energy_of_a_job_is_the_meters(monitor_of, text, power_w):
     ended = until(lambda: (s := next_state(monitor)) and not s.job.is_running and s)
     (device,) = ended.devices
     assert device.energy_method == "simulated"
-    assert device.energy_j == pytest.approx(power_w * duration_s, abs=device.energy_error_j)
+    # Twice the error: on a busy machine this test's own borders are late too.
+    assert device.energy_j == pytest.approx(power_w * duration_s, abs=2 * device.energy_error_j)
     assert 0 < device.energy_error_j < 0.2 * power_w * duration_s
     later = next_state(monitor, ended.sequence)
     assert later.devices[0].energy_j == device.energy_j, "an ended job uses no more"
     assert later.job.duration_s == pytest.approx(duration_s, abs=0.25)
+
+
+def test_power_is_followed_between_two_readings(monitor_of):
+    jobs = Jobs()
+    monitor = monitor_of(POWER, jobs)
+    first = next_state(monitor, interval_s=5)
+    jobs.running = "short"
+    time.sleep(2.5)
+    jobs.running = None
+    (device,) = next_state(monitor, first.sequence, interval_s=5).devices
+    assert device.energy_j == pytest.approx(250, abs=2 * device.energy_error_j)
 
 
 def test_a_counter_alone_gives_power_as_a_mean(monitor_of):
@@ -164,7 +178,7 @@ def test_a_job_that_outlasts_a_pause(monitor_of, text, kept):
     start_s = time.perf_counter()
     until(lambda: next_state(monitor).job)
     monitor.leave("test")
-    until(lambda: not threads(), 1)
+    until(lambda: not threads())
     time.sleep(2)
     (device,) = next_state(monitor).devices
     if kept:
@@ -182,7 +196,7 @@ def test_a_job_that_ended_unseen_has_no_energy(monitor_of):
     jobs.running = "long"
     until(lambda: next_state(monitor).job)
     monitor.leave("test")
-    until(lambda: not threads(), 1)
+    until(lambda: not threads())
     jobs.running = None
     state = next_state(monitor)
     assert not state.job.is_running
