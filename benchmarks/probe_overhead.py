@@ -25,6 +25,13 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=40)
     parser.add_argument("--size-px", type=int, default=256)
     parser.add_argument("--meter", default="estimate")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=1,
+        help="of torch on the CPU; on a busy machine several wait for one another, and drown "
+        "everything else in noise",
+    )
     parser.add_argument("--comfyui", type=Path)
     parser.add_argument("--gpu", action="store_true", help="use the GPU if there is one")
     args = parser.parse_args()
@@ -33,6 +40,7 @@ def main() -> int:
     wattbench("cli.inprocess").load_comfyui(folder, cpu=not args.gpu)
     import torch
 
+    torch.set_num_threads(args.threads)
     with torch.inference_mode():
         plain, probed = arms(wattbench, args)
         for seed in range(2):
