@@ -9,8 +9,6 @@ import urllib.request
 
 import pytest
 
-from wattbench.measure.meters import METER_VARIABLE
-
 
 def post(server, body):
     request = urllib.request.Request(
@@ -36,16 +34,25 @@ def state(comfy_server):
     pytest.fail("no reading in 10 s")
 
 
-def test_without_a_meter_the_route_gives_the_reason(state):
+def test_the_route_gives_the_device_that_comfyui_computes_on(state):
     (device,) = state["devices"]
     assert device["device"] == "cpu:0"
-    if device["meter"]:
-        pytest.skip(f"this machine measures its processor: {device['meter']}")
-    assert device["power_w"] is None
-    assert METER_VARIABLE in device["power_reason"]
+    assert (device["meter"], device["provenance"]) == ("estimate", "estimated")
+    assert device["scope"] == "package"
     assert device["energy_j"] is None
+    assert device["energy_reason"] == "no job has run since watching began"
     assert device["vram_used_bytes"] is None
     assert "CPU" in device["vram_reason"]
+
+
+def test_power_of_a_counter_comes_with_the_second_reading(comfy_server, state):
+    first = state
+    while state["sequence"] == first["sequence"]:
+        time.sleep(0.1)
+        state = post(comfy_server, {"watcher": "test", "interval_s": 0.5})
+    (device,) = state["devices"]
+    assert device["power_source"] == "counter"
+    assert device["power_w"] >= 0
 
 
 def test_after_leaving_the_reading_is_anew(comfy_server, state):
