@@ -123,7 +123,7 @@ class Instrument:
         )
         recording.vram = _memory(samples.vram, start_s, end_s, self._vram_source)
         recording.allocator_peak_bytes = self._gauges.allocator_peak_bytes()
-        recording.vram_note = self._gauges.vram_note
+        recording.vram_note = "" if recording.vram else self._gauges.vram_note
         statuses = around(samples.status, start_s, end_s)
         recording.board = board_state([sample.status for sample in statuses])
         recording.rss = _memory(samples.rss, start_s, end_s, "resident set of the process, sampled")

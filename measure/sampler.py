@@ -11,7 +11,8 @@ from typing import NamedTuple, TypeVar
 from .meters import DeviceStatus, Meter, MeterReadError
 from .records import CounterSample, MemorySample, PowerSample
 
-MEMORY_PERIOD_S = 0.02
+VRAM_PERIOD_S = 0.02
+RSS_PERIOD_S = 0.1
 """How often memory in use is read; a peak shorter than this can be missed."""
 
 STATUS_PERIOD_S = 0.25
@@ -75,10 +76,10 @@ class Sampler:
             yield _Channel(STATUS_PERIOD_S, lambda: self._read_status(meter))
         if read_vram_bytes is not None:
             vram = self.samples.vram
-            yield _Channel(MEMORY_PERIOD_S, lambda: _read_memory(read_vram_bytes, vram))
+            yield _Channel(VRAM_PERIOD_S, lambda: _read_memory(read_vram_bytes, vram))
         if read_rss_bytes is not None:
             rss = self.samples.rss
-            yield _Channel(MEMORY_PERIOD_S, lambda: _read_memory(read_rss_bytes, rss))
+            yield _Channel(RSS_PERIOD_S, lambda: _read_memory(read_rss_bytes, rss))
 
     def __enter__(self) -> Sampler:
         self._poll(time.perf_counter())

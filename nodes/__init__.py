@@ -1,14 +1,18 @@
-"""The pack's face in ComfyUI: V3 nodes, one module a family."""
+"""The pack's face in ComfyUI: V3 nodes, one module a family, and the route of the HUD."""
 
 from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
 from . import benchmark, output, predict, probe, synthetic, twins
+from .host.live import add_live_route
 
 
 class WattBenchExtension(ComfyExtension):
     """All nodes of the pack; to add one, put it into its family's ``NODES``."""
+
+    async def on_load(self) -> None:
+        add_live_route()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         families = (benchmark, predict, output, probe, twins, synthetic)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from wattbench.measure.meters.base import Provenance
+from wattbench.measure.records import Method, Scope
 from wattbench.measure.report.markdown import HEADINGS
 
 ROOT = Path(__file__).parents[1]
 LOCALES = ROOT / "locales"
 LANGUAGES = ("en", "pt-BR")
+FILES = ("main", "nodeDefs", "settings")
 MESSAGE_SYNTAX = set("@{}|$")
 """Characters that vue-i18n would read as syntax."""
 
@@ -67,7 +71,8 @@ def language(request):
 
 def test_all_languages_are_covered(language):
     assert sorted(folder.name for folder in LOCALES.iterdir()) == sorted(LANGUAGES)
-    assert {path.name for path in (LOCALES / language).iterdir()} == {"main.json", "nodeDefs.json"}
+    names = {path.name for path in (LOCALES / language).iterdir()}
+    assert names == {f"{name}.json" for name in FILES}
 
 
 def test_every_node_and_slot_has_an_entry_and_none_is_stale(served, language):
@@ -101,8 +106,12 @@ def test_portuguese_translates_all_that_english_has_to_read(served):
     assert english == set()
 
 
+def sources(pattern):
+    return "\n".join(path.read_text("utf-8") for path in (ROOT / "web").glob(pattern))
+
+
 def test_the_widget_finds_its_texts():
-    source = "\n".join(path.read_text("utf-8") for path in (ROOT / "web").glob("*.js"))
+    source = sources("summary*.js")
     used = set(re.findall(r'translate\("(\w+)"\)', source))
     used |= set(re.findall(r'copied \? "(\w+)" : "(\w+)"', source)[0])
     english = load("en", "main")["wattbench"]["summary"]
@@ -110,6 +119,28 @@ def test_the_widget_finds_its_texts():
     assert set(english) == used
     assert set(portuguese) - used <= set(HEADINGS)
     assert used <= set(portuguese)
+
+
+def test_the_hud_finds_its_texts(language):
+    source = sources("hud*.js")
+    used = set(re.findall(r'translate\("(\w+)"\)', source))
+    used |= set(re.findall(r'is_running \? "(\w+)" : "(\w+)"', source)[0])
+    (statuses,) = re.findall(r"@typedef {([^}:()]*)} Status", source)
+    used |= {f"status_{status}" for status in re.findall(r"\w+", statuses)}
+    used |= {f"scope_{scope}" for scope in get_args(Scope)}
+    # A job's energy is never attributed: that takes a fit after the end.
+    used |= {*get_args(Provenance), *get_args(Method)} - {"attributed"}
+    assert set(load(language, "main")["wattbench"]["hud"]) == used
+
+
+def test_settings_are_those_of_the_hud(language):
+    declared = re.findall(r'"(WattBench\.HUD\.\w+)"', sources("hud.js"))
+    names = {key.replace(".", "_") for key in declared}
+    texts = load(language, "settings")
+    assert set(texts) == names
+    if language == "en":
+        for text in texts.values():
+            assert f'name: "{text["name"]}"' in sources("hud.js")
 
 
 def test_categories_are_those_of_the_nodes(comfy_server, language):
@@ -124,7 +155,7 @@ def test_categories_are_those_of_the_nodes(comfy_server, language):
 
 
 def test_no_text_is_message_syntax(language):
-    for name in ("main", "nodeDefs"):
+    for name in FILES:
         broken = {
             path: text
             for path, text in flat(load(language, name)).items()

@@ -17,7 +17,7 @@ const MIN_HEIGHT_PX = 110;
 const MAX_GROWN_HEIGHT_PX = 640;
 const MARGIN_PX = 10;
 
-const translate = await loadTranslator();
+const translate = await loadTranslator("summary");
 
 /**
  * @param {any} node Of any type.

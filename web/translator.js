@@ -1,4 +1,4 @@
-/** The widget's texts in the user's language, from locales/<language>/main.json. */
+/** The pack's texts in the user's language, from locales/<language>/main.json. */
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
@@ -11,13 +11,20 @@ const FALLBACK = "en";
  * @typedef {(key: string) => string} Translator
  */
 
-/** @returns {Promise<Translator>} A translator that follows the language setting. */
-export async function loadTranslator() {
+/** @returns {string} The language that the user has set, for example `pt-BR`. */
+export function language() {
+  return app.extensionManager.setting.get("Comfy.Locale") ?? FALLBACK;
+}
+
+/**
+ * @param {string} section The part of `wattbench` in main.json that holds the texts.
+ * @returns {Promise<Translator>} A translator that follows the language setting.
+ */
+export async function loadTranslator(section) {
   /** @type {Record<string, any>} */
   const messages = await api.getCustomNodesI18n();
   return (key) => {
-    const language = app.extensionManager.setting.get("Comfy.Locale");
-    const texts = [language, FALLBACK].map((code) => messages[code]?.wattbench?.summary?.[key]);
+    const texts = [language(), FALLBACK].map((code) => messages[code]?.wattbench?.[section]?.[key]);
     return texts.find((text) => text !== undefined) ?? key;
   };
 }

@@ -38,6 +38,31 @@ QUIET = {
 }
 """Settings that keep the frontend's own offers out of the way."""
 
+CONTRASTS = """(root) => {
+    const channels = (color) => color.match(/[\\d.]+/g).map(Number);
+    const ground = (element) => {
+        for (let e = element; e; e = e.parentElement) {
+            const [r, g, b, alpha = 1] = channels(getComputedStyle(e).backgroundColor);
+            if (alpha === 1) return [r, g, b];
+            if (alpha !== 0) throw new Error("a translucent ground has no one contrast");
+        }
+        throw new Error("no ground");
+    };
+    const luminance = (rgb) => {
+        const [r, g, b] = rgb.map((c) => c / 255).map((c) =>
+            c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const texts = [...root.querySelectorAll("*")].filter((e) =>
+        [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()));
+    return texts.map((e) => {
+        const levels = [channels(getComputedStyle(e).color).slice(0, 3), ground(e)].map(luminance);
+        const [low, high] = levels.sort((a, b) => a - b);
+        return [e.tagName, (high + 0.05) / (low + 0.05)];
+    });
+}"""
+"""Tag and contrast ratio (WCAG 2.2) of every element of a root that has a text of its own."""
+
 TIMEOUT_MS = 60_000
 PACK_URL = "/extensions/wattbench/"
 OPTIONAL_TRANSLATION = PACK_URL + "docs/"

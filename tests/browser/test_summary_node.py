@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from frontend import CONTRASTS
 from playwright.sync_api import expect
 
 from wattbench.measure.report.markdown import HEADINGS, Table, as_markdown
@@ -51,30 +52,6 @@ MADE_UP = {
     ],
     "notes": ["a note"],
 }
-
-CONTRASTS = """(root) => {
-    const channels = (color) => color.match(/[\\d.]+/g).map(Number);
-    const ground = (element) => {
-        for (let e = element; e; e = e.parentElement) {
-            const [r, g, b, alpha = 1] = channels(getComputedStyle(e).backgroundColor);
-            if (alpha === 1) return [r, g, b];
-            if (alpha !== 0) throw new Error("a translucent ground has no one contrast");
-        }
-        throw new Error("no ground");
-    };
-    const luminance = (rgb) => {
-        const [r, g, b] = rgb.map((c) => c / 255).map((c) =>
-            c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
-        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-    };
-    const texts = [...root.querySelectorAll("*")].filter((e) =>
-        [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()));
-    return texts.map((e) => {
-        const levels = [channels(getComputedStyle(e).color).slice(0, 3), ground(e)].map(luminance);
-        const [low, high] = levels.sort((a, b) => a - b);
-        return [e.tagName, (high + 0.05) / (low + 0.05)];
-    });
-}"""
 
 
 @pytest.fixture

@@ -1,0 +1,71 @@
+"""Photograph the HUD in ComfyUI's real frontend: ``docs/images/hud.png``.
+
+Run by hand when its face changes: ``python tests/browser/make_hud_picture.py``. The meter is a
+recording made up here, and the picture says so: it reads *simulated*.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from frontend import Frontend, find_browser, launch
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+from wattbench.cli.server import ComfyServer, find_comfyui
+
+ROOT = Path(__file__).parents[2]
+PICTURE = ROOT / "docs" / "images" / "hud.png"
+WORKFLOW = ROOT / "workflows" / "quickstart.json"
+SETTINGS = {"Comfy.ColorPalette": "dark", "Comfy.Locale": "en"}
+WATCHED_S = 60
+SIZE_PX = (1100, 640)
+COLORS = 128
+
+
+def trace() -> str:
+    """Bursts of 12 s at about 290 W between 8 s at 62 W, on a card with 6 to 10 GiB in use."""
+    lines = ["t_s,power_w,vram_bytes"]
+    for i in range(6000):
+        t_s = i / 10
+        is_busy = t_s % 20 > 8
+        power_w = 290 + 8 * math.sin(5 * t_s) if is_busy else 62 + math.sin(3 * t_s)
+        lines.append(f"{t_s},{power_w:.1f},{int((9.8 if is_busy else 6.4) * 2**30)}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    executable = find_browser()
+    if executable is None:
+        sys.exit("no Chrome, Chromium or Edge; set WATTBENCH_BROWSER to one")
+    with tempfile.TemporaryDirectory() as folder:
+        # The server takes over this folder: the picture shows the file's name without a path.
+        os.chdir(folder)
+        Path("recording.csv").write_text(trace(), encoding="utf-8")
+        server = ComfyServer(
+            find_comfyui(),
+            base_directory=Path(folder),
+            arguments=["--cpu"],
+            environment={"WATTBENCH_METER": "replay:recording.csv"},
+        )
+        with server, sync_playwright() as playwright, launch(playwright, executable) as browser:
+            url = f"http://{server.client.address}"
+            frontend = Frontend(browser, url, SETTINGS, SIZE_PX, pixel_ratio=2)
+            frontend.load(json.loads(WORKFLOW.read_text("utf-8")), WORKFLOW.stem)
+            frontend.page.locator(".wattbench-badge").click()
+            frontend.page.wait_for_timeout(WATCHED_S * 1000)
+            frontend.queue()
+            frontend.page.wait_for_timeout(2000)
+            shot = Image.open(io.BytesIO(frontend.page.screenshot()))
+            shot.quantize(COLORS).save(PICTURE, optimize=True)
+            print(PICTURE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,306 @@
+"""The HUD in ComfyUI's real frontend, on a server of its own whose meter is a recording."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import urllib.request
+
+import pytest
+from frontend import CONTRASTS, Frontend
+from playwright.sync_api import expect
+
+from wattbench.cli.server import ComfyServer, find_comfyui, free_port
+
+MEAN_W = 200
+TRACE = "t_s,power_w,vram_bytes\n" + "".join(
+    f"{i / 10},{MEAN_W + (10 if i % 2 else -10) + i % 7 - 3},{(9 + i % 5) * 2**30}\n"
+    for i in range(6000)
+)
+"""About 200 W, another value every tenth of a second."""
+
+WORKFLOW = {
+    "1": {
+        "class_type": "WattBenchSyntheticModel",
+        "inputs": {"architecture": "sdxl", "size": "tiny", "dtype": "fp32", "seed": 0},
+    },
+    "2": {
+        "class_type": "WattBenchBenchmark",
+        "inputs": {
+            "model": ["1", 0],
+            "clip": ["1", 1],
+            "vae": ["1", 2],
+            "positive": "a moth",
+            "negative": "",
+            "width": 64,
+            "height": 64,
+            "batch_size": 1,
+            "seed": 1,
+            "steps": 1,
+            "cfg": 7.0,
+            "sampler_name": "euler",
+            "scheduler": "normal",
+            "warmup_runs": 0,
+            "repeats": 1,
+            "idle_seconds": 2,
+            "meter": "estimate",
+        },
+    },
+    "3": {"class_type": "WattBenchShowSummary", "inputs": {"runs": ["2", 1]}},
+}
+
+MADE_UP = {
+    "device": "cuda:0",
+    "name": "NVIDIA RTX <b>",
+    "meter": "nvml:0",
+    "provenance": "measured",
+    "scope": "gpu",
+    "meter_note": "",
+    "power_w": 213.4,
+    "power_source": "sensor",
+    "power_limit_w": 350.0,
+    "power_reason": "",
+    "energy_j": 1234.5,
+    "energy_error_j": 42.7,
+    "energy_method": "counter",
+    "energy_reason": "",
+    "vram_used_bytes": 9.8 * 2**30,
+    "vram_total_bytes": 24 * 2**30,
+    "vram_reason": "",
+    "temperature_c": 71.0,
+    "sm_clock_hz": 1.71e9,
+    "throttle_reasons": ["sw_power_cap"],
+}
+
+SHOW = """async (devices) => {
+    const { createPanel, badgeText } = await import("/extensions/wattbench/hud_view.js");
+    const panel = createPanel((key) => key, () => "en");
+    const job = { job_id: "a", is_running: true, duration_s: 12.34 };
+    panel.setStatus("live");
+    for (const time_s of [0, 1, 2, 60, 61]) {
+        panel.show({ sequence: 1, devices, job, cost_share: 0.0012 }, time_s, 1, null);
+    }
+    document.querySelector("#made-up")?.remove();
+    panel.element.id = "made-up";
+    document.body.append(panel.element);
+    return badgeText(devices[0], "en");
+}"""
+
+SET_HIDDEN = """(hidden) => {
+    Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
+@pytest.fixture(scope="module")
+def make_server(tmp_path_factory):
+    base = tmp_path_factory.mktemp("hud")
+    trace = base / "trace.csv"
+    trace.write_text(TRACE, encoding="utf-8")
+    port = free_port()
+
+    def make():
+        return ComfyServer(
+            find_comfyui(),
+            base_directory=base,
+            port=port,
+            arguments=["--cpu", "--disable-api-nodes"],
+            environment={"WATTBENCH_METER": f"replay:{trace}"},
+        )
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def server(make_server):
+    """A box with the server that runs: one test puts another one into it."""
+    box = [make_server().__enter__()]
+    yield box
+    box[0].stop()
+
+
+@pytest.fixture(scope="module")
+def frontend(server, browser):
+    settings = {"Comfy.ColorPalette": "dark", "Comfy.Locale": "en"}
+    frontend = Frontend(browser, f"http://{server[0].client.address}", settings)
+    yield frontend
+    frontend.close()
+
+
+@pytest.fixture
+def page(frontend):
+    """The page with the HUD's tab open; it has to stay without complaints."""
+    frontend.complaints.clear()
+    if not panel(frontend.page).is_visible():
+        badge(frontend.page).click()
+    expect(status(frontend.page)).to_have_text("Live.")
+    yield frontend.page
+    assert frontend.complaints == []
+
+
+def badge(page):
+    return page.locator(".wattbench-badge")
+
+
+def panel(page):
+    return page.locator(".wattbench-hud:not(#made-up)")
+
+
+def status(page):
+    return panel(page).get_by_role("status")
+
+
+def value(page, label):
+    row = panel(page).locator(".wattbench-hud-row", has=page.locator("dt", has_text=label))
+    return row.locator(".wattbench-hud-value")
+
+
+def changes(locator, timeout_s=4.0):
+    """Whether the text changes."""
+    first = locator.text_content()
+    deadline_s = time.monotonic() + timeout_s
+    while time.monotonic() < deadline_s:
+        if locator.text_content() != first:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def is_reading(server):
+    """Whether the server's thread runs: only then is there a reading for one who comes anew."""
+    request = urllib.request.Request(
+        f"http://{server[0].client.address}/wattbench/live",
+        data=json.dumps({"watcher": "test", "interval_s": 1}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as response:
+        reading = json.load(response) is not None
+    leave = json.dumps({"watcher": "test", "leave": True}).encode()
+    request.data = leave
+    urllib.request.urlopen(request, timeout=10).close()
+    return reading
+
+
+def test_values_appear_and_update(page):
+    expect(badge(page)).to_have_text(re.compile(r"^(1|2)\d\d W · \d+\.0 GiB$"))
+    expect(panel(page)).to_contain_text("simulated")
+    assert changes(value(page, "Power"))
+    assert changes(badge(page))
+    path = panel(page).locator("path").first
+    expect(path).to_have_attribute("d", re.compile("L"))
+    expect(value(page, "Temperature")).to_have_text("—")
+
+
+def test_energy_of_a_prompt(frontend, page):
+    frontend.load(WORKFLOW, "hud")
+    frontend.queue()
+    ended = panel(page).locator("dt", has_text="Energy of the last prompt")
+    expect(ended).to_be_visible()
+    text = value(page, "Energy of the last prompt").text_content()
+    pattern = r"([\d.]+) ± ([\d.]+) (k?)J · ([\d.]+) s · simulated"
+    energy, error, kilo, duration = re.fullmatch(pattern, text).groups()
+    factor, duration = 1000 if kilo else 1, float(duration)
+    assert duration > 2
+    assert float(error) * factor == pytest.approx(0.2 * MEAN_W, rel=0.2)
+    assert float(energy) * factor == pytest.approx(MEAN_W * duration, abs=2 * float(error) * factor)
+    assert not changes(value(page, "Energy of the last prompt"), 1.5)
+
+
+def test_it_says_what_it_costs(page):
+    cost = panel(page).locator(".wattbench-hud-cost").last
+    expect(cost).to_have_text(re.compile(r"server \d\.\d\d %, this page \d\.\d\d %"), timeout=15000)
+    server_share, page_share = map(float, re.findall(r"(\d\.\d\d) %", cost.text_content()))
+    assert 0 < server_share < 1
+    assert page_share < 1
+
+
+def test_it_pauses_when_hidden_and_resumes(server, page):
+    page.evaluate(SET_HIDDEN, True)
+    expect(status(page)).to_have_text("Paused.")
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.wait_for_timeout(2500)
+    assert [url for url in asked if "wattbench" in url] == []
+    assert not is_reading(server)
+    page.evaluate(SET_HIDDEN, False)
+    expect(status(page)).to_have_text("Live.")
+    assert changes(value(page, "Power"))
+
+
+def test_without_badge_and_tab_nothing_is_asked(frontend, server, page):
+    badge(page).focus()
+    page.keyboard.press("Enter")
+    expect(panel(page)).to_be_hidden()
+    assert changes(badge(page)), "the badge alone keeps it going"
+    frontend.set("WattBench.HUD.Badge", False)
+    expect(badge(page)).to_be_hidden()
+    page.wait_for_timeout(500)
+    assert not is_reading(server)
+    frontend.set("WattBench.HUD.Badge", True)
+    assert changes(badge(page))
+
+
+def test_many_devices_are_folded_and_all_is_said(page):
+    devices = [{**MADE_UP, "device": f"cuda:{i}", "meter": f"nvml:{i}"} for i in range(3)]
+    assert page.evaluate(SHOW, devices) == "213 W · 9.8 GiB · 71 °C"
+    shown = page.locator("#made-up")
+    expect(shown.locator("details")).to_have_count(3)
+    expect(shown.locator("details[open]")).to_have_count(1)
+    expect(shown.locator("summary").nth(2)).to_have_text(
+        "NVIDIA RTX <b> (cuda:2) 213 W · 9.8 GiB · 71 °C"
+    )
+    values = shown.locator("details[open] .wattbench-hud-value").all_text_contents()
+    assert values == [
+        "213 W / 350 W",
+        "1.23 ± 0.04 kJ · 12.3 s · counter",
+        "9.8 GiB / 24.0 GiB",
+        "71 °C",
+        "1,710 MHz",
+        "sw_power_cap",
+    ]
+    expect(shown.get_by_role("status")).to_have_text("status_live throttled")
+    line = shown.locator("details[open] path").first.get_attribute("d")
+    assert [piece[0] for piece in re.findall(r"[ML][^ML]*", line)] == ["M", "L", "L", "M", "L"]
+    page.evaluate(SHOW, devices[:2])
+    expect(shown.locator("details")).to_have_count(0)
+    page.evaluate("document.querySelector('#made-up').remove()")
+
+
+def test_without_a_meter_the_reason_stands_there(page):
+    kept = {"device", "name"}
+    nothing = {key: "" if isinstance(MADE_UP[key], str) else None for key in {*MADE_UP} - kept}
+    device = {**MADE_UP, **nothing, "power_reason": "no meter measures this"}
+    assert page.evaluate(SHOW, [device]) == "—"
+    shown = page.locator("#made-up")
+    expect(shown.get_by_text("no meter measures this")).to_have_count(1)
+    assert set(shown.locator(".wattbench-hud-value").all_text_contents()) == {"—"}
+    page.evaluate("document.querySelector('#made-up').remove()")
+
+
+@pytest.mark.parametrize("palette", ["light", "dark"])
+def test_text_stands_out_from_its_ground(frontend, page, palette):
+    frontend.set("Comfy.ColorPalette", palette)
+    for root in (panel(page), badge(page).locator("..")):
+        contrasts = root.evaluate(CONTRASTS)
+        assert contrasts
+        assert [entry for entry in contrasts if entry[1] < 4.5] == []
+
+
+def test_it_survives_a_restart_of_the_server(server, make_server, page):
+    server[0].stop()
+    expect(status(page)).to_have_text("No answer from the server; trying again.", timeout=20000)
+    expect(badge(page)).to_have_text("—")
+    expect(badge(page)).to_have_attribute("title", re.compile("No answer"))
+    server[0] = make_server().__enter__()
+    expect(status(page)).to_have_text("Live.", timeout=30000)
+    assert changes(value(page, "Power"))
+
+
+def test_texts_follow_the_language(frontend, page):
+    frontend.set("Comfy.Locale", "pt-BR")
+    frontend.open()
+    expect(badge(page)).to_have_attribute("title", re.compile("^WattBench, ao vivo: "))
+    badge(page).click()
+    expect(status(page)).to_have_text("Ao vivo.")
+    expect(panel(page)).to_contain_text("Potência")

@@ -1,0 +1,108 @@
+/** Asks the server for the state of its boards, again and again, while somebody looks. */
+
+/**
+ * As measure/live.py has it.
+ *
+ * @typedef {{job_id: string, is_running: boolean, duration_s: number}} Job
+ * @typedef {Record<string, any> & {device: string, name: string}} Reading
+ * @typedef {{sequence: number, devices: Reading[], job: Job | null, cost_share: number | null}} State
+ *
+ * `starting`: no reading yet. `paused`: nobody looks. `lost`: no answer; it is tried again.
+ * @typedef {"starting" | "live" | "paused" | "lost"} Status
+ *
+ * @typedef {object} Feed
+ * @property {() => void} update Look again whether anybody looks, and how often.
+ * @property {() => void} retry Ask at once if the server has not answered.
+ */
+
+const LONGEST_WAIT_MS = 15_000;
+const REQUEST_TIMEOUT_MS = 5_000;
+
+/**
+ * @param {object} options
+ * @param {(body: object, signal?: AbortSignal) => Promise<Response>} options.post
+ * @param {() => boolean} options.isWanted Whether anything is there to be shown.
+ * @param {() => number} options.intervalS Seconds from one question to the next.
+ * @param {(state: State) => void} options.onState Called once for each new reading.
+ * @param {(status: Status) => void} options.onStatus Called on each change.
+ * @returns {Feed}
+ */
+export function createFeed({ post, isWanted, intervalS, onState, onStatus }) {
+  const watcher = `page-${Math.random().toString(36).slice(2)}`;
+  /** @type {Status} */
+  let status = "paused";
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  let isAsking = false;
+  let failures = 0;
+  let sequence = 0;
+
+  /** @param {Status} next */
+  function become(next) {
+    if (next !== status) onStatus((status = next));
+  }
+
+  const isWatching = () => !document.hidden && isWanted();
+
+  async function ask() {
+    clearTimeout(timer);
+    if (isAsking) return;
+    isAsking = true;
+    try {
+      const response = await post(
+        { watcher, interval_s: intervalS() },
+        AbortSignal.timeout(REQUEST_TIMEOUT_MS),
+      );
+      if (!response.ok) throw new Error(`the server answered ${response.status}`);
+      take(await response.json());
+    } catch {
+      // Offline, restarted, asleep: whatever it is, the next answer ends it.
+      failures += 1;
+      become("lost");
+    } finally {
+      isAsking = false;
+    }
+    if (isWatching()) timer = setTimeout(ask, waitMs());
+    else pause();
+  }
+
+  /** @param {State | null} state */
+  function take(state) {
+    failures = 0;
+    if (!isWatching()) return;
+    become(state ? "live" : "starting");
+    if (!state || state.sequence === sequence) return;
+    sequence = state.sequence;
+    onState(state);
+  }
+
+  function waitMs() {
+    const intervalMs = 1000 * intervalS();
+    if (!failures) return intervalMs;
+    return Math.max(intervalMs, Math.min(intervalMs * 2 ** failures, LONGEST_WAIT_MS));
+  }
+
+  function pause() {
+    clearTimeout(timer);
+    if (status === "paused") return;
+    become("paused");
+    // Where this is lost, the server notices by itself within seconds.
+    if (!failures) post({ watcher, leave: true }).catch(() => {});
+  }
+
+  function update() {
+    if (!isWatching()) pause();
+    else if (status === "paused") {
+      become("starting");
+      ask();
+    }
+  }
+
+  document.addEventListener("visibilitychange", update);
+  return {
+    update,
+    retry() {
+      if (status === "lost" && isWatching()) ask();
+    },
+  };
+}

@@ -1,0 +1,65 @@
+/** Numbers as the HUD writes them: SI units, three figures, in the user's language. */
+
+const GIB = 2 ** 30;
+const PREFIXES = /** @type {[number, string][]} */ ([
+  [1e6, "M"],
+  [1e3, "k"],
+  [1, ""],
+]);
+
+/**
+ * @param {string} language
+ * @param {number} value
+ * @param {number} decimals
+ */
+export function number(language, value, decimals) {
+  return value.toLocaleString(language, {
+    minimumFractionDigits: decimals,
+    maximumFractionDigits: decimals,
+  });
+}
+
+/** @param {string} language @param {number} power_w */
+export function power(language, power_w) {
+  return `${number(language, power_w, power_w < 10 ? 1 : 0)} W`;
+}
+
+/** @param {string} language @param {number} bytes */
+export function memory(language, bytes) {
+  return `${number(language, bytes / GIB, 1)} GiB`;
+}
+
+/** @param {string} language @param {number} temperature_c */
+export function temperature(language, temperature_c) {
+  return `${number(language, temperature_c, 0)} °C`;
+}
+
+/** @param {string} language @param {number} clock_hz */
+export function clock(language, clock_hz) {
+  return `${number(language, clock_hz / 1e6, 0)} MHz`;
+}
+
+/**
+ * @param {string} language
+ * @param {number} energy_j
+ * @param {number | null} error_j What the value may be off by.
+ */
+export function energy(language, energy_j, error_j) {
+  const largest = Math.max(Math.abs(energy_j), error_j ?? 0);
+  const [factor, prefix] = PREFIXES.find(([size]) => largest >= size) ?? [1, ""];
+  const step = error_j || energy_j / 100 || factor;
+  const decimals = Math.min(3, Math.max(0, Math.ceil(-Math.log10(step / factor))));
+  const value = number(language, energy_j / factor, decimals);
+  const error = error_j === null ? "" : ` ± ${number(language, error_j / factor, decimals)}`;
+  return `${value}${error} ${prefix}J`;
+}
+
+/** @param {string} language @param {number} duration_s */
+export function duration(language, duration_s) {
+  return `${number(language, duration_s, 1)} s`;
+}
+
+/** @param {string} language @param {number} share */
+export function percent(language, share) {
+  return `${number(language, 100 * share, 2)} %`;
+}

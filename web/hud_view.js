@@ -1,0 +1,255 @@
+/** The HUD's panel as an element, and the text of its badge: no ComfyUI in here. */
+
+import { createChart } from "./hud_chart.js";
+import * as format from "./hud_format.js";
+
+/**
+ * @typedef {import("./hud_feed.js").Reading} Reading
+ * @typedef {import("./hud_feed.js").State} State
+ * @typedef {import("./hud_feed.js").Status} Status
+ * @typedef {import("./translator.js").Translator} Translator
+ *
+ * @typedef {object} Panel
+ * @property {HTMLElement} element
+ * @property {(status: Status) => void} setStatus
+ * @property {(state: State, time_s: number, intervalS: number, pageShare: number | null) => void} show
+ */
+
+/** What stands where nothing is known. */
+export const BLANK = "—";
+
+/** More devices than this are shown folded, all but the first. */
+const MAX_UNFOLDED = 2;
+
+const HOTTEST_C = 100;
+
+/**
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {string} className
+ * @param {(Node | string)[]} children Text stays text: nothing is parsed as HTML.
+ * @returns {HTMLElementTagNameMap[Tag]}
+ */
+function make(tag, className = "", ...children) {
+  const element = document.createElement(tag);
+  if (className) element.className = className;
+  element.append(...children);
+  return element;
+}
+
+/** @param {Element} element @param {string} text Written only if it differs: readers would say it. */
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/**
+ * Power, memory and temperature of a device in one line; what is not known is left out.
+ *
+ * @param {Reading} device
+ * @param {string} language
+ */
+export function badgeText(device, language) {
+  const parts = [
+    device.power_w === null ? "" : format.power(language, device.power_w),
+    device.vram_used_bytes === null ? "" : format.memory(language, device.vram_used_bytes),
+    device.temperature_c === null ? "" : format.temperature(language, device.temperature_c),
+  ];
+  return parts.filter(Boolean).join(" · ") || BLANK;
+}
+
+/**
+ * @param {Translator} translate
+ * @param {() => string} language
+ * @returns {Panel}
+ */
+export function createPanel(translate, language) {
+  const statusLine = make("p", "wattbench-hud-status");
+  statusLine.setAttribute("role", "status");
+  const devices = make("div", "wattbench-hud-devices");
+  const legend = make("p", "wattbench-hud-cost", translate("charts"));
+  const cost = make("p", "wattbench-hud-cost");
+  const element = make("div", "wattbench-hud", statusLine, devices, legend, cost);
+  /** @type {Status} */
+  let status = "starting";
+  let isThrottled = false;
+  let shape = "";
+  /** @type {ReturnType<typeof createDevice>[]} */
+  let views = [];
+
+  function announce() {
+    const throttled = status === "live" && isThrottled ? ` ${translate("throttled")}` : "";
+    setText(statusLine, translate(`status_${status}`) + throttled);
+  }
+
+  announce();
+  return {
+    element,
+    setStatus(next) {
+      status = next;
+      announce();
+    },
+    show(state, time_s, intervalS, pageShare) {
+      const newShape = state.devices.map((device) => `${device.device} ${device.meter}`).join();
+      if (newShape !== shape) {
+        shape = newShape;
+        const isFolded = state.devices.length > MAX_UNFOLDED;
+        views = state.devices.map((_, i) => createDevice(translate, isFolded, i === 0));
+        devices.replaceChildren(...views.map((view) => view.element));
+      }
+      state.devices.forEach((device, i) =>
+        views[i].show(device, state.job, time_s, intervalS, language()),
+      );
+      isThrottled = state.devices.some((device) => device.throttle_reasons?.length);
+      announce();
+      setText(cost, costText(state.cost_share, pageShare, translate, language()));
+    },
+  };
+}
+
+/**
+ * @param {number | null} serverShare
+ * @param {number | null} pageShare
+ * @param {Translator} translate
+ * @param {string} language
+ */
+function costText(serverShare, pageShare, translate, language) {
+  const [server, page] = [serverShare, pageShare].map((share) =>
+    share === null ? BLANK : format.percent(language, share),
+  );
+  return `${translate("cost")} ${translate("cost_server")} ${server}, ${translate("cost_page")} ${page}`;
+}
+
+/**
+ * @param {Translator} translate
+ * @param {boolean} isFolded
+ * @param {boolean} isFirst
+ */
+function createDevice(translate, isFolded, isFirst) {
+  const name = make(isFolded ? "span" : "h3", "wattbench-hud-name");
+  const brief = make("span", "wattbench-hud-brief");
+  const source = make("p", "wattbench-hud-source");
+  const charts = [createChart(), createChart(), createChart(), createChart()];
+  const [powerRow, energyRow, vramRow, temperatureRow, clockRow, throttleRow] = [
+    createRow(translate("power"), charts[0].element),
+    createRow(translate("energy")),
+    createRow(translate("vram"), charts[1].element),
+    createRow(translate("temperature"), charts[2].element),
+    createRow(translate("clock"), charts[3].element),
+    createRow(translate("throttle")),
+  ];
+  const rows = [powerRow, energyRow, vramRow, temperatureRow, clockRow, throttleRow];
+  const list = make("dl", "", ...rows.map((row) => row.element));
+  const element = isFolded
+    ? make("details", "wattbench-hud-device", make("summary", "", name, " ", brief), source, list)
+    : make("section", "wattbench-hud-device", name, source, list);
+  if (element instanceof HTMLDetailsElement) element.open = isFirst;
+
+  /**
+   * @param {Reading} device
+   * @param {import("./hud_feed.js").Job | null} job
+   * @param {number} time_s
+   * @param {number} intervalS
+   * @param {string} language
+   */
+  function show(device, job, time_s, intervalS, language) {
+    setText(name, `${device.name} (${device.device})`);
+    setText(brief, isFolded ? badgeText(device, language) : "");
+    setText(source, sourceText(device, translate));
+    source.title = device.meter_note;
+    // Without a meter the reason stands above, once.
+    const untold = device.meter ? translate("not_told") : "";
+    powerRow.write(powerText(device, translate, language), device.meter ? device.power_reason : "");
+    energyRow.label(translate(job && !job.is_running ? "energy_last" : "energy"));
+    energyRow.write(
+      energyText(device, job, translate, language),
+      device.meter ? device.energy_reason : "",
+    );
+    vramRow.write(vramText(device, language), device.vram_reason);
+    temperatureRow.write(optional(device.temperature_c, format.temperature, language), untold);
+    clockRow.write(optional(device.sm_clock_hz, format.clock, language), untold);
+    throttleRow.write(throttleText(device, translate), untold);
+    const series = [
+      [device.power_w, device.power_limit_w],
+      [device.vram_used_bytes, device.vram_total_bytes],
+      [device.temperature_c, HOTTEST_C],
+      [device.sm_clock_hz, null],
+    ];
+    series.forEach(([value, full], i) => charts[i].add(time_s, value, full, intervalS));
+  }
+
+  return { element, show };
+}
+
+/**
+ * @param {string} label
+ * @param {SVGSVGElement} [chart]
+ */
+function createRow(label, chart) {
+  const term = make("dt", "", label);
+  const value = make("span", "wattbench-hud-value");
+  const note = make("span", "wattbench-hud-reason");
+  const element = make("div", "wattbench-hud-row", term, make("dd", "", value, note));
+  if (chart) element.append(make("dd", "wattbench-hud-plot", chart));
+  return {
+    element,
+    /** @param {string} text */
+    label: (text) => setText(term, text),
+    /** @param {string | null} text @param {string} reason */
+    write(text, reason) {
+      setText(value, text ?? BLANK);
+      setText(note, text === null ? reason : "");
+      chart?.parentElement?.toggleAttribute("hidden", text === null);
+    },
+  };
+}
+
+/**
+ * @param {number | null} value
+ * @param {(language: string, value: number) => string} write
+ * @param {string} language
+ */
+function optional(value, write, language) {
+  return value === null ? null : write(language, value);
+}
+
+/** @param {Reading} device @param {Translator} translate */
+function sourceText(device, translate) {
+  if (!device.meter) return device.power_reason;
+  const scope = translate(`scope_${device.scope}`);
+  return `${device.meter} · ${translate(device.provenance)} · ${scope}`;
+}
+
+/** @param {Reading} device @param {Translator} translate @param {string} language */
+function powerText(device, translate, language) {
+  if (device.power_w === null) return null;
+  const limit =
+    device.power_limit_w === null ? "" : ` / ${format.power(language, device.power_limit_w)}`;
+  const mean = device.power_source === "counter" ? ` ${translate("mean")}` : "";
+  return format.power(language, device.power_w) + limit + mean;
+}
+
+/**
+ * @param {Reading} device
+ * @param {import("./hud_feed.js").Job | null} job
+ * @param {Translator} translate
+ * @param {string} language
+ */
+function energyText(device, job, translate, language) {
+  if (device.energy_j === null || !job) return null;
+  const energy = format.energy(language, device.energy_j, device.energy_error_j);
+  const method = translate(device.energy_method);
+  return `${energy} · ${format.duration(language, job.duration_s)} · ${method}`;
+}
+
+/** @param {Reading} device @param {string} language */
+function vramText(device, language) {
+  if (device.vram_used_bytes === null) return null;
+  const total = optional(device.vram_total_bytes, format.memory, language);
+  return format.memory(language, device.vram_used_bytes) + (total === null ? "" : ` / ${total}`);
+}
+
+/** @param {Reading} device @param {Translator} translate */
+function throttleText(device, translate) {
+  if (device.throttle_reasons === null) return null;
+  return device.throttle_reasons.join(", ") || translate("none");
+}
