@@ -10,7 +10,12 @@ import time
 import pandas as pd
 
 from wattbench.measure import law
+from wattbench.measure.cost import Tariff
+from wattbench.measure.records import Condition
 
+CONDITION = Condition(
+    "sdxl", "sdxl", "file", "sdpa", "fp16", 1024, 1024, 1, 30, 7.0, "euler", "normal"
+)
 ROWS = 100_000
 REPEATS = 5
 
@@ -25,21 +30,20 @@ def best_of(call) -> float:
     return min(times)
 
 
-def predict_one(fitted: law.OperatorLaw) -> None:
-    """As a node would: from the widgets' values to joules."""
-    frame = law.planned("flux", "A100", 1024, 1024, 20)
-    fitted.predict(frame)
+def forecast() -> str:
+    """As the node does: from a device's name and the widgets' values to its text."""
+    card = law.card_of("NVIDIA GeForce RTX 3090")
+    return law.sentence(law.forecast_run(CONDITION, 30, card), Tariff(100.0, 0.3))
 
 
 def main() -> None:
     study = law.study().frame
     many = pd.concat([study] * (ROWS // len(study) + 1), ignore_index=True).head(ROWS)
-    fitted = law.fit_operators(study)
     law.fit_equation3(study)
     print(f"equation 3, fit of {ROWS} rows: {best_of(lambda: law.fit_equation3(many)):.3f} s")
     print(f"operator law, fit of {ROWS} rows: {best_of(lambda: law.fit_operators(many)):.3f} s")
     print(f"operator law, fit of the study: {best_of(lambda: law.fit_operators(study)):.3f} s")
-    print(f"one prediction: {1e3 * best_of(lambda: predict_one(fitted)):.2f} ms")
+    print(f"one forecast, as in the node: {1e3 * best_of(forecast):.2f} ms")
 
 
 if __name__ == "__main__":

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import law_card, law_plan
 from .errors import CommandError, UsageError
+from .law_card import CONFIDENCE, warn
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ..measure.law import Equation3, Observations, OperatorLaw
 
-CONFIDENCE = 0.9
 TABLE_HELP = "a runs.csv of WattBench, or a table with the columns of the published study"
 
 
@@ -43,12 +43,25 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     calibrate = actions.add_parser("calibrate", help="fit the law to your own runs on one card")
     _add_table(calibrate)
     calibrate.add_argument("--out", type=Path, metavar="FILE", help="the card, for law predict")
-    _add_predict(actions.add_parser("predict", help="what a run will cost, with an interval"))
+    predict = actions.add_parser("predict", help="what a run will cost, with an interval")
+    law_card.add_run_arguments(predict)
+    law_card.add_tariff_arguments(predict)
+    predict.add_argument("--text-tokens", type=int, default=12, metavar="N")
+    predict.add_argument("--confidence", type=law_card.fraction, default=CONFIDENCE)
+    predict.add_argument("--json", action="store_true", help="machine-readable output")
+    law_plan.register(actions)
 
 
 def run(args: argparse.Namespace) -> int:
     """What the data cannot answer is a usage error: the message says what to give instead."""
-    actions = {"fit": _fit, "reproduce": _reproduce, "calibrate": _calibrate, "predict": _predict}
+    actions = {
+        "fit": _fit,
+        "reproduce": _reproduce,
+        "calibrate": _calibrate,
+        "predict": _predict,
+        "plan": law_plan.plan,
+        "breakeven": law_plan.breakeven,
+    }
     try:
         return actions[args.action](args)
     except ValueError as error:
@@ -74,44 +87,12 @@ def _add_table(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_predict(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--architecture", required=True, metavar="NAME")
-    parser.add_argument("--width", type=int, default=1024, metavar="PX")
-    parser.add_argument("--height", type=int, default=1024, metavar="PX")
-    parser.add_argument("--steps", type=int, required=True, metavar="N")
-    parser.add_argument("--cfg", type=float, default=1.0, help="guidance scale (default: 1, none)")
-    parser.add_argument("--sampler", default="euler", help="ComfyUI's name (default: euler)")
-    parser.add_argument("--batch-size", type=int, default=1, metavar="N")
-    parser.add_argument("--text-tokens", type=int, default=12, metavar="N")
-    parser.add_argument("--dtype", default="fp16", help="fp16, bf16, fp32, or a weight format")
-    card = parser.add_mutually_exclusive_group()
-    card.add_argument("--gpu", default="A100", help="a card with published data (default: A100)")
-    card.add_argument("--calibration", type=Path, metavar="FILE", help="from law calibrate --out")
-    parser.add_argument("--confidence", type=_fraction, default=CONFIDENCE)
-    parser.add_argument("--json", action="store_true", help="machine-readable output")
-
-
-def _fraction(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and 1")
-    return value
-
-
 def _observations(args: argparse.Namespace) -> Observations:
     from ..measure.law import observations, read_table
 
     found = observations(read_table(args.table, tuple(args.where)), args.allow_unmeasured)
-    _warn(found.notes)
+    warn(found.notes)
     return found
-
-
-def _warn(notes: tuple[str, ...]) -> None:
-    for note in notes:
-        print(f"note: {note}", file=sys.stderr)
 
 
 def _fit(args: argparse.Namespace) -> int:
@@ -182,7 +163,7 @@ def _reproduce(args: argparse.Namespace) -> int:
         try:
             pictures = write_plots(frame, args.out)
         except PlotsUnavailableError as error:
-            _warn((f"{error}; the tables are written without them",))
+            warn((f"{error}; the tables are written without them",))
     target = args.out / "energy-law.md"
     target.write_text(markdown(report, pictures), encoding="utf-8")
     print(target)
@@ -199,8 +180,8 @@ def _calibrate(args: argparse.Namespace) -> int:
     if found.frame["duration_s"].notna().all():
         laws["s"] = calibrate(found, published, unit="s").law
     else:
-        _warn(("no law of time: not every run has the time of every phase",))
-    _warn(tuple(note for note in energy.warnings if note not in found.notes))
+        warn(("no law of time: not every run has the time of every phase",))
+    warn(tuple(note for note in energy.warnings if note not in found.notes))
     for unit, law in laws.items():
         print(f"{law.domain.gpu}, {law.n} distinct conditions, law of {unit}:")
         factors = law.factors(CONFIDENCE)
@@ -216,7 +197,8 @@ def _calibrate(args: argparse.Namespace) -> int:
 def _predict(args: argparse.Namespace) -> int:
     from ..measure.law import planned
 
-    laws = _card(args)
+    laws = law_card.card(args).laws
+    tariff = law_card.tariff(args)
     frame = planned(
         args.architecture,
         laws["J"].domain.gpu,
@@ -230,20 +212,23 @@ def _predict(args: argparse.Namespace) -> int:
         text_tokens=args.text_tokens,
     )
     facts = _prediction_facts(args, laws, frame)
+    energy = facts["energy_j_per_img"]
+    facts["costs_per_img"] = {name: tariff.costs(energy[name]) for name in energy}
     if args.json:
         print(json.dumps(facts, indent=2))
         return 0
-    energy = facts["energy_j_per_img"]
     wh = energy["value"] / 3600
     print(
         f"{energy['value']:.4g} J per image ({energy['low']:.4g} to {energy['high']:.4g}, "
         f"{args.confidence:.0%} interval), {wh:.3g} Wh, on {facts['gpu']}"
     )
+    for unit, value in facts["costs_per_img"]["value"].items():
+        print(f"{value:.3g} {unit} per image, {1000 * value:.4g} per 1000 images (GPU only)")
     if facts["duration_s_per_img"]:
         time = facts["duration_s_per_img"]
         print(f"{time['value']:.4g} s per image ({time['low']:.4g} to {time['high']:.4g})")
     print(f"{facts['flop_count']:.4g} FLOPs for the whole run")
-    _warn((facts["note"],) if facts["note"] else ())
+    warn((facts["note"],) if facts["note"] else ())
     return 0
 
 
@@ -278,16 +263,3 @@ def _prediction_facts(
         "nfe": count.nfe,
         "note": note,
     }
-
-
-def _card(args: argparse.Namespace) -> dict[Any, OperatorLaw]:
-    from ..measure.law import fit_operators, load, published_card, study
-
-    if args.calibration is not None:
-        return dict(load(args.calibration))
-    published = fit_operators(study().frame)
-    if args.gpu == published.domain.gpu:
-        return {"J": published}
-    card = published_card(args.gpu, published)
-    _warn(card.warnings)
-    return {"J": card.law}

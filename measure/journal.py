@@ -18,11 +18,12 @@ from .records import (
     MemoryReading,
     Phase,
     PowerSample,
+    Prediction,
     Run,
     Trace,
 )
 
-Reading = TypeVar("Reading", EnergyReading, MemoryReading)
+Reading = TypeVar("Reading", EnergyReading, MemoryReading, Prediction)
 
 
 class Journal:
@@ -88,6 +89,7 @@ def _run(data: dict[str, Any]) -> Run:
             "environment": Environment(**data["environment"]),
             "phases": tuple(_phase(phase) for phase in data["phases"]),
             "energy": _optional(EnergyReading, data["energy"]),
+            "predicted_energy": _optional(Prediction, data.get("predicted_energy")),
             "vram": _optional(MemoryReading, data["vram"]),
             "rss": _optional(MemoryReading, data["rss"]),
             "board": BoardState(**{**data["board"], "flags": tuple(data["board"]["flags"])}),

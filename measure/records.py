@@ -162,11 +162,27 @@ class Trace:
 
 
 @dataclass(frozen=True)
+class Prediction:
+    """What was expected before a run was made; from ``low`` to ``high`` at ``confidence``.
+
+    ``source`` says what the number rests on: the card and the data of the law.
+    """
+
+    value: float
+    low: float
+    high: float
+    confidence: float
+    unit: str
+    source: str
+
+
+@dataclass(frozen=True)
 class Run:
     """One measured run, or one that failed and says why in ``error``.
 
     ``energy`` covers text encoding, denoising and decoding of the whole batch; where it is
-    ``None``, ``energy_note`` gives the reason. ``vram`` is the driver's view of the whole device,
+    ``None``, ``energy_note`` gives the reason. ``predicted_energy`` covers the same, where somebody
+    asked for a forecast. ``vram`` is the driver's view of the whole device,
     ``allocator_peak_bytes`` torch's of this process.
     """
 
@@ -183,6 +199,7 @@ class Run:
     energy: EnergyReading | None = None
     idle_power_w: float | None = None
     energy_note: str = ""
+    predicted_energy: Prediction | None = None
     vram: MemoryReading | None = None
     allocator_peak_bytes: int | None = None
     vram_note: str = ""

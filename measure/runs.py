@@ -15,6 +15,7 @@ from .records import (
     Environment,
     MemoryReading,
     Phase,
+    Prediction,
     Run,
     Trace,
 )
@@ -30,6 +31,7 @@ def make_run(
     repeat: int = 0,
     is_warmup: bool = False,
     idle_power_w: float | None = None,
+    predicted_energy: Prediction | None = None,
 ) -> Run:
     """One run from the recordings of its parts, in any order.
 
@@ -62,6 +64,7 @@ def make_run(
         energy=energy,
         idle_power_w=idle_power_w,
         energy_note=_join(notes),
+        predicted_energy=predicted_energy,
         vram=_join_memory(part.vram for part in parts),
         allocator_peak_bytes=_highest(part.allocator_peak_bytes for part in parts),
         vram_note=_join(part.vram_note for part in parts),

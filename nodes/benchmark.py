@@ -13,13 +13,14 @@ from comfy_api.latest import io
 from ..measure.experiment import SEED_RANGE, Attempt, Plan, run_experiment
 from ..measure.instrument import Instrument
 from ..measure.journal import Journal
-from ..measure.records import Environment, Run
+from ..measure.law.forecast import Forecast as ForecastValue
+from ..measure.records import Condition, Environment, Run
 from ..measure.runs import failed_run, make_run
 from .host import workspace
 from .host.core import core_inputs
 from .host.pipeline import ImageJob, as_one_batch, free_memory, stop_if_cancelled
 from .observation import open_instrument
-from .types import CATEGORY, Runs, meter_input
+from .types import CATEGORY, Forecast, Runs, meter_input
 
 SETTINGS = {
     "EmptyLatentImage": ("width", "height", "batch_size"),
@@ -95,6 +96,14 @@ class WattBenchBenchmark(io.ComfyNode):
                     ),
                 ),
                 meter_input(),
+                Forecast.Input(
+                    "forecast",
+                    optional=True,
+                    tooltip=(
+                        "From Predict Energy, with the same settings: it goes into the tables "
+                        "beside what is measured."
+                    ),
+                ),
             ],
             outputs=[
                 io.Image.Output(display_name="images", tooltip="The pictures of all repeats."),
@@ -115,13 +124,18 @@ class WattBenchBenchmark(io.ComfyNode):
         repeats: int,
         idle_seconds: float,
         meter: str = "auto",
+        forecast: ForecastValue | None = None,
         **job: Any,
     ) -> io.NodeOutput:
         image_job = ImageJob(**job)
+        if forecast is not None:
+            check_same(forecast.condition, image_job.condition)
         journal = workspace.open_journal()
         logging.info("WattBench appends every run to %s", journal.path)
         with open_instrument(image_job.device, meter) as (instrument, environment):
-            benchmark = _Benchmark(image_job, instrument, environment, journal, idle_seconds)
+            benchmark = _Benchmark(
+                image_job, instrument, environment, journal, idle_seconds, forecast
+            )
             runs = run_experiment(
                 Plan(warmup_runs, repeats, seed),
                 benchmark.measure,
@@ -129,6 +143,25 @@ class WattBenchBenchmark(io.ComfyNode):
                 benchmark.keep,
             )
         return io.NodeOutput(as_one_batch(benchmark.images), tuple(runs))
+
+
+def check_same(forecast: Condition, benchmark: Condition) -> None:
+    """Refuse a forecast of something else than is measured.
+
+    Raises:
+        ValueError: the settings differ; the message names them.
+    """
+    asked = vars(benchmark)
+    differing = [
+        f"{name} {value!r} instead of {asked[name]!r}"
+        for name, value in vars(forecast).items()
+        if value != asked[name]
+    ]
+    if differing:
+        raise ValueError(
+            f"the forecast is of another run than this benchmark: it has {', '.join(differing)}. "
+            "Give Predict Energy the same model and settings, or disconnect it."
+        )
 
 
 @dataclass
@@ -140,6 +173,7 @@ class _Benchmark:
     environment: Environment
     journal: Journal
     idle_seconds: float
+    forecast: ForecastValue | None
     idle_power_w: float | None = None
     images: list[Any] = field(default_factory=list)
     done: int = 0
@@ -161,6 +195,7 @@ class _Benchmark:
             repeat=attempt.repeat,
             is_warmup=attempt.is_warmup,
             idle_power_w=self.idle_power_w,
+            predicted_energy=None if self.forecast is None else self.forecast.energy,
         )
 
     def failed(self, attempt: Attempt, error: str) -> Run:

@@ -1,10 +1,13 @@
-"""The two types that flow between WattBench nodes, and the input that all measuring nodes share."""
+"""The types that flow between WattBench nodes, and the input that all measuring nodes share."""
 
 from __future__ import annotations
 
 from comfy_api.latest import io
 
 CATEGORY = "WattBench"
+
+Forecast = io.Custom("WATTBENCH_FORECAST")
+"""A :class:`..measure.law.Forecast`."""
 
 Probe = io.Custom("WATTBENCH_PROBE")
 """What a measured node saw; see :class:`.observation.Probe`."""

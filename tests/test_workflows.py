@@ -20,6 +20,10 @@ WORKFLOWS = Path(__file__).resolve().parent.parent / "workflows"
 TINY = {"width": 64, "height": 64, "steps": 2, "warmup_runs": 1, "repeats": 2, "idle_seconds": 0.2}
 REDUCED = {
     "quickstart": {"WattBenchBenchmark": TINY},
+    "forecast": {
+        "WattBenchPredictEnergy": {"width": 64, "height": 64, "steps": 2},
+        "WattBenchBenchmark": TINY,
+    },
     "sdxl_synthetic": {
         "WattBenchSyntheticModel": {"size": "tiny"},
         "WattBenchBenchmark": TINY,
@@ -33,7 +37,7 @@ REDUCED = {
     "measured_nodes": {"EmptyLatentImage": {"width": 64, "height": 64}},
     "probe_any_workflow": {"EmptySD3LatentImage": {"width": 64, "height": 64}},
 }
-PICTURES = {"quickstart": 2, "sdxl_synthetic": 2, "z_image_turbo_synthetic": 2}
+PICTURES = {"quickstart": 2, "forecast": 2, "sdxl_synthetic": 2, "z_image_turbo_synthetic": 2}
 
 
 def test_all_workflows_are_tested():

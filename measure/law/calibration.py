@@ -150,8 +150,26 @@ def save(laws: Mapping[Unit, OperatorLaw], path: Path) -> None:
     Raises:
         OSError: the file cannot be written.
     """
+    path.write_text(json.dumps(as_json(laws), indent=2) + "\n", encoding="utf-8")
+
+
+def as_json(laws: Mapping[Unit, OperatorLaw]) -> dict[str, Any]:
+    """A card's laws as what JSON knows; :func:`from_json` reads it."""
     fields = {unit: asdict(law) for unit, law in laws.items()}
-    path.write_text(json.dumps(fields, default=_plain, indent=2) + "\n", encoding="utf-8")
+    written: dict[str, Any] = json.loads(json.dumps(fields, default=_plain))
+    return written
+
+
+def from_json(written: Mapping[str, Any]) -> dict[Unit, OperatorLaw]:
+    """What :func:`as_json` gave.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: it is something else.
+    """
+    laws: dict[Unit, OperatorLaw] = {"J": _law(written["J"])}
+    if "s" in written:
+        laws["s"] = _law(written["s"])
+    return laws
 
 
 def load(path: Path) -> dict[Unit, OperatorLaw]:
@@ -161,11 +179,7 @@ def load(path: Path) -> dict[Unit, OperatorLaw]:
         LawDataError: no such file, or no law in it.
     """
     try:
-        written = json.loads(path.read_text(encoding="utf-8"))
-        laws: dict[Unit, OperatorLaw] = {"J": _law(written["J"])}
-        if "s" in written:
-            laws["s"] = _law(written["s"])
-        return laws
+        return from_json(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise LawDataError(
             f"{path} is no law that `wattbench law calibrate --out` wrote: {error}"

@@ -6,7 +6,7 @@ Two layouts are read: the published study's (``model,gpu,resolution,...``) and W
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -147,8 +147,45 @@ def planned(
     """
     import pandas as pd
 
-    row = {
-        "architecture": ALIASES.get(architecture, architecture),
+    run = planned_run(
+        architecture,
+        gpu,
+        width_px,
+        height_px,
+        steps,
+        dtype=dtype,
+        cfg=cfg,
+        sampler=sampler,
+        batch_size=batch_size,
+        text_tokens=text_tokens,
+    )
+    frame = pd.DataFrame([run])
+    frame["context_rows"] = pd.array([None], dtype="Int64")
+    return frame
+
+
+def planned_run(
+    architecture: str,
+    gpu: str,
+    width_px: int,
+    height_px: int,
+    steps: int,
+    *,
+    dtype: str = "fp16",
+    cfg: float = 1.0,
+    sampler: str = "euler",
+    batch_size: int = 1,
+    text_tokens: int = DEFAULT_TEXT_TOKENS,
+) -> dict[str, Any]:
+    """As :func:`planned`, without a frame: for :meth:`.operators.OperatorLaw.predict_one`.
+
+    Raises:
+        UnknownNfeError, LawDataError: as :func:`planned`.
+    """
+    name = ALIASES.get(architecture, architecture)
+    _refuse_unformulated([name])
+    return {
+        "architecture": name,
         "gpu": gpu,
         "dtype": "fp16" if dtype in SIXTEEN_BIT else dtype,
         "width_px": width_px,
@@ -158,12 +195,9 @@ def planned(
         "guidance": "batched",
         "batch_size": batch_size,
         "text_tokens": text_tokens,
+        "context_rows": None,
         "images": batch_size,
     }
-    frame = pd.DataFrame([row])
-    frame["context_rows"] = pd.array([None], dtype="Int64")
-    _refuse_unformulated(frame)
-    return frame
 
 
 def per_shape(
@@ -237,7 +271,7 @@ def _from_runs(table: pd.DataFrame, allow_unmeasured: bool) -> Observations:
     frame = pd.DataFrame(
         {
             "architecture": known.reindex(table.index),
-            "gpu": table["gpu_name"],
+            "gpu": _device_names(table),
             "dtype": table["weight_format"].map(lambda f: "fp16" if f in SIXTEEN_BIT else f),
             "width_px": table["width_px"].astype(int),
             "height_px": table["height_px"].astype(int),
@@ -258,17 +292,23 @@ def _from_runs(table: pd.DataFrame, allow_unmeasured: bool) -> Observations:
     return Observations(frame.reset_index(drop=True), tuple(notes))
 
 
+def _device_names(table: pd.DataFrame) -> pd.Series:
+    """The GPU of each row, or the CPU where it ran on none."""
+    names = table["gpu_name"].astype(object).fillna("").astype(str)
+    return names.where(names != "", table["cpu_name"].astype(str) if "cpu_name" in table else "")
+
+
 def _checked(found: Observations) -> Observations:
     if found.frame.empty:
         raise LawDataError("no usable row: " + ("; ".join(found.notes) or "the table is empty"))
-    _refuse_unformulated(found.frame)
+    _refuse_unformulated(found.frame["architecture"])
     if not (found.frame["energy_j"] > 0).all():
         raise LawDataError("an energy that is not positive has no logarithm; drop those rows")
     return found
 
 
-def _refuse_unformulated(frame: pd.DataFrame) -> None:
-    unknown = sorted(set(frame["architecture"]) - set(FORMULAS))
+def _refuse_unformulated(architectures: Iterable[str]) -> None:
+    unknown = sorted(set(architectures) - set(FORMULAS))
     if unknown:
         raise LawDataError(
             f"no FLOP formula for {', '.join(unknown)}; there are {', '.join(FORMULAS)}"

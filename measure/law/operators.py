@@ -13,7 +13,7 @@ the logarithm of the energy, by least squares.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -64,6 +64,23 @@ class Domain:
             nfe=(int(frame["nfe"].min()), int(frame["nfe"].max())),
             batch_size=(int(frame["batch_size"].min()), int(frame["batch_size"].max())),
         )
+
+    def check(self, gpus: Iterable[str], dtypes: Iterable[str]) -> None:
+        """Refuse what nothing is known of.
+
+        Raises:
+            LawDataError: a GPU or a precision without data.
+        """
+        for name, asked, known in (
+            ("gpu", gpus, {self.gpu}),
+            ("dtype", dtypes, self.dtypes),
+        ):
+            unknown = sorted(set(asked) - known)
+            if unknown:
+                raise LawDataError(
+                    f"no data of the {name} {', '.join(unknown)}; there is "
+                    f"{', '.join(sorted(known))}. Measure a few runs and calibrate on them"
+                )
 
     def novelty(self, row: Mapping[Any, Any]) -> str:
         """Why this row is an extrapolation; empty where it is none."""
@@ -118,15 +135,30 @@ class OperatorLaw:
         """
         import pandas as pd
 
-        for column, known in (("gpu", {self.domain.gpu}), ("dtype", self.domain.dtypes)):
-            unknown = sorted(set(frame[column]) - known)
-            if unknown:
-                raise LawDataError(
-                    f"no data of the {column} {', '.join(unknown)}; there is "
-                    f"{', '.join(sorted(known))}. Measure a few runs and calibrate on them"
-                )
-        features = work_features(frame)
+        self.domain.check(frame["gpu"], frame["dtype"])
         notes = [self.domain.novelty(row) for row in frame.to_dict("records")]
+        values = self._interval(work_features(frame), notes, confidence)
+        columns = dict(zip(("value", "low", "high"), values, strict=True))
+        return pd.DataFrame({**columns, "note": notes}, index=frame.index)
+
+    def predict_one(
+        self, run: Mapping[str, Any], confidence: float = 0.9
+    ) -> tuple[float, float, float, str]:
+        """As :meth:`predict`, for one run of :func:`.data.planned_run`: value, low, high, note.
+
+        Raises:
+            LawDataError: as :meth:`predict`.
+        """
+        self.domain.check([run["gpu"]], [run["dtype"]])
+        note = self.domain.novelty(run)
+        features = np.array([_run_features({name: run[name] for name in SHAPE})])
+        features *= run["images"] / run["batch_size"]
+        value, low, high = self._interval(features, [note], confidence)
+        return float(value[0]), float(low[0]), float(high[0]), note
+
+    def _interval(
+        self, features: Array, notes: Sequence[str], confidence: float
+    ) -> tuple[Array, Array, Array]:
         novel = np.array([bool(note) for note in notes])
         if novel.any() and self.novel_degrees_of_freedom < 1:
             raise LawDataError(
@@ -140,9 +172,7 @@ class OperatorLaw:
             self._half_width(slope, confidence, novel=True) if novel.any() else 0.0,
             self._half_width(slope, confidence, novel=False),
         )
-        columns = {"value": log_j, "low": log_j - half, "high": log_j + half}
-        joules = {name: np.exp(column) for name, column in columns.items()}
-        return pd.DataFrame({**joules, "note": notes}, index=frame.index)
+        return np.exp(log_j), np.exp(log_j - half), np.exp(log_j + half)
 
     def _half_width(self, slope: Array, confidence: float, novel: bool) -> Array:
         covariance = self.novel_covariance if novel else self.covariance

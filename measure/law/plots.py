@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import equation3, operators
+from .planning import Option
 from .reproduce import TITLES
 from .scores import Law, held_out, leave_one_out
 
@@ -25,13 +26,6 @@ def write_plots(frame: pd.DataFrame, folder: Path) -> tuple[tuple[str, str], ...
         PlotsUnavailableError: without matplotlib.
         OSError: the folder cannot be written.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise PlotsUnavailableError(
-            "plots need matplotlib: pip install 'wattbench[plots]'"
-        ) from error
     laws: dict[str, Callable[[pd.DataFrame], Law]] = {
         "equation3": equation3.fit,
         "operator_law": operators.fit,
@@ -41,8 +35,7 @@ def write_plots(frame: pd.DataFrame, folder: Path) -> tuple[tuple[str, str], ...
     for name, fit in laws.items():
         models = leave_one_out(frame["architecture"])
         result = held_out(frame, fit, models)
-        figure = Figure(figsize=(6, 6), layout="constrained")
-        FigureCanvasAgg(figure)
+        figure = _figure(6, 6)
         axes = figure.add_subplot()
         for architecture, title in TITLES.items():
             part = result[result["held_out"] == architecture]
@@ -57,3 +50,42 @@ def write_plots(frame: pd.DataFrame, folder: Path) -> tuple[tuple[str, str], ...
         figure.savefig(folder / file, metadata={"Date": None})
         written.append((f"{captions[name]}, leave-one-model-out", file))
     return tuple(written)
+
+
+def write_plan(options: Sequence[Option], path: Path) -> None:
+    """Joules per image of each option with their intervals, a panel for each setting.
+
+    Raises:
+        PlotsUnavailableError: without matplotlib.
+        OSError: the file cannot be written.
+    """
+    known = [(one, one.energy) for one in options if one.energy is not None]
+    settings = list(dict.fromkeys(one.setting for one, _ in known))
+    figure = _figure(8, 1 + 0.35 * len(known))
+    ratios = [sum(one.setting == name for one, _ in known) for name in settings]
+    panels = figure.subplots(len(settings), sharex=True, squeeze=False, height_ratios=ratios)
+    for axes, name in zip(panels[:, 0], settings, strict=True):
+        rows = [(one, energy) for one, energy in known if one.setting == name]
+        values = [energy.value for _, energy in rows]
+        below = [energy.value - energy.low for _, energy in rows]
+        above = [energy.high - energy.value for _, energy in rows]
+        axes.errorbar(values, range(len(rows)), xerr=[below, above], fmt="o", capsize=3)
+        axes.set_yticks(range(len(rows)), [one.choice for one, _ in rows])
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_ylabel(name)
+        axes.set_xscale("log")
+    panels[-1, 0].set_xlabel("J per image, with its interval")
+    figure.savefig(path, metadata={"Date": None})
+
+
+def _figure(width_in: float, height_in: float) -> Any:
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise PlotsUnavailableError(
+            "plots need matplotlib: pip install 'wattbench[plots]'"
+        ) from error
+    figure = Figure(figsize=(width_in, height_in), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure

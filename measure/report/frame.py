@@ -81,6 +81,12 @@ RUN_COLUMNS = [
     "energy_scope",
     "energy_method",
     "energy_note",
+    "predicted_energy_j",
+    "predicted_energy_low_j",
+    "predicted_energy_high_j",
+    "prediction_confidence",
+    "prediction_source",
+    "prediction_error",
     "peak_vram_bytes",
     "mean_vram_bytes",
     "vram_source",
@@ -108,6 +114,7 @@ TEXT_COLUMNS = [
     "energy_scope",
     "energy_method",
     "energy_note",
+    "prediction_source",
     "vram_source",
     "vram_note",
     "flags",
@@ -167,6 +174,7 @@ def _row(run: Run) -> dict[str, object]:
         "wall_time_s": run.wall_time_s,
         **_speed(run),
         **_energy(run),
+        **_prediction(run),
         **_board(run),
         **vars(environment),
         "comfyui": environment.host_version if environment.host == "ComfyUI" else "",
@@ -205,6 +213,21 @@ def _energy(run: Run) -> dict[str, object]:
         "energy_scope": reading.scope,
         "energy_method": reading.method,
         "energy_note": run.energy_note,
+    }
+
+
+def _prediction(run: Run) -> dict[str, object]:
+    """``prediction_error`` is the measured energy over the predicted one, less 1."""
+    expected, measured = run.predicted_energy, run.energy
+    if expected is None:
+        return {}
+    return {
+        "predicted_energy_j": expected.value,
+        "predicted_energy_low_j": expected.low,
+        "predicted_energy_high_j": expected.high,
+        "prediction_confidence": expected.confidence,
+        "prediction_source": expected.source,
+        "prediction_error": measured.energy_j / expected.value - 1 if measured else None,
     }
 
 

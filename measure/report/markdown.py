@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .frame import ENVIRONMENT_COLUMNS
+from .prediction import prediction_notes
 from .summary import METRICS, OVER_VISITS
 
 if TYPE_CHECKING:
@@ -118,6 +119,7 @@ def _notes(summary: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
     differing = [column for column in ENVIRONMENT_COLUMNS if summary[column].nunique() > 1]
     if differing:
         notes.append(f"Rows are of different environments, by {', '.join(differing)}.")
+    notes += prediction_notes(runs)
     for column, what in (("energy_note", "Energy"), ("vram_note", "VRAM"), ("flags", "Board")):
         notes += [f"{what}: {note}" for note in runs[column].unique() if note]
     failed = runs[runs["error"] != ""]

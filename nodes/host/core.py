@@ -6,6 +6,7 @@ import importlib
 from typing import Any
 
 from comfy_api.latest import io
+from comfy_execution.graph_utils import ExecutionBlocker
 
 
 def run_core(node_id: str, **inputs: Any) -> tuple[Any, ...]:
@@ -37,6 +38,11 @@ def core_outputs(node_id: str) -> list[io.Output]:
 
 def core_description(node_id: str) -> str:
     return getattr(_core_class(node_id), "DESCRIPTION", "")
+
+
+def blank() -> Any:
+    """An output that has no value: what depends on it is not executed."""
+    return ExecutionBlocker(None)
 
 
 def _core_class(node_id: str) -> Any:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import comfy.ldm.modules.attention as comfy_attention
+from comfy.samplers import KSampler
 
 from .identity import ModelIdentity, identity_of
 
@@ -16,12 +18,70 @@ ATTENTION_NAMES = {"pytorch": "sdpa", "sub_quad": "sub_quadratic", "flash": "fla
 """ComfyUI's registered names and the ones the field uses, where they differ."""
 
 
+OTHER_SIZE = "_other_size"
+"""Ends the architecture of a model that has the family's layers in other numbers or widths."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """The pack's name of a ComfyUI model class, and the dimensions of the published model."""
+
+    name: str
+    dimensions: dict[str, Any] = field(default_factory=dict)
+
+
+FLUX = Family("flux", {"hidden_size": 3072, "depth": 19, "depth_single_blocks": 38})
+FAMILIES = {
+    "SD15": Family("sd15", {"model_channels": 320}),
+    "SD20": Family("sd2", {"model_channels": 320}),
+    "SDXL": Family("sdxl", {"model_channels": 320, "transformer_depth": [0, 0, 2, 2, 10, 10]}),
+    "SD3": Family("sd35", {"depth": 38}),
+    "Flux": FLUX,
+    "FluxSchnell": FLUX,
+    "QwenImage": Family("qwen_image", {"num_layers": 60}),
+    "ZImage": Family("z_image", {"dim": 3840, "n_layers": 30}),
+}
+"""ComfyUI's configuration classes; the dimensions are keys of their ``unet_config``.
+
+The names are those of :data:`....measure.flop.FORMULAS`. Classes that are not here keep ComfyUI's
+name in lower case.
+"""
+
+
+def architecture_of(model: Any) -> str:
+    """The pack's name of a MODEL's architecture, by its configuration and not by its file."""
+    config = model.model.model_config
+    class_name = type(config).__name__
+    family = FAMILIES.get(class_name)
+    if family is None:
+        return class_name.lower()
+    sized = all(config.unet_config.get(key) == value for key, value in family.dimensions.items())
+    return family.name if sized else family.name + OTHER_SIZE
+
+
+def step_count(model: Any, steps: int, sampler_name: str, scheduler: str) -> int:
+    """The steps that core's KSampler makes: some schedulers merge or add some."""
+    sampler = KSampler(
+        model, steps=steps, device="cpu", sampler=sampler_name, scheduler=scheduler, denoise=1.0
+    )
+    return len(sampler.sigmas) - 1
+
+
+def latent_shape(model: Any, latent: dict[str, Any]) -> tuple[int, int, int]:
+    """Width and height in pixels, and batch, of the picture that a LATENT becomes."""
+    samples = latent["samples"]
+    ratio = latent.get("downscale_ratio_spacial")
+    if ratio is None:
+        ratio = model.get_model_object("latent_format").spacial_downscale_ratio
+    return int(samples.shape[-1] * ratio), int(samples.shape[-2] * ratio), samples.shape[0]
+
+
 def describe_model(model: Any) -> ModelIdentity:
     """Architecture, name and origin of a MODEL; an empty string where it does not tell."""
     attached = identity_of(model)
     if attached is not None:
         return attached
-    architecture = type(model.model.model_config).__name__.lower()
+    architecture = architecture_of(model)
     loader = model.cached_patcher_init
     source = loader[1][0] if loader is not None else ""
     if not isinstance(source, str) or not source:

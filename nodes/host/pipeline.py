@@ -8,11 +8,10 @@ from typing import Any
 
 import comfy.model_management as management
 import torch
-from comfy_execution.graph_utils import ExecutionBlocker
 
 from ...measure.records import Condition
 from ...measure.window import Window
-from .core import run_core
+from .core import blank, run_core
 from .describe import model_facts
 from .sampling import observe_sampling
 
@@ -109,7 +108,7 @@ class ImageJob:
 
 def as_one_batch(images: list[Any]) -> Any:
     """All pictures as one IMAGE; where there is none, what depends on them is not executed."""
-    return torch.cat(images) if images else ExecutionBlocker(None)
+    return torch.cat(images) if images else blank()
 
 
 def free_memory() -> None:

@@ -153,3 +153,105 @@ def test_reproduce_into_a_file_fails_with_a_reason(capsys, tmp_path):
     code, _, err = law(capsys, "reproduce", "--out", tmp_path / "taken")
     assert code == 1
     assert "cannot write" in err
+
+
+SDXL = ("--architecture", "sdxl", "--steps", 30, "--cfg", 7)
+
+
+def test_predict_tells_carbon_and_money(capsys):
+    tariff = ("--grid-g-per-kwh", 100, "--price-per-kwh", 0.9, "--currency", "BRL")
+    facts = json.loads(law(capsys, "predict", *SDXL, *tariff, "--json")[1])
+    for name, joules in facts["energy_j_per_img"].items():
+        costs = facts["costs_per_img"][name]
+        assert costs["g CO2e"] == pytest.approx(100 * joules / 3.6e6)
+        assert costs["BRL"] == pytest.approx(0.9 * joules / 3.6e6)
+    out = law(capsys, "predict", *SDXL, *tariff)[1]
+    assert "g CO2e per image" in out and "BRL per image" in out
+    assert "CO2e" not in law(capsys, "predict", *SDXL)[1]
+
+
+def test_plan_writes_a_table_a_csv_and_a_plot(capsys, tmp_path):
+    code, out, err = law(capsys, "plan", *SDXL, "--out", tmp_path)
+    assert code == 0
+    assert (tmp_path / "plan.md").read_text("utf-8") == out
+    table = pd.read_csv(tmp_path / "plan.csv")
+    assert set(table["Setting"]) == {"resolution", "steps", "precision", "guidance", "batch"}
+    base = table[(table["Setting"] == "steps") & (table["Choice"] == "30")]
+    predicted = json.loads(law(capsys, "predict", *SDXL, "--json")[1])["energy_j_per_img"]
+    assert base["J/img"].item() == pytest.approx(predicted["value"], rel=1e-3)
+    assert base["Low"].item() == pytest.approx(predicted["low"], rel=1e-3)
+    assert "<svg" in (tmp_path / "plan.svg").read_text("utf-8")
+    assert "280 published rows" in err
+
+
+def test_plan_shows_the_front_and_the_caps_where_asked(capsys, tmp_path):
+    qualities = tmp_path / "quality.csv"
+    qualities.write_text("width_px,height_px,steps,quality\n512,512,20,1\n512,512,30,1\n")
+    _, out, _ = law(capsys, "plan", *SDXL, "--quality", qualities, "--idle-power", 20)
+    assert "| 512x512 | 20 |" in out and "| 1 | yes |" in out
+    assert "no: another is cheaper and as good" in out
+    assert (
+        "RTX 3090, 180 W is cheaper than RTX 3090, no cap where idling takes more than 25." in out
+    )
+    assert "published RTX 3090's figures, not this card's" in out
+    _, out, _ = law(capsys, "plan", *SDXL, "--idle-power", 20, "--workload", "z-image-turbo")
+    assert "180 W is cheaper than RTX 3090, no cap at any idle power" in out
+    assert "Power caps" not in law(capsys, "plan", *SDXL)[1]
+
+
+def test_plan_takes_ones_own_caps(capsys, tmp_path):
+    row = {
+        "condition": "c", "gpu_name": "Card", "energy_meter": "nvml:0", "energy_method": "counter",
+        "is_warmup": False, "error": None,
+    }  # fmt: skip
+    rows = [
+        {**row, "power_limit_w": limit, "j_per_img": joules, "img_per_s": speed}
+        for limit, joules, speed in ((300.0, 2000.0, 0.2), (200.0, 2100.0, 0.1))
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "caps.csv", index=False)
+    caps = ("--idle-power", 10, "--power-caps", tmp_path / "caps.csv")
+    _, out, _ = law(capsys, "plan", *SDXL, *caps)
+    assert "200 W is cheaper than 300 W where idling takes more than 20 W" in out
+    assert "published RTX 3090" not in out
+
+
+NEW_CARD = ("--images-per-day", 1000, "--grid-g-per-kwh", 300)
+
+
+def test_breakeven_by_hand(capsys):
+    """0.01 kWh an image, 10 kWh and 3 kg a day."""
+    cards = ("--old-j", 72000, "--new-j", 36000, "--embodied-kg", 90)
+    code, out, _ = law(capsys, "breakeven", *NEW_CARD, *cards)
+    assert code == 0
+    assert "3000 g CO2e saved a day" in out
+    assert "Replacing pays after 30 days" in out
+    assert "Assumed: 1000 images a day" in out
+
+
+def test_breakeven_bounds_and_never(capsys):
+    cards = ("--old-j", 72000, 60000, 84000, "--new-j", 36000, 30000, 60000)
+    out = law(capsys, "breakeven", *NEW_CARD, *cards, "--embodied-kg", 90, 60, 120)[1]
+    assert "at best 13 days (0.0 years), at worst never" in out
+    worse = ("--old-j", 100, "--new-j", 200, "--embodied-kg", 90)
+    assert "never pays (at best never" in law(capsys, "breakeven", *NEW_CARD, *worse)[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("plan", *SDXL, "--gpu", "H100"), "no published data of H100"),
+        (("plan", *SDXL, "--dtype", "int8"), "no data of the dtype int8"),
+        (("plan", *SDXL, "--idle-power", -1), "--idle-power must be 0 W or more"),
+        (("plan", *SDXL, "--idle-power", 1, "--workload", "flux"), "no workload 'flux'"),
+        (("plan", *SDXL, "--idle-power", 1, "--power-caps", STUDY_CSV), "is no runs.csv"),
+        (("predict", *SDXL, "--price-per-kwh", -1), "price per kWh must be 0 or more"),
+        (
+            ("breakeven", *NEW_CARD, "--old-j", 1, 2, "--new-j", 1, "--embodied-kg", 1),
+            "--old-j takes a value",
+        ),
+    ],
+)
+def test_what_cannot_be_planned_is_refused(capsys, arguments, message):
+    code, out, err = law(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert message in err

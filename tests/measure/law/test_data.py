@@ -99,3 +99,13 @@ def test_nothing_usable_says_why(published, runs_table, varied):
     table = runs_table(published, varied).assign(energy_method="simulated")
     with pytest.raises(law.LawDataError, match="4 rows left out: the energy is estimated"):
         law.observations(table)
+
+
+def test_a_run_on_no_gpu_is_of_its_cpu(tmp_path, published, runs_table, varied):
+    """A CSV gives an empty cell back as a missing one."""
+    table = runs_table(published, varied, gpu="").assign(cpu_name="A CPU")
+    found = law.observations(law.read_table(write(tmp_path / "runs.csv", table)))
+    assert set(found.frame["gpu"]) == {"A CPU"}
+    assert law.calibrate(found, published).law.domain.gpu == "A CPU"
+    named = law.observations(runs_table(published, varied, gpu="A GPU").assign(cpu_name="A CPU"))
+    assert set(named.frame["gpu"]) == {"A GPU"}

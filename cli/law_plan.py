@@ -1,0 +1,259 @@
+"""``wattbench law plan`` and ``law breakeven``: what settings, caps and new cards cost or save."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .law_card import add_run_arguments, card, warn
+
+if TYPE_CHECKING:
+    from ..measure.breakeven import Range
+    from ..measure.law.planning import Candidate, Option
+    from ..measure.power_cap import CapPoint
+    from ..measure.records import Condition
+
+Rows = list[tuple[str, ...]]
+
+OPTION_HEADINGS = ("Setting", "Choice", "J/img", "Low", "High", "Times the base", "Note")
+FRONT_HEADINGS = ("Size", "Steps", "J/img", "Low", "High", "Quality", "Worth it")
+
+
+def register(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = actions.add_parser(
+        "plan",
+        help="what resolution, steps, precision, guidance and batch cost",
+        description="Vary one setting of a run at a time and predict its energy; which sizes and "
+        "step counts are worth their quality; whether a power cap pays.",
+    )
+    add_run_arguments(parser)
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write plan.md, .csv and .svg")
+    parser.add_argument(
+        "--quality",
+        type=Path,
+        metavar="CSV",
+        help="columns width_px, height_px, steps, quality (more is better): adds the front",
+    )
+    parser.add_argument(
+        "--idle-power", type=float, metavar="W", help="of the card: adds power caps and idling"
+    )
+    caps = parser.add_mutually_exclusive_group()
+    caps.add_argument(
+        "--power-caps", type=Path, metavar="CSV", help="a runs.csv of one condition under caps"
+    )
+    caps.add_argument(
+        "--workload",
+        default="sdxl-illustrious",
+        help="of the published RTX 3090, where there are no runs (or z-image-turbo)",
+    )
+    _register_breakeven(actions)
+
+
+def _register_breakeven(
+    actions: argparse._SubParsersAction[argparse.ArgumentParser],
+) -> None:
+    parser = actions.add_parser(
+        "breakeven", help="when a new card has saved the carbon of making it"
+    )
+    for option, text in (
+        ("--embodied-kg", "kg CO2e of making the new card"),
+        ("--old-j", "J per image of the card in use"),
+        ("--new-j", "J per image of the new card"),
+    ):
+        parser.add_argument(
+            option,
+            type=float,
+            nargs="+",
+            required=True,
+            metavar="X",
+            help=f"{text}: a value, or a value with its low and high end",
+        )
+    parser.add_argument("--images-per-day", type=float, required=True, metavar="N")
+    parser.add_argument("--grid-g-per-kwh", type=float, required=True, metavar="G")
+
+
+def plan(args: argparse.Namespace) -> int:
+    from ..measure.law import planning
+
+    cards, base = card(args), _base(args)
+    found = planning.options(base, cards)
+    rows = _option_rows(found)
+    parts = [
+        f"# What an image costs on {cards.gpu}",
+        f"Base: {base.label}, {base.weight_format}. One setting is changed at a time. Energies "
+        "are per image, with their 90% interval.",
+        _markdown(OPTION_HEADINGS, rows),
+    ]
+    if args.quality is not None:
+        worth = planning.front(base, cards, args.quality)
+        parts += ["## Energy and quality", _markdown(FRONT_HEADINGS, _front_rows(worth))]
+    if args.idle_power is not None:
+        parts += ["## Power caps and idling", *_caps(args)]
+    text = "\n\n".join(parts) + "\n"
+    print(text, end="")
+    if args.out is not None:
+        _write(args.out, text, rows, found)
+    return 0
+
+
+def _base(args: argparse.Namespace) -> Condition:
+    from ..measure.records import Condition
+
+    return Condition(
+        architecture=args.architecture,
+        model=args.architecture,
+        weights="",
+        attention="",
+        weight_format=args.dtype,
+        width_px=args.width,
+        height_px=args.height,
+        batch_size=args.batch_size,
+        steps=args.steps,
+        cfg=args.cfg,
+        sampler=args.sampler,
+        scheduler="",
+    )
+
+
+def _option_rows(found: Sequence[Option]) -> Rows:
+    rows = []
+    for option in found:
+        energy, ratio = option.energy, option.ratio
+        numbers = (
+            ("", "", "", "")
+            if energy is None or ratio is None
+            else (*(f"{x:.4g}" for x in (energy.value, energy.low, energy.high)), f"{ratio:.3g}")
+        )
+        rows.append((option.setting, option.choice, *numbers, option.note))
+    return rows
+
+
+def _front_rows(found: Sequence[Candidate]) -> Rows:
+    return [
+        (
+            f"{one.condition.width_px}x{one.condition.height_px}",
+            str(one.condition.steps),
+            *(f"{x:.4g}" for x in (one.energy.value, one.energy.low, one.energy.high)),
+            f"{one.quality:g}",
+            "yes" if one.on_front else "no: another is cheaper and as good",
+        )
+        for one in found
+    ]
+
+
+def _caps(args: argparse.Namespace) -> list[str]:
+    """The table of caps and idle shares, and what decides."""
+    from ..measure import power_cap
+    from ..measure.law import LawDataError, read_table
+    from ..measure.law.data import EDGE_NODES_CSV
+
+    if args.idle_power < 0:
+        raise LawDataError(f"--idle-power must be 0 W or more, got {args.idle_power:g}")
+    points = (
+        power_cap.points_of_study(args.workload, EDGE_NODES_CSV)
+        if args.power_caps is None
+        else power_cap.points_of_runs(read_table(args.power_caps))
+    )
+    headings = ("Cap", "W", "s/img", "J/img busy", "From")
+    shares = [f"J/img, fastest idle {share:.0%}" for share in power_cap.IDLE_SHARES]
+    table = _markdown((*headings, *shares), [_cap_row(p, points, args.idle_power) for p in points])
+    lines = [
+        f"Joules of an image with the waiting until the next, at {args.idle_power:g} W idle. "
+        "Assumed: idle power is the same under every cap, and sleeping and waking cost nothing."
+    ]
+    fast = min(points, key=lambda point: point.time_s)
+    for point in points:
+        if point.time_s > fast.time_s:
+            lines.append(
+                _verdict(fast.label, point.label, *power_cap.idle_power_that_pays(fast, point))
+            )
+    if args.power_caps is None:
+        lines.append(
+            "These are the published RTX 3090's figures, not this card's; seconds are of denoising "
+            "only. Give your own with --power-caps."
+        )
+    return [table, *lines]
+
+
+def _verdict(fast: str, slow: str, pays_w: float, half_w: float) -> str:
+    if pays_w + (0.0 if math.isnan(half_w) else half_w) < 0:
+        return f"{slow} is cheaper than {fast} at any idle power."
+    spread = "" if math.isnan(half_w) else f" ± {half_w:.2g}"
+    return (
+        f"{slow} is cheaper than {fast} where idling takes more than {pays_w:.3g}{spread} W, "
+        "whatever the idle share; with less, run fast and then idle."
+    )
+
+
+def _cap_row(point: CapPoint, points: Sequence[CapPoint], idle_power_w: float) -> tuple[str, ...]:
+    from ..measure.power_cap import IDLE_SHARES, energy_with_idle, period
+
+    half = point.energy.half_width
+    busy = f"{point.energy.value:.4g}" + ("" if math.isnan(half) else f" ± {half:.2g}")
+    cells = []
+    for share in IDLE_SHARES:
+        joules = energy_with_idle(point, period(points, share), idle_power_w)
+        cells.append("too slow" if joules is None else f"{joules:.4g}")
+    return (point.label, f"{point.power_w:.3g}", f"{point.time_s:.3g}", busy, point.source, *cells)
+
+
+def _write(folder: Path, text: str, rows: Rows, found: Sequence[Option]) -> None:
+    from ..measure.law.plots import PlotsUnavailableError, write_plan
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "plan.md").write_text(text, encoding="utf-8")
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows([OPTION_HEADINGS, *rows])
+    (folder / "plan.csv").write_text(buffer.getvalue(), encoding="utf-8")
+    try:
+        write_plan(found, folder / "plan.svg")
+    except PlotsUnavailableError as error:
+        warn((f"{error}; the tables are written without them",))
+
+
+def _markdown(headings: Sequence[str], rows: Rows) -> str:
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def breakeven(args: argparse.Namespace) -> int:
+    from ..measure.breakeven import break_even
+
+    result = break_even(
+        _range("--embodied-kg", args.embodied_kg),
+        args.images_per_day,
+        _range("--old-j", args.old_j),
+        _range("--new-j", args.new_j),
+        args.grid_g_per_kwh,
+    )
+    print(f"{result.saved_g_per_day:.4g} g CO2e saved a day.")
+    ends = f"at best {_days(result.soonest)}, at worst {_days(result.latest)}"
+    print(
+        f"Replacing never pays ({ends})."
+        if result.days is None
+        else f"Replacing pays after {_days(result.days)} ({ends})."
+    )
+    print(
+        f"Assumed: {args.images_per_day:g} images a day and {args.grid_g_per_kwh:g} g CO2e per kWh "
+        "stay as they are; both cards idle alike; the old card's making is spent; energy is the "
+        "cards' only. Best and worst take all ranges at their ends."
+    )
+    return 0
+
+
+def _days(days: float | None) -> str:
+    return "never" if days is None else f"{days:,.0f} days ({days / 365.25:.1f} years)"
+
+
+def _range(name: str, values: Sequence[float]) -> Range:
+    from ..measure.breakeven import Range
+    from ..measure.law import LawDataError
+
+    if len(values) not in (1, 3):
+        raise LawDataError(f"{name} takes a value, or a value with its low and high end")
+    return Range(values[0], values[-2] if len(values) == 3 else values[0], values[-1])

@@ -1,0 +1,159 @@
+"""What a run will take, before it is made, and the sentence that says so."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ..cost import JOULES_PER_WH, Tariff
+from ..flop import flop_count
+from ..records import Condition, Prediction
+from .cards import Card
+from .data import planned_run
+from .operators import Unit
+
+CONFIDENCE = 0.9
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What is expected of a run of ``condition``, per image; the run is ``batch_size`` images.
+
+    A part that cannot be told is ``None``, and ``notes`` say why. ``flop_count`` is that of the
+    whole run.
+    """
+
+    condition: Condition
+    flop_count: int | None = None
+    energy_per_img: Prediction | None = None
+    duration_per_img: Prediction | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def energy(self) -> Prediction | None:
+        """Joules of the whole run, as :class:`..records.Run` keeps it."""
+        one, images = self.energy_per_img, self.condition.batch_size
+        return None if one is None or images is None else scaled(one, images)
+
+
+def scaled(prediction: Prediction, factor: float) -> Prediction:
+    """The same, times ``factor``."""
+    return replace(
+        prediction,
+        value=factor * prediction.value,
+        low=factor * prediction.low,
+        high=factor * prediction.high,
+    )
+
+
+def forecast_run(
+    condition: Condition, step_count: int, card: Card | None, why_no_card: str = ""
+) -> Forecast:
+    """FLOPs, and by the laws of ``card`` joules and seconds, of a run of ``condition``.
+
+    Args:
+        condition: the run; architecture, size, batch, cfg, sampler and weight format matter.
+        step_count: steps that the sampler really makes, which a scheduler may change.
+        card: the device's laws, or ``None`` with the reason in ``why_no_card``.
+    """
+    try:
+        flops = count_flops(condition, step_count)
+    except ValueError as error:
+        return Forecast(condition, notes=(f"no forecast: {error}",))
+    if card is None:
+        return Forecast(condition, flops, notes=(f"no forecast of energy: {why_no_card}",))
+    try:
+        predictions, news = _predict(condition, step_count, card)
+    except ValueError as error:
+        return Forecast(condition, flops, notes=(f"no forecast of energy: {error}",))
+    notes = [*card.notes]
+    notes += [f"beyond the data, so the interval is wide: {news}"] if news else []
+    if "s" not in predictions:
+        notes.append("no forecast of time: it needs a calibration with runs of this device")
+    return Forecast(condition, flops, predictions["J"], predictions.get("s"), tuple(notes))
+
+
+def count_flops(condition: Condition, step_count: int) -> int:
+    """FLOPs of the whole run.
+
+    Raises:
+        ValueError: no formula for the architecture, the size or the sampler.
+    """
+    count = flop_count(
+        condition.architecture,
+        condition.width_px or 0,
+        condition.height_px or 0,
+        step_count,
+        cfg=1.0 if condition.cfg is None else condition.cfg,
+        batch_size=condition.batch_size or 1,
+        sampler=condition.sampler,
+    )
+    return count.total
+
+
+def _predict(
+    condition: Condition, step_count: int, card: Card
+) -> tuple[dict[Unit, Prediction], str]:
+    """Per image, by unit; and why the run lies beyond the data, if it does."""
+    run = planned_run(
+        condition.architecture,
+        card.gpu,
+        condition.width_px or 0,
+        condition.height_px or 0,
+        step_count,
+        dtype=condition.weight_format,
+        cfg=1.0 if condition.cfg is None else condition.cfg,
+        sampler=condition.sampler,
+        batch_size=condition.batch_size or 1,
+    )
+    found: dict[Unit, Prediction] = {}
+    news = ""
+    for unit, law in card.laws.items():
+        value, low, high, news = law.predict_one(run, CONFIDENCE)
+        whole = Prediction(value, low, high, CONFIDENCE, unit, f"operator law of {card.gpu}")
+        found[unit] = scaled(whole, 1 / run["images"])
+    return found, news
+
+
+def sentence(made: Forecast, tariff: Tariff) -> str:
+    """The forecast in words: energy, time, cost, FLOPs, then the notes, a line each."""
+    lines = []
+    energy, time = made.energy_per_img, made.duration_per_img
+    if energy is not None:
+        lines.append(
+            f"{interval_text(energy)} per image, {energy.value / JOULES_PER_WH:.3g} Wh, by the "
+            f"{energy.source}."
+        )
+        lines += cost_lines(energy, tariff)
+    if time is not None:
+        lines.append(f"{interval_text(time)} per image.")
+    if made.flop_count is not None:
+        lines.append(f"{made.flop_count / 1e12:,.4g} TFLOP for the whole run.")
+    return "\n".join([*lines, *(f"{note[0].upper()}{note[1:]}." for note in made.notes)])
+
+
+def interval_text(prediction: Prediction) -> str:
+    """For example ``812 J (700 to 940, 90 % interval)``."""
+    return (
+        f"{_short(prediction.value)} {prediction.unit} ({_short(prediction.low)} to "
+        f"{_short(prediction.high)}, {prediction.confidence:.0%} interval)"
+    )
+
+
+def cost_lines(energy_per_img: Prediction, tariff: Tariff) -> Sequence[str]:
+    """A line for each cost that the tariff knows, per image and per 1000; the GPU's energy only."""
+    at = {name: tariff.costs(getattr(energy_per_img, name)) for name in ("value", "low", "high")}
+    return [
+        f"{_short(value)} {unit} per image, {_short(1000 * value)} per 1000 images "
+        f"({_short(1000 * at['low'][unit])} to {_short(1000 * at['high'][unit])}), GPU only."
+        for unit, value in at["value"].items()
+    ]
+
+
+def _short(value: float) -> str:
+    """Three figures, without an exponent."""
+    if value == 0:
+        return "0"
+    decimals = 2 - math.floor(math.log10(abs(value)))
+    return f"{round(value, decimals):.{max(0, decimals)}f}"
