@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,14 +92,14 @@ def describe_model(model: Any) -> ModelIdentity:
 
 def weight_format(model: Any) -> str:
     """The format that most of the weights' bytes are stored in, for example ``fp16``."""
-    sizes: dict[str, int] = {}
+    sizes: Counter[Any] = Counter()
     for module in model.model.diffusion_model.modules():
-        quantized = getattr(module, "quant_format", None)
         for parameter in module.parameters(recurse=False):
-            dtype = str(parameter.dtype).removeprefix("torch.")
-            name = quantized or DTYPE_NAMES.get(dtype, dtype)
-            sizes[name] = sizes.get(name, 0) + parameter.numel() * parameter.element_size()
-    return max(sizes, key=lambda name: sizes[name]) if sizes else ""
+            sizes[getattr(module, "quant_format", None) or parameter.dtype] += parameter.nbytes
+    if not sizes:
+        return ""
+    most = str(sizes.most_common(1)[0][0]).removeprefix("torch.")
+    return DTYPE_NAMES.get(most, most)
 
 
 def attention_requested(model: Any) -> str:

@@ -26,7 +26,11 @@ def add_live_route() -> None:
     The body is ``{"watcher": str, "interval_s": number}``, to be sent every interval, or
     ``{"watcher": str, "leave": true}`` at the end. The answer is a :class:`LiveState` as JSON, or
     ``null`` as long as there is no reading; a body that is neither is answered with status 400.
+    Where ComfyUI runs without a server there is nobody to serve.
     """
+    server = getattr(PromptServer, "instance", None)
+    if server is None:
+        return
     monitor = LiveMonitor(_open_devices, running_prompt_id)
 
     async def answer(request: web.Request) -> web.Response:
@@ -40,7 +44,7 @@ def add_live_route() -> None:
         monitor.charge(time.thread_time() - start_s)
         return response
 
-    PromptServer.instance.routes.post(ROUTE)(answer)
+    server.routes.post(ROUTE)(answer)
 
 
 def running_prompt_id() -> str | None:
