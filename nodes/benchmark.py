@@ -6,14 +6,13 @@ import logging
 import uuid
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
 from ..measure.experiment import SEED_RANGE, Attempt, Plan, run_experiment
 from ..measure.instrument import Instrument
 from ..measure.journal import Journal
-from ..measure.law.forecast import Forecast as ForecastValue
 from ..measure.records import Condition, Environment, Run
 from ..measure.runs import failed_run, make_run
 from .host import workspace
@@ -21,6 +20,9 @@ from .host.core import core_inputs
 from .host.pipeline import ImageJob, as_one_batch, free_memory, stop_if_cancelled
 from .observation import open_instrument
 from .types import CATEGORY, Forecast, Runs, meter_input
+
+if TYPE_CHECKING:
+    from ..measure.law import Forecast as ForecastValue
 
 SETTINGS = {
     "EmptyLatentImage": ("width", "height", "batch_size"),
