@@ -39,8 +39,10 @@ def test_the_route_gives_the_device_that_comfyui_computes_on(state):
     assert device["device"] == "cpu:0"
     assert (device["meter"], device["provenance"]) == ("estimate", "estimated")
     assert device["scope"] == "package"
-    assert device["energy_j"] is None
-    assert device["energy_reason"] == "no job has run since watching began"
+    # Other tests share the server: a job of theirs may have been watched.
+    unknown = device["energy_reason"] == "no job has run since watching began"
+    assert unknown or device["energy_j"] > 0
+    assert unknown == (device["energy_j"] is None)
     assert device["vram_used_bytes"] is None
     assert "CPU" in device["vram_reason"]
 
