@@ -223,7 +223,9 @@ def _predict(args: argparse.Namespace) -> int:
         f"{args.confidence:.0%} interval), {wh:.3g} Wh, on {facts['gpu']}"
     )
     for unit, value in facts["costs_per_img"]["value"].items():
-        print(f"{value:.3g} {unit} per image, {1000 * value:.4g} per 1000 images (GPU only)")
+        print(
+            f"{value:.3g} {unit} per image, {1000 * value:.4g} per 1000 images (this device alone)"
+        )
     if facts["duration_s_per_img"]:
         time = facts["duration_s_per_img"]
         print(f"{time['value']:.4g} s per image ({time['low']:.4g} to {time['high']:.4g})")

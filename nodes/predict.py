@@ -192,7 +192,9 @@ def _card(device_name: str, calibration: str) -> tuple[Card | None, str]:
             f"the calibration {path.name} is of {gpu}, but this model runs on {device_name}. Make "
             "one of runs on this device, or leave the field empty."
         )
-    return Card(gpu, laws, (f"calibrated on {laws['J'].n} conditions",)), ""
+    law = laws["J"]
+    note = f"calibrated on {law.n} conditions with {law.basis} energies"
+    return Card(gpu, laws, (note,)), ""
 
 
 NODES: list[type[io.ComfyNode]] = [WattBenchPredictEnergy]

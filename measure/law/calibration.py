@@ -94,6 +94,7 @@ def calibrate(found: Observations, published: OperatorLaw, unit: Unit = "J") -> 
         novel_covariance=posterior + published.novel_covariance,
         n=len(conditions),
         unit=unit,
+        basis=found.basis,
     )
     return Calibration(law, (*found.notes, *_warnings(conditions, quantity)))
 

@@ -61,6 +61,8 @@ class Observations:
 
     frame: pd.DataFrame
     notes: tuple[str, ...] = ()
+    basis: str = "measured"
+    """``measured``, or what else the energies of some rows are: ``estimated``, ``simulated``."""
 
 
 def read_table(path: Path, where: tuple[str, ...] = ()) -> pd.DataFrame:
@@ -289,7 +291,9 @@ def _from_runs(table: pd.DataFrame, allow_unmeasured: bool) -> Observations:
             "duration_s": phases.sum(axis=1, skipna=False),
         }
     )
-    return Observations(frame.reset_index(drop=True), tuple(notes))
+    methods = sorted(set(table["energy_method"]) & set(UNMEASURED))
+    basis = " and ".join(methods) or "measured"
+    return Observations(frame.reset_index(drop=True), tuple(notes), basis)
 
 
 def _device_names(table: pd.DataFrame) -> pd.Series:

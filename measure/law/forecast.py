@@ -111,7 +111,7 @@ def _predict(
     news = ""
     for unit, law in card.laws.items():
         value, low, high, news = law.predict_one(run, CONFIDENCE)
-        whole = Prediction(value, low, high, CONFIDENCE, unit, f"operator law of {card.gpu}")
+        whole = Prediction(value, low, high, CONFIDENCE, unit, _source(card))
         found[unit] = scaled(whole, 1 / run["images"])
     return found, news
 
@@ -133,6 +133,11 @@ def sentence(made: Forecast, tariff: Tariff) -> str:
     return "\n".join([*lines, *(f"{note[0].upper()}{note[1:]}." for note in made.notes)])
 
 
+def _source(card: Card) -> str:
+    basis = card.laws["J"].basis
+    return f"operator law of {card.gpu}" + ("" if basis == "measured" else f", {basis} energies")
+
+
 def interval_text(prediction: Prediction) -> str:
     """For example ``812 J (700 to 940, 90 % interval)``."""
     return (
@@ -142,11 +147,12 @@ def interval_text(prediction: Prediction) -> str:
 
 
 def cost_lines(energy_per_img: Prediction, tariff: Tariff) -> Sequence[str]:
-    """A line for each cost that the tariff knows, per image and per 1000; the GPU's energy only."""
+    """A line for each cost that the tariff knows; of the device's energy alone."""
     at = {name: tariff.costs(getattr(energy_per_img, name)) for name in ("value", "low", "high")}
     return [
         f"{_short(value)} {unit} per image, {_short(1000 * value)} per 1000 images "
-        f"({_short(1000 * at['low'][unit])} to {_short(1000 * at['high'][unit])}), GPU only."
+        f"({_short(1000 * at['low'][unit])} to {_short(1000 * at['high'][unit])}), "
+        "this device alone."
         for unit, value in at["value"].items()
     ]
 

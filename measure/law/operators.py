@@ -103,7 +103,8 @@ class OperatorLaw:
 
     ``log_parameters`` are in the order of :data:`PARAMETERS`. ``covariance`` is the usual one, for
     rows like the fitted ones; ``novel_covariance`` is for extrapolations, with
-    ``novel_degrees_of_freedom``. ``residual_stdev`` is that of log E.
+    ``novel_degrees_of_freedom``. ``residual_stdev`` is that of log E. ``basis`` says what the
+    fitted energies are: ``measured``, ``estimated`` or ``simulated``.
     """
 
     domain: Domain
@@ -115,6 +116,7 @@ class OperatorLaw:
     residual_stdev: float
     n: int
     unit: Unit = "J"
+    basis: str = "measured"
 
     @property
     def parameters(self) -> dict[str, float]:

@@ -94,8 +94,10 @@ def weight_format(model: Any) -> str:
     """The format that most of the weights' bytes are stored in, for example ``fp16``."""
     sizes: Counter[Any] = Counter()
     for module in model.model.diffusion_model.modules():
-        for parameter in module.parameters(recurse=False):
-            sizes[getattr(module, "quant_format", None) or parameter.dtype] += parameter.nbytes
+        quantized = vars(module).get("quant_format")
+        for parameter in module._parameters.values():
+            if parameter is not None:
+                sizes[quantized or parameter.dtype] += parameter.nbytes
     if not sizes:
         return ""
     most = str(sizes.most_common(1)[0][0]).removeprefix("torch.")

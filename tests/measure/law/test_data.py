@@ -34,7 +34,9 @@ def test_rows_that_are_no_measurements_are_left_out_and_named(published, runs_ta
         "a tiny synthetic model is not the size that its architecture's formula counts",
         "no FLOP formula for the architecture",
     ]
-    assert len(law.observations(table, allow_unmeasured=True).frame) == 3
+    everything = law.observations(table, allow_unmeasured=True)
+    assert len(everything.frame) == 3
+    assert everything.basis == "estimated"
 
 
 def test_runs_are_read_as_they_ran(published, runs_table):
