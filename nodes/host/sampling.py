@@ -48,8 +48,12 @@ class _Sampling:
         noise, _, sampler, sigmas = args[:4]
         facts = sampling_facts(executor.class_obj, noise, sampler, sigmas)
         seed = args[7] if len(args) > 7 else kw.get("seed")
-        with self._observe(facts, seed) as self._window:
-            return executor(*args, **kw)
+        with self._observe(facts, seed) as window:
+            self._window = window
+            try:
+                return executor(*args, **kw)
+            finally:
+                self._window = self._denoise = None
 
     def prepare_sampling(self, executor: Any, *args: Any, **kw: Any) -> Any:
         if self._window is None:
