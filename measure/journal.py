@@ -92,13 +92,17 @@ def _run(data: dict[str, Any]) -> Run:
             "predicted_energy": _optional(Prediction, data.get("predicted_energy")),
             "vram": _optional(MemoryReading, data["vram"]),
             "rss": _optional(MemoryReading, data["rss"]),
-            "board": BoardState(**{**data["board"], "flags": tuple(data["board"]["flags"])}),
+            "board": _board(data.get("board", {})),
             "trace": Trace(
                 tuple(CounterSample(*sample) for sample in trace["counter"]),
                 tuple(PowerSample(*sample) for sample in trace["power"]),
             ),
         }
     )
+
+
+def _board(data: dict[str, Any]) -> BoardState:
+    return BoardState(**{**data, "flags": tuple(data.get("flags", ()))})
 
 
 def _phase(data: dict[str, Any]) -> Phase:

@@ -7,10 +7,14 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..records import SCHEMA_VERSION
 from .frame import RUN_COLUMNS, TEXT_COLUMNS, typed
 
 if TYPE_CHECKING:
     import pandas as pd
+
+IDENTITY_COLUMNS = ["schema_version", "run_id", "condition", "is_warmup", "error"]
+"""Without these a table is no ``runs.csv``."""
 
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
@@ -38,8 +42,10 @@ def write_text(text: str, path: Path) -> None:
 def read_runs(path: Path) -> pd.DataFrame:
     """The table of a ``runs.csv``, typed as it was when it was written.
 
+    Columns that an earlier WattBench of the same schema version did not have are blank.
+
     Raises:
-        ValueError: the file is no ``runs.csv``; the columns that it lacks are named.
+        ValueError: the file is no ``runs.csv``, or of another schema version.
         OSError: it cannot be read.
     """
     import pandas as pd
@@ -49,10 +55,16 @@ def read_runs(path: Path) -> pd.DataFrame:
         frame = pd.read_csv(path, dtype=types)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a CSV table: {error}") from error
-    missing = [column for column in RUN_COLUMNS if column not in frame]
+    missing = [column for column in IDENTITY_COLUMNS if column not in frame]
     if missing:
         raise ValueError(
-            f"{path} is not a runs.csv of this WattBench: it lacks the columns "
-            f"{', '.join(missing)}. Export the runs again, or read the journal instead."
+            f"{path} is not a runs.csv: it lacks the columns {', '.join(missing)}. Choose another "
+            "folder, or move that file."
         )
-    return typed(frame[RUN_COLUMNS])
+    versions = set(frame["schema_version"]) - {SCHEMA_VERSION}
+    if versions:
+        raise ValueError(
+            f"{path} has schema version {', '.join(map(str, versions))}, this WattBench writes "
+            f"{SCHEMA_VERSION}. Choose another folder, or move that file."
+        )
+    return typed(frame.reindex(columns=RUN_COLUMNS))

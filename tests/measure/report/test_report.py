@@ -140,9 +140,29 @@ def test_export_adds_runs_once(tmp_path, make_run):
 
 def test_a_table_of_something_else_is_left_alone(tmp_path, make_run):
     (tmp_path / "runs.csv").write_text("name,age\nmoth,3\n")
-    with pytest.raises(ValueError, match=r"not a runs\.csv .* lacks the columns schema_version"):
+    with pytest.raises(ValueError, match=r"not a runs\.csv: it lacks the columns schema_version"):
         append_runs([make_run("a")], tmp_path)
     assert (tmp_path / "runs.csv").read_text() == "name,age\nmoth,3\n"
+
+
+def test_a_table_of_an_earlier_version_is_added_to(tmp_path, make_run):
+    """Columns that came later are blank for the runs that were written without them."""
+    earlier = runs_frame([make_run("a")]).drop(
+        columns=["flags", "predicted_energy_j", "sm_clock_mean_hz"]
+    )
+    earlier.to_csv(tmp_path / "runs.csv", index=False)
+    append_runs([make_run("b")], tmp_path)
+    table = read_runs(tmp_path / "runs.csv")
+    assert list(table["run_id"]) == ["a", "b"]
+    assert list(table["flags"]) == ["", ""]
+    assert table["j_per_img"].notna().all()
+
+
+def test_a_table_of_another_schema_version_is_left_alone(tmp_path, make_run):
+    other = runs_frame([make_run("a")]).assign(schema_version=99)
+    other.to_csv(tmp_path / "runs.csv", index=False)
+    with pytest.raises(ValueError, match="schema version 99"):
+        append_runs([make_run("b")], tmp_path)
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, make_run, monkeypatch):
