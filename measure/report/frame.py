@@ -187,7 +187,7 @@ def _speed(run: Run) -> dict[str, float | None]:
     steps, batch = run.condition.steps, run.condition.batch_size
     return {
         **{f"{name}_time_s": seconds for name, seconds in times.items()},
-        "nfe": sum(p.nfe for p in run.phases if p.nfe is not None) if denoise_s else None,
+        "nfe": sum(p.nfe for p in run.phases if p.nfe is not None) or None,
         "it_per_s": steps / denoise_s if steps and denoise_s else None,
         "img_per_s": batch / image_s if batch and image_s else None,
     }
