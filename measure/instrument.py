@@ -13,7 +13,15 @@ from .board import board_state
 from .energy import read_energies
 from .memory import Gauges, gauges_for
 from .meters import DeviceId, Meter, MeterUnavailableError, open_meter
-from .records import BoardState, EnergyReading, MemoryReading, MemorySample, Phase, Trace
+from .records import (
+    BoardState,
+    EnergyReading,
+    KernelCalls,
+    MemoryReading,
+    MemorySample,
+    Phase,
+    Trace,
+)
 from .sampler import Sampler, around
 from .timeline import Timeline, timeline_for
 from .window import Span, Window
@@ -38,6 +46,7 @@ class Recording:
     allocator_peak_bytes: int | None = None
     vram_note: str = ""
     rss: MemoryReading | None = None
+    kernel_calls: tuple[KernelCalls, ...] = ()
     board: BoardState = field(default_factory=BoardState)
     trace: Trace = field(default_factory=Trace)
 
@@ -116,6 +125,7 @@ class Instrument:
             _phase(span, start_s, energy)
             for span, energy in zip(window.spans, energies, strict=True)
         )
+        recording.kernel_calls = tuple(window.kernel_calls)
         samples = self._sampler.samples
         recording.trace = Trace(
             tuple(s._replace(t_s=s.t_s - start_s) for s in around(samples.counter, start_s, end_s)),

@@ -15,15 +15,17 @@ from .records import (
     CounterSample,
     EnergyReading,
     Environment,
+    KernelCalls,
     MemoryReading,
     Phase,
+    PictureCheck,
     PowerSample,
     Prediction,
     Run,
     Trace,
 )
 
-Reading = TypeVar("Reading", EnergyReading, MemoryReading, Prediction)
+Reading = TypeVar("Reading", EnergyReading, MemoryReading, Prediction, PictureCheck)
 
 
 class Journal:
@@ -93,6 +95,8 @@ def _run(data: dict[str, Any]) -> Run:
             "vram": _optional(MemoryReading, data["vram"]),
             "rss": _optional(MemoryReading, data["rss"]),
             "board": _board(data.get("board", {})),
+            "kernel_calls": tuple(KernelCalls(**calls) for calls in data.get("kernel_calls", ())),
+            "picture": _optional(PictureCheck, data.get("picture")),
             "trace": Trace(
                 tuple(CounterSample(*sample) for sample in trace["counter"]),
                 tuple(PowerSample(*sample) for sample in trace["power"]),

@@ -23,6 +23,9 @@ next one. ``attributed``: least-squares share of a counter that ticks more slowl
 ``estimated``: a model, not a sensor. ``simulated``: replayed from a recorded trace.
 """
 
+Operation = Literal["attention", "linear"]
+"""What a kernel computes."""
+
 PHASES = ("load", "text_encode", "denoise", "decode")
 """The phases of a run."""
 
@@ -103,7 +106,10 @@ class Phase:
 
 @dataclass(frozen=True)
 class Condition:
-    """What a run was asked to be. Runs with equal conditions are repeats of each other."""
+    """What a run was asked to be. Runs with equal conditions are repeats of each other.
+
+    ``optimizations`` names what else changes how the model computes, as ``channels_last``.
+    """
 
     architecture: str
     model: str
@@ -117,6 +123,7 @@ class Condition:
     cfg: float | None
     sampler: str
     scheduler: str
+    optimizations: str = ""
 
     @property
     def label(self) -> str:
@@ -159,6 +166,38 @@ class Trace:
 
     counter: tuple[CounterSample, ...] = ()
     power: tuple[PowerSample, ...] = ()
+
+
+@dataclass(frozen=True)
+class KernelCalls:
+    """Calls of one operation that were asked of one kernel and run by one kernel.
+
+    ``reason`` says why ``executed`` is not ``requested``; it is empty where they are the same, or
+    where the choice was left to the program. ``duration_s`` is ``None`` where it was not timed.
+    """
+
+    operation: Operation
+    requested: str
+    executed: str
+    call_count: int
+    duration_s: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class PictureCheck:
+    """A run's picture against that of a reference run of the same seed.
+
+    ``fault`` says what is broken (NaN, black, too far from the reference) and is empty where
+    nothing is. Distances are ``None`` where they were not measured: PSNR in dB for values between
+    0 and 1, SSIM and LPIPS without unit.
+    """
+
+    reference: str
+    fault: str = ""
+    psnr_db: float | None = None
+    ssim: float | None = None
+    lpips: float | None = None
 
 
 @dataclass(frozen=True)
@@ -205,6 +244,8 @@ class Run:
     vram_note: str = ""
     rss: MemoryReading | None = None
     board: BoardState = BoardState()
+    kernel_calls: tuple[KernelCalls, ...] = ()
+    picture: PictureCheck | None = None
     error: str = ""
     trace: Trace = Trace()
 

@@ -70,6 +70,7 @@ def make_run(
         vram_note=_join(part.vram_note for part in parts),
         rss=_join_memory(part.rss for part in parts),
         board=join_states([part.board for part in parts]),
+        kernel_calls=tuple(calls for part in parts for calls in part.kernel_calls),
         trace=_join_traces(parts),
     )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
+from .records import KernelCalls
 from .timeline import Timeline
 
 
@@ -36,14 +37,16 @@ class OpenSpan:
 class Window:
     """Entered around a run; :meth:`phase` marks its parts, which may not overlap.
 
-    After leaving, ``spans``, ``start_s`` and ``end_s`` hold what was observed, also when the run
-    raised. A phase that was cut short by an error is not kept.
+    Who knows which kernels ran adds to ``kernel_calls``. After leaving, ``spans``, ``start_s`` and
+    ``end_s`` hold what was observed, also when the run raised. A phase that was cut short by an
+    error is not kept.
     """
 
     def __init__(self, timeline: Timeline) -> None:
         self.started_at = ""
         self.start_s = self.end_s = 0.0
         self.spans: tuple[Span, ...] = ()
+        self.kernel_calls: list[KernelCalls] = []
         self._timeline = timeline
         self._closed: list[OpenSpan] = []
 

@@ -6,10 +6,11 @@ same row says why.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..records import COMPUTE_PHASES, PHASES, SCHEMA_VERSION, Run
+from ..records import COMPUTE_PHASES, PHASES, SCHEMA_VERSION, Operation, Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +31,7 @@ CONDITION_COLUMNS = [
     "cfg",
     "sampler",
     "scheduler",
+    "optimizations",
 ]
 ENVIRONMENT_COLUMNS = [
     "gpu_name",
@@ -96,6 +98,17 @@ RUN_COLUMNS = [
     "temperature_max_c",
     "sm_clock_mean_hz",
     "flags",
+    "attention_requested",
+    "attention_executed",
+    "attention_fallbacks",
+    "linear_requested",
+    "linear_executed",
+    "linear_fallbacks",
+    "picture_reference",
+    "picture_fault",
+    "picture_psnr_db",
+    "picture_ssim",
+    "picture_lpips",
     *ENVIRONMENT_COLUMNS,
 ]
 TEXT_COLUMNS = [
@@ -109,6 +122,7 @@ TEXT_COLUMNS = [
     "weight_format",
     "sampler",
     "scheduler",
+    "optimizations",
     "error",
     "energy_meter",
     "energy_scope",
@@ -118,6 +132,14 @@ TEXT_COLUMNS = [
     "vram_source",
     "vram_note",
     "flags",
+    "attention_requested",
+    "attention_executed",
+    "attention_fallbacks",
+    "linear_requested",
+    "linear_executed",
+    "linear_fallbacks",
+    "picture_reference",
+    "picture_fault",
     *(column for column in ENVIRONMENT_COLUMNS if column != "power_limit_w"),
 ]
 INTEGER_COLUMNS = [
@@ -176,6 +198,9 @@ def _row(run: Run) -> dict[str, object]:
         **_energy(run),
         **_prediction(run),
         **_board(run),
+        **_kernels(run, "attention"),
+        **_kernels(run, "linear"),
+        **_picture(run),
         **vars(environment),
         "comfyui": environment.host_version if environment.host == "ComfyUI" else "",
     }
@@ -244,6 +269,35 @@ def _board(run: Run) -> dict[str, object]:
         "sm_clock_mean_hz": run.board.sm_clock_mean_hz,
         "flags": "; ".join(run.board.flags),
     }
+
+
+def _kernels(run: Run, operation: Operation) -> dict[str, object]:
+    """Kernels with their calls, most calls first, as ``sage_2: 560, sdpa: 12``."""
+    requested: Counter[str] = Counter()
+    executed: Counter[str] = Counter()
+    fallbacks: Counter[str] = Counter()
+    for calls in run.kernel_calls:
+        if calls.operation == operation:
+            requested[calls.requested] += calls.call_count
+            executed[calls.executed] += calls.call_count
+            if calls.reason:
+                fallbacks[f"{calls.executed}, because {calls.reason}"] += calls.call_count
+    return {
+        f"{operation}_{name}": "; ".join(f"{what}: {n}" for what, n in counted.most_common())
+        for name, counted in (
+            ("requested", requested),
+            ("executed", executed),
+            ("fallbacks", fallbacks),
+        )
+    }
+
+
+def _picture(run: Run) -> dict[str, object]:
+    return (
+        {f"picture_{name}": value for name, value in vars(run.picture).items()}
+        if run.picture
+        else {}
+    )
 
 
 def _total_time(run: Run, name: str) -> float | None:

@@ -10,6 +10,7 @@ from comfy.patcher_extension import WrappersMP
 
 from ...measure.window import OpenSpan, Window
 from .describe import sampling_facts
+from .ledgers import ledgers_of
 
 KEY = "wattbench"
 
@@ -48,11 +49,14 @@ class _Sampling:
         noise, _, sampler, sigmas = args[:4]
         facts = sampling_facts(executor.class_obj, noise, sampler, sigmas)
         seed = args[7] if len(args) > 7 else kw.get("seed")
+        ledgers = ledgers_of(executor.class_obj.model_patcher)
         with self._observe(facts, seed) as window:
             self._window = window
+            ledgers.clear()
             try:
                 return executor(*args, **kw)
             finally:
+                window.kernel_calls += ledgers.read()
                 self._window = self._denoise = None
 
     def prepare_sampling(self, executor: Any, *args: Any, **kw: Any) -> Any:
