@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..base import Format, Hardware, Tensors, TensorSpec, largest
+from ...offer import Machine
+from ..base import WIDE, Execution, Format, Hardware, Tensors, TensorSpec, largest
 
 if TYPE_CHECKING:
     import torch
@@ -48,13 +49,23 @@ class Fp8(Format):
     def _quantize(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
         import torch
 
-        scale = scale_of(largest(weight))
+        amax = largest(weight)
+        if weight.dtype == torch.float8_e4m3fn:
+            return {"weight": weight, "weight_scale": torch.ones_like(amax)}
+        scale = scale_of(amax)
         scaled = weight.to(torch.float32, copy=True).div_(scale).clamp_(-E4M3_MAX, E4M3_MAX)
         return {"weight": scaled.to(torch.float8_e4m3fn), "weight_scale": scale}
 
     def dequantize(self, stored: Tensors, dtype: torch.dtype) -> torch.Tensor:
         """As ComfyUI does: both factors in ``dtype``, then their product."""
         return stored["weight"].to(dtype) * stored["weight_scale"].to(dtype)
+
+    def execution(self, machine: Machine) -> Execution:
+        """Without fp8 units rounding the activations would cost time and exactness for nothing."""
+        execution = super().execution(machine)
+        if execution.kind == "emulated":
+            return Execution("dequantized", WIDE, execution.reason)
+        return execution
 
 
 def scale_of(amax: torch.Tensor) -> torch.Tensor:
