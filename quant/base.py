@@ -231,6 +231,8 @@ def largest(weight: torch.Tensor, dim: int | None = None) -> torch.Tensor:
     """
     import torch
 
+    if weight.dtype.itemsize == 1:
+        weight = weight.to(torch.float32)
     amax = torch.linalg.vector_norm(
         weight, float("inf"), dim=dim, keepdim=dim is not None, dtype=torch.float32
     )
