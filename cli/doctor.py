@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from ..attention import kernels
     from ..measure.environment import pack_version
     from ..measure.meters import probe_all
-    from ..quant import support
+    from ..quant import formats
 
     offers = probe_all()
     machine, remark = find_machine()
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     for title, listed in (
         ("Energy meters", offers),
         ("Attention kernels", kernels.offers(machine)),
-        ("Weight formats", support.offers(machine)),
+        ("Weight formats", formats.offers(machine)),
     ):
         print(f"\n{title}")
         print("\n".join(lines(listed)))
