@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> int:
     from ..attention import kernels
     from ..measure.environment import pack_version
     from ..measure.meters import probe_all
-    from ..quant import support
+    from ..quant import formats
 
     machine, remark = find_machine()
     print(f"WattBench {pack_version()}")
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     for title, offers in (
         ("Energy meters", probe_all()),
         ("Attention kernels", kernels.offers(machine)),
-        ("Weight formats", support.offers(machine)),
+        ("Weight formats", formats.offers(machine)),
     ):
         print(f"\n{title}")
         print("\n".join(lines(offers)))

@@ -1,0 +1,85 @@
+"""8-bit floats (E4M3) with one scale per matrix, in ComfyUI's layout ``float8_e4m3fn``.
+
+The three formats store the same weights and differ in the arithmetic of the product: ``fp8_w``
+widens the weights, ``fp8`` scales the activations by their largest magnitude at run time,
+``fp8_static`` by a scale that a calibration stored (``input_scale``). Range and encoding of E4M3:
+Micikevicius et al., FP8 Formats for Deep Learning, arXiv 2209.05433, section 3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..base import Format, Hardware, Tensors, TensorSpec, largest
+
+if TYPE_CHECKING:
+    import torch
+
+E4M3_MAX = 448.0
+"""The largest finite number of E4M3 in the variant ``fn``, which has no infinities."""
+
+TENSOR_CORES = Hardware((8, 9), gfx=("gfx94", "gfx95", "gfx12"))
+
+
+@dataclass(frozen=True)
+class Fp8(Format):
+    """E4M3 weights with a scale; ``activation`` is ``""``, ``dynamic`` or ``static``."""
+
+    activation: str = ""
+
+    def config(self, shape: tuple[int, ...]) -> dict[str, Any]:
+        """ComfyUI reads ``full_precision_matrix_mult`` and passes over ``activation_scale``."""
+        config: dict[str, Any] = {"format": "float8_e4m3fn"}
+        if self.activation:
+            config["activation_scale"] = self.activation
+        else:
+            config["full_precision_matrix_mult"] = True
+        return config
+
+    def stored_spec(self, shape: tuple[int, ...]) -> dict[str, TensorSpec]:
+        import torch
+
+        return {
+            "weight": TensorSpec(shape, torch.float8_e4m3fn),
+            "weight_scale": TensorSpec((), torch.float32),
+        }
+
+    def _quantize(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
+        import torch
+
+        scale = scale_of(largest(weight))
+        scaled = weight.to(torch.float32, copy=True).div_(scale).clamp_(-E4M3_MAX, E4M3_MAX)
+        return {"weight": scaled.to(torch.float8_e4m3fn), "weight_scale": scale}
+
+    def dequantize(self, stored: Tensors, dtype: torch.dtype) -> torch.Tensor:
+        """As ComfyUI does: both factors in ``dtype``, then their product."""
+        return stored["weight"].to(dtype) * stored["weight_scale"].to(dtype)
+
+
+def scale_of(amax: torch.Tensor) -> torch.Tensor:
+    """The scale that brings a largest magnitude to the end of E4M3's range; 1 for zeros."""
+    import torch
+
+    return torch.where(amax > 0, amax / E4M3_MAX, torch.ones_like(amax))
+
+
+FP8_W = Fp8("fp8_w", "8-bit float weights", "dequantized", "float8_e4m3fn", weight_only="fp8_w")
+FP8 = Fp8(
+    "fp8",
+    "8-bit float, activations scaled at run time",
+    "fp8 tensor cores",
+    "float8_e4m3fn",
+    TENSOR_CORES,
+    weight_only="fp8_w",
+    activation="dynamic",
+)
+FP8_STATIC = Fp8(
+    "fp8_static",
+    "8-bit float, activations scaled as calibrated",
+    "fp8 tensor cores",
+    "float8_e4m3fn",
+    TENSOR_CORES,
+    weight_only="fp8_w",
+    activation="static",
+)

@@ -1,0 +1,80 @@
+"""8-bit integers with a scale per row, in ComfyUI's layout ``int8_tensorwise``.
+
+``int8`` widens the weights; ``int8_w8a8`` quantizes each row of the activations at run time and
+multiplies integers. Both store the same numbers; ComfyUI computes W8A8 with either.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..base import Format, Hardware, Tensors, TensorSpec, largest
+
+if TYPE_CHECKING:
+    import torch
+
+INT8_MAX = 127.0
+
+
+@dataclass(frozen=True)
+class Int8(Format):
+    """Symmetric int8 weights ``[out, in]`` with scales ``[out, 1]``."""
+
+    is_weight_only: bool = False
+
+    def config(self, shape: tuple[int, ...]) -> dict[str, Any]:
+        config: dict[str, Any] = {"format": "int8_tensorwise"}
+        if self.is_weight_only:
+            config["full_precision_matrix_mult"] = True
+        return config
+
+    def stored_spec(self, shape: tuple[int, ...]) -> dict[str, TensorSpec]:
+        import torch
+
+        return {
+            "weight": TensorSpec(shape, torch.int8),
+            "weight_scale": TensorSpec((shape[0], 1), torch.float32),
+        }
+
+    def supports(self, shape: tuple[int, ...]) -> str:
+        reason = super().supports(shape)
+        if not reason and not self.is_weight_only and (shape[0] % 8 or shape[1] % 8):
+            reason = "int8 products need rows and columns in multiples of 8"
+        return reason
+
+    def _quantize(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
+        import torch
+
+        scale = (largest(weight, 1) / INT8_MAX).clamp_(min=1e-30)
+        scaled = weight.to(torch.float32, copy=True).div_(scale).round_()
+        return {
+            "weight": scaled.clamp_(-INT8_MAX, INT8_MAX).to(torch.int8),
+            "weight_scale": scale,
+        }
+
+    def dequantize(self, stored: Tensors, dtype: torch.dtype) -> torch.Tensor:
+        import torch
+
+        scale = stored["weight_scale"]
+        if dtype == torch.float32:
+            return stored["weight"].to(dtype) * scale
+        return torch.mul(stored["weight"], scale).to(dtype)
+
+
+INT8 = Int8(
+    "int8",
+    "8-bit integer weights",
+    "dequantized",
+    "int8_tensorwise",
+    weight_only="int8",
+    is_weight_only=True,
+)
+INT8_W8A8 = Int8(
+    "int8_w8a8",
+    "8-bit integer weights and activations",
+    "int8 tensor cores",
+    "int8_tensorwise",
+    Hardware((7, 5), gfx=("gfx908", "gfx90a", "gfx94", "gfx95", "gfx11", "gfx12")),
+    weight_only="fp8_w",
+)

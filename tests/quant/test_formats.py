@@ -1,0 +1,207 @@
+"""Every format stores what it says, gives it back nearly, and agrees with its makers."""
+
+import math
+
+import bitsandbytes.functional as bnb
+import comfy_kitchen
+import pytest
+import torch
+
+from wattbench.offer import Machine
+from wattbench.quant.base import (
+    CONFIG,
+    UnsupportedLayerError,
+    WeightRangeError,
+    decode_config,
+)
+from wattbench.quant.formats import FORMATS, find
+
+SHAPE = (192, 256)
+
+SQNR_FLOOR_DB = {
+    "bf16": 50,
+    "fp16": 65,
+    "fp8_w": 31,
+    "fp8": 31,
+    "fp8_static": 31,
+    "int8": 41,
+    "int8_w8a8": 41,
+    "nf4": 20,
+    "int4": 20,
+    "int4_gemm": 17,
+}
+"""For normal weights; what the number of bits allows, less a margin of about 1 dB."""
+
+HOPPER = Machine("cuda", "H200", (9, 0))
+AMPERE = Machine("cuda", "RTX 3090", (8, 6))
+ADA = Machine("cuda", "RTX 4090", (8, 9))
+CPU = Machine("cpu", "")
+
+
+@pytest.fixture(params=FORMATS, ids=lambda weight_format: weight_format.name)
+def weight_format(request):
+    return request.param
+
+
+@pytest.fixture
+def weight():
+    generator = torch.Generator().manual_seed(1)
+    return (torch.randn(SHAPE, generator=generator) * 0.02).to(torch.bfloat16)
+
+
+def sqnr_db(reference, value):
+    reference, value = reference.double(), value.double()
+    return 10 * math.log10(reference.square().sum() / (value - reference).square().sum())
+
+
+def test_round_trip_is_faithful(weight_format, weight):
+    weight = weight.float() * 1.37
+    stored = weight_format.quantize(weight)
+    back = weight_format.dequantize(stored, torch.float32)
+    assert back.shape == weight.shape
+    assert back.dtype == torch.float32
+    assert sqnr_db(weight, back) > SQNR_FLOOR_DB[weight_format.name]
+
+
+def test_stores_what_it_announces(weight_format, weight):
+    stored = weight_format.quantize(weight)
+    config = stored.pop(CONFIG, None)
+    announced = weight_format.stored_spec(SHAPE)
+    assert {k: (tuple(t.shape), t.dtype) for k, t in stored.items()} == {
+        k: (spec.shape, spec.dtype) for k, spec in announced.items()
+    }
+    stored_bits = 8 * sum(t.nbytes for t in stored.values()) / weight.numel()
+    assert weight_format.bits_per_weight(SHAPE) == stored_bits
+    if weight_format.is_quantized:
+        assert decode_config(config) == weight_format.config(SHAPE)
+    else:
+        assert config is None
+
+
+def test_zeros_stay_zeros(weight_format):
+    stored = weight_format.quantize(torch.zeros(SHAPE, dtype=torch.bfloat16))
+    assert weight_format.dequantize(stored, torch.bfloat16).abs().max() == 0
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_refuses_what_no_scale_fits(weight_format, weight, bad):
+    if not weight_format.is_quantized:
+        pytest.skip("a plain float stores it")
+    weight[3, 5] = bad
+    with pytest.raises(WeightRangeError, match="infinities or NaN"):
+        weight_format.quantize(weight)
+
+
+def test_refuses_a_convolution(weight_format):
+    if not weight_format.is_quantized:
+        pytest.skip("plain floats store any shape")
+    with pytest.raises(UnsupportedLayerError, match=f"{weight_format.name}: only matrices"):
+        weight_format.quantize(torch.ones(8, 8, 3, 3))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "reason"),
+    [
+        ("nf4", (3, 20), "blocks of 64 weights do not fill 3 x 20"),
+        ("int8_w8a8", (12, 64), "multiples of 8"),
+        ("int4_gemm", (64, 96), "96 columns are no multiple of 64"),
+    ],
+)
+def test_says_which_shapes_do_not_fit(name, shape, reason):
+    assert reason in find(name).supports(shape)
+
+
+@pytest.mark.parametrize(
+    ("name", "bits"),
+    [
+        ("bf16", 16),
+        ("fp8", 8 + 32 / (192 * 256)),
+        ("int8", 8 + 32 / 256),
+        ("nf4", 4 + 32 / 64),
+        ("int4", 4 + 8 / 64 + 32 / (64 * 256) + 32 / (192 * 256)),
+    ],
+)
+def test_bits_per_weight(name, bits):
+    assert find(name).bits_per_weight(SHAPE) == pytest.approx(bits)
+
+
+def test_nf4_is_bitsandbytes_bit_for_bit(weight):
+    stored = find("nf4").quantize(weight)
+    packed, state = bnb.quantize_4bit(weight, blocksize=64, quant_type="nf4")
+    assert torch.equal(stored["weight"].reshape(-1), packed.reshape(-1))
+    assert torch.equal(stored["weight_scale"], state.absmax)
+    ours = find("nf4").dequantize(stored, torch.bfloat16)
+    assert torch.equal(ours, bnb.dequantize_4bit(packed, state))
+
+
+def test_int4_is_bitsandbytes_double_quantization_bit_for_bit(weight):
+    stored = find("int4").quantize(weight)
+    packed, state = bnb.quantize_4bit(
+        weight, blocksize=64, quant_type="nf4", compress_statistics=True
+    )
+    assert torch.equal(stored["weight"].reshape(-1), packed.reshape(-1))
+    ours = find("int4").dequantize(stored, torch.bfloat16)
+    assert torch.equal(ours, bnb.dequantize_4bit(packed, state))
+
+
+def test_fp8_is_torchs_cast_of_the_scaled_weight(weight):
+    stored = find("fp8").quantize(weight)
+    scale = weight.float().abs().max() / 448
+    assert stored["weight_scale"] == scale
+    expected = (weight.float() / scale).to(torch.float8_e4m3fn)
+    assert torch.equal(stored["weight"].view(torch.uint8), expected.view(torch.uint8))
+
+
+def test_fp8_is_read_as_comfyui_reads_it(weight):
+    stored = find("fp8").quantize(weight)
+    theirs = comfy_kitchen.dequantize_per_tensor_fp8(
+        stored["weight"], stored["weight_scale"], torch.bfloat16
+    )
+    assert torch.equal(find("fp8").dequantize(stored, torch.bfloat16), theirs)
+
+
+@pytest.mark.parametrize("name", ["int8", "int8_w8a8"])
+def test_int8_is_quantized_as_comfy_kitchen_does(name, weight):
+    stored = find(name).quantize(weight.float())
+    qdata, scale = comfy_kitchen.quantize_int8_rowwise(weight.float())
+    assert torch.equal(stored["weight"], qdata)
+    assert torch.equal(stored["weight_scale"], scale)
+
+
+@pytest.mark.parametrize(
+    ("name", "machine", "kind", "arithmetic"),
+    [
+        ("fp8", HOPPER, "native", "fp8 tensor cores"),
+        ("fp8_static", ADA, "native", "fp8 tensor cores"),
+        ("fp8", AMPERE, "emulated", "16-bit"),
+        ("fp8_w", HOPPER, "dequantized", "16-bit"),
+        ("int8_w8a8", AMPERE, "native", "int8 tensor cores"),
+        ("int4_gemm", AMPERE, "native", "int4 tensor cores"),
+        ("int4_gemm", HOPPER, "emulated", "int8 tensor cores"),
+        ("nf4", HOPPER, "dequantized", "16-bit"),
+        ("bf16", CPU, "emulated", "32-bit"),
+    ],
+)
+def test_says_how_a_machine_computes(name, machine, kind, arithmetic):
+    execution = find(name).execution(machine)
+    assert (execution.kind, execution.arithmetic) == (kind, arithmetic)
+    assert (execution.reason == "") == (kind == "native")
+
+
+def test_unknown_format_is_refused_with_the_list():
+    with pytest.raises(ValueError, match="unknown weight format 'fp9'; choose one of bf16, fp16"):
+        find("fp9")
+
+
+@pytest.mark.parametrize("text", [b"no json", b"[1]", b"{}"])
+def test_a_broken_configuration_is_named(text):
+    with pytest.raises(ValueError, match="comfy_quant"):
+        decode_config(torch.tensor(list(text), dtype=torch.uint8))
+
+
+def test_a_missing_package_is_an_offer_with_a_remedy(monkeypatch):
+    monkeypatch.setattr("wattbench.quant.base.find_spec", lambda name: None)
+    offer = find("nf4").offer(HOPPER)
+    assert not offer.available
+    assert "bitsandbytes" in offer.reason
+    assert "pip install" in offer.remedy
