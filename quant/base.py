@@ -218,9 +218,11 @@ def largest(weight: torch.Tensor, dim: int | None = None) -> torch.Tensor:
     """
     import torch
 
-    amax = torch.linalg.vector_norm(
-        weight, float("inf"), dim=dim, keepdim=dim is not None, dtype=torch.float32
-    )
+    if dim is None:
+        low, high = torch.aminmax(weight)
+    else:
+        low, high = weight.amin(dim, keepdim=True), weight.amax(dim, keepdim=True)
+    amax = torch.maximum(-low, high).to(torch.float32)
     if not bool(torch.isfinite(amax).all()):
         raise WeightRangeError("the weight holds infinities or NaN")
     return amax
