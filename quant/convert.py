@@ -64,14 +64,14 @@ class Conversion:
 
     def text(self) -> str:
         """A few lines for people."""
-        made = ", ".join(f"{count} {name}" for name, count in sorted(self.formats.items()))
+        made = ", ".join(f"{name} ({count})" for name, count in sorted(self.formats.items()))
         lines = [
-            f"{self.target}: {self.target_bytes / 1e9:.3f} GB, was {self.source_bytes / 1e9:.3f} GB"
+            f"{self.target}: {self.target_bytes / 1e6:.1f} MB, was {self.source_bytes / 1e6:.1f} MB"
             f" ({self.target_bytes / self.source_bytes:.0%})",
-            f"quantized: {made} layers",
+            f"layers stored as: {made}",
         ]
         for reason, count in Counter(self.kept.values()).most_common():
-            lines.append(f"as it was: {count} layers ({reason})")
+            lines.append(f"as before: {count} ({reason})")
         return "\n".join(lines)
 
 

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .base import CONFIG, Format, decode_config
+from .base import CONFIG, Format, decode_config, encode_config
 from .files import Entry, FileError, TensorFile
 from .formats import FORMATS
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 WIDE = frozenset({"F64", "F32", "F16", "BF16"})
@@ -85,6 +86,22 @@ class StoredLayer:
     def read(self, file: TensorFile) -> dict[str, Tensor]:
         """Its tensors by suffix."""
         return {suffix: file.read(entry.name) for suffix, entry in self.tensors.items()}
+
+    def weight(self, file: TensorFile, dtype: torch.dtype) -> Tensor:
+        """The weight as it is computed with.
+
+        Raises:
+            FileError: no format of ours reads it.
+        """
+        stored = self.read(file)
+        if not self.config:
+            return stored["weight"].to(dtype)
+        if self.format is None:
+            raise FileError(f"{self.name} is stored as {self.format_name}: not readable")
+        missing = [key for key in self.format.stored_spec(self.shape) if key not in stored]
+        if missing:
+            raise FileError(f"{self.name} is stored as {self.format_name} but has no {missing[0]}")
+        return self.format.dequantize({CONFIG: encode_config(self.config), **stored}, dtype)
 
 
 def model_prefix(names: Iterable[str]) -> str:
