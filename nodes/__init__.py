@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import benchmark, output, predict, probe, synthetic, twins
+from . import (
+    benchmark,
+    calibrate,
+    output,
+    predict,
+    probe,
+    quant_report,
+    quantize,
+    synthetic,
+    twins,
+)
 from .host.live import add_live_route
 
 
@@ -15,5 +25,5 @@ class WattBenchExtension(ComfyExtension):
         add_live_route()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        families = (benchmark, predict, output, probe, twins, synthetic)
+        families = (benchmark, predict, output, probe, twins, synthetic, quantize, calibrate, quant_report)
         return [node for family in families for node in family.NODES]

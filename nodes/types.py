@@ -6,6 +6,9 @@ from comfy_api.latest import io
 
 CATEGORY = "WattBench"
 
+Calibration = io.Custom("WATTBENCH_CALIBRATION")
+"""A :class:`..quant.calibrate.Calibration`."""
+
 Forecast = io.Custom("WATTBENCH_FORECAST")
 """A :class:`..measure.law.Forecast`."""
 
