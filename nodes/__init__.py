@@ -25,5 +25,15 @@ class WattBenchExtension(ComfyExtension):
         add_live_route()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        families = (benchmark, predict, output, probe, twins, synthetic, quantize, calibrate, quant_report)
+        families = (
+            benchmark,
+            predict,
+            output,
+            probe,
+            twins,
+            synthetic,
+            quantize,
+            calibrate,
+            quant_report,
+        )
         return [node for family in families for node in family.NODES]

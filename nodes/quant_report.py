@@ -32,7 +32,9 @@ class WattBenchQuantReport(io.ComfyNode):
             search_aliases=["SQNR", "quantization error", "rate distortion", "compare weights"],
             is_output_node=True,
             inputs=[
-                io.Model.Input("model", optional=True, tooltip="Without one, `file` is reported on."),
+                io.Model.Input(
+                    "model", optional=True, tooltip="Without one, `file` is reported on."
+                ),
                 io.Model.Input(
                     "reference", optional=True, tooltip="The MODEL that `model` was made of."
                 ),
@@ -94,9 +96,7 @@ class WattBenchQuantReport(io.ComfyNode):
             lines.append(f"No plot: {reason}")
         else:
             shown["images"] = [listed(picture)]
-        shown["wattbench_summary"] = [
-            {"headings": HEADINGS, "rows": rows(report), "notes": lines}
-        ]
+        shown["wattbench_summary"] = [{"headings": HEADINGS, "rows": rows(report), "notes": lines}]
         return io.NodeOutput(ui=shown)
 
 

@@ -34,6 +34,10 @@ other arithmetic. ``dequantized``: the weights are widened first, as the format 
 """
 
 
+WIDE = "the compute dtype"
+"""The arithmetic of a product whose weights are widened."""
+
+
 class UnsupportedLayerError(ValueError):
     """A layer cannot be stored in this format; the message says why."""
 
@@ -55,7 +59,7 @@ class TensorSpec(NamedTuple):
 
 @dataclass(frozen=True)
 class Execution:
-    """How a machine computes a product in a format; ``reason`` where that is not native."""
+    """How a machine computes a product in a format; ``reason`` where it is not as intended."""
 
     kind: Kind
     arithmetic: str
@@ -118,6 +122,11 @@ class Format(ABC):
         """False for the 16-bit baselines."""
         return True
 
+    @property
+    def can_quantize(self) -> bool:
+        """False for a format whose files are only read."""
+        return True
+
     def config(self, shape: tuple[int, ...]) -> dict[str, Any]:
         """What a file says of a layer of ``shape`` in :data:`CONFIG`."""
         return {"format": self.stock or self.name}
@@ -158,6 +167,10 @@ class Format(ABC):
     def dequantize(self, stored: Tensors, dtype: torch.dtype) -> torch.Tensor:
         """The weight ``[out, in]`` that ``stored`` holds, in ``dtype``, on its device."""
 
+    def shape(self, stored: Tensors) -> tuple[int, ...]:
+        """The shape ``[out, in]`` of the weight that ``stored`` holds."""
+        return tuple(stored["weight"].shape)
+
     def bits_per_weight(self, shape: tuple[int, ...]) -> float:
         """Bits that a weight takes in a matrix ``[out, in]``, scales included."""
         spec = self.stored_spec(shape)
@@ -166,11 +179,11 @@ class Format(ABC):
     def execution(self, machine: Machine) -> Execution:
         """How ``machine`` computes with this format."""
         if self.hardware is None:
-            return Execution("dequantized", "16-bit", "the format is made to be widened first")
+            return Execution("dequantized", WIDE)
         if self.hardware.has(machine):
             return Execution("native", self.arithmetic)
         device = machine.name or machine.kind
-        return Execution("emulated", "16-bit", f"{device} has no {self.arithmetic}")
+        return Execution("emulated", "eager", f"{device} has no {self.arithmetic}")
 
     def offer(self, machine: Machine) -> Offer:
         """Whether ``machine`` can load this format; the description says how it computes."""
@@ -181,11 +194,11 @@ class Format(ABC):
 
     def _how(self, machine: Machine) -> str:
         execution = self.execution(machine)
-        if execution.kind == "dequantized":
-            return "widened before it is computed with"
         if execution.kind == "native":
             return f"native here: {execution.arithmetic}"
-        return f"no native arithmetic here: computed in {execution.arithmetic}"
+        if execution.kind == "emulated":
+            return f"no native arithmetic here: emulated with {execution.arithmetic}"
+        return "widened before it is computed with"
 
 
 def encode_config(config: Mapping[str, Any]) -> torch.Tensor:
@@ -218,6 +231,8 @@ def largest(weight: torch.Tensor, dim: int | None = None) -> torch.Tensor:
     """
     import torch
 
+    if weight.dtype.itemsize == 1:
+        weight = weight.to(torch.bfloat16)  # exact, and torch finds no extremes of 8-bit floats
     if dim is None:
         low, high = torch.aminmax(weight)
     else:

@@ -19,6 +19,9 @@ ATTENTION_NAMES = {"pytorch": "sdpa", "sub_quad": "sub_quadratic", "flash": "fla
 """ComfyUI's registered names and the ones the field uses, where they differ."""
 
 
+WEIGHT_FORMAT_KEY = "wattbench_weight_format"
+"""Attachment of a MODEL that we quantized: the name of the format that was asked for."""
+
 OTHER_SIZE = "_other_size"
 """Ends the architecture of a model that has the family's layers in other numbers or widths."""
 
@@ -91,7 +94,10 @@ def describe_model(model: Any) -> ModelIdentity:
 
 
 def weight_format(model: Any) -> str:
-    """The format that most of the weights' bytes are stored in, for example ``fp16``."""
+    """The format that was asked for, or that most of the weights' bytes are stored in."""
+    asked = model.get_attachment(WEIGHT_FORMAT_KEY)
+    if asked is not None:
+        return str(asked)
     sizes: Counter[Any] = Counter()
     for module in model.model.diffusion_model.modules():
         quantized = vars(module).get("quant_format")
@@ -100,8 +106,13 @@ def weight_format(model: Any) -> str:
                 sizes[quantized or parameter.dtype] += parameter.nbytes
     if not sizes:
         return ""
-    most = str(sizes.most_common(1)[0][0]).removeprefix("torch.")
-    return DTYPE_NAMES.get(most, most)
+    return dtype_name(sizes.most_common(1)[0][0])
+
+
+def dtype_name(dtype: Any) -> str:
+    """The pack's short name of a torch dtype; what is no dtype keeps its name."""
+    name = str(dtype).removeprefix("torch.")
+    return DTYPE_NAMES.get(name, name)
 
 
 def attention_requested(model: Any) -> str:

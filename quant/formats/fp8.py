@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..base import Format, Hardware, Tensors, TensorSpec, largest
+from ...offer import Machine
+from ..base import WIDE, Execution, Format, Hardware, Tensors, TensorSpec, largest
 from ..blocks import divide_and_round
 
 if TYPE_CHECKING:
@@ -49,13 +50,23 @@ class Fp8(Format):
     def _quantize(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
         import torch
 
-        scale = scale_of(largest(weight))
+        amax = largest(weight)
+        if weight.dtype == torch.float8_e4m3fn:
+            return {"weight": weight, "weight_scale": torch.ones_like(amax)}
+        scale = scale_of(amax)
         qdata = divide_and_round(weight, scale, E4M3_MAX, torch.float8_e4m3fn)
         return {"weight": qdata, "weight_scale": scale}
 
     def dequantize(self, stored: Tensors, dtype: torch.dtype) -> torch.Tensor:
         """As ComfyUI does: both factors in ``dtype``, then their product."""
         return stored["weight"].to(dtype) * stored["weight_scale"].to(dtype)
+
+    def execution(self, machine: Machine) -> Execution:
+        """Without fp8 units rounding the activations would cost time and exactness for nothing."""
+        execution = super().execution(machine)
+        if execution.kind == "emulated":
+            return Execution("dequantized", WIDE, execution.reason)
+        return execution
 
 
 def scale_of(amax: torch.Tensor) -> torch.Tensor:

@@ -38,6 +38,10 @@ class ConvRotW4A4(Format):
             "weight_scale": TensorSpec((shape[0],), torch.float32),
         }
 
+    def shape(self, stored: Tensors) -> tuple[int, ...]:
+        rows, packed = stored["weight"].shape
+        return rows, 2 * packed
+
     def supports(self, shape: tuple[int, ...]) -> str:
         reason = super().supports(shape)
         if not reason and rotation(shape) == 0:

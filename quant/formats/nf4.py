@@ -45,6 +45,10 @@ class Nf4(Format):
             "weight_nested_offset": TensorSpec((), torch.float32),
         }
 
+    def shape(self, stored: Tensors) -> tuple[int, ...]:
+        rows, packed = stored["weight"].shape
+        return rows, 2 * packed
+
     def supports(self, shape: tuple[int, ...]) -> str:
         reason = super().supports(shape)
         if not reason and (shape[1] % 2 or prod(shape) % BLOCK):
@@ -74,9 +78,12 @@ class Nf4(Format):
         from bitsandbytes import functional
 
         packed = stored["weight"]
-        shape = (packed.shape[0], packed.shape[1] * 2)
         state = functional.QuantState(
-            self._scales(stored), shape=shape, blocksize=BLOCK, quant_type="nf4", dtype=dtype
+            self._scales(stored),
+            shape=self.shape(stored),
+            blocksize=BLOCK,
+            quant_type="nf4",
+            dtype=dtype,
         )
         return functional.dequantize_4bit(packed.reshape(-1, 1), state)
 

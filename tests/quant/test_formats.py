@@ -152,6 +152,13 @@ def test_fp8_is_torchs_cast_of_the_scaled_weight(weight):
     assert torch.equal(stored["weight"].view(torch.uint8), expected.view(torch.uint8))
 
 
+def test_fp8_takes_unscaled_fp8_weights_as_they_are(weight):
+    plain = weight.to(torch.float8_e4m3fn)
+    stored = find("fp8").quantize(plain)
+    assert torch.equal(stored["weight"].view(torch.uint8), plain.view(torch.uint8))
+    assert stored["weight_scale"] == 1
+
+
 def test_fp8_is_read_as_comfyui_reads_it(weight):
     stored = find("fp8").quantize(weight)
     theirs = comfy_kitchen.dequantize_per_tensor_fp8(
@@ -173,19 +180,20 @@ def test_int8_is_quantized_as_comfy_kitchen_does(name, weight):
     [
         ("fp8", HOPPER, "native", "fp8 tensor cores"),
         ("fp8_static", ADA, "native", "fp8 tensor cores"),
-        ("fp8", AMPERE, "emulated", "16-bit"),
-        ("fp8_w", HOPPER, "dequantized", "16-bit"),
+        ("fp8", AMPERE, "dequantized", "the compute dtype"),
+        ("fp8_w", HOPPER, "dequantized", "the compute dtype"),
         ("int8_w8a8", AMPERE, "native", "int8 tensor cores"),
         ("int4_gemm", AMPERE, "native", "int4 tensor cores"),
         ("int4_gemm", HOPPER, "emulated", "int8 tensor cores"),
-        ("nf4", HOPPER, "dequantized", "16-bit"),
+        ("nf4", HOPPER, "dequantized", "the compute dtype"),
         ("bf16", CPU, "emulated", "32-bit"),
     ],
 )
 def test_says_how_a_machine_computes(name, machine, kind, arithmetic):
     execution = find(name).execution(machine)
     assert (execution.kind, execution.arithmetic) == (kind, arithmetic)
-    assert (execution.reason == "") == (kind == "native")
+    wanted = "dequantized" if name in ("fp8_w", "nf4") else "native"
+    assert (execution.reason == "") == (kind == wanted)
 
 
 def test_unknown_format_is_refused_with_the_list():

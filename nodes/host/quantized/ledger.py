@@ -1,0 +1,71 @@
+"""How often each layer's product was computed, and by what arithmetic."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ....measure.records import KernelCalls
+from ....quant.base import Execution
+from ..ledgers import ledgers_of
+
+KEY = "linear"
+"""The name under which the ledger rides on a MODEL; see :mod:`..ledgers`."""
+
+
+class Entry(NamedTuple):
+    layer: str
+    requested: str
+    execution: Execution
+
+
+@dataclass(frozen=True)
+class LayerCalls:
+    """The calls of one layer that were executed in one way.
+
+    ``requested`` is the name of a format, or of a dtype for a layer that stays as it is.
+    """
+
+    layer: str
+    requested: str
+    execution: Execution
+    call_count: int
+
+
+class LinearLedger:
+    """Counts the products of one model's linear layers since it was cleared.
+
+    Calls within a graph of torch.compile are not counted: counting would break the graph.
+    """
+
+    def __init__(self) -> None:
+        self._counts: Counter[Entry] = Counter()
+
+    def count(self, layer: str, requested: str, execution: Execution) -> None:
+        self._counts[Entry(layer, requested, execution)] += 1
+
+    def clear(self) -> None:
+        self._counts.clear()
+
+    def layer_calls(self) -> list[LayerCalls]:
+        """The calls of each layer, in the order in which the layers first ran."""
+        return [LayerCalls(*entry, call_count=n) for entry, n in self._counts.items()]
+
+    def read(self) -> list[KernelCalls]:
+        """The calls of all layers, by what was requested and what was executed."""
+        sums: Counter[tuple[str, Execution]] = Counter()
+        for entry, n in self._counts.items():
+            sums[entry.requested, entry.execution] += n
+        return [
+            KernelCalls("linear", requested, str(execution), n, reason=execution.reason)
+            for (requested, execution), n in sums.items()
+        ]
+
+
+def linear_ledger(model: Any) -> LinearLedger | None:
+    """The ledger of a MODEL with quantized weights; ``None`` for any other."""
+    for name, ledger in ledgers_of(model).by_name:
+        if name == KEY and isinstance(ledger, LinearLedger):
+            return ledger
+    return None

@@ -1,0 +1,189 @@
+"""Linear layers that compute in our formats, for ComfyUI's ``custom_operations``.
+
+They are ComfyUI's mixed-precision layers with three things added: products that ComfyUI does not
+have (fp8 with activations scaled at run time, formats that are widened), a count of how every
+product was really computed, and loading of weights that were wrapped as quantized tensors before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import comfy.model_management
+import comfy.ops
+import torch
+from comfy.quant_ops import QuantizedTensor
+
+from ....offer import Machine
+from ....quant.base import CONFIG, Execution, Format, decode_config, encode_config
+from ....quant.products import ALIGNMENT, fp8_linear
+from ..describe import dtype_name
+from .ledger import LinearLedger
+from .stored import execution_of, format_of
+
+LORA = "a LoRA is applied while it runs"
+UNCALIBRATED = "the file has no calibrated scale, so activations are scaled at run time"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What a layer was loaded as: ``format`` is ``None`` where we leave it to ComfyUI."""
+
+    name: str
+    format: Format | None = None
+    config: dict[str, Any] | None = None
+    execution: Execution | None = None
+
+
+class QuantizedLinear:
+    """What :func:`quantized_operations` adds to ComfyUI's mixed-precision ``Linear``."""
+
+    ledger: LinearLedger
+    machine: Machine
+    layer = Layer("")
+
+    def _load_from_state_dict(
+        self: Any,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing: list[str],
+        unexpected: list[str],
+        errors: list[str],
+    ) -> None:
+        """Take over a weight that was wrapped; leave any other to ComfyUI."""
+        name = prefix.rstrip(".")
+        arguments = (prefix, local_metadata, strict, missing, unexpected, errors)
+        weight = state_dict.get(f"{prefix}weight")
+        if weight is not None and tuple(weight.shape) != self._orig_shape:
+            shapes = f"{tuple(weight.shape)} in the file and {self._orig_shape} in the model"
+            errors.append(f"size mismatch for {name}: the weight is {shapes}")
+            return
+        if not isinstance(weight, QuantizedTensor):
+            self.layer = Layer(name)
+            super()._load_from_state_dict(state_dict, *arguments)  # type: ignore[misc]
+            return
+        config = decode_config(state_dict.pop(f"{prefix}{CONFIG}"))
+        del state_dict[f"{prefix}weight"]
+        input_scale = state_dict.pop(f"{prefix}input_scale", None)
+        torch.nn.Module._load_from_state_dict(self, state_dict, *arguments)
+        if f"{prefix}weight" in missing:
+            missing.remove(f"{prefix}weight")
+        self._adopt(name, config, weight, input_scale)
+
+    def _adopt(self: Any, name: str, config: dict[str, Any], weight: Any, input_scale: Any) -> None:
+        self.weight = torch.nn.Parameter(weight, requires_grad=False)
+        self.layout_type = weight._layout_cls
+        if input_scale is not None:
+            scale = input_scale.to(torch.float32).reshape(())
+            self.register_parameter("input_scale", torch.nn.Parameter(scale, requires_grad=False))
+        chosen = format_of(config, input_scale is not None)
+        if chosen is None:
+            raise ValueError(f"layer {name} was wrapped in a format that is not ours: {config}")
+        self.quant_format = chosen.name
+        execution = execution_of(chosen, self.machine)
+        if chosen.name == "fp8_static" and input_scale is None and not execution.reason:
+            execution = replace(execution, reason=UNCALIBRATED)
+        self.layer = Layer(name, chosen, config, execution)
+
+    def forward(self: Any, input: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:  # noqa: A002
+        layer = self.layer
+        if layer.format is None:
+            dtype = dtype_name(self.weight.dtype)
+            self._count(dtype, Execution("native", dtype))
+            return super().forward(input, *args, **kwargs)  # type: ignore[misc,no-any-return]
+        comfy.ops.run_every_op()
+        reason = layer.execution.reason
+        widened = layer.execution.kind == "dequantized"
+        if not widened:
+            reason = self._why_not(input)
+        if widened or reason:
+            as_run = Execution("dequantized", dtype_name(input.dtype), reason)
+            self._count(layer.format.name, as_run)
+            return self._widened(input)
+        self._count(layer.format.name, layer.execution)
+        return self._quantized(input)
+
+    def _count(self, requested: str, execution: Execution) -> None:
+        if not torch.compiler.is_compiling():
+            self.ledger.count(self.layer.name, requested, execution)
+
+    def _why_not(self: Any, x: torch.Tensor) -> str:
+        """Why this call cannot be computed in the format; empty if it can."""
+        if self.weight_function or self.bias_function:
+            return LORA
+        if self.layer.format.arithmetic.startswith("fp8"):
+            if self.out_features % ALIGNMENT or self.in_features % ALIGNMENT:
+                return f"rows or columns are no multiple of {ALIGNMENT}"
+            if x.dtype not in (torch.bfloat16, torch.float16, torch.float32):
+                return f"activations are {x.dtype}"
+        return ""
+
+    def _widened(self: Any, x: torch.Tensor) -> torch.Tensor:
+        weight, bias, stream = comfy.ops.cast_bias_weight(
+            self, x, offloadable=True, compute_dtype=x.dtype
+        )
+        if isinstance(weight, QuantizedTensor):
+            product = torch.nn.functional.linear(x, weight.dequantize(), bias)
+        else:
+            product = torch.nn.functional.linear(x, weight, bias)
+        comfy.ops.uncast_bias_weight(self, weight, bias, stream)
+        return product
+
+    def _quantized(self: Any, x: torch.Tensor) -> torch.Tensor:
+        weight, bias, stream = comfy.ops.cast_bias_weight(
+            self,
+            dtype=self.weight.dtype,
+            device=x.device,
+            bias_dtype=x.dtype,
+            offloadable=True,
+            compute_dtype=x.dtype,
+            want_requant=True,
+        )
+        if self.layer.format.arithmetic.startswith("fp8"):
+            product = self._fp8(x, weight, bias)
+        else:
+            product = torch.nn.functional.linear(x, weight.to(dtype=x.dtype), bias)
+        comfy.ops.uncast_bias_weight(self, weight, bias, stream)
+        return product
+
+    def _fp8(self: Any, x: torch.Tensor, weight: Any, bias: Any) -> torch.Tensor:
+        scale = getattr(self, "input_scale", None)
+        if scale is not None and self.layer.format.name == "fp8_static":
+            scale = comfy.model_management.cast_to_device(scale, x.device, None)
+        else:
+            scale = None
+        return fp8_linear(x, weight._qdata, weight._params.scale, scale, bias)
+
+    def set_weight(self: Any, weight: Any, *args: Any, **kwargs: Any) -> Any:
+        """Where ComfyUI merges a LoRA; a format that is only read gives way to plain numbers."""
+        if self.layer.format is None or self.layer.format.can_quantize:
+            return super().set_weight(weight, *args, **kwargs)  # type: ignore[misc]
+        if kwargs.get("return_weight"):
+            return weight
+        self.weight = torch.nn.Parameter(weight, requires_grad=False)
+        return None
+
+    def state_dict(
+        self: Any, *args: Any, destination: Any = None, prefix: str = "", **kwargs: Any
+    ) -> Any:
+        stored = destination if destination is not None else {}
+        if self.layer.format is None or not isinstance(self.weight, QuantizedTensor):
+            return super().state_dict(*args, destination=stored, prefix=prefix, **kwargs)  # type: ignore[misc]
+        stored.update(self.weight.state_dict(f"{prefix}weight"))
+        stored[f"{prefix}{CONFIG}"] = encode_config(self.layer.config)
+        for name in ("bias", "input_scale"):
+            if getattr(self, name, None) is not None:
+                stored[f"{prefix}{name}"] = getattr(self, name)
+        return stored
+
+
+def quantized_operations(
+    compute_dtype: torch.dtype, machine: Machine, ledger: LinearLedger
+) -> type[Any]:
+    """ComfyUI's operations with our linear layers, which count into ``ledger``."""
+    base = comfy.ops.mixed_precision_ops({"mixed_ops": True}, compute_dtype)
+    linear = type("Linear", (QuantizedLinear, base.Linear), {"ledger": ledger, "machine": machine})
+    return type("QuantizedOperations", (base,), {"Linear": linear})

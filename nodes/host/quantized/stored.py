@@ -1,0 +1,176 @@
+"""State dicts of quantized layers: which format a file's layer has, wrapping, and quantizing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import comfy_kitchen
+import torch
+from comfy.quant_ops import QuantizedTensor
+
+from ....offer import Machine
+from ....quant.base import CONFIG, Execution, Format, WeightRangeError, decode_config, encode_config
+from ....quant.formats import FORMATS, find
+from ....quant.layers import LayerRules, Quantized
+from .layout import FIELDS, wrap
+
+WEIGHT = ".weight"
+
+ARITHMETIC_KEYS = ("format", "full_precision_matrix_mult", "activation_scale")
+"""What a layer's configuration says of the product and not of the stored numbers."""
+
+StateDict = dict[str, Any]
+
+
+def format_of(config: dict[str, Any], has_input_scale: bool) -> Format | None:
+    """Our format for what a file says of a layer; ``None`` for one that ComfyUI alone reads.
+
+    A file of others that says fp8 and nothing of activations is computed as ``fp8``, where
+    ComfyUI would take the scale 1 for all activations.
+    """
+    name = config["format"]
+    widened = config.get("full_precision_matrix_mult", False)
+    if name == "float8_e4m3fn":
+        if widened:
+            return find("fp8_w")
+        activation = config.get("activation_scale", "static" if has_input_scale else "dynamic")
+        return find("fp8_static" if activation == "static" else "fp8")
+    if name == "int8_tensorwise":
+        return find("int8" if widened and not config.get("convrot") else "int8_w8a8")
+    if name == "convrot_w4a4":
+        return find("int4_gemm")
+    return next((ours for ours in FORMATS if ours.name == name), None)
+
+
+def main_format(tensors: StateDict) -> str:
+    """The format of most quantized weights; ComfyUI's name where it is none of ours."""
+    sizes: Counter[str] = Counter()
+    for key in tensors:
+        if key.endswith(f".{CONFIG}"):
+            name = key.removesuffix(f".{CONFIG}")
+            config = decode_config(tensors[key])
+            chosen = format_of(config, f"{name}.input_scale" in tensors)
+            sizes[chosen.name if chosen else config["format"]] += tensors[f"{name}{WEIGHT}"].numel()
+    return sizes.most_common(1)[0][0]
+
+
+def execution_of(weight_format: Format, machine: Machine) -> Execution:
+    """As the format says, and as the kernels that are installed allow."""
+    execution = weight_format.execution(machine)
+    if weight_format.name == "int4_gemm" and machine.kind == "cuda":
+        backend = comfy_kitchen.list_backends()["cuda"]
+        if not backend["available"] or backend["disabled"]:
+            reason = "comfy-kitchen's CUDA kernels are not available (they need CUDA 13)"
+            return Execution("emulated", "eager", reason)
+    return execution
+
+
+def wrap_stored(
+    tensors: StateDict, dtype: torch.dtype, wanted: Format | None, rules: LayerRules
+) -> int:
+    """Wrap, in place, the layers of ``tensors`` that are stored in a format of ours.
+
+    ``wanted`` may choose another arithmetic for numbers that are stored the same way, as ``fp8``
+    for a file of ``fp8_w``; ``None`` takes the file's.
+
+    Returns:
+        How many layers the file holds quantized, in our formats or in ComfyUI's.
+
+    Raises:
+        ValueError: a layer's tensors are incomplete, or no layer is stored as ``wanted`` needs.
+    """
+    names = [key.removesuffix(f".{CONFIG}") for key in tensors if key.endswith(f".{CONFIG}")]
+    fitting, found = 0, set()
+    for name in names:
+        config = decode_config(tensors[f"{name}.{CONFIG}"])
+        stored_as = format_of(config, f"{name}.input_scale" in tensors)
+        found.add(stored_as.name if stored_as else config["format"])
+        if stored_as is None:
+            continue
+        chosen = stored_as
+        if wanted is not None and _same_numbers(stored_as, wanted):
+            chosen = _arithmetic(name, tensors[f"{name}{WEIGHT}"], stored_as, wanted, rules)
+            fitting += 1
+        _wrap_layer(tensors, name, chosen, config, dtype)
+    if names and wanted is not None and not fitting:
+        raise ValueError(
+            f"the file is already quantized ({', '.join(sorted(found))}), and {wanted.name} stores "
+            "other numbers. Choose `as stored`, or quantize the original file."
+        )
+    return len(names)
+
+
+def _same_numbers(stored_as: Format, wanted: Format) -> bool:
+    return stored_as == wanted or (wanted.stock is not None and stored_as.stock == wanted.stock)
+
+
+def _arithmetic(
+    name: str, weight: torch.Tensor, stored_as: Format, wanted: Format, rules: LayerRules
+) -> Format:
+    """The format that ``wanted`` means for this layer, if it stores the numbers that are there."""
+    decision = rules.decide(name, stored_as.shape({"weight": weight}), wanted)
+    if isinstance(decision, Quantized) and _same_numbers(stored_as, decision.format):
+        return decision.format
+    return stored_as
+
+
+def _wrap_layer(
+    tensors: StateDict, name: str, chosen: Format, config: dict[str, Any], dtype: torch.dtype
+) -> None:
+    stored = {
+        suffix: tensors.pop(f"{name}.{suffix}")
+        for suffix in ("weight", *FIELDS)
+        if f"{name}.{suffix}" in tensors
+    }
+    changed = {k: v for k, v in config.items() if k not in ARITHMETIC_KEYS}
+    stored[CONFIG] = encode_config({**chosen.config(chosen.shape(stored)), **changed})
+    try:
+        tensors[f"{name}{WEIGHT}"] = wrap(chosen, stored, dtype)
+    except KeyError as error:
+        raise ValueError(
+            f"layer {name} has no {error.args[0]}: the file is incomplete. Make it anew."
+        ) from error
+    tensors[f"{name}.{CONFIG}"] = stored[CONFIG]
+
+
+def quantize_layers(
+    tensors: StateDict,
+    wanted: Format,
+    rules: LayerRules,
+    dtype: torch.dtype,
+    device: torch.device,
+    progress: Callable[[int, int], None],
+) -> None:
+    """Quantize, in place and layer by layer, the weights that ``rules`` select.
+
+    A layer is computed on ``device`` and goes back to where it was, so the peak of memory is the
+    result and one layer. Floats that stay become ``dtype`` if ``wanted`` is a plain format.
+
+    Raises:
+        WeightRangeError: a layer holds infinities or NaN; the message names it.
+    """
+    names = [key.removesuffix(WEIGHT) for key in tensors if key.endswith(WEIGHT)]
+    for done, name in enumerate(names):
+        weight = tensors[f"{name}{WEIGHT}"]
+        if not isinstance(weight, QuantizedTensor) and weight.is_floating_point():
+            decision = rules.decide(name, tuple(weight.shape), wanted)
+            if isinstance(decision, Quantized) and decision.format.is_quantized:
+                home = weight.device
+                stored = _quantize(name, weight.to(device), decision.format)
+                config = stored[CONFIG]
+                stored = {suffix: tensor.to(home) for suffix, tensor in stored.items()}
+                tensors[f"{name}{WEIGHT}"] = wrap(decision.format, stored, dtype)
+                tensors[f"{name}.{CONFIG}"] = config
+        progress(done + 1, len(names))
+
+
+def _quantize(name: str, weight: torch.Tensor, chosen: Format) -> dict[str, torch.Tensor]:
+    try:
+        return chosen.quantize(weight)
+    except WeightRangeError as error:
+        raise WeightRangeError(
+            f"layer {name} cannot be quantized: {error}. Keep it in high precision with the "
+            f"pattern {name}, or repair the file."
+        ) from error

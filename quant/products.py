@@ -1,0 +1,114 @@
+"""Products of activations with fp8 weights on fp8 tensor cores, by torch's own matrix kernels.
+
+Two scalings of the activations exist. One scale for all is what a calibration stores; without one,
+finding the largest magnitude takes a pass of its own. A scale per row is found and applied in one
+pass, and outliers of one token do not coarsen the others; its matrix kernel wants bf16.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from .formats.fp8 import E4M3_MAX, scale_of
+
+if TYPE_CHECKING:
+    import torch
+
+ALIGNMENT = 16
+"""Rows and columns of an fp8 product are multiples of this (torch's ``_scaled_mm``)."""
+
+SCALES_ROWS_FROM = (9, 0)
+"""The least compute capability whose matrix kernel takes a scale per row."""
+
+
+def fp8_linear(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    weight_scale: torch.Tensor,
+    input_scale: torch.Tensor | None,
+    bias: torch.Tensor | None,
+) -> torch.Tensor:
+    """``x @ weight.T + bias`` with both factors in E4M3 and the sum in fp32.
+
+    Args:
+        x: ``[..., in]``, float.
+        weight: ``[out, in]``, float8_e4m3fn; both multiples of :data:`ALIGNMENT`.
+        weight_scale: fp32, one element.
+        input_scale: fp32, one element, of a calibration; ``None`` scales by ``x`` itself.
+        bias: ``[out]`` in ``x``'s dtype, or ``None``.
+
+    Returns:
+        ``[..., out]`` in ``x``'s dtype.
+    """
+    import torch
+
+    rows = x.reshape(-1, x.shape[-1])
+    if input_scale is None and _can_scale_rows(x):
+        quantized, input_scale = quantize_rows(rows)
+        weight_scale = weight_scale.reshape(1, 1).expand(1, weight.shape[0]).contiguous()
+    else:
+        if input_scale is None:
+            input_scale = scale_of(
+                torch.linalg.vector_norm(rows, float("inf"), dtype=torch.float32)
+            )
+        quantized = quantize(rows, input_scale)
+    product = torch._scaled_mm(
+        quantized,
+        weight.t(),
+        scale_a=input_scale,
+        scale_b=weight_scale,
+        bias=bias,
+        out_dtype=x.dtype,
+        use_fast_accum=True,
+    )
+    return product.reshape(*x.shape[:-1], weight.shape[0])
+
+
+def quantize(rows: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """``rows / scale`` rounded to E4M3; values beyond its range become its ends."""
+    import torch
+
+    if _has_kernels(rows):
+        from .fp8_kernels import quantize_by
+
+        return quantize_by(rows, scale)
+    scaled = (rows.to(torch.float32) / scale).clamp(-E4M3_MAX, E4M3_MAX)
+    return scaled.to(torch.float8_e4m3fn)
+
+
+def quantize_rows(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """``rows [n, k]`` rounded to E4M3 with a scale per row, fp32 ``[n, 1]``."""
+    import torch
+
+    if _has_kernels(rows):
+        from .fp8_kernels import quantize_by_row
+
+        return quantize_by_row(rows)
+    wide = rows.to(torch.float32)
+    scale = scale_of(wide.abs().amax(1, keepdim=True))
+    return (wide / scale).to(torch.float8_e4m3fn), scale
+
+
+def _can_scale_rows(x: torch.Tensor) -> bool:
+    import torch
+
+    return (
+        x.is_cuda
+        and x.dtype == torch.bfloat16
+        and torch.version.hip is None
+        and torch.cuda.get_device_capability(x.device) >= SCALES_ROWS_FROM
+    )
+
+
+def _has_kernels(x: torch.Tensor) -> bool:
+    """Under torch.compile plain torch is better: it is fused with what comes before."""
+    import torch
+
+    return x.is_cuda and _has_triton() and not torch.compiler.is_compiling()
+
+
+@cache
+def _has_triton() -> bool:
+    return find_spec("triton") is not None
