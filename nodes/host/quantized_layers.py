@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -32,8 +32,18 @@ def report_model(model: Any, reference: Any | None) -> QuantReport:
     ]
     sizes = [_nbytes(p) for p in model.model.diffusion_model.parameters()]
     other = sum(sizes) - sum(row.stored_bytes for row in rows)
-    name = describe_model(model).model or type(model.model).__name__
-    return QuantReport(name, "" if reference is None else _name(reference), tuple(rows), other)
+    return QuantReport(
+        _name(model), "" if reference is None else _name(reference), tuple(rows), other
+    )
+
+
+def set_input_scales(model: Any, scales: Mapping[str, float]) -> None:
+    """Give a MODEL that was quantized to ``fp8_static`` the scales of a calibration, by layer."""
+    for name, module in model.model.diffusion_model.named_modules():
+        layer = getattr(module, "layer", None)
+        if name in scales and layer is not None and layer.format is not None:
+            if layer.format.name == "fp8_static":
+                module.set_input_scale(torch.tensor(scales[name]))
 
 
 def _name(model: Any) -> str:

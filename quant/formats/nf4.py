@@ -56,9 +56,12 @@ class Nf4(Format):
         return reason
 
     def _quantize(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
+        import torch
         from bitsandbytes import functional
 
         largest(weight)
+        if weight.dtype.itemsize == 1:
+            weight = weight.to(torch.bfloat16)
         packed, state = functional.quantize_4bit(
             weight.contiguous(),
             blocksize=BLOCK,

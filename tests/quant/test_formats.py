@@ -78,6 +78,12 @@ def test_stores_what_it_announces(weight_format, weight):
         assert config is None
 
 
+def test_takes_unscaled_fp8_weights(weight_format, weight):
+    plain = weight.to(torch.float8_e4m3fn)
+    back = weight_format.dequantize(weight_format.quantize(plain), torch.float32)
+    assert sqnr_db(plain.float(), back) > SQNR_FLOOR_DB[weight_format.name] - 2
+
+
 def test_zeros_stay_zeros(weight_format):
     stored = weight_format.quantize(torch.zeros(SHAPE, dtype=torch.bfloat16))
     assert weight_format.dequantize(stored, torch.bfloat16).abs().max() == 0

@@ -76,9 +76,6 @@ class QuantizedLinear:
     def _adopt(self: Any, name: str, config: dict[str, Any], weight: Any, input_scale: Any) -> None:
         self.weight = torch.nn.Parameter(weight, requires_grad=False)
         self.layout_type = weight._layout_cls
-        if input_scale is not None:
-            scale = input_scale.to(torch.float32).reshape(())
-            self.register_parameter("input_scale", torch.nn.Parameter(scale, requires_grad=False))
         chosen = format_of(config, input_scale is not None)
         if chosen is None:
             raise ValueError(f"layer {name} was wrapped in a format that is not ours: {config}")
@@ -87,6 +84,15 @@ class QuantizedLinear:
         if chosen.name == "fp8_static" and input_scale is None and not execution.reason:
             execution = replace(execution, reason=UNCALIBRATED)
         self.layer = Layer(name, chosen, config, execution)
+        if input_scale is not None:
+            self.set_input_scale(input_scale)
+
+    def set_input_scale(self: Any, scale: torch.Tensor) -> None:
+        """Store the activation scale that a calibration found: one number."""
+        scale = scale.detach().to(torch.float32).reshape(())
+        self.register_parameter("input_scale", torch.nn.Parameter(scale, requires_grad=False))
+        execution = execution_of(self.layer.format, self.machine)
+        self.layer = replace(self.layer, execution=execution)
 
     def forward(self: Any, input: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:  # noqa: A002
         layer = self.layer
