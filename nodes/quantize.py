@@ -10,8 +10,8 @@ from ..measure.environment import pack_version
 from ..quant.formats import FORMATS, find
 from ..quant.layers import LayerRules
 from .host.model_files import SUFFIX, file_name, model_files, model_path, shown_progress
-from .host.quantized import COMPUTE_DTYPES, Request, quantize_model
-from .host.quantized_layers import set_input_scales
+from .host.quantized import COMPUTE_DTYPES, Request
+from .host.quantized_layers import quantize_calibrated
 from .host.workspace import show_text
 from .types import CATEGORY, Calibration
 
@@ -146,10 +146,9 @@ class WattBenchQuantizeModel(io.ComfyNode):
                 "fp8_static needs calibrated scales: connect Calibrate, or take fp8, which scales "
                 "activations at run time"
             )
-        quantized = quantize_model(model, Request(format, compute_dtype, keep))
-        if calibration is not None:
-            set_input_scales(quantized, calibration.input_scales)
-        return io.NodeOutput(quantized)
+        request = Request(format, compute_dtype, keep)
+        scales = {} if calibration is None else calibration.input_scales
+        return io.NodeOutput(quantize_calibrated(model, request, scales))
 
 
 NODES: list[type[io.ComfyNode]] = [WattBenchQuantizeCheckpoint, WattBenchQuantizeModel]

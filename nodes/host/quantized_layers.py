@@ -1,4 +1,4 @@
-"""The weights of a MODEL as they lie in memory, for a report."""
+"""The weights of a MODEL as they lie in memory: a report on them, and their calibrated scales."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from comfy.quant_ops import QuantizedTensor
 from ...quant.fidelity import compare
 from ...quant.report import NO_REFERENCE, LayerReport, QuantReport
 from .describe import DTYPE_NAMES, describe_model
-from .quantized import linear_ledger
+from .quantized import Request, linear_ledger, quantize_model
+from .quantized.operations import Layer
 
 
 def report_model(model: Any, reference: Any | None) -> QuantReport:
@@ -37,13 +38,16 @@ def report_model(model: Any, reference: Any | None) -> QuantReport:
     )
 
 
-def set_input_scales(model: Any, scales: Mapping[str, float]) -> None:
-    """Give a MODEL that was quantized to ``fp8_static`` the scales of a calibration, by layer."""
-    for name, module in model.model.diffusion_model.named_modules():
-        layer = getattr(module, "layer", None)
-        if name in scales and layer is not None and layer.format is not None:
-            if layer.format.name == "fp8_static":
-                module.set_input_scale(torch.tensor(scales[name]))
+def quantize_calibrated(
+    model: Any, request: Request, scales: Mapping[str, float], disable_dynamic: bool = False
+) -> Any:
+    """As :func:`.quantized.quantize_model`, with the scales of a calibration for ``fp8_static``."""
+    made = quantize_model(model, request, disable_dynamic)
+    for name, module in made.model.diffusion_model.named_modules():
+        if name in scales and format_name(module) == "fp8_static":
+            module.set_input_scale(torch.tensor(scales[name]))
+    made.cached_patcher_init = (quantize_calibrated, (model, request, scales))
+    return made
 
 
 def _name(model: Any) -> str:
@@ -83,8 +87,8 @@ def _row(name: str, module: Any, originals: dict[str, Any]) -> LayerReport:
 def format_name(module: Any) -> str:
     """Our name of a layer's format, else ComfyUI's, else the dtype's."""
     layer = getattr(module, "layer", None)
-    if layer is not None and layer.format is not None:
-        return str(layer.format.name)
+    if isinstance(layer, Layer) and layer.format is not None:
+        return layer.format.name
     quantized = getattr(module, "quant_format", None)
     dtype = str(module.weight.dtype).removeprefix("torch.")
     return str(quantized or DTYPE_NAMES.get(dtype, dtype))
