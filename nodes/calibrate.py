@@ -17,6 +17,7 @@ from .host.model_files import file_name
 from .host.pipeline import stop_if_cancelled
 from .host.workspace import folder_in_output
 from .output import listed
+from .table import shown_table
 from .types import CATEGORY, Calibration
 
 FORMAT = "fp8_static"
@@ -129,10 +130,7 @@ class WattBenchCalibrate(io.ComfyNode):
         made.save(path)
         return io.NodeOutput(
             made,
-            ui={
-                "wattbench_summary": [_table(made, len(layers))],
-                "files": [listed(path)],
-            },
+            ui={"files": [listed(path)], **_table(made, len(layers))},
         )
 
 
@@ -165,7 +163,7 @@ def _table(made: CalibrationValue, asked: int) -> dict[str, Any]:
             f"{asked - len(made.layers)} layers were never called; their activations stay as they "
             "are."
         )
-    return {"headings": HEADINGS, "rows": rows, "notes": notes}
+    return shown_table(HEADINGS, rows, notes)
 
 
 NODES: list[type[io.ComfyNode]] = [WattBenchCalibrate]

@@ -14,6 +14,7 @@ from .host.model_files import NO_FILE, file_name, model_files, model_path, shown
 from .host.quantized_layers import report_model
 from .host.workspace import folder_in_output
 from .output import listed
+from .table import shown_table
 from .types import CATEGORY
 
 
@@ -96,8 +97,7 @@ class WattBenchQuantReport(io.ComfyNode):
             lines.append(f"No plot: {reason}")
         else:
             shown["images"] = [listed(picture)]
-        shown["wattbench_summary"] = [{"headings": HEADINGS, "rows": rows(report), "notes": lines}]
-        return io.NodeOutput(ui=shown)
+        return io.NodeOutput(ui={**shown, **shown_table(HEADINGS, rows(report), lines)})
 
 
 def _flop_note(model: Any) -> str:

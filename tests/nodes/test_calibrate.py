@@ -93,7 +93,7 @@ def test_the_file_holds_what_goes_on(calibrate, workspace_folder):
     assert Calibration.load(path) == output.result[0]
     assert json.loads(path.read_text("utf-8"))["model"] == "synthetic sdxl tiny"
     assert [file["filename"] for file in output.ui["files"]] == ["ranges.json"]
-    (table,) = output.ui["wattbench_summary"]
+    (table,) = output.ui["wattbench_table"]
     assert len(table["rows"]) == 12
     assert all(len(row) == len(table["headings"]) for row in table["rows"])
 

@@ -70,7 +70,7 @@ def test_a_quantized_model_is_compared_with_its_reference(
     assert len(convolutions) > 5
     assert (convolutions["sqnr_db"] == math.inf).all()
     assert set(convolutions["format"]) == {"fp32"}
-    notes = " ".join(shown["wattbench_summary"][0]["notes"])
+    notes = " ".join(shown["wattbench_table"][0]["notes"])
     assert "convolutions, which no format touches" in notes
     assert "Which share of the FLOPs are convolutions is not known" in notes
     with Image.open(workspace_folder / "wattbench" / "report.png") as picture:
@@ -97,7 +97,7 @@ def test_what_was_not_counted_or_compared_is_blank_with_a_reason(quantize, repor
     assert rows["executed"].isna().all()
     assert set(rows["note"]) == {"no reference was given"}
     assert "images" not in shown
-    assert any("No plot" in note for note in shown["wattbench_summary"][0]["notes"])
+    assert any("No plot" in note for note in shown["wattbench_table"][0]["notes"])
 
 
 def test_another_architecture_as_reference_is_said_in_every_row(quantize, report, tiny_models):
