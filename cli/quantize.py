@@ -87,7 +87,7 @@ def _request(args: argparse.Namespace) -> Request:
             LayerRules.parse(" ".join(args.keep)),
             args.dtype,
             scales,
-            f"WattBench {pack_version()}",
+            pack_version(),
         )
     except (OSError, ValueError) as error:
         raise UsageError(str(error)) from error

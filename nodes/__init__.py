@@ -12,6 +12,7 @@ from . import (
     probe,
     quant_report,
     quantize,
+    quantized,
     synthetic,
     twins,
 )
@@ -32,6 +33,7 @@ class WattBenchExtension(ComfyExtension):
             probe,
             twins,
             synthetic,
+            quantized,
             quantize,
             calibrate,
             quant_report,

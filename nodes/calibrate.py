@@ -13,10 +13,11 @@ from ..quant.layers import LayerRules, Quantized
 from .host.core import core_inputs, run_core
 from .host.describe import describe_model
 from .host.linear import linear_layers
-from .host.model_files import file_name
+from .host.new_files import file_name
 from .host.pipeline import stop_if_cancelled
 from .host.workspace import folder_in_output
 from .output import listed
+from .quantized import layers_input
 from .table import shown_table
 from .types import CATEGORY, Calibration
 
@@ -74,11 +75,7 @@ class WattBenchCalibrate(io.ComfyNode):
                         "100: the largest, so that nothing is clipped."
                     ),
                 ),
-                io.String.Input(
-                    "keep",
-                    default="",
-                    tooltip="Layers that will stay in high precision, as in Quantize Checkpoint.",
-                ),
+                layers_input(),
                 io.String.Input(
                     "name",
                     default="calibration",
@@ -98,19 +95,19 @@ class WattBenchCalibrate(io.ComfyNode):
         model: Any,
         prompts: dict[str, Any],
         percentile: float,
-        keep: str,
+        layers: str,
         name: str,
         seed: int,
         **settings: Any,
     ) -> io.NodeOutput:
         path = folder_in_output("wattbench") / file_name(name, ".json")
-        rules, wanted = LayerRules.parse(keep), find(FORMAT)
-        layers = {
+        rules, wanted = LayerRules.parse(layers), find(FORMAT)
+        modules = {
             layer: module
             for layer, module, shape in linear_layers(model)
             if _is_static(rules.decide(layer, shape, wanted))
         }
-        with ActivationRecorder(layers) as recorder:
+        with ActivationRecorder(modules) as recorder:
             for number, positive in enumerate(prompts.values()):
                 stop_if_cancelled()
                 run_core(
@@ -130,7 +127,7 @@ class WattBenchCalibrate(io.ComfyNode):
         made.save(path)
         return io.NodeOutput(
             made,
-            ui={"files": [listed(path)], **_table(made, len(layers))},
+            ui={"files": [listed(path)], **_table(made, len(modules))},
         )
 
 

@@ -10,12 +10,15 @@ from comfy_api.latest import io
 from ..quant.report import QuantReport, report_file
 from ..quant.tables import HEADINGS, notes, rows, write_csv
 from .host.describe import architecture_of
-from .host.model_files import NO_FILE, file_name, model_files, model_path, shown_progress
+from .host.new_files import file_name, shown_progress
+from .host.quantized.files import MODEL_FOLDERS, NO_FILE, list_files, path_of
 from .host.quantized_layers import report_model
 from .host.workspace import folder_in_output
 from .output import listed
 from .table import shown_table
 from .types import CATEGORY
+
+SUFFIX = ".safetensors"
 
 
 class WattBenchQuantReport(io.ComfyNode):
@@ -41,12 +44,12 @@ class WattBenchQuantReport(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "file",
-                    options=[NO_FILE, *model_files()],
+                    options=[NO_FILE, *list_files(MODEL_FOLDERS, (SUFFIX,))],
                     tooltip="A .safetensors file of checkpoints or diffusion_models.",
                 ),
                 io.Combo.Input(
                     "reference_file",
-                    options=[NO_FILE, *model_files()],
+                    options=[NO_FILE, *list_files(MODEL_FOLDERS, (SUFFIX,))],
                     tooltip="The file that `file` was made of. Without one, errors stay blank.",
                 ),
                 io.String.Input(
@@ -81,8 +84,8 @@ class WattBenchQuantReport(io.ComfyNode):
             lines = [*notes(report), _flop_note(model)]
         else:
             report = report_file(
-                model_path(file),
-                None if reference_file == NO_FILE else model_path(reference_file),
+                Path(path_of(file)),
+                None if reference_file == NO_FILE else Path(path_of(reference_file)),
                 shown_progress(),
             )
             lines = notes(report)

@@ -30,3 +30,9 @@ def meter_input() -> io.Input:
             "meter that covers the device; without one, energy stays blank and says why."
         ),
     )
+
+
+def calibration_input() -> io.Input:
+    return Calibration.Input(
+        "calibration", optional=True, tooltip="From Calibrate. fp8_static takes its scales of it."
+    )

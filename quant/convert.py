@@ -38,14 +38,14 @@ class Request:
             them as they are.
         input_scales: of ``fp8_static``: a calibrated scale per layer; layers without one have
             their weights quantized and their activations left alone.
-        made_by: goes into the file's metadata, as ``WattBench 1.0``.
+        version: WattBench's, for the file's metadata.
     """
 
     format: Format
     rules: LayerRules = field(default_factory=LayerRules)
     dtype: str = ""
     input_scales: Mapping[str, float] = field(default_factory=dict)
-    made_by: str = ""
+    version: str = ""
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class _Plan:
 
     def metadata(self) -> dict[str, str]:
         made = {
-            "made_by": self.request.made_by,
+            "version": self.request.version,
             "format": self.request.format.name,
             "source": {
                 "name": self.file.path.name,

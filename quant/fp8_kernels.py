@@ -6,7 +6,7 @@ about 35 us, twice as much as a triton kernel's, and there is none with a scale 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import triton
 import triton.language as tl
@@ -20,7 +20,7 @@ BLOCK = 8192
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _by_scale(x_ptr: Any, q_ptr: Any, scale_ptr: Any, count: Any, top: Any, block: tl.constexpr):  # type: ignore[no-untyped-def]
+def _by_scale(x_ptr, q_ptr, scale_ptr, count, top, block: tl.constexpr):  # type: ignore[no-untyped-def]
     at = tl.program_id(0).to(tl.int64) * block + tl.arange(0, block)
     inside = at < count
     x = tl.load(x_ptr + at, mask=inside, other=0.0).to(tl.float32) / tl.load(scale_ptr)
@@ -29,7 +29,7 @@ def _by_scale(x_ptr: Any, q_ptr: Any, scale_ptr: Any, count: Any, top: Any, bloc
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _by_row(x_ptr: Any, q_ptr: Any, scale_ptr: Any, columns: Any, top: Any, block: tl.constexpr):  # type: ignore[no-untyped-def]
+def _by_row(x_ptr, q_ptr, scale_ptr, columns, top, block: tl.constexpr):  # type: ignore[no-untyped-def]
     row = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, block)
     inside = column < columns

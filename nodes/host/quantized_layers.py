@@ -1,9 +1,9 @@
-"""The weights of a MODEL as they lie in memory: a report on them, and their calibrated scales."""
+"""The weights of a MODEL as they lie in memory, for a report."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from comfy.quant_ops import QuantizedTensor
 from ...quant.fidelity import compare
 from ...quant.report import NO_REFERENCE, LayerReport, QuantReport
 from .describe import DTYPE_NAMES, describe_model
-from .quantized import Request, linear_ledger, quantize_model
+from .quantized import linear_ledger
 from .quantized.operations import Layer
 
 
@@ -36,18 +36,6 @@ def report_model(model: Any, reference: Any | None) -> QuantReport:
     return QuantReport(
         _name(model), "" if reference is None else _name(reference), tuple(rows), other
     )
-
-
-def quantize_calibrated(
-    model: Any, request: Request, scales: Mapping[str, float], disable_dynamic: bool = False
-) -> Any:
-    """As :func:`.quantized.quantize_model`, with the scales of a calibration for ``fp8_static``."""
-    made = quantize_model(model, request, disable_dynamic)
-    for name, module in made.model.diffusion_model.named_modules():
-        if name in scales and format_name(module) == "fp8_static":
-            module.set_input_scale(torch.tensor(scales[name]))
-    made.cached_patcher_init = (quantize_calibrated, (model, request, scales))
-    return made
 
 
 def _name(model: Any) -> str:

@@ -13,7 +13,7 @@ SETTINGS = {
     "sampler_name": "euler",
     "scheduler": "normal",
     "percentile": 100.0,
-    "keep": "",
+    "layers": "",
     "name": "ranges",
 }
 
@@ -58,7 +58,7 @@ def linear_inputs(model, prompts, **settings):
         run_core(
             "KSampler",
             **{
-                **{k: v for k, v in settings.items() if k not in ("percentile", "keep", "name")},
+                **{k: v for k, v in settings.items() if k not in ("percentile", "layers", "name")},
                 "model": model,
                 "positive": positive,
                 "seed": settings["seed"] + number,
@@ -109,7 +109,7 @@ def test_more_prompts_widen_the_ranges_and_never_narrow_them(calibrate, inputs):
 
 
 def test_kept_layers_are_not_calibrated(calibrate):
-    layers = calibrate(keep="middle_block.*").result[0].layers
+    layers = calibrate(layers="middle_block.*").result[0].layers
     assert not [name for name in layers if name.startswith("middle_block")]
     assert [name for name in layers if name.startswith("output_blocks")]
 

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from .files import NO_FILE, model_files, path_of, save_model, text_encoder_files
 from .ledger import LayerCalls, LinearLedger, linear_ledger
 from .loading import AS_STORED, COMPUTE_DTYPES, Request, load_model, quantize_model
+from .sources import ModelFileError
+from .text_encoders import TEXT_FORMATS, load_clip
 
 __all__ = [
     "AS_STORED",
     "COMPUTE_DTYPES",
+    "NO_FILE",
+    "TEXT_FORMATS",
     "LayerCalls",
     "LinearLedger",
+    "ModelFileError",
     "Request",
     "linear_ledger",
+    "load_clip",
     "load_model",
+    "model_files",
+    "path_of",
     "quantize_model",
+    "save_model",
+    "text_encoder_files",
 ]

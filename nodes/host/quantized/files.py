@@ -1,0 +1,87 @@
+"""The files that quantized models are loaded from and saved to, as ComfyUI's folders name them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import folder_paths
+import safetensors.torch
+
+from ....measure.environment import pack_version
+from .sources import GGUF, SAFETENSORS
+
+MODEL_FOLDERS = ("diffusion_models", "checkpoints")
+TEXT_ENCODER_FOLDERS = ("text_encoders",)
+"""ComfyUI's kinds of folders."""
+
+METADATA_KEY = "wattbench"
+NO_FILE = "none"
+
+
+def list_files(kinds: Sequence[str], suffixes: tuple[str, ...]) -> list[str]:
+    """Files as ``kind/name``; GGUF files too, which ComfyUI's own lists leave out."""
+    found = []
+    for kind in kinds:
+        names = set(folder_paths.get_filename_list(kind))
+        if GGUF in suffixes:
+            for folder in map(Path, folder_paths.get_folder_paths(kind)):
+                names |= {str(p.relative_to(folder)) for p in folder.rglob(f"*{GGUF}")}
+        found += [f"{kind}/{name}" for name in sorted(names) if name.lower().endswith(suffixes)]
+    return found
+
+
+def model_files() -> list[str]:
+    return list_files(MODEL_FOLDERS, (*SAFETENSORS, GGUF))
+
+
+def text_encoder_files() -> list[str]:
+    return list_files(TEXT_ENCODER_FOLDERS, SAFETENSORS)
+
+
+def path_of(choice: str) -> str:
+    """The path of a file that :func:`list_files` names.
+
+    Raises:
+        FileNotFoundError: it is not there, or is no name of a list.
+    """
+    kind, _, name = choice.partition("/")
+    if kind in (*MODEL_FOLDERS, *TEXT_ENCODER_FOLDERS):
+        for folder in folder_paths.get_folder_paths(kind):
+            path = Path(folder, name)
+            if path.is_file() and path.resolve().is_relative_to(Path(folder).resolve()):
+                return str(path)
+    raise FileNotFoundError(f"{choice!r} names no file of the list; press R to read it anew")
+
+
+def save_model(model: Any, name: str, weight_format: str) -> Path:
+    """Keep the weights of a MODEL as a file among the diffusion models.
+
+    The file has its name only when it is whole.
+
+    Raises:
+        ValueError: ``name`` names a folder.
+        FileExistsError: there is such a file.
+    """
+    file_name = name.strip().removesuffix(SAFETENSORS[0]) + SAFETENSORS[0]
+    if Path(file_name).name != file_name or file_name == SAFETENSORS[0]:
+        raise ValueError(f"{name!r} must be the name of a file, without a folder")
+    path = Path(folder_paths.get_folder_paths(MODEL_FOLDERS[0])[0], file_name)
+    if path.exists():
+        raise FileExistsError(f"{path} exists. Choose another name, or delete it first.")
+    tensors = {
+        key: tensor.detach().to("cpu").contiguous()
+        for key, tensor in model.model.diffusion_model.state_dict().items()
+    }
+    made = {"format": weight_format, "version": pack_version()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        safetensors.torch.save_file(tensors, part, metadata={METADATA_KEY: json.dumps(made)})
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
