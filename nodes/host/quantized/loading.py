@@ -123,6 +123,7 @@ class _Parts:
     operations: Any = None
     ledger: LinearLedger | None = None
     weight_format: str = ""
+    input_scales: Mapping[str, float] = field(default_factory=dict)
 
 
 def _parts(tensors: StateDict, request: Request, config: Any) -> _Parts:
@@ -144,7 +145,7 @@ def _parts(tensors: StateDict, request: Request, config: Any) -> _Parts:
     ledger = LinearLedger()
     operations = quantized_operations(dtype, machine_of(device), ledger)
     name = main_format(tensors) if wanted is None else wanted.name
-    return _Parts(dtype, None, operations, ledger, name)
+    return _Parts(dtype, None, operations, ledger, name, request.input_scales)
 
 
 def _finish(model: Any, parts: _Parts) -> Any:
