@@ -144,6 +144,8 @@ class QuantizedLinear:
         return product
 
     def _quantized(self: Any, x: torch.Tensor) -> torch.Tensor:
+        if self._is_at_hand(x):
+            return self._product(x, self.weight, self.bias)
         weight, bias, stream = comfy.ops.cast_bias_weight(
             self,
             dtype=self.weight.dtype,
@@ -153,14 +155,19 @@ class QuantizedLinear:
             compute_dtype=x.dtype,
             want_requant=True,
         )
-        if self.layer.format.arithmetic.startswith("fp8"):
-            product = self._fp8(x, weight, bias)
-        else:
-            product = torch.nn.functional.linear(x, weight.to(dtype=x.dtype), bias)
+        product = self._product(x, weight, bias)
         comfy.ops.uncast_bias_weight(self, weight, bias, stream)
         return product
 
-    def _fp8(self: Any, x: torch.Tensor, weight: Any, bias: Any) -> torch.Tensor:
+    def _is_at_hand(self: Any, x: torch.Tensor) -> bool:
+        """Whether the weights are where they are needed, as ComfyUI would find at more cost."""
+        if self.comfy_cast_weights or hasattr(self, "_v") or self.weight.device != x.device:
+            return False
+        return self.bias is None or (self.bias.device, self.bias.dtype) == (x.device, x.dtype)
+
+    def _product(self: Any, x: torch.Tensor, weight: Any, bias: Any) -> torch.Tensor:
+        if not self.layer.format.arithmetic.startswith("fp8"):
+            return torch.nn.functional.linear(x, weight.to(dtype=x.dtype), bias)
         scale = getattr(self, "input_scale", None)
         if scale is not None and self.layer.format.name == "fp8_static":
             scale = comfy.model_management.cast_to_device(scale, x.device, None)

@@ -151,7 +151,6 @@ def test_says_its_format_and_how_it_computed(name, quantized, z_image, sample):
 def test_a_measured_sampling_has_the_products_in_its_table(
     quantized, z_image, sample, hundred_watts
 ):
-    from wattbench.measure.report.frame import run_row
     from wattbench.nodes.host.sampling import observe_sampling
     from wattbench.nodes.observation import Probe, join, observe
 
@@ -164,7 +163,7 @@ def test_a_measured_sampling_has_the_products_in_its_table(
     )
     run = join(probe.observations)
     assert run.condition.weight_format == "int8"
-    row = run_row(run)
+    (row,) = runs_frame([run]).to_dict("records")
     assert row["linear_requested"].startswith("int8: ")
     assert "dequantized (fp32)" in row["linear_executed"]
     assert row["linear_fallbacks"] == ""
