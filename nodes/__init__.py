@@ -7,6 +7,7 @@ from comfy_api.latest import ComfyExtension, io
 from . import (
     benchmark,
     calibrate,
+    join,
     output,
     predict,
     probe,
@@ -37,5 +38,6 @@ class WattBenchExtension(ComfyExtension):
             quantize,
             calibrate,
             quant_report,
+            join,
         )
         return [node for family in families for node in family.NODES]
