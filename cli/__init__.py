@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from .errors import CancelledError, CommandError, UsageError
 from .signals import cancelling
 
-COMMANDS = ("run", "summary", "law", "doctor", "serve")
+COMMANDS = ("run", "summary", "law", "quantize", "quant-report", "doctor", "serve")
 """Modules of this package, in the order of the help text.
 
 Each has ``register(subparsers) -> None``, which adds its parser and imports nothing heavy, and
@@ -29,7 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="wattbench", description="What an AI image really costs on your machine."
     )
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    modules = {name: importlib.import_module(f".{name}", __package__) for name in COMMANDS}
+    modules = {
+        name: importlib.import_module("." + name.replace("-", "_"), __package__)
+        for name in COMMANDS
+    }
     for module in modules.values():
         module.register(subparsers)
     given = list(sys.argv[1:] if arguments is None else arguments)

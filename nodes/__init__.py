@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import benchmark, output, predict, probe, quantized, synthetic, twins
+from . import (
+    benchmark,
+    calibrate,
+    join,
+    output,
+    predict,
+    probe,
+    quant_report,
+    quantize,
+    quantized,
+    synthetic,
+    twins,
+)
 from .host.live import add_live_route
 
 
@@ -15,5 +27,17 @@ class WattBenchExtension(ComfyExtension):
         add_live_route()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        families = (benchmark, predict, output, probe, twins, synthetic, quantized)
+        families = (
+            benchmark,
+            predict,
+            output,
+            probe,
+            twins,
+            synthetic,
+            quantized,
+            quantize,
+            calibrate,
+            quant_report,
+            join,
+        )
         return [node for family in families for node in family.NODES]

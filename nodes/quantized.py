@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
 from ..quant.formats import FORMATS
 from .host import quantized as host
 from .host.core import core_inputs
-from .types import CATEGORY
+from .types import CATEGORY, calibration_input
+
+if TYPE_CHECKING:
+    from ..quant.calibrate import Calibration
 
 QUANTIZED = tuple(f.name for f in FORMATS if f.can_quantize)
 
 
-def _format_input(names: tuple[str, ...], tooltip: str) -> io.Input:
+def format_input(names: tuple[str, ...], tooltip: str) -> io.Input:
     return io.Combo.Input("weight_format", options=list(names), tooltip=tooltip)
 
 
@@ -27,7 +30,11 @@ def _compute_dtype_input() -> io.Input:
     )
 
 
-def _layers_input() -> io.Input:
+def _scales(calibration: Calibration | None) -> dict[str, float]:
+    return {} if calibration is None else calibration.input_scales
+
+
+def layers_input() -> io.Input:
     return io.String.Input(
         "layers",
         default="",
@@ -60,14 +67,14 @@ class WattBenchLoadQuantized(io.ComfyNode):
                     options=host.model_files(),
                     tooltip="A file in the folders diffusion_models or checkpoints.",
                 ),
-                _format_input(
+                format_input(
                     (host.AS_STORED, *QUANTIZED),
                     "How to store the weights. `as stored` takes a file's own formats. fp8 and "
                     "int8_w8a8 also compute in 8 bit where the card can; fp8_w, int8, nf4 and "
                     "int4 save memory and no time.",
                 ),
                 _compute_dtype_input(),
-                _layers_input(),
+                layers_input(),
                 io.String.Input(
                     "save_as",
                     default="",
@@ -76,6 +83,7 @@ class WattBenchLoadQuantized(io.ComfyNode):
                         "Empty: keep nothing. An existing file is never overwritten."
                     ),
                 ),
+                calibration_input(),
             ],
             outputs=[io.Model.Output(tooltip="The diffusion model.")],
         )
@@ -88,8 +96,9 @@ class WattBenchLoadQuantized(io.ComfyNode):
         compute_dtype: str,
         layers: str,
         save_as: str,
+        calibration: Calibration | None = None,
     ) -> io.NodeOutput:
-        request = host.Request(weight_format, compute_dtype, layers)
+        request = host.Request(weight_format, compute_dtype, layers, _scales(calibration))
         model = host.load_model(host.path_of(file), request)
         if save_as.strip():
             logging.info("WattBench saved %s", host.save_model(model, save_as, weight_format))
@@ -111,13 +120,14 @@ class WattBenchQuantizeModel(io.ComfyNode):
             search_aliases=["fp8", "nf4", "int8", "quantize"],
             inputs=[
                 io.Model.Input("model", tooltip="A model in 16 or 32 bit. Its LoRAs go along."),
-                _format_input(
+                format_input(
                     QUANTIZED,
                     "How to store the weights. fp8 and int8_w8a8 also compute in 8 bit where the "
                     "card can; fp8_w, int8, nf4 and int4 save memory and no time.",
                 ),
                 _compute_dtype_input(),
-                _layers_input(),
+                layers_input(),
+                calibration_input(),
             ],
             outputs=[io.Model.Output(tooltip="A new model with quantized weights.")],
         )
@@ -129,10 +139,10 @@ class WattBenchQuantizeModel(io.ComfyNode):
         weight_format: str,
         compute_dtype: str,
         layers: str,
+        calibration: Calibration | None = None,
     ) -> io.NodeOutput:
-        return io.NodeOutput(
-            host.quantize_model(model, host.Request(weight_format, compute_dtype, layers))
-        )
+        request = host.Request(weight_format, compute_dtype, layers, _scales(calibration))
+        return io.NodeOutput(host.quantize_model(model, request))
 
 
 class WattBenchLoadQuantizedCLIP(io.ComfyNode):
@@ -156,12 +166,12 @@ class WattBenchLoadQuantizedCLIP(io.ComfyNode):
                     tooltip="A file in the folder text_encoders.",
                 ),
                 clip_type,
-                _format_input(
+                format_input(
                     (host.AS_STORED, *host.TEXT_FORMATS),
                     "How to store the weights. `as stored` takes a file's own formats.",
                 ),
                 _compute_dtype_input(),
-                _layers_input(),
+                layers_input(),
                 io.Combo.Input(
                     "second_file",
                     options=[host.NO_FILE, *host.text_encoder_files()],

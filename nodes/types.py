@@ -6,6 +6,9 @@ from comfy_api.latest import io
 
 CATEGORY = "WattBench"
 
+Calibration = io.Custom("WATTBENCH_CALIBRATION")
+"""A :class:`..quant.calibrate.Calibration`."""
+
 Forecast = io.Custom("WATTBENCH_FORECAST")
 """A :class:`..measure.law.Forecast`."""
 
@@ -26,4 +29,10 @@ def meter_input() -> io.Input:
             "replay:FILE). auto means what the environment variable WATTBENCH_METER says, else a "
             "meter that covers the device; without one, energy stays blank and says why."
         ),
+    )
+
+
+def calibration_input() -> io.Input:
+    return Calibration.Input(
+        "calibration", optional=True, tooltip="From Calibrate. fp8_static takes its scales of it."
     )

@@ -232,10 +232,12 @@ def largest(weight: torch.Tensor, dim: int | None = None) -> torch.Tensor:
     import torch
 
     if weight.dtype.itemsize == 1:
-        weight = weight.to(torch.float32)
-    amax = torch.linalg.vector_norm(
-        weight, float("inf"), dim=dim, keepdim=dim is not None, dtype=torch.float32
-    )
+        weight = weight.to(torch.bfloat16)  # exact, and torch finds no extremes of 8-bit floats
+    if dim is None:
+        low, high = torch.aminmax(weight)
+    else:
+        low, high = weight.amin(dim, keepdim=True), weight.amax(dim, keepdim=True)
+    amax = torch.maximum(-low, high).to(torch.float32)
     if not bool(torch.isfinite(amax).all()):
         raise WeightRangeError("the weight holds infinities or NaN")
     return amax

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...offer import Machine
 from ..base import WIDE, Execution, Format, Hardware, Tensors, TensorSpec, largest
+from ..blocks import divide_and_round
 
 if TYPE_CHECKING:
     import torch
@@ -53,8 +54,8 @@ class Fp8(Format):
         if weight.dtype == torch.float8_e4m3fn:
             return {"weight": weight, "weight_scale": torch.ones_like(amax)}
         scale = scale_of(amax)
-        scaled = weight.to(torch.float32, copy=True).div_(scale).clamp_(-E4M3_MAX, E4M3_MAX)
-        return {"weight": scaled.to(torch.float8_e4m3fn), "weight_scale": scale}
+        qdata = divide_and_round(weight, scale, E4M3_MAX, torch.float8_e4m3fn)
+        return {"weight": qdata, "weight_scale": scale}
 
     def dequantize(self, stored: Tensors, dtype: torch.dtype) -> torch.Tensor:
         """As ComfyUI does: both factors in ``dtype``, then their product."""

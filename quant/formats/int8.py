@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..base import Format, Hardware, Tensors, TensorSpec, largest
+from ..blocks import divide_and_round
 
 if TYPE_CHECKING:
     import torch
@@ -47,11 +48,8 @@ class Int8(Format):
         import torch
 
         scale = (largest(weight, 1) / INT8_MAX).clamp_(min=1e-30)
-        scaled = weight.to(torch.float32, copy=True).div_(scale).round_()
-        return {
-            "weight": scaled.clamp_(-INT8_MAX, INT8_MAX).to(torch.int8),
-            "weight_scale": scale,
-        }
+        qdata = divide_and_round(weight, scale, INT8_MAX, torch.int8)
+        return {"weight": qdata, "weight_scale": scale}
 
     def dequantize(self, stored: Tensors, dtype: torch.dtype) -> torch.Tensor:
         import torch

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from ..describe import WEIGHT_FORMAT_KEY
 from ..ledgers import attach_ledger
 from ..machine import machine_of
 from .ledger import KEY, LinearLedger
-from .operations import quantized_operations
+from .operations import Layer, quantized_operations
 from .sources import ModelFileError, read_tensors
 from .stored import StateDict, main_format, quantize_layers, wrap_stored
 
@@ -39,12 +40,14 @@ COMPUTE_DTYPES = {
 class Request:
     """How to quantize: a format's name or :data:`AS_STORED`, a compute dtype, and patterns.
 
-    ``layers`` is as :meth:`..quant.layers.LayerRules.parse` reads it.
+    ``layers`` is as :meth:`..quant.layers.LayerRules.parse` reads it; ``input_scales`` are those of
+    a calibration, by layer, for the layers that become ``fp8_static``.
     """
 
     format: str
     compute_dtype: str = "auto"
     layers: str = ""
+    input_scales: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.format != AS_STORED:
@@ -120,6 +123,7 @@ class _Parts:
     operations: Any = None
     ledger: LinearLedger | None = None
     weight_format: str = ""
+    input_scales: Mapping[str, float] = field(default_factory=dict)
 
 
 def _parts(tensors: StateDict, request: Request, config: Any) -> _Parts:
@@ -141,13 +145,17 @@ def _parts(tensors: StateDict, request: Request, config: Any) -> _Parts:
     ledger = LinearLedger()
     operations = quantized_operations(dtype, machine_of(device), ledger)
     name = main_format(tensors) if wanted is None else wanted.name
-    return _Parts(dtype, None, operations, ledger, name)
+    return _Parts(dtype, None, operations, ledger, name, request.input_scales)
 
 
 def _finish(model: Any, parts: _Parts) -> Any:
     if parts.ledger is not None:
         model.model.manual_cast_dtype = parts.compute_dtype
         attach_ledger(model, KEY, parts.ledger)
+        for name, module in model.model.diffusion_model.named_modules():
+            layer = getattr(module, "layer", None)
+            if name in parts.input_scales and isinstance(layer, Layer) and layer.takes_scale:
+                module.set_input_scale(torch.tensor(parts.input_scales[name]))
         model.set_attachments(WEIGHT_FORMAT_KEY, parts.weight_format)
     elif parts.compute_dtype not in (None, parts.weight_dtype):
         model.set_model_compute_dtype(parts.compute_dtype)

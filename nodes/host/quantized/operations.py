@@ -35,6 +35,11 @@ class Layer:
     config: dict[str, Any] | None = None
     execution: Execution | None = None
 
+    @property
+    def takes_scale(self) -> bool:
+        """Whether a calibration may store an activation scale in it."""
+        return self.format is not None and self.format.name == "fp8_static"
+
 
 class QuantizedLinear:
     """What :func:`quantized_operations` adds to ComfyUI's mixed-precision ``Linear``."""

@@ -1,0 +1,93 @@
+"""Model files in another weight format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from comfy_api.latest import io, ui
+
+from ..measure.environment import pack_version
+from ..quant.formats import find
+from ..quant.layers import LayerRules
+from .host.new_files import file_name, shown_progress
+from .host.quantized.files import MODEL_FOLDERS, list_files, path_of
+from .host.workspace import show_text
+from .quantized import QUANTIZED, format_input, layers_input
+from .types import CATEGORY, calibration_input
+
+if TYPE_CHECKING:
+    from ..quant.calibrate import Calibration as CalibrationValue
+
+AS_THEY_ARE = "as they are"
+SUFFIX = ".safetensors"
+
+
+class WattBenchQuantizeCheckpoint(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="WattBenchQuantizeCheckpoint",
+            display_name="Quantize Checkpoint (WattBench)",
+            category=CATEGORY,
+            description=(
+                "Writes the diffusion model of a file in another weight format, beside its source. "
+                "It goes tensor by tensor, in little memory. Text encoders and VAE of a checkpoint "
+                "stay as they are, and nothing is overwritten."
+            ),
+            search_aliases=["convert model", "fp8", "int8", "nf4", "save quantized"],
+            is_output_node=True,
+            inputs=[
+                io.Combo.Input(
+                    "file",
+                    options=list_files(MODEL_FOLDERS, (SUFFIX,)),
+                    tooltip="A .safetensors file of checkpoints or diffusion_models, 16 or 32 bit.",
+                ),
+                format_input(
+                    QUANTIZED,
+                    "What the weights become. ComfyUI's own loaders read all but nf4 and int4. "
+                    "fp8_static needs a calibration.",
+                ),
+                io.String.Input(
+                    "name",
+                    default="",
+                    tooltip="Name of the new file. Empty: the source's with the format's added.",
+                ),
+                layers_input(),
+                io.Combo.Input(
+                    "dtype",
+                    options=[AS_THEY_ARE, "bf16", "fp16"],
+                    tooltip="Of the diffusion model's other tensors.",
+                ),
+                calibration_input(),
+            ],
+            outputs=[io.String.Output(display_name="path", tooltip="Of the new file.")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        file: str,
+        weight_format: str,
+        name: str,
+        layers: str,
+        dtype: str,
+        calibration: CalibrationValue | None = None,
+    ) -> io.NodeOutput:
+        from ..quant import convert
+
+        source = Path(path_of(file))
+        target = source.parent / file_name(name.strip() or f"{source.stem}_{weight_format}", SUFFIX)
+        request = convert.Request(
+            find(weight_format),
+            LayerRules.parse(layers),
+            "" if dtype == AS_THEY_ARE else dtype,
+            {} if calibration is None else calibration.input_scales,
+            pack_version(),
+        )
+        text = convert.convert_file(source, target, request, shown_progress()).text()
+        show_text(text)
+        return io.NodeOutput(str(target), ui=ui.PreviewText(text))
+
+
+NODES: list[type[io.ComfyNode]] = [WattBenchQuantizeCheckpoint]

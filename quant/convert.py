@@ -1,0 +1,231 @@
+"""A model file in another weight format, written in little memory."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .base import CONFIG, Format, WeightRangeError, encode_config
+from .files import Entry, FileError, TensorFile
+from .formats import find
+from .layers import Kept, LayerRules, Quantized
+from .stored import WIDE, StoredLayer, layers_of, model_prefix, quantized_already
+from .stream import DIGEST_PLACE, Change, Progress, kept, stored_as, write_converted
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+METADATA_KEY = "wattbench"
+STALE_KEYS = ("modelspec.hash_sha256",)
+"""What a source's metadata says of its own tensors, and would be wrong of other ones."""
+
+INPUT_SCALE = "input_scale"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a file is to become.
+
+    Attributes:
+        format: a name of ``FORMATS``.
+        rules: which layers stay in high precision.
+        dtype: of the model's floats that are not quantized, ``bf16`` or ``fp16``; empty leaves
+            them as they are.
+        input_scales: of ``fp8_static``: a calibrated scale per layer; layers without one have
+            their weights quantized and their activations left alone.
+        version: WattBench's, for the file's metadata.
+    """
+
+    format: Format
+    rules: LayerRules = field(default_factory=LayerRules)
+    dtype: str = ""
+    input_scales: Mapping[str, float] = field(default_factory=dict)
+    version: str = ""
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What was made; counts are of matrices and other tensors of two or more dimensions.
+
+    ``formats`` counts layers by format, ``kept`` gives the reason of each layer that stayed.
+    """
+
+    target: Path
+    source_bytes: int
+    target_bytes: int
+    source_sha256: str
+    formats: Mapping[str, int]
+    kept: Mapping[str, str]
+
+    def text(self) -> str:
+        """A few lines for people."""
+        made = ", ".join(f"{name} ({count})" for name, count in sorted(self.formats.items()))
+        lines = [
+            f"{self.target}: {self.target_bytes / 1e6:.1f} MB, was {self.source_bytes / 1e6:.1f} MB"
+            f" ({self.target_bytes / self.source_bytes:.0%})",
+            f"layers stored as: {made}",
+        ]
+        for reason, count in Counter(self.kept.values()).most_common():
+            lines.append(f"as before: {count} ({reason})")
+        return "\n".join(lines)
+
+
+def convert_file(
+    source: Path, target: Path, request: Request, progress: Progress = lambda done, total: None
+) -> Conversion:
+    """Write ``target``: the model of ``source`` in another format, everything else as it is.
+
+    In a checkpoint only the diffusion model is converted. Memory stays under the largest tensor
+    plus 1 GiB.
+
+    Raises:
+        FileError: ``source`` is a pickle, damaged, quantized already, or has nothing to quantize.
+        FileExistsError: ``target`` exists.
+        WeightRangeError: a layer holds infinities or NaN, or overflows; the message names it.
+        ValueError: ``fp8_static`` without input scales.
+        ImportError: the format needs a package that is not installed.
+        OSError: there is no room, or a file cannot be read or written.
+    """
+    if target.suffix != ".safetensors":
+        raise FileError(f"{target.name} must end in .safetensors")
+    _check(request)
+    with TensorFile(source) as file:
+        plan = _Plan(file, request)
+        metadata = plan.metadata()
+        digest = write_converted(file, plan.changes, target, metadata, progress)
+    return Conversion(
+        target,
+        source.stat().st_size,
+        target.stat().st_size,
+        digest,
+        dict(plan.formats),
+        plan.kept,
+    )
+
+
+class _Plan:
+    """What becomes of each tensor, decided before the first is read."""
+
+    def __init__(self, file: TensorFile, request: Request) -> None:
+        self.file = file
+        self.request = request
+        self.prefix = model_prefix(file.entries)
+        reason = quantized_already(file, self.prefix)
+        if reason:
+            raise FileError(
+                f"{file.path} is quantized already: {reason}. Quantizing twice loses twice: begin "
+                "with the original file."
+            )
+        self.formats: Counter[str] = Counter()
+        self.kept: dict[str, str] = {}
+        layers = {layer.tensors["weight"].name: layer for layer in layers_of(file, self.prefix)}
+        self.changes = [
+            self._change(entry, layers.get(entry.name)) for entry in file.entries.values()
+        ]
+        if not self.formats:
+            raise FileError(
+                f"{file.path}: no layer can become {request.format.name}: {self._reasons()}"
+            )
+
+    def metadata(self) -> dict[str, str]:
+        made = {
+            "version": self.request.version,
+            "format": self.request.format.name,
+            "source": {
+                "name": self.file.path.name,
+                "bytes": self.file.path.stat().st_size,
+                "sha256": DIGEST_PLACE,
+            },
+            "dtype": self.request.dtype,
+            "layers": dict(self.formats),
+            "kept": sorted(self.kept),
+        }
+        others = {k: v for k, v in self.file.metadata.items() if k not in STALE_KEYS}
+        return {**others, METADATA_KEY: json.dumps(made)}
+
+    def _change(self, entry: Entry, layer: StoredLayer | None) -> Change:
+        if not entry.name.startswith(self.prefix) or entry.dtype not in WIDE:
+            return kept(entry)
+        wanted = self.request.format
+        if layer is not None and wanted.is_quantized:
+            if wanted.name == "fp8_static" and layer.name not in self.request.input_scales:
+                wanted = find(wanted.weight_only)
+            decision = self.request.rules.decide(layer.name, entry.shape, wanted)
+            if isinstance(decision, Quantized):
+                self.formats[decision.format.name] += 1
+                return self._quantized(entry, layer, decision.format)
+            if isinstance(decision, Kept):
+                self.kept[layer.name] = decision.reason
+        elif layer is not None:
+            self.formats[wanted.name] += 1
+        dtype = self.request.dtype or ("" if wanted.is_quantized else wanted.name)
+        return _cast(entry, dtype) if dtype else kept(entry)
+
+    def _quantized(self, entry: Entry, layer: StoredLayer, chosen: Format) -> Change:
+        import torch
+
+        stem = entry.name.removesuffix("weight")
+        added = {CONFIG: encode_config(chosen.config(entry.shape))}
+        if chosen.name == "fp8_static":
+            scale = self.request.input_scales[layer.name]
+            added[INPUT_SCALE] = torch.tensor(scale, dtype=torch.float32)
+        spec = {
+            stem + suffix: stored_as(torch.empty(shape, dtype=dtype, device="meta"))
+            for suffix, (shape, dtype) in chosen.stored_spec(entry.shape).items()
+        }
+        spec.update({stem + suffix: stored_as(tensor) for suffix, tensor in added.items()})
+        return Change(entry, spec, partial(_quantize, chosen, layer.name, stem, added))
+
+    def _reasons(self) -> str:
+        reasons = Counter(self.kept.values()).most_common(3)
+        return "; ".join(f"{count} × {reason}" for reason, count in reasons) or "it holds no matrix"
+
+
+def _quantize(
+    chosen: Format, layer: str, stem: str, added: Mapping[str, Tensor], weight: Tensor
+) -> dict[str, Tensor]:
+    """The tensors of one layer by their names in the file."""
+    try:
+        made = chosen.quantize(weight)
+    except WeightRangeError as error:
+        raise WeightRangeError(f"{layer}: {error}; keep it, or get the file again") from error
+    return {stem + suffix: tensor for suffix, tensor in {**made, **added}.items()}
+
+
+def _cast(entry: Entry, dtype_name: str) -> Change:
+    """The tensor in a 16-bit type."""
+    import torch
+
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[dtype_name]
+
+    def convert(tensor: Tensor) -> dict[str, Tensor]:
+        narrow = tensor.to(dtype)
+        if narrow.numel():
+            low, high = torch.aminmax(narrow)
+            if not (torch.isfinite(low) and torch.isfinite(high)):
+                raise WeightRangeError(f"{entry.name} overflows {dtype_name}, or holds NaN")
+        return {entry.name: narrow}
+
+    return Change(
+        entry,
+        {entry.name: stored_as(torch.empty(entry.shape, dtype=dtype, device="meta"))},
+        convert,
+    )
+
+
+def _check(request: Request) -> None:
+    package = request.format.package
+    if package is not None and not package.is_installed:
+        raise ImportError(
+            f"{request.format.name} needs the package {package.name}: {package.install}"
+        )
+    if request.format.name == "fp8_static" and not request.input_scales:
+        raise ValueError(
+            "fp8_static needs calibrated scales: make a calibration file with Calibrate, or take "
+            "fp8, which scales activations at run time"
+        )
