@@ -37,10 +37,10 @@ def write_all(runs: Sequence[Run], folder: Path) -> list[Path]:
     return write_frame(runs_frame(runs), folder)
 
 
-def write_frame(frame: pd.DataFrame, folder: Path) -> list[Path]:
-    """As :func:`write_all`, for a table of runs."""
+def write_frame(frame: pd.DataFrame, folder: Path, preface: Sequence[str] = ()) -> list[Path]:
+    """As :func:`write_all`, for a table of runs; the report's table comes after ``preface``."""
     summary = summarise(frame)
-    report = as_markdown(summary_table(summary, frame), environment_lines(frame))
+    report = as_markdown(summary_table(summary, frame), environment_lines(frame), preface)
     write_csv(frame, folder / "runs.csv")
     write_csv(summary, folder / "summary.csv")
     write_text(report, folder / "report.md")

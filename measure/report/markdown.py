@@ -46,11 +46,12 @@ def as_text(table: Table) -> str:
     return "\n".join([*(line.rstrip() for line in text), *(f"* {note}" for note in table.notes)])
 
 
-def as_markdown(table: Table, environment: Sequence[str]) -> str:
-    """A whole ``report.md``: the table, its notes, and the machine it was measured on."""
-    lines = ["# WattBench report", "", _markdown_row(table.headings)]
-    lines.append(_markdown_row(["---"] * len(table.headings)))
-    lines += [_markdown_row(row) for row in table.rows]
+def as_markdown(table: Table, environment: Sequence[str], preface: Sequence[str] = ()) -> str:
+    """A whole ``report.md``: the table, its notes, and the machine it was measured on.
+
+    ``preface`` are lines that come before the table.
+    """
+    lines = ["# WattBench report", "", *preface, *markdown_table(table.headings, table.rows)]
     lines += ["", "Values are mean ± half width of the 95 % Student-t interval."]
     lines += ["", *(f"- {note}" for note in table.notes)]
     lines += ["", "## Environment", "", *(f"- {line}" for line in environment)]
@@ -73,6 +74,11 @@ def environment_lines(runs: pd.DataFrame) -> list[str]:
         for row in programs.itertuples()
     ]
     return lines
+
+
+def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a Markdown table."""
+    return [_markdown_row(cells) for cells in (headings, ["---"] * len(headings), *rows)]
 
 
 def _markdown_row(cells: Sequence[str]) -> str:
