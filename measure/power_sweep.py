@@ -166,7 +166,9 @@ def verdicts(sweep: Sweep) -> Iterator[str]:
     if best is None or best.energy is None:
         yield f"No energy per image was measured: {sweep.note or 'the runs do not say why'}."
         return
-    if best is base:
+    if len(sweep.caps) == 1:
+        yield "Only the baseline was measured."
+    elif best is base:
         yield f"No cap took less energy per image than the baseline of {base.cap_w:g} W."
     else:
         yield (

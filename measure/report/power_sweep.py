@@ -143,13 +143,10 @@ def _explanations(sweep: Sweep) -> Iterator[str]:
 
 def _section(sweep: Sweep) -> list[str]:
     table = _table(sweep)
-    title = [
-        f"## Power caps: {sweep.condition}",
-        "",
-        f"{sweep.board}, meter: {sweep.meter or BLANK}",
-    ]
+    where = f"{sweep.board}, meter: {sweep.meter or BLANK}"
     notes = [f"- {note}" for note in table.notes]
-    return [*title, "", *markdown_table(table.headings, table.rows), "", *notes, ""]
+    rows = markdown_table(table.headings, table.rows)
+    return [f"## Power caps: {sweep.condition}", "", where, "", *rows, "", *notes, ""]
 
 
 def _write_plot(sweeps: Sequence[Sweep], path: Path) -> None:
