@@ -5,6 +5,8 @@ of the counter at its borders says little. Instead, one power per phase is fitte
 non-negative least squares, and each tick's energy is then shared among the phases that it overlaps,
 in proportion to fitted power times overlap. Ticks that lie wholly within one phase stay exactly as
 they were counted, so phases sum to the whole by construction.
+
+The fit may take the ticks of one run, or of many runs that were made alike: :mod:`.pooling`.
 """
 
 from __future__ import annotations
@@ -18,8 +20,13 @@ from numpy.typing import NDArray
 
 from .records import CounterSample, PowerSample
 
+Floats = NDArray[np.float64]
+
 LEAST_POWER = 1e-9
 """Least power of the fit, as a part of the mean: a tick that a single phase fills goes to it."""
+
+LEAST_ERROR_S = 1e-5
+"""A tick's time is never taken to be known better than this."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,41 @@ class Interval:
         return self.end_s - self.start_s
 
 
+@dataclass(frozen=True)
+class TickTable:
+    """The ticks of one run against its intervals.
+
+    ``overlap_s`` has a row a tick and a column an interval; ``rest_s`` is what each tick has
+    besides (before, between and after the intervals), ``energy_j`` what the counter gained in it.
+    """
+
+    overlap_s: Floats
+    rest_s: Floats
+    energy_j: Floats
+
+    def by_name(self, intervals: Sequence[Interval], names: Sequence[str]) -> Floats:
+        """Seconds of each name in each tick, ``[ticks, names + 1]``; the rest stands last."""
+        columns = [
+            self.overlap_s[:, [interval.name == name for interval in intervals]].sum(axis=1)
+            for name in names
+        ]
+        return np.stack([*columns, self.rest_s], axis=1)
+
+
+def tabulate(ticks: Sequence[CounterSample], intervals: Sequence[Interval]) -> TickTable:
+    """Lay ticks over intervals.
+
+    Raises:
+        ValueError: fewer than two ticks, ticks that do not reach around the intervals or are not in
+            order of time, or a counter that runs backwards or stands still.
+    """
+    _check(ticks, intervals)
+    times = np.array([tick.t_s for tick in ticks])
+    overlap_s = _overlaps(times, intervals)
+    rest_s = np.diff(times) - overlap_s.sum(axis=1)
+    return TickTable(overlap_s, rest_s.clip(min=0), np.diff([tick.energy_j for tick in ticks]))
+
+
 def share_ticks(
     ticks: Sequence[CounterSample], intervals: Sequence[Interval], tick_error_s: float
 ) -> list[float]:
@@ -48,67 +90,61 @@ def share_ticks(
             shorter than this cannot be told, and is drawn towards the mean power.
 
     Raises:
-        ValueError: fewer than two ticks, ticks that do not reach around the intervals, or a
-            counter that runs backwards or stands still.
+        ValueError: see :func:`tabulate`.
     """
-    _check(ticks, intervals)
-    times = np.array([tick.t_s for tick in ticks])
-    energies = np.diff([tick.energy_j for tick in ticks])
-    overlaps = _overlaps(times, intervals)
-    rest = np.diff(times) - overlaps.sum(axis=1)
+    table = tabulate(ticks, intervals)
     names = list(dict.fromkeys(interval.name for interval in intervals))
-    by_name = np.stack(
-        [
-            overlaps[:, [interval.name == name for interval in intervals]].sum(axis=1)
-            for name in names
-        ]
-        + [rest.clip(min=0)],
-        axis=1,
-    )
-    powers = _fit_powers(by_name, energies, tick_error_s)
+    seconds = table.by_name(intervals, names)
+    gram, moment = seconds.T @ seconds, seconds.T @ table.energy_j
+    mean_power_w = table.energy_j.sum() / seconds.sum()
+    powers = solve_powers(gram, moment, mean_power_w, tick_error_s)
     power_of = dict(zip(names, powers, strict=False))
-    weights = overlaps * np.array([power_of[interval.name] for interval in intervals])
-    totals = weights.sum(axis=1) + by_name[:, -1] * powers[-1]
-    shares = weights / totals[:, None] * energies[:, None]
+    weights = table.overlap_s * np.array([power_of[interval.name] for interval in intervals])
+    totals = weights.sum(axis=1) + table.rest_s * powers[-1]
+    shares = weights / totals[:, None] * table.energy_j[:, None]
     return [float(value) for value in shares.sum(axis=0)]
 
 
+def solve_powers(gram: Floats, moment: Floats, mean_power_w: float, tick_error_s: float) -> Floats:
+    """Watts per column: non-negative least squares on ``seconds @ powers = energy``.
+
+    A timing error dt of a tick is an energy error of mean power * dt. Against that stands a prior:
+    powers differ from the mean by about the mean. It decides where the ticks do not.
+
+    Args:
+        gram: ``seconds.T @ seconds``, ``[columns, columns]``, s².
+        moment: ``seconds.T @ energy``, ``[columns]``, J s.
+    """
+    from scipy.linalg import solve_triangular
+    from scipy.optimize import nnls
+
+    prior = max(tick_error_s, LEAST_ERROR_S) ** 2
+    factor = np.linalg.cholesky(gram + prior * np.eye(len(gram)))
+    target = solve_triangular(factor, moment + prior * mean_power_w, lower=True)
+    solution, _ = nnls(factor.T, target)
+    return np.maximum(solution, mean_power_w * LEAST_POWER)
+
+
 def _check(ticks: Sequence[CounterSample], intervals: Sequence[Interval]) -> None:
-    if len(ticks) < 2:
+    if len(ticks) < 2 or ticks[0].energy_j == ticks[-1].energy_j:
         raise ValueError("the energy counter did not advance during the run")
     if any(b.energy_j < a.energy_j for a, b in pairwise(ticks)):
         raise ValueError("the energy counter ran backwards (reset or wrapped) during the run")
+    if any(b.t_s <= a.t_s for a, b in pairwise(ticks)):
+        raise ValueError("the energy counter's ticks are not in order of time")
     start_s = min(interval.start_s for interval in intervals)
     end_s = max(interval.end_s for interval in intervals)
     if ticks[0].t_s > start_s or ticks[-1].t_s < end_s:
         raise ValueError("the energy counter's ticks do not reach around the run")
 
 
-def _overlaps(times: NDArray[np.float64], intervals: Sequence[Interval]) -> NDArray[np.float64]:
+def _overlaps(times: Floats, intervals: Sequence[Interval]) -> Floats:
     """Seconds that each tick (row) shares with each interval (column)."""
     starts = np.array([interval.start_s for interval in intervals])
     ends = np.array([interval.end_s for interval in intervals])
     low = np.maximum(times[:-1, None], starts[None, :])
     high = np.minimum(times[1:, None], ends[None, :])
     return np.clip(high - low, 0, None)
-
-
-def _fit_powers(
-    overlaps: NDArray[np.float64], energies: NDArray[np.float64], tick_error_s: float
-) -> NDArray[np.float64]:
-    """Watts per column, by least squares on ``overlaps @ powers = energies``.
-
-    A timing error dt of a tick is an energy error of mean power * dt. Against that stands a prior:
-    powers differ from the mean by about the mean. It decides where the ticks do not.
-    """
-    from scipy.optimize import nnls
-
-    mean_power = energies.sum() / overlaps.sum()
-    columns = overlaps.shape[1]
-    design = np.vstack([overlaps, np.eye(columns) * tick_error_s])
-    target = np.concatenate([energies, np.full(columns, mean_power * tick_error_s)])
-    solution, _ = nnls(design, target)
-    return np.maximum(solution, mean_power * LEAST_POWER)
 
 
 def integrate(samples: Sequence[PowerSample], start_s: float, end_s: float) -> float:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
 from .attribution import Interval, integrate, share_ticks
 from .meters import Meter
-from .records import CounterSample, EnergyReading, Method
+from .records import CounterSample, EnergyReading, Method, PowerSample
 from .sampler import Samples, around
 
 COUNTED_TICKS = 50
@@ -21,11 +23,16 @@ DISAGREEMENT = 0.05
 
 
 def read_energies(
-    meter: Meter, samples: Samples, intervals: Sequence[Interval]
+    meter: Meter,
+    samples: Samples,
+    intervals: Sequence[Interval],
+    reach_s: tuple[float, float] | None = None,
 ) -> tuple[list[EnergyReading | None], str]:
     """A reading for each interval, or ``None`` for all of them, and what there is to say of it.
 
-    The counter is preferred to integrated power; where both exist they are compared.
+    The counter is preferred to integrated power; where both exist they are compared. ``reach_s``
+    says from when to when nothing but the intervals ran: ticks beside them tell the power of rest,
+    and so what belongs to the intervals of the ticks at their borders.
     """
     missing: list[EnergyReading | None] = [None] * len(intervals)
     if not intervals:
@@ -33,21 +40,61 @@ def read_energies(
     if samples.faults:
         return missing, f"{meter.name} failed during the run: {samples.faults[0]}"
     start_s, end_s = intervals[0].start_s, intervals[-1].end_s
-    counter = around(samples.counter, start_s, end_s)
+    counter = around(samples.counter, *(reach_s or (start_s, end_s)))
     power = around(samples.power, start_s, end_s)
+    if not counter and not power:
+        return missing, f"{meter.name} gave no sample during the run"
     try:
-        integrated = [integrate(power, i.start_s, i.end_s) for i in intervals] if power else None
-        joules = share_ticks(counter, intervals, meter.poll_period_s) if counter else integrated
+        integrated = [integrate(power, i.start_s, i.end_s) for i in intervals] if power else []
+        error_s = tick_error(samples, meter, start_s, end_s)
+        counted = share_ticks(counter, intervals, error_s) if counter else []
     except ValueError as error:
         return missing, f"{meter.name}: {error}"
-    if joules is None:
-        return missing, f"{meter.name} gave no sample during the run"
     readings: list[EnergyReading | None] = [
-        _reading(meter, interval, energy_j, counter, len(counter or power))
-        for interval, energy_j in zip(intervals, joules, strict=True)
+        replace(
+            _reading(meter, interval, energy_j, counter, len(counter or power)),
+            counter_j=counted[index] if counted else None,
+            integrated_j=integrated[index] if integrated else None,
+        )
+        for index, (interval, energy_j) in enumerate(
+            zip(intervals, counted or integrated, strict=True)
+        )
     ]
-    notes = [meter.note, _disagreement(joules, integrated) if integrated and counter else ""]
+    notes = [meter.note, disagreement(counter, samples.power) if counter and power else ""]
     return readings, "; ".join(note for note in notes if note)
+
+
+def tick_error(samples: Samples, meter: Meter, start_s: float, end_s: float) -> float:
+    """How well the counter's ticks around a span are timed, in seconds, on average."""
+    errors = [tick.error_s for tick in around(samples.tick_errors, start_s, end_s)]
+    return sum(errors) / len(errors) if errors else meter.poll_period_s
+
+
+def disagreement(counter: Sequence[CounterSample], power: list[PowerSample]) -> str:
+    """What to note where a counter and the power integrated between its ticks disagree.
+
+    Both are taken from the first tick to the last, so that neither depends on attribution. A power
+    sensor is refreshed now and then and may lag the counter by one such period, which shifts as
+    much energy across each end of the span; only what goes beyond that is a disagreement.
+    """
+    start_s, end_s = counter[0].t_s, counter[-1].t_s
+    within = around(power, start_s, end_s)
+    if not within or within[0].t_s > start_s:
+        return ""
+    counted_j = counter[-1].energy_j - counter[0].energy_j
+    integrated_j = integrate(within, start_s, end_s)
+    levels = [sample.power_w for sample in within]
+    border_j = (max(levels) - min(levels)) * refresh_period(within)
+    if abs(integrated_j - counted_j) <= DISAGREEMENT * counted_j + border_j:
+        return ""
+    percent = 100 * (integrated_j / counted_j - 1)
+    return f"integrated power differs from the counter by {percent:+.1f} %"
+
+
+def refresh_period(power: Sequence[PowerSample]) -> float:
+    """Median time in seconds between changes of the reported power; 0 where it never changes."""
+    changes = [b.t_s for a, b in pairwise(power) if a.power_w != b.power_w]
+    return float(np.median(np.diff(changes))) if len(changes) > 1 else 0.0
 
 
 def _reading(
@@ -60,18 +107,11 @@ def _reading(
     method: Method = "integrated"
     resolution_j = None
     if counter:
-        tick_s = float(np.median(np.diff([tick.t_s for tick in counter])))
-        resolution_j = float(np.median(np.diff([tick.energy_j for tick in counter])))
+        ticks = np.diff(np.array(counter), axis=0)
+        tick_s, resolution_j = (float(value) for value in np.median(ticks, axis=0))
         method = "counter" if interval.duration_s >= COUNTED_TICKS * tick_s else "attributed"
     if meter.provenance != "measured":
         method = meter.provenance
     return EnergyReading(
         energy_j, interval.duration_s, meter.name, meter.scope, method, resolution_j, sample_count
     )
-
-
-def _disagreement(counted: Sequence[float], integrated: Sequence[float]) -> str:
-    total, other = sum(counted), sum(integrated)
-    if total > 0 and abs(other - total) <= DISAGREEMENT * total:
-        return ""
-    return f"counter {total:.4g} J and integrated power {other:.4g} J disagree by over 5 %"

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from .records import Run
 
 SEED_RANGE = 2**64
-START_JITTER_S = 0.1
-"""A run starts up to this much later, so that runs meet a slow counter at different points."""
-
 RUN_FAILURES = (RuntimeError, MemoryError, ValueError, ArithmeticError, OSError)
 """What a run can raise and the experiment still go on; out of memory is a ``RuntimeError``."""
 
@@ -56,10 +51,8 @@ def run_experiment(
     A run that fails becomes a run with its reason, by ``failed``, and the next one begins. A
     cancellation is no failure: it passes through, and what was kept stays kept.
     """
-    jitter = random.Random(plan.first_seed)
     runs = []
     for attempt in plan.attempts():
-        time.sleep(jitter.uniform(0, START_JITTER_S))
         try:
             run = measure(attempt)
         except RUN_FAILURES as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from .attribution import Interval
 from .board import board_state
-from .energy import read_energies
+from .energy import read_energies, tick_error
 from .memory import Gauges, gauges_for
 from .meters import DeviceId, Meter, MeterUnavailableError, open_meter
 from .records import (
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
 TICK_TIMEOUT_S = 0.5
 """How long to wait for a counter's tick before and after what is measured."""
 
+START_JITTER_S = 0.1
+"""What is measured begins up to this much later, so that runs meet a slow counter at different
+points."""
+
 
 @dataclass
 class Recording:
@@ -44,6 +49,8 @@ class Recording:
     energy_note: str = ""
     vram: MemoryReading | None = None
     allocator_peak_bytes: int | None = None
+    allocator_mean_bytes: float | None = None
+    allocator_source: str = ""
     vram_note: str = ""
     rss: MemoryReading | None = None
     kernel_calls: tuple[KernelCalls, ...] = ()
@@ -77,7 +84,10 @@ class Instrument:
                 raise
             self._refusal = " ".join(str(error).split())
         read_vram, self._vram_source = self._vram_reader()
-        self._sampler = Sampler(self.meter, read_vram, self._gauges.read_rss_bytes)
+        gauges = self._gauges
+        self._sampler = Sampler(
+            self.meter, read_vram, gauges.read_rss_bytes, gauges.read_allocator_bytes
+        )
         self._sampler.__enter__()
         self._sampler.wait_for_tick(TICK_TIMEOUT_S)
         return self
@@ -89,16 +99,25 @@ class Instrument:
 
     @contextmanager
     def record(self) -> Iterator[tuple[Window, Recording]]:
-        """Measure what the body does. The recording is filled in when the body is left."""
+        """Measure what the body does. The recording is filled in when the body is left.
+
+        A tick of the counter goes by before the body begins and another one after it has ended, so
+        that the power of rest is known; the body begins at random between ticks.
+        """
         recording = Recording()
+        counter = self._sampler.samples.counter
+        quiet_s = counter[-1].t_s if counter else time.perf_counter()
+        if self._sampler.wait_for_tick(TICK_TIMEOUT_S):
+            time.sleep(random.uniform(0, START_JITTER_S))
         self._gauges.reset_allocator_peak()
         window = Window(self._timeline)
         try:
             with window:
                 yield window, recording
         finally:
-            self._sampler.wait_for_tick(TICK_TIMEOUT_S)
-            self._fill(recording, window)
+            for _ in range(2):
+                self._sampler.wait_for_tick(TICK_TIMEOUT_S)
+            self._fill(recording, window, (quiet_s, time.perf_counter()))
 
     def idle_power(self, seconds: float) -> float | None:
         """Mean power over ``seconds`` in which nothing runs; ``None`` where no meter can tell."""
@@ -109,17 +128,19 @@ class Instrument:
         readings, _ = self._energies([idle])
         return readings[0].energy_j / idle.duration_s if readings[0] else None
 
-    def _energies(self, intervals: Sequence[Interval]) -> tuple[list[EnergyReading | None], str]:
+    def _energies(
+        self, intervals: Sequence[Interval], reach_s: tuple[float, float] | None = None
+    ) -> tuple[list[EnergyReading | None], str]:
         if self.meter is None:
             return [None] * len(intervals), self._refusal
-        return read_energies(self.meter, self._sampler.samples, intervals)
+        return read_energies(self.meter, self._sampler.samples, intervals, reach_s)
 
-    def _fill(self, recording: Recording, window: Window) -> None:
+    def _fill(self, recording: Recording, window: Window, reach_s: tuple[float, float]) -> None:
         start_s, end_s = window.start_s, window.end_s
         recording.started_at = window.started_at
         recording.start_s, recording.end_s = start_s, end_s
         energies, recording.energy_note = self._energies(
-            [Interval(span.name, span.start_s, span.end_s) for span in window.spans]
+            [Interval(span.name, span.start_s, span.end_s) for span in window.spans], reach_s
         )
         recording.phases = tuple(
             _phase(span, start_s, energy)
@@ -127,16 +148,24 @@ class Instrument:
         )
         recording.kernel_calls = tuple(window.kernel_calls)
         samples = self._sampler.samples
-        recording.trace = Trace(
-            tuple(s._replace(t_s=s.t_s - start_s) for s in around(samples.counter, start_s, end_s)),
-            tuple(s._replace(t_s=s.t_s - start_s) for s in around(samples.power, start_s, end_s)),
-        )
+        recording.trace = self._trace(start_s, reach_s)
         recording.vram = _memory(samples.vram, start_s, end_s, self._vram_source)
         recording.allocator_peak_bytes = self._gauges.allocator_peak_bytes()
+        allocator = _memory(samples.allocator, start_s, end_s, self._gauges.allocator_source)
+        recording.allocator_mean_bytes = allocator.mean_bytes if allocator else None
+        recording.allocator_source = self._gauges.allocator_source
         recording.vram_note = "" if recording.vram else self._gauges.vram_note
         statuses = around(samples.status, start_s, end_s)
         recording.board = board_state([sample.status for sample in statuses])
         recording.rss = _memory(samples.rss, start_s, end_s, "resident set of the process, sampled")
+
+    def _trace(self, origin_s: float, reach_s: tuple[float, float]) -> Trace:
+        samples = self._sampler.samples
+        counter = tuple(s._replace(t_s=s.t_s - origin_s) for s in around(samples.counter, *reach_s))
+        power = tuple(s._replace(t_s=s.t_s - origin_s) for s in around(samples.power, *reach_s))
+        if self.meter is None or not counter:
+            return Trace(power=power)
+        return Trace(counter, power, tick_error(samples, self.meter, *reach_s))
 
     def _vram_reader(self) -> tuple[Callable[[], int | None] | None, str]:
         if self.meter is not None and self.meter.read_vram_bytes() is not None:

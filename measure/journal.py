@@ -100,6 +100,7 @@ def _run(data: dict[str, Any]) -> Run:
             "trace": Trace(
                 tuple(CounterSample(*sample) for sample in trace["counter"]),
                 tuple(PowerSample(*sample) for sample in trace["power"]),
+                trace.get("tick_error_s", Trace.tick_error_s),
             ),
         }
     )

@@ -19,6 +19,10 @@ class Gauges(ABC):
     """Bytes in use on the whole device, by every process, as its driver sees them."""
     vram_note: str = ""
     """Why there is no figure for device memory, where there is none."""
+    read_allocator_bytes: Callable[[], int | None] | None = None
+    """Bytes that torch's allocator holds for this process, now."""
+    allocator_source: str = ""
+    """Which allocator that is."""
 
     def __init__(self) -> None:
         self._process = psutil.Process()
@@ -60,10 +64,15 @@ class AcceleratorGauges(Gauges):
         self._backend: Any = getattr(torch, device.type)
         self._device = device
         self.read_vram_bytes = self._used_bytes
+        self.read_allocator_bytes = self._reserved_bytes
+        self.allocator_source = f"torch.{device.type}, reserved by this process"
 
     def _used_bytes(self) -> int:
         free_bytes, total_bytes = self._backend.mem_get_info(self._device)
         return int(total_bytes - free_bytes)
+
+    def _reserved_bytes(self) -> int:
+        return int(self._backend.memory_reserved(self._device))
 
     def reset_allocator_peak(self) -> None:
         self._backend.reset_peak_memory_stats(self._device)

@@ -53,7 +53,8 @@ class EnergyReading:
     """Energy of one span of time.
 
     ``resolution_j`` is the meter's step as it bears on this reading: a difference below it means
-    nothing. It is ``None`` where the source gives none.
+    nothing. It is ``None`` where the source gives none. ``counter_j`` and ``integrated_j`` are the
+    energy by the meter's counter and by its power, where it has them; ``energy_j`` is one of them.
     """
 
     energy_j: float
@@ -63,6 +64,8 @@ class EnergyReading:
     method: Method
     resolution_j: float | None
     sample_count: int
+    counter_j: float | None = None
+    integrated_j: float | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class BoardState:
     """The board while a run went on; ``None`` where its source does not tell.
 
     ``flags`` says what a reader must know before comparing the run with another: throttling,
-    other processes on the board, a display attached, a clock that changed.
+    other processes on the board, an active display, a clock or power limit that changed.
     """
 
     temperature_max_c: float | None = None
@@ -162,10 +165,14 @@ class Environment:
 
 @dataclass(frozen=True)
 class Trace:
-    """The raw samples of a run, ``t_s`` counted from its start; what every energy derives from."""
+    """The raw samples of a run, ``t_s`` counted from its start; what every energy derives from.
+
+    ``tick_error_s`` is how well the times of the counter's ticks are known, on average.
+    """
 
     counter: tuple[CounterSample, ...] = ()
     power: tuple[PowerSample, ...] = ()
+    tick_error_s: float = 0.005
 
 
 @dataclass(frozen=True)
@@ -221,8 +228,9 @@ class Run:
 
     ``energy`` covers text encoding, denoising and decoding of the whole batch; where it is
     ``None``, ``energy_note`` gives the reason. ``predicted_energy`` covers the same, where somebody
-    asked for a forecast. ``vram`` is the driver's view of the whole device,
-    ``allocator_peak_bytes`` torch's of this process.
+    asked for a forecast. ``idle_power_w`` is the mean of what was measured before and after the
+    run's experiment. ``vram`` is the driver's view of the whole device; ``allocator_peak_bytes``
+    and ``allocator_mean_bytes`` are what ``allocator_source`` held for this process.
     """
 
     run_id: str
@@ -237,10 +245,14 @@ class Run:
     wall_time_s: float | None = None
     energy: EnergyReading | None = None
     idle_power_w: float | None = None
+    idle_power_before_w: float | None = None
+    idle_power_after_w: float | None = None
     energy_note: str = ""
     predicted_energy: Prediction | None = None
     vram: MemoryReading | None = None
     allocator_peak_bytes: int | None = None
+    allocator_mean_bytes: float | None = None
+    allocator_source: str = ""
     vram_note: str = ""
     rss: MemoryReading | None = None
     board: BoardState = BoardState()

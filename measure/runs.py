@@ -30,7 +30,7 @@ def make_run(
     visit: int,
     repeat: int = 0,
     is_warmup: bool = False,
-    idle_power_w: float | None = None,
+    idle_power_before_w: float | None = None,
     predicted_energy: Prediction | None = None,
 ) -> Run:
     """One run from the recordings of its parts, in any order.
@@ -62,11 +62,14 @@ def make_run(
         phases=phases,
         wall_time_s=max(part.end_s for part in parts) - origin_s,
         energy=energy,
-        idle_power_w=idle_power_w,
+        idle_power_w=idle_power_before_w,
+        idle_power_before_w=idle_power_before_w,
         energy_note=_join(notes),
         predicted_energy=predicted_energy,
         vram=_join_memory(part.vram for part in parts),
         allocator_peak_bytes=_highest(part.allocator_peak_bytes for part in parts),
+        allocator_mean_bytes=_mean_over_time(parts),
+        allocator_source=parts[0].allocator_source,
         vram_note=_join(part.vram_note for part in parts),
         rss=_join_memory(part.rss for part in parts),
         board=join_states([part.board for part in parts]),
@@ -127,7 +130,15 @@ def total_energy(phases: Iterable[Phase]) -> tuple[EnergyReading | None, str]:
         duration_s=sum(reading.duration_s for reading in readings),
         resolution_j=max(resolutions) if resolutions else None,
         sample_count=sum(reading.sample_count for reading in readings),
+        counter_j=_sum_if_all(reading.counter_j for reading in readings),
+        integrated_j=_sum_if_all(reading.integrated_j for reading in readings),
     ), ""
+
+
+def with_idle_after(run: Run, idle_power_after_w: float) -> Run:
+    """The run with the idle power that was measured after its experiment, and the mean of both."""
+    known = [w for w in (run.idle_power_before_w, idle_power_after_w) if w is not None]
+    return replace(run, idle_power_after_w=idle_power_after_w, idle_power_w=sum(known) / len(known))
 
 
 def _later(phase: Phase, by_s: float) -> Phase:
@@ -149,6 +160,22 @@ def _join_memory(readings: Iterable[MemoryReading | None]) -> MemoryReading | No
     return MemoryReading(max(r.peak_bytes for r in known), mean, known[0].source, count)
 
 
+def _sum_if_all(values: Iterable[float | None]) -> float | None:
+    known = list(values)
+    return None if None in known else sum(value for value in known if value is not None)
+
+
+def _mean_over_time(parts: Sequence[Recording]) -> float | None:
+    """Mean of what the allocator held, each part counting by its duration."""
+    known = [
+        (part.allocator_mean_bytes, part.end_s - part.start_s)
+        for part in parts
+        if part.allocator_mean_bytes is not None
+    ]
+    total_s = sum(seconds for _, seconds in known)
+    return sum(held * seconds for held, seconds in known) / total_s if total_s else None
+
+
 def _highest(values: Iterable[int | None]) -> int | None:
     return max((value for value in values if value is not None), default=None)
 
@@ -166,4 +193,5 @@ def _join_traces(parts: Sequence[Recording]) -> Trace:
             for part in parts
             for sample in part.trace.power
         ),
+        max(part.trace.tick_error_s for part in parts),
     )

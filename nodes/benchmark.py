@@ -196,7 +196,7 @@ class _Benchmark:
             visit=workspace.visit(),
             repeat=attempt.repeat,
             is_warmup=attempt.is_warmup,
-            idle_power_w=self.idle_power_w,
+            idle_power_before_w=self.idle_power_w,
             predicted_energy=None if self.forecast is None else self.forecast.energy,
         )
 

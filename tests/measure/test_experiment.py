@@ -2,13 +2,7 @@
 
 import pytest
 
-from wattbench.measure import experiment
 from wattbench.measure.experiment import Plan, run_experiment
-
-
-@pytest.fixture(autouse=True)
-def no_jitter(monkeypatch):
-    monkeypatch.setattr(experiment, "START_JITTER_S", 0.0)
 
 
 def test_order_and_seeds():

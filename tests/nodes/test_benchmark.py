@@ -3,13 +3,7 @@
 import pytest
 import torch
 
-from wattbench.measure import experiment
 from wattbench.measure.journal import parse
-
-
-@pytest.fixture(autouse=True)
-def no_jitter(monkeypatch):
-    monkeypatch.setattr(experiment, "START_JITTER_S", 0.0)
 
 
 @pytest.fixture
