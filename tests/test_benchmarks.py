@@ -48,3 +48,15 @@ def test_probe_overhead_gives_a_ratio_with_its_interval(run_script):
 def test_import_time_gives_seconds(run_script):
     printed = run_script("import_time.py", "--repeats", "2")
     assert float(re.search(r"least ([\d.]+) s", printed)[1]) > 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the simulated board needs Linux")
+def test_meters_beside_peers_on_a_simulated_board(run_script, tmp_path):
+    """The smallest form: our meter alone, two runs. Their mean is off by less than a tick."""
+    options = ["--experiments", "1", "--runs", "2", "--tools", "WattBench", "--out", "peers"]
+    printed = run_script("meters_vs_peers.py", *options)
+    assert "nothing to compare" in printed
+    scores = pd.read_csv(tmp_path / "peers" / "meters_vs_peers.csv")
+    assert list(scores["tool"]) == ["WattBench", "WattBench, pooled"]
+    assert (scores["whole_error"] < 0.03).all()
+    assert (scores["denoise_error"] < 0.05).all()
