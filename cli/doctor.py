@@ -12,8 +12,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     subparsers.add_parser(
         "doctor",
         help="what meters, attention kernels and weight formats this machine offers",
-        description="List energy meters, attention kernels and weight formats, and for each that "
-        "this machine lacks, why and what to do.",
+        description="List energy meters, power limits, attention kernels and weight formats, and "
+        "for each that this machine lacks, why and what to do; and whether nvidia-smi and "
+        "rocm-smi say the same of the boards as the libraries that WattBench reads.",
     )
 
 
@@ -22,18 +23,23 @@ def run(args: argparse.Namespace) -> int:
     from ..attention import kernels
     from ..measure.environment import pack_version
     from ..measure.meters import probe_all
+    from ..measure.power_limit import probe_limits
     from ..quant import support
+    from .crosscheck import crosscheck
 
     machine, remark = find_machine()
     print(f"WattBench {pack_version()}")
     print(f"Device: {machine.name or machine.kind}{remark}")
     for title, offers in (
         ("Energy meters", probe_all()),
+        ("Power limits, for wattbench powercap", probe_limits()),
         ("Attention kernels", kernels.offers(machine)),
         ("Weight formats", support.offers(machine)),
     ):
         print(f"\n{title}")
         print("\n".join(lines(offers)))
+    print("\nThe vendors' tools, as a cross-check")
+    print("\n".join(crosscheck()))
     return 0
 
 

@@ -52,11 +52,12 @@ def test_import_time_gives_seconds(run_script):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the simulated board needs Linux")
 def test_meters_beside_peers_on_a_simulated_board(run_script, tmp_path):
-    """The smallest form: our meter alone, two runs. Their mean is off by less than a tick."""
-    options = ["--experiments", "1", "--runs", "2", "--tools", "WattBench", "--out", "peers"]
+    """The smallest form: two runs, whose mean is off by less than a tick; peers if installed."""
+    options = ["--experiments", "1", "--runs", "2", "--out", "peers"]
     printed = run_script("meters_vs_peers.py", *options)
-    assert "nothing to compare" in printed
-    scores = pd.read_csv(tmp_path / "peers" / "meters_vs_peers.csv")
-    assert list(scores["tool"]) == ["WattBench", "WattBench, pooled"]
-    assert (scores["whole_error"] < 0.03).all()
-    assert (scores["denoise_error"] < 0.05).all()
+    scores = pd.read_csv(tmp_path / "peers" / "meters_vs_peers.csv").set_index("tool")
+    for peer in ("Zeus", "CodeCarbon"):
+        assert peer in scores.index or f"{peer} is left out, because it is not inst" in printed
+    ours = scores.loc[["WattBench", "WattBench, pooled"]]
+    assert (ours["whole_error"] < 0.03).all()
+    assert (ours["denoise_error"] < 0.05).all()
