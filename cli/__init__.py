@@ -10,7 +10,16 @@ from collections.abc import Sequence
 from .errors import CancelledError, CommandError, UsageError
 from .signals import cancelling
 
-COMMANDS = ("run", "summary", "law", "quantize", "quant-report", "doctor", "serve")
+COMMANDS = (
+    "run",
+    "powercap",
+    "summary",
+    "law",
+    "quantize",
+    "quant-report",
+    "doctor",
+    "serve",
+)
 """Modules of this package, in the order of the help text.
 
 Each has ``register(subparsers) -> None``, which adds its parser and imports nothing heavy, and
@@ -40,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(given[:cut])
     args.comfyui_arguments = given[cut + 1 :]
     if args.comfyui_arguments and not getattr(args, "passes_on", False):
-        parser.error("only run and serve take arguments after --, for ComfyUI")
+        parser.error("only run, powercap and serve take arguments after --, for ComfyUI")
     try:
         with cancelling():
             return int(modules[args.command].run(args))

@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -114,16 +114,24 @@ class Batch:
             CancelledError: somebody interrupted the workflow on the server.
             KeyboardInterrupt: after the server was freed.
         """
-        for visit in range(1, self.visits + 1):
-            with self._server(visit) as server:
-                client = server.client if server else self.running
-                if client is None:
-                    raise UsageError("a batch needs a running server or ComfyUI's folder")
-                offset = client.output_size(JOURNAL_FILE, JOURNAL_FOLDER)
-                try:
-                    self._run_jobs(client, server, visit, results)
-                finally:
-                    results.runs += read_runs(client, server, offset)
+        for number in range(1, self.visits + 1):
+            with self.visit(number) as visit:
+                graph = visit.graph()
+                graphs = repeated(graph, self.repeats) if self.repeats else [graph]
+                visit.measure(graphs, results)
+
+    @contextlib.contextmanager
+    def visit(self, number: int) -> Iterator[Visit]:
+        """One visit, from the start of its server to its end.
+
+        Raises:
+            CommandError: the server does not start.
+        """
+        with self._server(number) as server:
+            client = server.client if server else self.running
+            if client is None:
+                raise UsageError("a batch needs a running server or ComfyUI's folder")
+            yield Visit(self, number, client, server)
 
     @contextlib.contextmanager
     def _server(self, visit: int) -> Iterator[ComfyServer | None]:
@@ -140,29 +148,58 @@ class Batch:
         with server:
             yield server
 
-    def _run_jobs(
-        self, client: ComfyClient, server: ComfyServer | None, visit: int, results: Results
-    ) -> None:
-        graph = to_api_format(client, self.workflow)
-        graphs = repeated(graph, self.repeats) if self.repeats else [graph]
-        for number, changed in enumerate(graphs, 1):
-            label = f"visit {visit}/{self.visits}, workflow {number}/{len(graphs)}"
-            job = self._run_graph(client, changed, label)
-            if job.error and server is not None and not server.is_running():
-                raise server.error(f"ComfyUI died while the workflow ran: {job.error}")
-            results.pictures += fetch_pictures(
-                client, job, self.folder / "pictures", f"visit{visit}_{number:03}"
-            )
-            if job.was_cancelled:
-                raise CancelledError(f"on the server at {client.address}")
-            if job.error:
-                raise CommandError(f"{self.workflow.name} failed: {job.error}")
 
-    def _run_graph(self, client: ComfyClient, graph: Graph, label: str) -> Job:
+@dataclass(frozen=True)
+class Visit:
+    """A server, and what a batch does on it; ``server`` is ``None`` where it is not ours."""
+
+    batch: Batch
+    number: int
+    client: ComfyClient
+    server: ComfyServer | None
+
+    def graph(self) -> Graph:
+        """The batch's workflow in API format.
+
+        Raises:
+            CommandError: the server lacks one of its nodes.
+        """
+        return to_api_format(self.client, self.batch.workflow)
+
+    def measure(self, graphs: Sequence[Graph], results: Results, *part: str) -> None:
+        """Run ``graphs`` one after the other; ``results`` gains what was measured, in any case.
+
+        ``part`` names what is run in messages and in names of pictures.
+
+        Raises:
+            CommandError: the server or a workflow failed.
+            CancelledError: somebody interrupted the workflow on the server.
+        """
+        offset = self.client.output_size(JOURNAL_FILE, JOURNAL_FOLDER)
+        try:
+            for number, graph in enumerate(graphs, 1):
+                where = f"visit {self.number}/{self.batch.visits}"
+                label = ", ".join((where, *part, f"workflow {number}/{len(graphs)}"))
+                name = "_".join((f"visit{self.number}", *part, f"{number:03}"))
+                self._run(graph, label, name.replace(" ", ""), results)
+        finally:
+            results.runs += read_runs(self.client, self.server, offset)
+
+    def _run(self, graph: Graph, label: str, name: str, results: Results) -> None:
+        workflow = self.batch.workflow.name
         with tempfile.TemporaryDirectory() as scratch:
-            file = Path(scratch, self.workflow.name)
+            file = Path(scratch, workflow)
             file.write_text(json.dumps(graph), "utf-8")
-            return run_workflow(client, file, self.timeout_s, lambda event: show(event, label))
+            job = run_workflow(
+                self.client, file, self.batch.timeout_s, lambda event: show(event, label)
+            )
+        if job.error and self.server is not None and not self.server.is_running():
+            raise self.server.error(f"ComfyUI died while the workflow ran: {job.error}")
+        results.pictures += fetch_pictures(self.client, job, self.batch.folder / "pictures", name)
+        if job.was_cancelled:
+            raise CancelledError(f"on the server at {self.client.address}")
+        if job.error:
+            raise CommandError(f"{workflow} failed: {job.error}")
 
 
 def check_workflow(path: Path) -> None:

@@ -18,8 +18,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = subparsers.add_parser(
         "doctor",
         help="what meters, attention kernels and weight formats this machine offers",
-        description="List energy meters, attention kernels and weight formats, and for each that "
-        "this machine lacks, why and what to do.",
+        description="List energy meters, power limits, attention kernels and weight formats, and "
+        "for each that this machine lacks, why and what to do; and whether nvidia-smi and "
+        "rocm-smi say the same of the boards as the libraries that WattBench reads.",
     )
     parser.add_argument(
         "--measure",
@@ -33,7 +34,9 @@ def run(args: argparse.Namespace) -> int:
     from ..attention import kernels
     from ..measure.environment import pack_version
     from ..measure.meters import probe_all
+    from ..measure.power_limit import probe_limits
     from ..quant import formats
+    from .crosscheck import crosscheck
 
     offers = probe_all()
     machine, remark = find_machine()
@@ -41,11 +44,14 @@ def run(args: argparse.Namespace) -> int:
     print(f"Device: {machine.name or machine.kind}{remark}")
     for title, listed in (
         ("Energy meters", offers),
+        ("Power limits, for wattbench powercap", probe_limits()),
         ("Attention kernels", kernels.offers(machine)),
         ("Weight formats", formats.offers(machine)),
     ):
         print(f"\n{title}")
         print("\n".join(lines(listed)))
+    print("\nThe vendors' tools, as a cross-check")
+    print("\n".join(crosscheck()))
     if args.measure:
         print(f"\nEnergy meters, watched for {WATCH_S:g} s each")
         for offer in offers:

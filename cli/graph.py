@@ -19,9 +19,24 @@ def repeated(graph: Graph, repeats: int) -> list[Graph]:
     One graph where a benchmark node repeats by itself; else one for each repeat, in which every
     seed that is a number has advanced by the number of the repeat.
     """
-    if any(node["class_type"] == BENCHMARK for node in _nodes(graph)):
+    if repeats_itself(graph):
         return [_with_repeats(graph, repeats)]
     return [_with_seeds_advanced(graph, repeat) for repeat in range(repeats)]
+
+
+def repeated_in_block(graph: Graph, repeats: int, block: int) -> list[Graph]:
+    """A warm-up and ``repeats`` graphs for one of several blocks of a workflow on one server.
+
+    Seeds that are numbers are new in every graph of every block (counted from 0): a server answers
+    nodes whose inputs it has seen before from its cache.
+    """
+    first = block * (repeats + 1)
+    return [_with_seeds_advanced(graph, first + number) for number in range(repeats + 1)]
+
+
+def repeats_itself(graph: Graph) -> bool:
+    """Whether a benchmark node makes warm-ups and repeats of its own."""
+    return any(node["class_type"] == BENCHMARK for node in _nodes(graph))
 
 
 def _nodes(graph: Graph) -> list[dict[str, Any]]:

@@ -147,8 +147,9 @@ def _fit_facts(fitted: Equation3) -> dict[str, Any]:
 
 
 def _reproduce(args: argparse.Namespace) -> int:
+    from ..measure.figure import PlotsUnavailableError
     from ..measure.law import study
-    from ..measure.law.plots import PlotsUnavailableError, write_plots
+    from ..measure.law.plots import write_plots
     from ..measure.law.reproduce import markdown, tables
 
     if args.out is not None:

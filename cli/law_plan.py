@@ -203,7 +203,8 @@ def _cap_row(point: CapPoint, points: Sequence[CapPoint], idle_power_w: float) -
 
 
 def _write(folder: Path, text: str, rows: Rows, found: Sequence[Option]) -> None:
-    from ..measure.law.plots import PlotsUnavailableError, write_plan
+    from ..measure.figure import PlotsUnavailableError
+    from ..measure.law.plots import write_plan
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "plan.md").write_text(text, encoding="utf-8")

@@ -14,6 +14,16 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "or a running one, and write runs.csv, summary.csv, report.md and the pictures. "
         "Arguments after -- go to ComfyUI.",
     )
+    where = add_batch_options(parser)
+    where.add_argument(
+        "--server", type=host_and_port, metavar="HOST:PORT", help="a running ComfyUI with the pack"
+    )
+
+
+def add_batch_options(
+    parser: argparse.ArgumentParser,
+) -> argparse._MutuallyExclusiveGroup:
+    """What every command that runs a batch asks for; answers the group that names the server."""
     parser.add_argument("workflow", type=Path, metavar="WORKFLOW", help="a workflow's JSON file")
     parser.add_argument(
         "--repeats",
@@ -31,9 +41,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="for the results")
     where = parser.add_mutually_exclusive_group()
-    where.add_argument(
-        "--server", type=host_and_port, metavar="HOST:PORT", help="a running ComfyUI with the pack"
-    )
     where.add_argument("--comfyui", type=Path, metavar="PATH", help="ComfyUI's folder")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument(
@@ -48,7 +55,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         action="store_true",
         help="where no meter covers the device, set WATTBENCH_METER=estimate, unless it is set",
     )
-    parser.set_defaults(passes_on=True)
+    parser.set_defaults(passes_on=True, server=None)
+    return where
 
 
 def positive(text: str) -> int:

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from wattbench.cli.inprocess import load_comfyui
@@ -27,3 +33,46 @@ def comfyui(tmp_path_factory):
     """ComfyUI within the test process, on the CPU: its module ``nodes``."""
     base = tmp_path_factory.mktemp("comfyui_in_process")
     return load_comfyui(find_comfyui(), cpu=True, base_directory=base)
+
+
+@pytest.fixture(scope="session")
+def build_library():
+    """Call ``build_library(source, target)``.
+
+    Skipped without a Linux C compiler, an error on the CI.
+    """
+    compiler = shutil.which("cc")
+    if sys.platform != "linux" or compiler is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("the simulated vendor libraries need Linux and the command cc")
+        pytest.skip("the simulated vendor libraries need Linux and the command cc")
+
+    def build(source, target):
+        command = [compiler, "-Wall", "-Werror", "-O1", "-shared", "-fPIC", "-o", target, source]
+        subprocess.run(command, check=True)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def nvml_library(tmp_path_factory, build_library):
+    """The folder of a simulated ``libnvidia-ml.so.1``."""
+    folder = tmp_path_factory.mktemp("nvml")
+    build_library(Path(__file__).parent / "data" / "fake_nvml.c", folder / "libnvidia-ml.so.1")
+    return folder
+
+
+@pytest.fixture
+def simulated_nvml(nvml_library, tmp_path):
+    """Call ``simulated_nvml(script)``: the environment of a process that has these boards."""
+
+    def simulate(script):
+        path = tmp_path / "boards.script"
+        path.write_text(script, encoding="utf-8")
+        return {
+            **os.environ,
+            "LD_LIBRARY_PATH": str(nvml_library),
+            "FAKE_NVML_SCRIPT": str(path),
+        }
+
+    return simulate

@@ -48,3 +48,16 @@ def test_probe_overhead_gives_a_ratio_with_its_interval(run_script):
 def test_import_time_gives_seconds(run_script):
     printed = run_script("import_time.py", "--repeats", "2")
     assert float(re.search(r"least ([\d.]+) s", printed)[1]) > 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the simulated board needs Linux")
+def test_meters_beside_peers_on_a_simulated_board(run_script, tmp_path):
+    """The smallest form: two runs, whose mean is off by less than a tick; peers if installed."""
+    options = ["--experiments", "1", "--runs", "2", "--out", "peers"]
+    printed = run_script("meters_vs_peers.py", *options)
+    scores = pd.read_csv(tmp_path / "peers" / "meters_vs_peers.csv").set_index("tool")
+    for peer in ("Zeus", "CodeCarbon"):
+        assert peer in scores.index or f"{peer} is left out, because it is not inst" in printed
+    ours = scores.loc[["WattBench", "WattBench, pooled"]]
+    assert (ours["whole_error"] < 0.03).all()
+    assert (ours["denoise_error"] < 0.05).all()

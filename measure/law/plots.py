@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ..figure import new_figure
 from . import equation3, operators
 from .planning import Option
 from .reproduce import TITLES
@@ -13,10 +14,6 @@ from .scores import Law, held_out, leave_one_out
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-class PlotsUnavailableError(RuntimeError):
-    """matplotlib is not installed."""
 
 
 def write_plots(frame: pd.DataFrame, folder: Path) -> tuple[tuple[str, str], ...]:
@@ -35,7 +32,7 @@ def write_plots(frame: pd.DataFrame, folder: Path) -> tuple[tuple[str, str], ...
     for name, fit in laws.items():
         models = leave_one_out(frame["architecture"])
         result = held_out(frame, fit, models)
-        figure = _figure(6, 6)
+        figure = new_figure(6, 6)
         axes = figure.add_subplot()
         for architecture, title in TITLES.items():
             part = result[result["held_out"] == architecture]
@@ -61,7 +58,7 @@ def write_plan(options: Sequence[Option], path: Path) -> None:
     """
     known = [(one, one.energy) for one in options if one.energy is not None]
     settings = list(dict.fromkeys(one.setting for one, _ in known))
-    figure = _figure(8, 1 + 0.35 * len(known))
+    figure = new_figure(8, 1 + 0.35 * len(known))
     ratios = [sum(one.setting == name for one, _ in known) for name in settings]
     panels = figure.subplots(len(settings), sharex=True, squeeze=False, height_ratios=ratios)
     for axes, name in zip(panels[:, 0], settings, strict=True):
@@ -76,16 +73,3 @@ def write_plan(options: Sequence[Option], path: Path) -> None:
         axes.set_xscale("log")
     panels[-1, 0].set_xlabel("J per image, with its interval")
     figure.savefig(path, metadata={"Date": None})
-
-
-def _figure(width_in: float, height_in: float) -> Any:
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise PlotsUnavailableError(
-            "plots need matplotlib: pip install 'wattbench[plots]'"
-        ) from error
-    figure = Figure(figsize=(width_in, height_in), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure

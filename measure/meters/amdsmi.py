@@ -165,14 +165,14 @@ class AmdSmiSource(MeterSource):
 
     def probe(self) -> list[Offer]:
         try:
-            boards = _boards(load())
+            boards = amdsmi_boards(load())
         except MeterUnavailableError as error:
             return [Offer(self.key, "AMD GPU", False, error.reason, error.remedy)]
         return [self._offer(str(b.index), f"AMD GPU at {b.pci_bus_id}") for b in boards]
 
     def open(self, selector: str) -> Meter:
         amdsmi = load()
-        boards = _boards(amdsmi)
+        boards = amdsmi_boards(amdsmi)
         name = f"{self.key}:{selector}"
         for board in boards:
             if str(board.index) == selector:
@@ -184,7 +184,7 @@ class AmdSmiSource(MeterSource):
         if device.kind != "cuda":
             return None
         try:
-            boards = _boards(load())
+            boards = amdsmi_boards(load())
         except MeterUnavailableError:
             return None
         same = (b for b in boards if is_same_board(device, b.unique_id, b.pci_bus_id))
@@ -244,7 +244,7 @@ def _has_library() -> bool:
     return False
 
 
-def _boards(amdsmi: Any) -> list[_Board]:
+def amdsmi_boards(amdsmi: Any) -> list[_Board]:
     """Every board, in AMD SMI's order.
 
     Raises:

@@ -93,8 +93,8 @@ class NvmlMeter(Meter):
             MeterUnavailableError: no such board, or it has neither energy nor power.
         """
         with ExitStack() as stack:
-            self._nvml = stack.enter_context(_nvml())
-            board = _select(_boards(self._nvml), selector)
+            self._nvml = stack.enter_context(nvml_library())
+            board = select_board(nvml_boards(self._nvml), selector)
             self.name = f"nvml:{board.index}"
             self._handle = board.handle
             self._choose_channels(board)
@@ -240,8 +240,8 @@ class NvmlSource(MeterSource):
 
     def probe(self) -> list[Offer]:
         try:
-            with _nvml() as nvml:
-                boards = _boards(nvml)
+            with nvml_library() as nvml:
+                boards = nvml_boards(nvml)
         except MeterUnavailableError as error:
             refusal = self._explain(error)
             return [Offer(self.key, "NVIDIA GPU", False, refusal.reason, refusal.remedy)]
@@ -259,8 +259,8 @@ class NvmlSource(MeterSource):
         if device.kind != "cuda":
             return None
         try:
-            with _nvml() as nvml:
-                board = _match(_boards(nvml), device)
+            with nvml_library() as nvml:
+                board = _match(nvml_boards(nvml), device)
         except MeterUnavailableError:
             return None
         if board is None:
@@ -282,7 +282,7 @@ def throttle_names(reasons: int) -> tuple[str, ...]:
 
 
 @contextmanager
-def _nvml() -> Iterator[Any]:
+def nvml_library() -> Iterator[Any]:
     """The module pynvml between one nvmlInit and its nvmlShutdown."""
     try:
         import pynvml
@@ -301,7 +301,7 @@ def _nvml() -> Iterator[Any]:
             pynvml.nvmlShutdown()
 
 
-def _boards(nvml: Any) -> list[_Board]:
+def nvml_boards(nvml: Any) -> list[_Board]:
     """Every board, in NVML's order.
 
     Raises:
@@ -340,7 +340,7 @@ def _is_mig_enabled(nvml: Any, handle: Any) -> bool:
     return bool(current == nvml.NVML_DEVICE_MIG_ENABLE)
 
 
-def _select(boards: list[_Board], selector: str) -> _Board:
+def select_board(boards: list[_Board], selector: str) -> _Board:
     if selector.isdecimal():
         found = [board for board in boards if board.index == int(selector)]
     else:

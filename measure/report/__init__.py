@@ -45,11 +45,14 @@ def write_all(runs: Sequence[Run], folder: Path) -> list[Path]:
     return [*write_frame(runs_frame(runs), folder), *_write_steps(runs, folder)]
 
 
-def write_frame(frame: pd.DataFrame, folder: Path) -> list[Path]:
-    """As :func:`write_all`, for a table of runs, which knows nothing of steps."""
+def write_frame(frame: pd.DataFrame, folder: Path, preface: Sequence[str] = ()) -> list[Path]:
+    """As :func:`write_all`, for a table of runs, which knows nothing of steps.
+
+    The report's tables come after ``preface``.
+    """
     summary = summarise(frame)
     table, phases = summary_table(summary, frame), phase_table(summary)
-    report = as_markdown(table, phases, environment_lines(frame))
+    report = as_markdown(table, phases, environment_lines(frame), preface)
     write_csv(frame, folder / "runs.csv")
     write_csv(summary, folder / "summary.csv")
     write_text(report, folder / "report.md")

@@ -48,13 +48,23 @@ def as_text(table: Table) -> str:
     return "\n".join([*(line.rstrip() for line in text), *(f"* {note}" for note in table.notes)])
 
 
-def as_markdown(table: Table, phases: Table, environment: Sequence[str]) -> str:
-    """A whole ``report.md``: the tables, their notes, and the machine it was measured on."""
-    lines = ["# WattBench report", "", *_markdown_table(table)]
+def as_markdown(
+    table: Table, phases: Table, environment: Sequence[str], preface: Sequence[str] = ()
+) -> str:
+    """A whole ``report.md``: the tables, their notes, and the machine it was measured on.
+
+    ``preface`` are lines that come before the tables.
+    """
+    lines = ["# WattBench report", "", *preface, *markdown_table(table.headings, table.rows)]
     lines += ["", "Values are mean ± half width of the 95 % Student-t interval."]
     lines += ["", *(f"- {note}" for note in table.notes)]
     if phases.rows:
-        lines += ["", "## Energy of a run, by phase", "", *_markdown_table(phases)]
+        lines += [
+            "",
+            "## Energy of a run, by phase",
+            "",
+            *markdown_table(phases.headings, phases.rows),
+        ]
     lines += ["", "## Environment", "", *(f"- {line}" for line in environment)]
     return "\n".join(lines) + "\n"
 
@@ -77,9 +87,9 @@ def environment_lines(runs: pd.DataFrame) -> list[str]:
     return lines
 
 
-def _markdown_table(table: Table) -> list[str]:
-    rows = (table.headings, ["---"] * len(table.headings), *table.rows)
-    return [_markdown_row(row) for row in rows]
+def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a Markdown table."""
+    return [_markdown_row(cells) for cells in (headings, ["---"] * len(headings), *rows)]
 
 
 def _markdown_row(cells: Sequence[str]) -> str:

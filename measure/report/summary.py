@@ -69,12 +69,12 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     for key, group in repeats.groupby(GROUP_COLUMNS, dropna=False, sort=False):
         identity = dict(zip(GROUP_COLUMNS, key, strict=True))
         failed = int((group["error"] != "").sum())
-        for measured in _by_meter(group[group["error"] == ""]):
+        for measured in by_meter(group[group["error"] == ""]):
             rows.append({**identity, "failed": failed, **_statistics(measured)})
     return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
 
 
-def _by_meter(measured: pd.DataFrame) -> Iterator[pd.DataFrame]:
+def by_meter(measured: pd.DataFrame) -> Iterator[pd.DataFrame]:
     """One table for each meter, so that an estimate never joins a measurement.
 
     A run without energy still has a speed: where there is one meter it stays with the others.

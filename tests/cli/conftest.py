@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -46,3 +49,35 @@ def write_workflow(tmp_path):
         return path
 
     return write
+
+
+@dataclass(frozen=True)
+class LimitedBoard:
+    """A simulated board whose power limit outlives processes, as a real one's does."""
+
+    environment: dict[str, str]
+    file: Path
+
+    def limits_w(self):
+        """Every limit that was set so far, repetitions left out."""
+        if not self.file.exists():
+            return []
+        set_w = [float(line.split()[1]) / 1000 for line in self.file.read_text().splitlines()]
+        return [limit for limit, _ in groupby(set_w)]
+
+
+@pytest.fixture
+def limited_board(simulated_nvml, tmp_path):
+    """A function that makes a board with a limit of 350 W that wants 300 W; extra directives."""
+
+    def make(*directives):
+        file = tmp_path / "limits"
+        script = [
+            f"origin {time.perf_counter() - 10}",
+            *("gpu", "uuid GPU-1", "name Simulated", "pci 0:1:0", "power -100 300"),
+            *("limit_mw 350000", f"limits {file}", "memory 8000000000 0 1000000000"),
+        ]
+        environment = simulated_nvml("\n".join([*script, *directives]) + "\n")
+        return LimitedBoard({**environment, "WATTBENCH_METER": "nvml:0"}, file)
+
+    return make

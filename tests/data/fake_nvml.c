@@ -17,7 +17,9 @@
  *   fail T CALL CODE  from T seconds on CALL answers CODE
  *   reset T           at T seconds the counter starts again at 0
  *   memory TOTAL RESERVED USED   bytes
- *   limit_mw N        limit in force, and the default and highest one
+ *   limit_mw N        limit in force, and the default and highest one; the lowest is a quarter
+ *   limits FILE       the board's limit outlives a process: FILE gains a line "T N" for each change
+ *                     to N milliwatts; the board never draws more than the limit of the moment
  *   arch N, utilization N, temperature N, sm_mhz N, memory_mhz N, throttle MASK,
  *   display 0|1       a screen is drawn;  monitor 0|1  one is plugged in;  mig 0|1
  *   process KIND PID  KIND is c (compute) or g (graphics); PID "self" is this process
@@ -29,7 +31,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { OK, UNINITIALIZED = 1, INVALID = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, TOO_SMALL = 7 };
+enum { OK, UNINITIALIZED = 1, INVALID = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, TOO_SMALL = 7, UNKNOWN = 999 };
 enum { MAX_GPUS = 8, MAX_ITEMS = 256 };
 
 typedef struct { double t_s, value; } Step;
@@ -37,13 +39,13 @@ typedef struct { double t_s; char call[64]; int code; } Failure;
 typedef struct { char kind; unsigned pid; } Process;
 
 typedef struct {
-    char uuid[96], name[96];
+    char uuid[96], name[96], limits_file[1024];
     unsigned domain, bus, device;
     double tick_s, window_s, average_s, counter_j, reset_s;
-    Step power[MAX_ITEMS];
+    Step power[MAX_ITEMS], limits[MAX_ITEMS];
     Failure failures[MAX_ITEMS];
     Process processes[MAX_ITEMS];
-    int power_count, failure_count, process_count, mig;
+    int power_count, limit_count, failure_count, process_count, mig;
     unsigned long long total, reserved, used, throttle;
     unsigned limit_mw, default_mw, temperature, sm_mhz, memory_mhz, display, monitor, arch, utilization, zero;
 } Gpu;
@@ -94,6 +96,7 @@ static void parse_gpu(Gpu *g, const char *key, char *rest) {
     else if (!strcmp(key, "reset")) g->reset_s = atof(rest);
     else if (!strcmp(key, "memory")) sscanf(rest, "%llu %llu %llu", &g->total, &g->reserved, &g->used);
     else if (!strcmp(key, "limit_mw")) g->limit_mw = g->default_mw = strtoul(rest, 0, 0);
+    else if (!strcmp(key, "limits")) snprintf(g->limits_file, sizeof g->limits_file, "%s", rest);
     else if (!strcmp(key, "arch")) g->arch = strtoul(rest, 0, 0);
     else if (!strcmp(key, "utilization")) g->utilization = strtoul(rest, 0, 0);
     else if (!strcmp(key, "temperature")) g->temperature = strtoul(rest, 0, 0);
@@ -130,15 +133,42 @@ static void load(void) {
     if (origin_s < 0 && !clock_file[0]) origin_s = now_s();
 }
 
+/* The limits that any process has set so far; the board begins with limit_mw. */
+static void refresh_limits(Gpu *g) {
+    Step step;
+    FILE *f = g->limits_file[0] ? fopen(g->limits_file, "r") : 0;
+    g->limit_count = 0;
+    while (f && g->limit_count < MAX_ITEMS && fscanf(f, "%lf %lf", &step.t_s, &step.value) == 2) {
+        g->limits[g->limit_count++] = step;
+        g->limit_mw = (unsigned)step.value;
+    }
+    if (f) fclose(f);
+}
+
+/* Joules of a stretch of constant demand under the limits of its moments. */
+static double limited_j(const Gpu *g, double demand_w, double a, double b) {
+    double sum = 0, limit_w = g->default_mw / 1e3;
+    for (int i = 0; i <= g->limit_count; i++) {
+        double to = i < g->limit_count && g->limits[i].t_s < b ? g->limits[i].t_s : b;
+        if (to > a) {
+            sum += (demand_w < limit_w ? demand_w : limit_w) * (to - a);
+            a = to;
+        }
+        if (i < g->limit_count) limit_w = g->limits[i].value / 1e3;
+    }
+    return sum;
+}
+
 /* Joules drawn between times a and b, exactly. */
 static double energy_j(const Gpu *g, double a, double b) {
     double sum = 0;
     for (int i = 0; i < g->power_count; i++) {
-        double from = i ? g->power[i].t_s : a;
+        double from = i ? g->power[i].t_s : a, watts = g->power[i].value;
         double to = i + 1 < g->power_count ? g->power[i + 1].t_s : b;
         if (from < a) from = a;
         if (to > b) to = b;
-        if (to > from) sum += g->power[i].value * (to - from);
+        if (to > from)
+            sum += g->limit_count ? limited_j(g, watts, from, to) : watts * (to - from);
     }
     return sum;
 }
@@ -153,9 +183,10 @@ static double mean_power_w(const Gpu *g, double window_s) {
     return energy_j(g, t - window_s, t) / window_s;
 }
 
-static int answer(const Gpu *g, const char *call) {
+static int answer(Gpu *g, const char *call) {
     if (!init_count) return UNINITIALIZED;
     if (g < gpus || g >= gpus + gpu_count) return INVALID;
+    if (g->limits_file[0]) refresh_limits(g);
     for (int i = 0; i < g->failure_count; i++)
         if (!strcmp(g->failures[i].call, call) && now_s() >= g->failures[i].t_s) return g->failures[i].code;
     return OK;
@@ -276,6 +307,12 @@ int nvmlDeviceSetPowerManagementLimit(Gpu *g, unsigned mw) {
     ASK(g);
     if (mw < g->default_mw / 4 || mw > g->default_mw) return INVALID;
     g->limit_mw = mw;
+    if (g->limits_file[0]) {
+        FILE *f = fopen(g->limits_file, "a");
+        if (!f) return UNKNOWN;
+        fprintf(f, "%.6f %u\n", now_s(), mw);
+        fclose(f);
+    }
     return OK;
 }
 typedef struct { unsigned gpu, memory; } Utilization;

@@ -6,7 +6,6 @@ import importlib.util
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -35,17 +34,6 @@ def tries(read):
 """
 
 
-def compile_library(source: Path, target: Path) -> None:
-    """Build a shared library; skipped without a Linux C compiler, an error on the CI."""
-    compiler = shutil.which("cc")
-    if sys.platform != "linux" or compiler is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("the simulated vendor libraries need Linux and the command cc")
-        pytest.skip("the simulated vendor libraries need Linux and the command cc")
-    command = [compiler, "-Wall", "-Werror", "-O1", "-shared", "-fPIC", "-o", target, source]
-    subprocess.run(command, check=True)
-
-
 def run_python(code: str, environment: dict[str, str]) -> Any:
     """Run ``code`` after ``PRELUDE`` in a fresh process; what it passes to ``reply``."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("WATTBENCH_", "ROCM_"))}
@@ -61,20 +49,6 @@ def run_python(code: str, environment: dict[str, str]) -> Any:
     lines = process.stdout.splitlines()
     assert len(lines) == 1, f"only the reply may be printed: {process.stdout}"
     return json.loads(lines[0])
-
-
-@pytest.fixture
-def build_library() -> Callable[[Path, Path], None]:
-    """Call ``build_library(source, target)``."""
-    return compile_library
-
-
-@pytest.fixture(scope="session")
-def nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a simulated ``libnvidia-ml.so.1``."""
-    folder = tmp_path_factory.mktemp("nvml")
-    compile_library(DATA / "fake_nvml.c", folder / "libnvidia-ml.so.1")
-    return folder
 
 
 @pytest.fixture
@@ -102,7 +76,9 @@ at(0)
 
 
 @pytest.fixture(scope="session")
-def amdsmi_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def amdsmi_library(
+    tmp_path_factory: pytest.TempPathFactory, build_library: Callable[[Path, Path], None]
+) -> Path:
     """The root of a simulated ROCm with ``lib/libamd_smi.so``."""
     package = importlib.util.find_spec("amdsmi")
     if package is None or package.origin is None:
@@ -116,7 +92,7 @@ def amdsmi_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = [f"int {name}(void) {{ return NOT_SUPPORTED; }}" for name in stubs]
     source.write_text("\n".join([real, *lines]), encoding="utf-8")
     (root / "lib").mkdir()
-    compile_library(source, root / "lib" / "libamd_smi.so")
+    build_library(source, root / "lib" / "libamd_smi.so")
     return root
 
 

@@ -208,3 +208,14 @@ def test_a_library_that_does_not_fit_is_named_in_silence(tmp_path, build_library
     build_library(source, tmp_path / "lib" / "libamd_smi.so")
     reason = probe_in_silence({"ROCM_HOME": str(tmp_path)})
     assert "does not fit libamd_smi.so" in reason
+
+
+def test_facts_of_a_board(with_amdsmi):
+    code = """
+from wattbench.measure.board_facts import amdsmi_facts
+reply([vars(facts) for facts in amdsmi_facts()])
+"""
+    [facts] = with_amdsmi(MI300, code)
+    assert facts["pci_bus_id"] == "0000:c1:00.0"
+    assert facts["power_w"] == 400
+    assert facts["memory_bytes"] is None

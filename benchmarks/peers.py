@@ -1,0 +1,293 @@
+"""The tools that meters_vs_peers.py compares, each used as its documentation tells a user.
+
+Run as a script it lets one tool measure runs at given moments, and writes what it found.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+if __package__ in (None, ""):
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+from pack import import_pack
+
+JOULES_PER_KWH = 3.6e6
+
+Joules = dict[str, float]
+"""Of each phase of a run."""
+
+
+@dataclass(frozen=True)
+class PhaseScript:
+    """A phase of a run, and what the board draws in it."""
+
+    name: str
+    label: str
+    duration_s: float
+    power_w: float
+
+
+PHASES = (
+    PhaseScript("text_encode", "Encode (60 ms)", 0.06, 150.0),
+    PhaseScript("denoise", "Denoise (20 × 45 ms)", 0.9, 300.0),
+    PhaseScript("decode", "Decode (80 ms)", 0.08, 220.0),
+)
+
+
+@dataclass
+class Result:
+    """What a tool measured, and what the board drew in the same windows.
+
+    ``pooled_j`` has an entry for each experiment where the tool pools its runs. CPU seconds are
+    those of the process, its threads and its children while ``elapsed_s`` went by.
+    """
+
+    measured_j: list[Joules] = field(default_factory=list)
+    true_j: list[Joules] = field(default_factory=list)
+    pooled_j: list[Joules] = field(default_factory=list)
+    cpu_s: float = 0.0
+    elapsed_s: float = 0.0
+
+
+class Tool:
+    """Does nothing: what waiting costs by itself. A tool is entered once around all runs."""
+
+    def __init__(self) -> None:
+        self.joules: Joules = {}
+        """Of the last run's phases."""
+
+    def __enter__(self) -> Tool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is held."""
+
+    @contextmanager
+    def run(self) -> Iterator[None]:
+        """Around a run; afterwards ``joules`` has its phases."""
+        self.joules = {}
+        yield
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        yield
+
+    def forget(self) -> None:
+        """The runs so far do not count."""
+
+    def pooled(self, runs: int) -> list[Joules]:
+        """Mean joules of each phase from ``runs`` runs at a time; empty where runs stay apart."""
+        return []
+
+
+class WattBench(Tool):
+    """The instrument that the pack's nodes measure with."""
+
+    def __enter__(self) -> WattBench:
+        import torch
+
+        wattbench = import_pack()
+        self._pooling = wattbench("measure.pooling")
+        self._interval = wattbench("measure.attribution").Interval
+        device_id = wattbench("measure.meters").DeviceId("cpu")
+        instrument = wattbench("measure.instrument").Instrument
+        self._stack = ExitStack()
+        self._instrument = self._stack.enter_context(
+            instrument(torch.device("cpu"), device_id, "nvml:0")
+        )
+        self._recordings: list[Any] = []
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @contextmanager
+    def run(self) -> Iterator[None]:
+        with self._instrument.record() as (self._window, recording):
+            yield
+        self.joules = {phase.name: phase.energy.energy_j for phase in recording.phases}
+        self._recordings.append(recording)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        with self._window.phase(name):
+            yield
+
+    def forget(self) -> None:
+        self._recordings.clear()
+
+    def pooled(self, runs: int) -> list[Joules]:
+        names = [script.name for script in PHASES]
+        found = []
+        for first in range(0, len(self._recordings), runs):
+            ticked = [self._ticked(one) for one in self._recordings[first : first + runs]]
+            means = self._pooling.pool(ticked, names).mean(axis=0)
+            found.append(dict(zip(names, map(float, means), strict=True)))
+        return found
+
+    def _ticked(self, recording: Any) -> Any:
+        intervals = [
+            self._interval(phase.name, phase.start_s, phase.start_s + phase.duration_s)
+            for phase in recording.phases
+        ]
+        energy_j = sum(phase.energy.energy_j for phase in recording.phases)
+        trace = recording.trace
+        return self._pooling.TickedRun.of(trace.counter, intervals, trace.tick_error_s, energy_j)
+
+
+class Zeus(Tool):
+    """A ZeusMonitor with a window around each phase; torch has no device here to synchronise."""
+
+    approximate = False
+
+    def __enter__(self) -> Zeus:
+        from zeus.monitor import ZeusMonitor
+
+        self._monitor = ZeusMonitor(gpu_indices=[0], approx_instant_energy=self.approximate)
+        return self
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        self._monitor.begin_window(name, sync_execution=False)
+        yield
+        measurement = self._monitor.end_window(name, sync_execution=False)
+        self.joules[name] = measurement.total_energy
+
+
+class ApproximateZeus(Zeus):
+    """With the option that its warning recommends for windows shorter than the counter's tick."""
+
+    approximate = True
+
+
+class CodeCarbon(Tool):
+    """A tracker that starts and stops a task for each phase, without a network."""
+
+    def __enter__(self) -> CodeCarbon:
+        from codecarbon import OfflineEmissionsTracker
+
+        self._tracker = OfflineEmissionsTracker(
+            country_iso_code="BRA", gpu_ids=[0], save_to_file=False, log_level="error"
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._tracker.stop()
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        self._tracker.start_task()
+        yield
+        self.joules[name] = self._tracker.stop_task().gpu_energy * JOULES_PER_KWH
+
+
+NOTHING, OURS = "nothing", "WattBench"
+TOOLS: dict[str, type[Tool]] = {
+    OURS: WattBench,
+    "Zeus": Zeus,
+    "Zeus, approx_instant_energy": ApproximateZeus,
+    "CodeCarbon": CodeCarbon,
+}
+PACKAGES = {"Zeus": "zeus", "Zeus, approx_instant_energy": "zeus", "CodeCarbon": "codecarbon"}
+
+
+READY_S = 0.4
+"""A tool may take this long to open a run; ours lets a tick of the counter go by."""
+
+
+class LateError(RuntimeError):
+    """A run was not ready at its moment."""
+
+
+def play(tool: Tool, start_s: float) -> tuple[Joules, Joules]:
+    """Let a tool measure a run at its moment: what it says, and what the board drew.
+
+    A phase's window reaches from the moment that the tool was told of its start to that of its end.
+
+    Raises:
+        LateError: the run's moment had gone by.
+    """
+    windows, at_s = {}, start_s
+    if time.perf_counter() > start_s - READY_S:
+        raise LateError
+    with tool.run():
+        if time.perf_counter() > start_s:
+            raise LateError
+        for script in PHASES:
+            wait_until(at_s)
+            at_s += script.duration_s
+            told_s = time.perf_counter()
+            with tool.phase(script.name):
+                wait_until(at_s)
+                windows[script.name] = (told_s, time.perf_counter())
+    return dict(tool.joules), {n: drawn_j(start_s, *window) for n, window in windows.items()}
+
+
+def drawn_j(run_start_s: float, start_s: float, end_s: float) -> float:
+    """Joules of a span, by the board's script, of a run that started at ``run_start_s``."""
+    joules, at_s = 0.0, run_start_s
+    for script in PHASES:
+        overlap_s = min(end_s, at_s + script.duration_s) - max(start_s, at_s)
+        joules += script.power_w * max(0.0, overlap_s)
+        at_s += script.duration_s
+    return joules
+
+
+def wait_until(moment_s: float) -> None:
+    time.sleep(max(0.0, moment_s - time.perf_counter()))
+
+
+def measure(tool: Tool, slots: Sequence[float], count: int, runs: int) -> Result:
+    """Let a tool measure ``count`` of the board's runs, which start at these times.
+
+    They are of ``time.perf_counter``. The first run is a warm-up, in which a tool may still import
+    what it needs; runs whose moment has gone by are passed over.
+
+    Raises:
+        RuntimeError: too few were left.
+    """
+    result, began_s, cpu_s = Result(), 0.0, 0.0
+    with tool:
+        for slot in slots:
+            try:
+                measured_j, true_j = play(tool, slot)
+            except LateError:
+                continue
+            if not began_s:
+                began_s, cpu_s = time.perf_counter(), cpu_seconds()
+                tool.forget()
+                continue
+            result.measured_j.append(measured_j)
+            result.true_j.append(true_j)
+            if len(result.true_j) == count:
+                result.cpu_s = cpu_seconds() - cpu_s
+                result.elapsed_s = time.perf_counter() - began_s
+                result.pooled_j = tool.pooled(runs)
+                return result
+    raise RuntimeError("too many runs were missed: this machine is too busy")
+
+
+def cpu_seconds() -> float:
+    """Of this process with all its threads, and of the children that it has waited for."""
+    children = os.times()
+    return time.process_time() + children.children_user + children.children_system
+
+
+def main() -> int:
+    job, path = json.loads(sys.argv[1]), Path(sys.argv[2])
+    tool = TOOLS.get(job["tool"], Tool)()
+    result = measure(tool, job["slots"], job["count"], job["runs"])
+    path.write_text(json.dumps(asdict(result)), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
