@@ -35,7 +35,10 @@ TICK_TIMEOUT_S = 0.5
 
 @dataclass
 class Recording:
-    """What was observed in one window: phases with their energy, memory, and the raw trace."""
+    """What was observed in one window: phases with their energy, memory, and the raw trace.
+
+    Times of ``vram_samples`` and ``trace`` count from the start of the window.
+    """
 
     started_at: str = ""
     start_s: float = 0.0
@@ -43,6 +46,7 @@ class Recording:
     phases: tuple[Phase, ...] = ()
     energy_note: str = ""
     vram: MemoryReading | None = None
+    vram_samples: tuple[MemorySample, ...] = ()
     allocator_peak_bytes: int | None = None
     vram_note: str = ""
     rss: MemoryReading | None = None
@@ -130,6 +134,9 @@ class Instrument:
         recording.trace = Trace(
             tuple(s._replace(t_s=s.t_s - start_s) for s in around(samples.counter, start_s, end_s)),
             tuple(s._replace(t_s=s.t_s - start_s) for s in around(samples.power, start_s, end_s)),
+        )
+        recording.vram_samples = tuple(
+            s._replace(t_s=s.t_s - start_s) for s in around(samples.vram, start_s, end_s)
         )
         recording.vram = _memory(samples.vram, start_s, end_s, self._vram_source)
         recording.allocator_peak_bytes = self._gauges.allocator_peak_bytes()

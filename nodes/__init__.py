@@ -1,11 +1,12 @@
-"""The pack's face in ComfyUI: V3 nodes, one module a family, and the route of the HUD."""
+"""The pack's face in ComfyUI: V3 nodes, one module a family, and the routes of its pages."""
 
 from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import benchmark, output, predict, probe, synthetic, twins
+from . import benchmark, output, predict, probe, synthetic, twins, watch
 from .host.live import add_live_route
+from .host.watch_route import add_watch_route
 
 
 class WattBenchExtension(ComfyExtension):
@@ -13,7 +14,8 @@ class WattBenchExtension(ComfyExtension):
 
     async def on_load(self) -> None:
         add_live_route()
+        add_watch_route(watch.GraphWatch)
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        families = (benchmark, predict, output, probe, twins, synthetic)
+        families = (benchmark, predict, output, probe, watch, twins, synthetic)
         return [node for family in families for node in family.NODES]

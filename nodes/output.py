@@ -9,7 +9,7 @@ from comfy_api.latest import io, ui
 
 from ..measure.records import Run
 from ..measure.report import append_runs, runs_frame, table_of
-from .host.workspace import open_journal, output_folder
+from .host.workspace import folder_in_output, open_journal, output_folder
 from .types import CATEGORY, Runs
 
 
@@ -40,13 +40,7 @@ class WattBenchExportCSV(io.ComfyNode):
 
     @classmethod
     def execute(cls, runs: tuple[Run, ...], folder: str) -> io.NodeOutput:
-        root = output_folder().resolve()
-        target = (root / folder).resolve()
-        if not target.is_relative_to(root):
-            raise ValueError(
-                f"folder {folder!r} lies outside of ComfyUI's output folder {root}; "
-                "give a name without '..' or a drive."
-            )
+        target = folder_in_output(folder)
         try:
             paths = append_runs(runs, target)
         except OSError as error:
@@ -55,7 +49,7 @@ class WattBenchExportCSV(io.ComfyNode):
                 f"{open_journal().path}. Make the folder writable, or export to another one; "
                 "`wattbench summary` reads the journal too."
             ) from error
-        return io.NodeOutput(ui={"files": [_listed(path, root) for path in paths]})
+        return io.NodeOutput(ui={"files": [listed(path) for path in paths]})
 
 
 class WattBenchShowSummary(io.ComfyNode):
@@ -79,8 +73,9 @@ class WattBenchShowSummary(io.ComfyNode):
         return io.NodeOutput(ui={"wattbench_summary": [shown]})
 
 
-def _listed(path: Path, root: Path) -> dict[str, Any]:
-    folder = path.parent.relative_to(root)
+def listed(path: Path) -> dict[str, Any]:
+    """A file in ComfyUI's output folder, as its page and `comfy run` list outputs."""
+    folder = path.parent.relative_to(output_folder().resolve())
     return ui.SavedResult(
         path.name, folder.as_posix() if folder.parts else "", io.FolderType.output
     )

@@ -44,6 +44,22 @@ def output_folder() -> Path:
     return Path(folder_paths.get_output_directory())
 
 
+def folder_in_output(folder: str) -> Path:
+    """``folder`` within ComfyUI's output folder; it need not exist.
+
+    Raises:
+        ValueError: it lies outside.
+    """
+    root = output_folder().resolve()
+    target = (root / folder).resolve()
+    if not target.is_relative_to(root):
+        raise ValueError(
+            f"folder {folder!r} lies outside of ComfyUI's output folder {root}; "
+            "give a name without '..' or a drive."
+        )
+    return target
+
+
 def open_journal() -> Journal:
     """The journal in the output folder, or in the temporary one where that cannot be written.
 
