@@ -329,9 +329,9 @@ def test_a_foreign_table_is_an_error_before_the_work(run, workspace_folder):
     assert cost["file"].startswith("not written")
 
 
-def post(server, body):
+def post(server, path, body):
     request = urllib.request.Request(
-        f"http://{server.client.address}/api/wattbench/watch",
+        f"http://{server.client.address}{path}",
         data=json.dumps(body).encode(),
         headers={"Content-Type": "application/json"},
         method="POST",
@@ -340,43 +340,49 @@ def post(server, body):
         return json.load(response)
 
 
+def queue(server, graph):
+    """Run a graph in API format; answers its prompt once it is over."""
+    prompt_id = post(server, "/prompt", {"prompt": graph})["prompt_id"]
+    deadline_s = time.perf_counter() + 60
+    while time.perf_counter() < deadline_s:
+        history = server.client.get_json(f"/history/{prompt_id}")
+        if prompt_id in history:
+            assert history[prompt_id]["status"]["status_str"] == "success"
+            return prompt_id
+        time.sleep(0.05)
+    pytest.fail("the prompt did not end in 60 s")
+
+
 @pytest.mark.parametrize("body", [[], {}, {"every_prompt": 1}])
 def test_a_wrong_body_is_refused(comfy_server, body):
     with pytest.raises(urllib.error.HTTPError) as refused:
-        post(comfy_server, body)
+        post(comfy_server, "/api/wattbench/watch", body)
     assert refused.value.code == 400
 
 
-def test_the_setting_watches_prompts_without_the_node(comfy_server, tmp_path):
-    from wattbench.cli.comfy_run import run_workflow
-
+def test_the_setting_watches_prompts_without_the_node(comfy_server):
     table = comfy_server.output_directory / "wattbench" / "nodes.csv"
+    image = {"width": 64, "height": 64, "batch_size": 1, "color": time.time_ns() % 2**24}
+    graph = {
+        "1": {"class_type": "EmptyImage", "inputs": image},
+        "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
+    }
 
-    def rows_of(color):
-        graph = {
-            "1": {
-                "class_type": "EmptyImage",
-                "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": color},
-            },
-            "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
-        }
-        path = tmp_path / "workflow.json"
-        path.write_text(json.dumps(graph), "utf-8")
-        job = run_workflow(comfy_server.client, path, 60, lambda event: None)
-        assert job.error == ""
-        rows = pd.read_csv(table) if table.exists() else pd.DataFrame({"prompt_id": []})
-        return rows[rows["prompt_id"] == job.prompt_id]
+    def switch(is_on):
+        body = {"every_prompt": is_on}
+        assert post(comfy_server, "/api/wattbench/watch", body) == body
 
-    color = int(time.time()) % 2**24
-    assert post(comfy_server, {"every_prompt": True}) == {"every_prompt": True}
+    switch(True)
     try:
-        watched = rows_of(color)
-        again = rows_of(color)
+        watched, again = queue(comfy_server, graph), queue(comfy_server, graph)
     finally:
-        post(comfy_server, {"every_prompt": False})
-    assert dict(zip(watched["class_type"], watched["state"], strict=True)) == {
+        switch(False)
+    unwatched = queue(comfy_server, graph)
+    rows = pd.read_csv(table)
+    first = rows[rows["prompt_id"] == watched]
+    assert dict(zip(first["class_type"], first["state"], strict=True)) == {
         "EmptyImage": "executed",
         "PreviewImage": "executed",
     }
-    assert set(again["state"]) == {"cached"}
-    assert rows_of(color).empty
+    assert set(rows[rows["prompt_id"] == again]["state"]) == {"cached"}
+    assert rows[rows["prompt_id"] == unwatched].empty
