@@ -13,7 +13,7 @@ import * as format from "./format.js";
  * @typedef {import("./translator.js").Translator} Translator
  */
 
-const WIDTH = 320;
+const WIDTH = 240;
 const HEIGHT = 36;
 const EDGE = 4;
 const BAR_HEIGHT = 10;
@@ -42,7 +42,8 @@ export function createCharts({ phases, step_times_s, repeats }, translate, langu
     charts.push(bar(translate("phases_energy"), parts, joules, translate, language));
   }
   if (step_times_s.length > 1) charts.push(steps(step_times_s, translate, language));
-  return [...charts, ...repeats.map((metric) => dots(metric, translate, language))];
+  const repeated = repeats.filter(({ values }) => values.length > 1);
+  return [...charts, ...repeated.map((metric) => dots(metric, translate, language))];
 }
 
 /**

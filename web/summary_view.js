@@ -71,7 +71,8 @@ function folds({ rows, series = [] }, translate, language) {
     const charts = createCharts(one, translate, language);
     if (!charts.length) return [];
     const title = series.length > 1 ? `${translate("charts")}: ${rows[i][0]}` : translate("charts");
-    const fold = make("details", "wattbench-charts", make("summary", "", title), ...charts);
+    const plots = make("div", "wattbench-plots", ...charts);
+    const fold = make("details", "wattbench-charts", make("summary", "", title), plots);
     fold.open = series.length === 1;
     return [fold];
   });
