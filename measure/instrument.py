@@ -41,7 +41,10 @@ points."""
 
 @dataclass
 class Recording:
-    """What was observed in one window: phases with their energy, memory, and the raw trace."""
+    """What was observed in one window: phases with their energy, memory, and the raw trace.
+
+    Times of ``vram_samples`` and ``trace`` count from the start of the window.
+    """
 
     started_at: str = ""
     start_s: float = 0.0
@@ -49,6 +52,7 @@ class Recording:
     phases: tuple[Phase, ...] = ()
     energy_note: str = ""
     vram: MemoryReading | None = None
+    vram_samples: tuple[MemorySample, ...] = ()
     allocator_peak_bytes: int | None = None
     allocator_mean_bytes: float | None = None
     allocator_source: str = ""
@@ -177,6 +181,9 @@ class Instrument:
         recording.kernel_calls = tuple(window.kernel_calls)
         samples = self._sampler.samples
         recording.trace = self._trace(start_s, reach_s)
+        recording.vram_samples = tuple(
+            s._replace(t_s=s.t_s - start_s) for s in around(samples.vram, start_s, end_s)
+        )
         recording.vram = _memory(samples.vram, start_s, end_s, self._vram_source)
         recording.allocator_peak_bytes = self._gauges.allocator_peak_bytes()
         allocator = _memory(samples.allocator, start_s, end_s, self._gauges.allocator_source)

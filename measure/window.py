@@ -67,6 +67,14 @@ class Window:
         span.end = self._timeline.mark()
         self._closed.append(span)
 
+    def mark(self) -> Any:
+        """A border, here, for :meth:`add`."""
+        return self._timeline.mark()
+
+    def add(self, name: str, start: Any, end: Any) -> None:
+        """A phase between two marks, where it is known only afterwards what it was."""
+        self._closed.append(OpenSpan(name, start, end))
+
     def step(self, span: OpenSpan) -> None:
         """The end of a sampling step within ``span``."""
         span.steps.append(self._timeline.mark())

@@ -1,4 +1,4 @@
-"""The pack's face in ComfyUI: V3 nodes, one module a family, and the route of the HUD."""
+"""The pack's face in ComfyUI: V3 nodes, one module a family, and the routes of its pages."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from . import (
     quantized,
     synthetic,
     twins,
+    watch,
 )
 from .host.live import add_live_route
+from .host.watch_route import add_watch_route
 
 
 class WattBenchExtension(ComfyExtension):
@@ -25,6 +27,7 @@ class WattBenchExtension(ComfyExtension):
 
     async def on_load(self) -> None:
         add_live_route()
+        add_watch_route(watch.GraphWatch)
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         families = (
@@ -32,6 +35,7 @@ class WattBenchExtension(ComfyExtension):
             predict,
             output,
             probe,
+            watch,
             twins,
             synthetic,
             quantized,

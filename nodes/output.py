@@ -9,6 +9,7 @@ from comfy_api.latest import io, ui
 
 from ..measure.records import Run
 from ..measure.report import append_runs, runs_frame, table_of
+from ..measure.report.series import series_of
 from .host.workspace import folder_in_output, open_journal, output_folder
 from .types import CATEGORY, Runs
 
@@ -59,8 +60,11 @@ class WattBenchShowSummary(io.ComfyNode):
             node_id="WattBenchShowSummary",
             display_name="Show Summary (WattBench)",
             category=CATEGORY,
-            description="Shows the table of a set of runs in the node.",
-            search_aliases=["show results", "table", "statistics"],
+            description=(
+                "Shows a set of runs in the node: the table, and for each condition its phases, "
+                "steps and repeats as charts."
+            ),
+            search_aliases=["show results", "table", "statistics", "chart", "plot"],
             is_output_node=True,
             inputs=[Runs.Input("runs", tooltip="From Benchmark or Collect Runs.")],
             outputs=[],
@@ -68,8 +72,14 @@ class WattBenchShowSummary(io.ComfyNode):
 
     @classmethod
     def execute(cls, runs: tuple[Run, ...]) -> io.NodeOutput:
-        table = table_of(runs_frame(runs))
-        shown = {"headings": table.headings, "rows": table.rows, "notes": table.notes}
+        frame = runs_frame(runs)
+        table = table_of(frame)
+        shown = {
+            "headings": table.headings,
+            "rows": table.rows,
+            "notes": table.notes,
+            "series": series_of(frame, runs),
+        }
         return io.NodeOutput(ui={"wattbench_summary": [shown]})
 
 

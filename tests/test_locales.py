@@ -133,14 +133,19 @@ def test_the_hud_finds_its_texts(language):
     assert set(load(language, "main")["wattbench"]["hud"]) == used
 
 
-def test_settings_are_those_of_the_hud(language):
-    declared = re.findall(r'"(WattBench\.HUD\.\w+)"', sources("hud.js"))
+def test_what_nodes_cost_finds_its_texts(language):
+    used = set(re.findall(r'translate\("(\w+)"\)', sources("watch*.js")))
+    assert set(load(language, "main")["wattbench"]["watch"]) == used
+
+
+def test_settings_are_those_of_the_pages(language):
+    declared = re.findall(r'"(WattBench\.\w+\.\w+)"', sources("*.js"))
     names = {key.replace(".", "_") for key in declared}
     texts = load(language, "settings")
     assert set(texts) == names
     if language == "en":
         for text in texts.values():
-            assert f'name: "{text["name"]}"' in sources("hud.js")
+            assert f'name: "{text["name"]}"' in sources("*.js")
 
 
 def test_categories_are_those_of_the_nodes(comfy_server, language):

@@ -36,6 +36,7 @@ REDUCED = {
     "z_image_turbo": {"WattBenchBenchmark": {**TINY, "steps": 1, "repeats": 1}},
     "measured_nodes": {"EmptyLatentImage": {"width": 64, "height": 64}},
     "probe_any_workflow": {"EmptySD3LatentImage": {"width": 64, "height": 64}},
+    "watch_any_workflow": {"EmptyLatentImage": {"width": 64, "height": 64}},
 }
 PICTURES = {"quickstart": 2, "forecast": 2, "sdxl_synthetic": 2, "z_image_turbo_synthetic": 2}
 
@@ -137,6 +138,10 @@ def test_workflow_runs(comfy_server, run, tmp_path, name, file_format):
     assert len(pictures) == PICTURES.get(name, 1)
     for picture in pictures:
         assert_natural(picture)
+    if name == "watch_any_workflow":
+        (table,) = (path for path in outputs if path.name == "nodes.csv")
+        check_nodes(pd.read_csv(table), job.prompt_id)
+        return
     (table,) = (path for path in outputs if path.name == "runs.csv")
     assert {"summary.csv", "report.md"} <= {path.name for path in outputs}
     check_table(name, pd.read_csv(table))
@@ -180,6 +185,24 @@ def check_table(name, table):
         assert (measured["img_per_s"] > 0).all()
         assert (measured["energy_j"] > 0).all()
         assert set(measured["energy_method"]) == {"estimated"}
+
+
+def check_nodes(table, prompt_id):
+    nodes = table[table["prompt_id"] == prompt_id].set_index("class_type")
+    assert set(nodes.index) == {
+        "WattBenchSyntheticModel",
+        "CLIPTextEncode",
+        "EmptyLatentImage",
+        "KSampler",
+        "VAEDecode",
+        "SaveImage",
+        "WattBenchWatchGraph",
+    }
+    assert set(nodes["state"]) <= {"executed", "cached"}
+    sampler = nodes.loc["KSampler"]
+    assert (sampler["state"], sampler["energy_method"]) == ("executed", "estimated")
+    assert sampler["time_s"] > 0
+    assert sampler["energy_j"] > 0
 
 
 STUDY = {

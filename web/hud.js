@@ -6,6 +6,7 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { addStyleSheet } from "./dom.js";
 import { createFeed } from "./hud_feed.js";
 import { BLANK, badgeText, createPanel } from "./hud_view.js";
 import { language, loadTranslator } from "./translator.js";
@@ -92,13 +93,6 @@ function createCost() {
   };
 }
 
-function addStyleSheet() {
-  const link = document.createElement("link");
-  link.rel = "stylesheet";
-  link.href = new URL("hud.css", import.meta.url).href;
-  document.head.append(link);
-}
-
 /** @param {boolean} isWanted */
 function setBadge(isWanted) {
   isBadgeWanted = isWanted;
@@ -134,7 +128,7 @@ app.registerExtension({
   ],
 
   init() {
-    addStyleSheet();
+    addStyleSheet("hud.css");
   },
 
   setup() {

@@ -1,6 +1,7 @@
 /** A small chart of one value over the last minutes: one SVG path, no animation. */
 
-const SVG = "http://www.w3.org/2000/svg";
+import { makeSvg } from "./dom.js";
+
 const WIDTH = 240;
 const HEIGHT = 36;
 const SPAN_S = 120;
@@ -17,14 +18,18 @@ const GAP_INTERVALS = 3.5;
 
 /** @returns {Chart} */
 export function createChart() {
-  const element = document.createElementNS(SVG, "svg");
-  element.setAttribute("class", "wattbench-chart");
-  element.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
-  element.setAttribute("preserveAspectRatio", "none");
-  // The value stands beside it as text.
-  element.setAttribute("aria-hidden", "true");
-  const line = document.createElementNS(SVG, "path");
-  element.append(line);
+  const line = makeSvg("path", {});
+  const element = makeSvg(
+    "svg",
+    {
+      class: "wattbench-chart",
+      viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
+      preserveAspectRatio: "none",
+      // The value stands beside it as text.
+      "aria-hidden": "true",
+    },
+    line,
+  );
   /** @type {{time_s: number, value: number | null}[]} */
   let points = [];
   return {

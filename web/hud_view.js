@@ -1,7 +1,8 @@
 /** The HUD's panel as an element, and the text of its badge: no ComfyUI in here. */
 
+import { make } from "./dom.js";
+import * as format from "./format.js";
 import { createChart } from "./hud_chart.js";
-import * as format from "./hud_format.js";
 
 /**
  * @typedef {import("./hud_feed.js").Reading} Reading
@@ -22,20 +23,6 @@ export const BLANK = "—";
 const MAX_UNFOLDED = 2;
 
 const HOTTEST_C = 100;
-
-/**
- * @template {keyof HTMLElementTagNameMap} Tag
- * @param {Tag} tag
- * @param {string} className
- * @param {(Node | string)[]} children Text stays text: nothing is parsed as HTML.
- * @returns {HTMLElementTagNameMap[Tag]}
- */
-function make(tag, className = "", ...children) {
-  const element = document.createElement(tag);
-  if (className) element.className = className;
-  element.append(...children);
-  return element;
-}
 
 /** @param {Element} element @param {string} text Written only if it differs: readers would say it. */
 function setText(element, text) {

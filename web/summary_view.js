@@ -1,16 +1,19 @@
-/** The summary table as an element: no ComfyUI in here. */
+/** The summary as an element, table and charts: no ComfyUI in here. */
 
+import { make } from "./dom.js";
 import { asMarkdown } from "./markdown.js";
+import { createCharts } from "./summary_charts.js";
 
 /**
- * What the node's output `wattbench_summary` holds; every cell is text.
+ * What the node's output `wattbench_summary` holds; every cell is text, and there is one series for
+ * each row. Outputs kept by an earlier version have no series.
  *
- * @typedef {{headings: string[], rows: string[][], notes: string[]}} Summary
+ * @typedef {{headings: string[], rows: string[][], notes: string[], series?: Series[]}} Summary
+ * @typedef {import("./summary_charts.js").Series} Series
  *
  * @typedef {object} SummaryView
  * @property {HTMLElement} element The widget.
  * @property {(summary: Summary) => void} show Replace what is shown.
- * @property {(widthPx: number) => number} heightAt Height in CSS px of all content at that width.
  */
 
 const BLANK = "—";
@@ -20,45 +23,27 @@ const NUMERIC = /^[-−]?\d/;
 const MAX_COLUMNS = 3;
 
 /**
- * @template {keyof HTMLElementTagNameMap} Tag
- * @param {Tag} tag
- * @param {string} className
- * @param {(Node | string)[]} children Text stays text: nothing is parsed as HTML.
- * @returns {HTMLElementTagNameMap[Tag]}
- */
-function make(tag, className = "", ...children) {
-  const element = document.createElement(tag);
-  if (className) element.className = className;
-  element.append(...children);
-  return element;
-}
-
-/**
  * @param {import("./translator.js").Translator} translate
+ * @param {() => string} language
  * @returns {SummaryView}
  */
-export function createSummaryView(translate) {
-  const body = make("div", "wattbench-body", emptyState(translate));
-  const element = make("div", "wattbench-summary", body);
+export function createSummaryView(translate, language) {
+  const body = make("div", "wattbench-body", make("p", "wattbench-empty", translate("empty")));
+  const element = make("div", "wattbench-result wattbench-summary", body);
   // In Nodes 2.0 the wheel scrolls the table, once it has the focus, instead of the canvas.
   element.dataset.captureWheel = "true";
   return {
     element,
-    show: (summary) => body.replaceChildren(...content(summary, translate)),
-    heightAt: (widthPx) => measure(element, widthPx),
+    show: (summary) => body.replaceChildren(...content(summary, translate, language())),
   };
-}
-
-/** @param {import("./translator.js").Translator} translate */
-function emptyState(translate) {
-  return make("p", "wattbench-empty", translate("empty"));
 }
 
 /**
  * @param {Summary} summary
  * @param {import("./translator.js").Translator} translate
+ * @param {string} language
  */
-function content(summary, translate) {
+function content(summary, translate, language) {
   const caption = make("caption", "", translate("caption"));
   const table =
     summary.rows.length <= MAX_COLUMNS
@@ -70,8 +55,27 @@ function content(summary, translate) {
   region.setAttribute("aria-label", translate("caption"));
   const notes = make("ul", "wattbench-notes", ...summary.notes.map((note) => make("li", "", note)));
   notes.setAttribute("aria-label", translate("notes"));
-  const parts = [region, actions(summary, translate)];
-  return summary.notes.length ? [parts[0], notes, parts[1]] : parts;
+  const charts = folds(summary, translate, language);
+  return [region, ...(summary.notes.length ? [notes] : []), actions(summary, translate), ...charts];
+}
+
+/**
+ * The charts of each condition, to be folded; a single condition's are open.
+ *
+ * @param {Summary} summary
+ * @param {import("./translator.js").Translator} translate
+ * @param {string} language
+ */
+function folds({ rows, series = [] }, translate, language) {
+  return series.flatMap((one, i) => {
+    const charts = createCharts(one, translate, language);
+    if (!charts.length) return [];
+    const title = series.length > 1 ? `${translate("charts")}: ${rows[i][0]}` : translate("charts");
+    const plots = make("div", "wattbench-plots", ...charts);
+    const fold = make("details", "wattbench-charts", make("summary", "", title), plots);
+    fold.open = series.length === 1;
+    return [fold];
+  });
 }
 
 /**
@@ -171,17 +175,4 @@ async function copy(text, button) {
   field.remove();
   button.focus();
   return copied;
-}
-
-/**
- * @param {HTMLElement} element
- * @param {number} widthPx
- */
-function measure(element, widthPx) {
-  const probe = make("div", "wattbench-probe", element.cloneNode(true));
-  probe.style.width = `${widthPx}px`;
-  document.body.append(probe);
-  const height = Math.ceil(probe.getBoundingClientRect().height);
-  probe.remove();
-  return height;
 }

@@ -64,14 +64,24 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     """
     import pandas as pd
 
+    rows = [
+        {**identity, "failed": failed, **_statistics(measured)}
+        for identity, failed, measured in conditions(runs)
+    ]
+    return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
+
+
+def conditions(runs: pd.DataFrame) -> Iterator[tuple[dict[str, object], int, pd.DataFrame]]:
+    """The rows of a summary: what its runs have in common, how many failed, and the others.
+
+    Warm-ups are left out.
+    """
     repeats = runs[~runs["is_warmup"]]
-    rows = []
     for key, group in repeats.groupby(GROUP_COLUMNS, dropna=False, sort=False):
         identity = dict(zip(GROUP_COLUMNS, key, strict=True))
         failed = int((group["error"] != "").sum())
         for measured in by_meter(group[group["error"] == ""]):
-            rows.append({**identity, "failed": failed, **_statistics(measured)})
-    return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
+            yield identity, failed, measured
 
 
 def by_meter(measured: pd.DataFrame) -> Iterator[pd.DataFrame]:
@@ -95,12 +105,18 @@ def _statistics(measured: pd.DataFrame) -> dict[str, object]:
         "interval_over": OVER_VISITS if visits > 1 else OVER_REPEATS,
     }
     for metric in ALL_METRICS:
-        values = measured[["visit", metric]].dropna().astype(float)
-        series = values.groupby("visit")[metric].mean() if visits > 1 else values[metric]
-        row.update(_estimate_cells(metric, list(series)))
+        row.update(_estimate_cells(metric, independent_values(measured, metric)))
     for column in SOURCE_COLUMNS:
         row[column] = ", ".join(sorted({str(value) for value in measured[column]} - {""}))
     return row
+
+
+def independent_values(measured: pd.DataFrame, metric: str) -> list[float]:
+    """What an interval is taken over: the runs, or the means of visits where there are several."""
+    values = measured[["visit", metric]].dropna().astype(float)
+    if measured["visit"].nunique() > 1:
+        return list(values.groupby("visit")[metric].mean())
+    return list(values[metric])
 
 
 def _estimate_cells(metric: str, values: list[float]) -> dict[str, object]:

@@ -127,6 +127,78 @@ def test_a_run_fills_the_table(shown):
     expect(widget(shown).locator("li").filter(has_text="VRAM:")).to_have_count(1)
 
 
+SERIES = {
+    "phases": [
+        {"name": "load", "time_s": 1, "energy_j": None},
+        {"name": "denoise", "time_s": 3, "energy_j": 300},
+        {"name": "decode", "time_s": 0.5, "energy_j": 100},
+    ],
+    "step_times_s": [0.5, 1, 0.75],
+    "repeats": [
+        {"unit": "img/s", "values": [1, 3], "mean": 2, "low": 0, "high": 4},
+        {"unit": "J/img", "values": [400], "mean": 400, "low": None, "high": None},
+    ],
+}
+
+
+def test_a_run_fills_the_charts(shown, output):
+    (series,) = output["series"]
+    figures = widget(shown).locator("figure")
+    texts = figures.all_inner_texts()
+    assert [text.split(":")[0].splitlines()[0] for text in texts] == [
+        "Time of the phases, mean of the repeats",
+        "Energy of the phases, mean of the repeats",
+        "img/s",
+        "J/img",
+    ]
+    assert len(series["step_times_s"]) == 1
+    assert [phase["name"] for phase in series["phases"]] == [
+        "load",
+        "text_encode",
+        "denoise",
+        "decode",
+    ]
+    # What is drawn is as wide as what is said.
+    bar = figures.nth(0).locator("svg").first
+    widths = [float(part.get_attribute("width")) for part in bar.locator("rect").all()]
+    shares = [int(share) for share in re.findall(r"\((\d+) %\)", texts[0])]
+    assert [100 * width / 240 for width in widths] == pytest.approx(shares, abs=1)
+
+
+def test_charts_draw_what_they_say(opened):
+    show(opened, {**MADE_UP, "rows": MADE_UP["rows"][:1], "series": [SERIES]})
+    figures = widget(opened).locator("figure")
+    times, energies, steps, repeats = figures.all_inner_texts()
+    assert "Loading 1 s (22 %)" in times
+    assert "Denoising 3 s (67 %)" in times
+    assert "Loading" not in energies
+    assert "Denoising 300 J (75 %)" in energies
+    assert steps == (
+        "Time of each step, from 0; steps: 3, mean 750 ms, shortest 500 ms, longest 1 s"
+    )
+    points = figures.nth(2).locator("polyline").get_attribute("points").split()
+    heights = [float(point.split(",")[1]) for point in points]
+    assert (heights[0] - heights[2]) == pytest.approx(heights[2] - heights[1])
+    assert repeats == "img/s: 2 (95 % interval 0 \u2013 4), repeats: 2, 1 \u2013 3"
+    low, high = (float(dot.get_attribute("cy")) for dot in figures.nth(3).locator("circle").all())
+    band = figures.nth(3).locator("rect")
+    top, height = (float(band.get_attribute(name)) for name in ("y", "height"))
+    assert low - top == pytest.approx(0.75 * height, abs=0.2)
+    assert high - top == pytest.approx(0.25 * height, abs=0.2)
+
+
+def test_charts_of_many_conditions_are_folded_and_open_by_keyboard(opened):
+    show(opened, {**MADE_UP, "series": [SERIES] * 5})
+    folds = widget(opened).locator("details")
+    expect(folds).to_have_count(5)
+    expect(widget(opened).locator("figure").first).not_to_be_visible()
+    first = folds.first.locator("summary").first
+    expect(first).to_contain_text("Charts: model 0")
+    first.focus()
+    opened.page.keyboard.press("Enter")
+    expect(folds.first.locator("figure").first).to_be_visible()
+
+
 def test_all_of_it_is_visible_in_the_node(shown):
     sizes = widget(shown).evaluate(
         "(e) => [e.scrollWidth - e.clientWidth, e.scrollHeight - e.clientHeight]"
@@ -144,7 +216,7 @@ def test_all_of_it_is_visible_in_the_node(shown):
 def test_text_stands_out_from_its_ground(shown, palette):
     shown.set("Comfy.ColorPalette", palette)
     contrasts = widget(shown).evaluate(CONTRASTS)
-    assert {tag for tag, _ in contrasts} >= {"TH", "TD", "CAPTION", "LI", "BUTTON"}
+    assert {tag for tag, _ in contrasts} >= {"TH", "TD", "CAPTION", "LI", "BUTTON", "FIGCAPTION"}
     assert [found for found in contrasts if found[1] < 4.5] == []
 
 

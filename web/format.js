@@ -1,4 +1,4 @@
-/** Numbers as the HUD writes them: SI units, three figures, in the user's language. */
+/** Numbers as the pages write them: SI units, in the user's language. */
 
 const GIB = 2 ** 30;
 const PREFIXES = /** @type {[number, string][]} */ ([
@@ -17,6 +17,16 @@ export function number(language, value, decimals) {
     minimumFractionDigits: decimals,
     maximumFractionDigits: decimals,
   });
+}
+
+/**
+ * A number with three significant figures.
+ *
+ * @param {string} language
+ * @param {number} value
+ */
+export function figures(language, value) {
+  return value.toLocaleString(language, { maximumSignificantDigits: 3 });
 }
 
 /** @param {string} language @param {number} power_w */
@@ -57,6 +67,18 @@ export function energy(language, energy_j, error_j) {
 /** @param {string} language @param {number} duration_s */
 export function duration(language, duration_s) {
   return `${number(language, duration_s, 1)} s`;
+}
+
+/**
+ * A time with three significant figures, in milliseconds where it is shorter than a second.
+ *
+ * @param {string} language
+ * @param {number} duration_s
+ */
+export function seconds(language, duration_s) {
+  return duration_s < 1
+    ? `${figures(language, 1000 * duration_s)} ms`
+    : `${figures(language, duration_s)} s`;
 }
 
 /** @param {string} language @param {number} share */
