@@ -1,9 +1,15 @@
-"""The fastest admissible kernel for a call, found by trying them all on its own tensors."""
+"""The fastest admissible kernel for a call, found by trying them all on its own tensors.
+
+A call on a GPU costs twice: the host's time to queue it and the device's time to run it. Where the
+device waits for the host, the first is what a sampling pays; where the host is ahead, the second.
+Both are measured, and :func:`pick` weighs them by how often the device was found idle.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from subprocess import SubprocessError
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +18,16 @@ from .base import AttentionCall, Backend
 from .ledger import clock_of
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, device
 
 WARM_UPS = 2
 ROUNDS = 5
 ROUND_S = 2e-3
 """A round repeats a call until it lasts about so long, so that a queue is kept filled."""
 
-MOST_CALLS = 40
+MOST_CALLS = 20
+BALLAST_SIZE = 4096
+BALLAST_S = 2e-3
 MOST_S = 0.5
 """A kernel is timed for about so long and no longer, after its warm-up."""
 
@@ -32,12 +40,22 @@ MARGIN = 0.02
 
 @dataclass(frozen=True)
 class Trial:
-    """What a kernel did with a call: seconds a call and error, or why it is refused."""
+    """What a kernel did with a call, or why it is refused.
+
+    ``seconds`` are those of a call on its device, ``host_s`` those until the call returns.
+    """
 
     backend: str
     seconds: float | None = None
+    host_s: float | None = None
     error: float | None = None
     refusal: str = ""
+
+    def cost(self, idle: float) -> float:
+        """Seconds that a call costs where the device is idle at the part ``idle`` of the calls."""
+        if self.seconds is None or self.host_s is None:
+            return float("inf")
+        return idle * max(self.host_s, self.seconds) + (1 - idle) * self.seconds
 
 
 def kernel_errors() -> tuple[type[Exception], ...]:
@@ -106,8 +124,9 @@ def try_all(
     copies = (q.clone(), k.clone(), v.clone(), mask, scale)
     sdpa = check(backends[0], call, copies, max_error)
     trials = [sdpa, *(check(b, call, copies, max_error, sdpa.error) for b in backends[1:])]
+    ballast = Ballast(q.device)
     runners = {
-        backend.name: _Runner(backend, copies, call.machine.kind)
+        backend.name: _Runner(backend, copies, ballast)
         for backend, trial in zip(backends, trials, strict=True)
         if not trial.refusal
     }
@@ -117,19 +136,25 @@ def try_all(
             if not runner.rounds or (runner.goes_on and runner.seconds() <= HOPELESS * best):
                 runner.round()
     return [
-        Trial(t.backend, runners[t.backend].seconds(), t.error) if t.backend in runners else t
+        replace(t, seconds=runners[t.backend].seconds(), host_s=runners[t.backend].host_s)
+        if t.backend in runners
+        else t
         for t in trials
     ]
 
 
-def pick(trials: Sequence[Trial]) -> Trial | None:
-    """The fastest trial that is not refused; the first of ``trials`` unless beaten by a margin."""
+def pick(trials: Sequence[Trial], idle: float = 0.0) -> Trial | None:
+    """The cheapest trial that is not refused; the first of them unless beaten by a margin.
+
+    Args:
+        trials: of one call, torch's sdpa first.
+        idle: the part of the model's calls at which the device had nothing left to do, 0 to 1.
+    """
     admitted = [trial for trial in trials if trial.seconds is not None]
     if not admitted:
         return None
-    first, fastest = admitted[0], min(admitted, key=lambda trial: trial.seconds or 0.0)
-    beaten = (fastest.seconds or 0.0) < (1 - MARGIN) * (first.seconds or 0.0)
-    return fastest if beaten else first
+    first, best = admitted[0], min(admitted, key=lambda trial: trial.cost(idle))
+    return best if best.cost(idle) < (1 - MARGIN) * first.cost(idle) else first
 
 
 def brief(error: Exception) -> str:
@@ -141,10 +166,12 @@ def brief(error: Exception) -> str:
 class _Runner:
     """Times a kernel round by round."""
 
-    def __init__(self, backend: Backend, tensors: tuple[Any, ...], kind: str) -> None:
+    def __init__(self, backend: Backend, tensors: tuple[Any, ...], ballast: Ballast) -> None:
         self.rounds: list[float] = []
+        self.host_s = float("inf")
         self._run = lambda: backend(*tensors)
-        self._clock = clock_of(kind)
+        self._ballast = ballast
+        self._clock = ballast.clock
         self._calls = 0
 
     def seconds(self) -> float:
@@ -159,11 +186,41 @@ class _Runner:
     def round(self) -> None:
         if not self._calls:
             self._timed(WARM_UPS)
-            self._calls = max(1, min(MOST_CALLS, int(ROUND_S / max(self._timed(1), 1e-9))))
-        self.rounds.append(self._timed(self._calls))
+            self._calls = max(1, min(MOST_CALLS, int(ROUND_S / max(self._timed(1)[0], 1e-9))))
+        seconds, host_s = self._timed(self._calls)
+        self.rounds.append(seconds)
+        self.host_s = min(self.host_s, host_s)
 
-    def _timed(self, calls: int) -> float:
-        start = self._clock.mark()
+    def _timed(self, calls: int) -> tuple[float, float]:
+        """Seconds of a call on the device, and until it returns, behind work that is queued."""
+        self._ballast.load()
+        start, began_s = self._clock.mark(), time.perf_counter()
         for _ in range(calls):
             self._run()
-        return self._clock.seconds(start, self._clock.mark()) / calls
+        returned_s, end = time.perf_counter(), self._clock.mark()
+        return self._clock.seconds(start, end) / calls, (returned_s - began_s) / calls
+
+
+class Ballast:
+    """Work for a GPU's queue, so that calls queued behind it run without gaps between them."""
+
+    def __init__(self, device: device) -> None:
+        self.clock = clock_of(device.type)
+        self._repeats = 0
+        if device.type == "cuda":
+            import torch
+
+            self._matrix = torch.zeros((BALLAST_SIZE,) * 2, dtype=torch.float16, device=device)
+            self._multiply(2)
+            start = self.clock.mark()
+            self._multiply(1)
+            once = self.clock.seconds(start, self.clock.mark())
+            self._repeats = min(50, int(BALLAST_S / max(once, 1e-9)) + 1)
+
+    def load(self) -> None:
+        """Queue it; a device without a queue needs none."""
+        self._multiply(self._repeats)
+
+    def _multiply(self, times: int) -> None:
+        for _ in range(times):
+            self._matrix @ self._matrix

@@ -9,7 +9,8 @@ and ``scale``, the factor of the scores (``None``: ``head_dim ** -0.5``).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -202,6 +203,12 @@ class Backend:
         """
         return self.kernel(q, k, v, mask, scale)
 
+    def precise(self) -> Backend:
+        """This backend with scores summed in fp32, for models whose scores overflow fp16."""
+        if self.upcasts:
+            return self
+        return replace(self, kernel=partial(_upcast, self.kernel), upcasts=True)
+
     def offer(self, machine: Machine) -> Offer:
         """Whether ``machine`` can run this kernel, and if not, why and what to do."""
         reason, remedy = self._machine_refusal(machine), REMEDY
@@ -278,6 +285,15 @@ def repeat_kv(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     if groups == 1:
         return k, v
     return k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
+
+
+def _upcast(
+    kernel: Kernel, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float | None
+) -> Tensor:
+    """The kernel on fp32 copies; a mask of truth values stays one."""
+    if mask is not None and mask.is_floating_point():
+        mask = mask.float()
+    return kernel(q.float(), k.float(), v.float(), mask, scale).to(q.dtype)
 
 
 def _either(values: tuple[object, ...]) -> str:

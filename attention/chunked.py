@@ -52,9 +52,8 @@ def chunk_sizes(batch_heads: int, q_len: int, kv_len: int, free: int) -> tuple[i
     the square root of their number, as in the paper; then rows again.
     """
     budget = _budget(free)
-    rows = fitting_rows(batch_heads, q_len, kv_len, budget)
-    if rows >= min(q_len, LEAST_ROWS):
-        return rows, kv_len
+    if BYTES_PER_SCORE * batch_heads * min(q_len, LEAST_ROWS) * kv_len <= budget:
+        return fitting_rows(batch_heads, q_len, kv_len, budget), kv_len
     rows = min(q_len, LEAST_ROWS)
     least_keys = math.isqrt(max(kv_len - 1, 0)) + 1
     keys = max(least_keys, budget // (BYTES_PER_SCORE * batch_heads * rows))
@@ -107,6 +106,8 @@ def _attend_rows(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, keys: int
     """Attention of scaled rows; a row whose keys are all masked gives zeros, as in torch."""
     import torch
 
+    if mask is None and keys >= k.shape[2]:
+        return (q @ k.transpose(2, 3)).softmax(-1) @ v
     total = q.new_zeros((*q.shape[:3], v.shape[3]), dtype=torch.float32)
     summed = q.new_zeros((*q.shape[:3], 1), dtype=torch.float32)
     highest = torch.full_like(summed, float("-inf"))

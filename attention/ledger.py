@@ -87,3 +87,37 @@ class Ledger:
         timed = len(tally.spans) == tally.call_count
         duration_s = sum(self.clock.seconds(*span) for span in tally.spans) if timed else None
         return Count(self.requested, tally.executed, tally.call_count, duration_s, tally.reason)
+
+
+class IdleWatch:
+    """How often a CUDA or ROCm device had nothing left to do when the host came with a call.
+
+    A call finds the device idle where what the call before it queued has already been run.
+    """
+
+    SETTLING_CALLS = 32
+    CALLS = 64
+
+    def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin anew: the device was made to wait, so that what was seen means nothing."""
+        self._last: Any = None
+        self._seen = -self.SETTLING_CALLS
+        self._idle = 0
+
+    def note(self) -> None:
+        """A call begins."""
+        import torch
+
+        if self._last is not None and self._seen >= 0:
+            self._idle += self._last.query()
+        self._seen += 1
+        self._last = torch.cuda.Event()
+        self._last.record()
+
+    @property
+    def part(self) -> float | None:
+        """The part of the calls that found it idle; ``None`` until enough were seen."""
+        return self._idle / self._seen if self._seen >= self.CALLS else None

@@ -13,7 +13,7 @@ import torch
 from ...attention import BACKENDS
 from ...attention.auto import kernel_errors
 from ...attention.choices import Choices
-from ...attention.ledger import Ledger, Tally, clock_of
+from ...attention.ledger import IdleWatch, Ledger, Tally, clock_of
 from ...measure.records import KernelCalls
 from ...offer import Machine, machine_of
 from .attention_plan import AUTO, COMFYUI, PREFIX, Plan, Planner, Setting, Tensors
@@ -88,6 +88,9 @@ class Override:
         self._ledger = Ledger(setting.requested, clock_of(machine.kind))
         self._lanes: dict[Any, _Lane] = {}
         self._reached = 0
+        may_wait = setting.requested == AUTO and machine.kind == "cuda"
+        self._watch = IdleWatch() if may_wait else None
+        self._idle = 0.0
         self._eagerly = torch.compiler.disable(self._attend)
 
     @property
@@ -136,6 +139,8 @@ class Override:
     ) -> torch.Tensor:
         """Run a call on its lane, which the first call of a shape class opens."""
         self._reached += 1
+        if self._watch is not None:
+            self._observe(self._watch)
         scale = kwargs.get("scale")
         grouped = kwargs.get("enable_gqa", False)
         tensors = *_with_heads(q, k, v, heads, mask, skip_reshape, grouped), scale
@@ -174,10 +179,22 @@ class Override:
                 lane = self._lanes[key] = self._open(plan)
                 kernel = lane.kernel or kernel
 
+    def _observe(self, watch: IdleWatch) -> None:
+        """Look whether the device is idle; once that is known, settle what was provisional."""
+        watch.note()
+        if watch.part is None:
+            return
+        self._idle, self._watch = watch.part, None
+        for key, lane in self._lanes.items():
+            if lane.plan.trials:
+                self._lanes[key] = self._open(lane.plan)
+
     def _open(self, plan: Plan) -> _Lane:
+        if plan.trials and self._watch is None:
+            plan = self._planner.settle(plan, self._idle)
+        elif plan.trials and self._watch is not None:
+            self._watch.restart()
         kernel = plan.backend.kernel if plan.backend else None
-        if kernel is not None and plan.upcast:
-            kernel = partial(_upcast, kernel)
         return _Lane(plan, self._ledger.tally(plan.executed, plan.reason), kernel)
 
 
@@ -209,17 +226,3 @@ def _with_heads(
         if mask.ndim == 3:
             mask = mask.unsqueeze(1)
     return q, k, v, mask
-
-
-def _upcast(
-    kernel: Kernel,
-    q: torch.Tensor,
-    k: torch.Tensor,
-    v: torch.Tensor,
-    mask: torch.Tensor | None,
-    scale: float | None,
-) -> torch.Tensor:
-    """The kernel on fp32 copies, for models that ask for it and kernels that do not sum in fp32."""
-    if mask is not None and mask.dtype != torch.bool:
-        mask = mask.float()
-    return kernel(q.float(), k.float(), v.float(), mask, scale).to(q.dtype)

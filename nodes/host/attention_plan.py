@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import comfy.ldm.modules.attention as comfy_attention
@@ -63,14 +63,19 @@ class Setting:
 class Plan:
     """How a call is run: by a backend, or by a function of ComfyUI's with its own arguments.
 
-    ``executed`` and ``reason`` are as the ledger shows them.
+    ``executed`` and ``reason`` are as the ledger shows them. ``precise`` says that the model asks
+    for scores in fp32. A plan with ``trials`` is provisional: sdpa runs the calls of the class
+    ``label`` until it is known how often the device is idle.
     """
 
     executed: str
     reason: str = ""
     backend: Backend | None = None
     function: Callable[..., torch.Tensor] | None = None
-    upcast: bool = False
+    precise: bool = False
+    label: str = ""
+    how: str = ""
+    trials: tuple[Trial, ...] = ()
 
 
 def core_name(function: Callable[..., torch.Tensor]) -> str:
@@ -116,11 +121,10 @@ class Planner:
         else:
             may_quantize = arguments.get("low_precision_attention", True) is not False
             max_error = self._setting.max_error if may_quantize else 0.0
+            precise = precision == torch.float32 != q.dtype
             find = self._auto_plan if requested == AUTO else self._backend_plan
-            plan = find(call, tensors, max_error)
-        if precision == torch.float32 and q.dtype != precision and plan.backend is not None:
-            plan = Plan(plan.executed, plan.reason, plan.backend, None, not plan.backend.upcasts)
-        self.decisions.setdefault(call.label, f"{plan.executed} {plan.reason}".strip())
+            plan = find(call, tensors, max_error, precise)
+        self.decisions.setdefault(call.label, plan.executed)
         return plan
 
     def after_failure(self, plan: Plan, tensors: Tensors, error: Exception) -> Plan:
@@ -141,6 +145,21 @@ class Planner:
         executed = substitute.name if short else executed_variant(*tensors)
         return self._refused(call, reason, Plan(executed, reason, substitute))
 
+    def settle(self, plan: Plan, idle: float) -> Plan:
+        """The plan that a provisional plan's trials speak for.
+
+        Args:
+            idle: the part of the model's calls at which the device had nothing left to do, 0 to 1.
+        """
+        best = pick(plan.trials, idle)
+        backend = _backend(best.backend if best else SDPA, plan.precise)
+        executed = plan.executed if backend.name == SDPA else backend.name
+        waits = f", the GPU idle at {idle:.0%} of the calls" if self._machine.kind == "cuda" else ""
+        told = _told(plan.trials, self._machine)
+        self.decisions[plan.label] = f"{executed}, {plan.how}{waits}: {told}"
+        logging.info("WattBench attention, %s: %s", plan.label, self.decisions[plan.label])
+        return replace(plan, executed=executed, backend=backend, trials=())
+
     def _core_plan(self, call: AttentionCall, tensors: Tensors) -> Plan:
         name = self._setting.requested.removeprefix(PREFIX)
         function = comfy_attention.REGISTERED_ATTENTION_FUNCTIONS.get(name)
@@ -148,8 +167,10 @@ class Planner:
             return Plan(self._setting.requested, function=function)
         return self._fallback(call, tensors, "ComfyUI has not registered it on this machine")
 
-    def _backend_plan(self, call: AttentionCall, tensors: Tensors, max_error: float) -> Plan:
-        backend = backend_named(self._setting.requested)
+    def _backend_plan(
+        self, call: AttentionCall, tensors: Tensors, max_error: float, precise: bool
+    ) -> Plan:
+        backend = _backend(self._setting.requested, precise)
         if backend.name == SDPA:
             return Plan(executed_variant(*tensors), backend=backend)
         error = check(backend_named(SDPA), call, tensors, max_error).error
@@ -158,21 +179,24 @@ class Planner:
             return self._fallback(call, tensors, trial.refusal)
         return Plan(backend.name, backend=backend)
 
-    def _auto_plan(self, call: AttentionCall, tensors: Tensors, max_error: float) -> Plan:
-        key = key_of(call, max_error)
+    def _auto_plan(
+        self, call: AttentionCall, tensors: Tensors, max_error: float, precise: bool
+    ) -> Plan:
+        key = key_of(call, max_error) + (" | fp32 scores" if precise else "")
         trials = self._choices.get(key)
         how = "as remembered"
         if trials is None:
-            trials, how = try_all(BACKENDS, call, tensors, max_error), "as measured"
+            backends = [_backend(backend.name, precise) for backend in BACKENDS]
+            trials, how = try_all(backends, call, tensors, max_error), "as measured"
             self._choices.put(key, trials)
-        best = pick(trials)
-        backend = backend_named(best.backend if best else SDPA)
-        if backend.supports(call):
-            return self._fallback(call, tensors, f"{backend.name} is there no more")
-        executed = executed_variant(*tensors) if backend.name == SDPA else backend.name
-        self.decisions[call.label] = f"{executed}, {how}: {_told(trials, self._machine)}"
-        logging.info("WattBench attention, %s: %s", call.label, self.decisions[call.label])
-        return Plan(executed, backend=backend)
+        return Plan(
+            executed_variant(*tensors),
+            backend=backend_named(SDPA),
+            precise=precise,
+            label=call.label,
+            how=how,
+            trials=tuple(trials),
+        )
 
     def _fallback(self, call: AttentionCall, tensors: Tensors, reason: str) -> Plan:
         """torch's sdpa, or the last resort where sdpa would need more memory than there is."""
@@ -196,13 +220,18 @@ class Planner:
         return plan
 
 
-def _told(trials: list[Trial], machine: Machine) -> str:
+def _backend(name: str, precise: bool) -> Backend:
+    return backend_named(name).precise() if precise else backend_named(name)
+
+
+def _told(trials: Sequence[Trial], machine: Machine) -> str:
     """The trials in words; kernels that this machine cannot have at all are left out."""
     told = []
     for trial in sorted(trials, key=lambda t: t.seconds or float("inf")):
-        if trial.seconds is not None:
-            error = "" if trial.error is None else f" (error {trial.error:.1g})"
-            told.append(f"{trial.backend} {trial.seconds * 1e6:.0f} us{error}")
+        if trial.seconds is not None and trial.host_s is not None:
+            error = "" if trial.error is None else f", error {trial.error:.1g}"
+            host = f" ({trial.host_s * 1e6:.0f} on the host{error})"
+            told.append(f"{trial.backend} {trial.seconds * 1e6:.0f} us{host}")
         elif backend_named(trial.backend).offer(machine).available:
             told.append(f"{trial.backend} refused: {trial.refusal}")
     return "; ".join(told)
