@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ..offer import Machine, Offer
+from ..offer import Machine, Offer, machine_of
 
 if TYPE_CHECKING:
     from ..measure.meter_watch import ChannelFigures
@@ -31,7 +31,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Print the lists. A lack is no failure: the exit code is 0."""
-    from ..attention import kernels
+    from .. import attention
     from ..measure.environment import pack_version
     from ..measure.meters import probe_all
     from ..measure.power_limit import probe_limits
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     for title, listed in (
         ("Energy meters", offers),
         ("Power limits, for wattbench powercap", probe_limits()),
-        ("Attention kernels", kernels.offers(machine)),
+        ("Attention kernels", attention.offers(machine)),
         ("Weight formats", formats.offers(machine)),
     ):
         print(f"\n{title}")
@@ -101,13 +101,11 @@ def find_machine() -> tuple[Machine, str]:
         return Machine("cpu", ""), " (torch is not installed in this Python: ComfyUI's has it)"
     if not torch.cuda.is_available():
         return Machine("cpu", ""), " (torch sees no CUDA or ROCm device)"
-    properties = torch.cuda.get_device_properties(0)
-    if torch.version.hip:
-        gfx = str(getattr(properties, "gcnArchName", "")).split(":")[0]
-        return Machine("cuda", properties.name, None, gfx), f" ({gfx}, ROCm {torch.version.hip})"
-    capability = (properties.major, properties.minor)
-    detail = f"compute capability {capability[0]}.{capability[1]}, CUDA {torch.version.cuda}"
-    return Machine("cuda", properties.name, capability), f" ({detail})"
+    machine = machine_of(torch.device("cuda", 0))
+    if machine.capability is None:
+        return machine, f" ({machine.gfx}, ROCm {torch.version.hip})"
+    major, minor = machine.capability
+    return machine, f" (compute capability {major}.{minor}, CUDA {torch.version.cuda})"
 
 
 def lines(offers: Iterable[Offer]) -> list[str]:

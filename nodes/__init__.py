@@ -5,6 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from . import (
+    attention,
     benchmark,
     calibrate,
     join,
@@ -38,6 +39,7 @@ class WattBenchExtension(ComfyExtension):
             watch,
             twins,
             synthetic,
+            attention,
             quantized,
             quantize,
             calibrate,

@@ -145,6 +145,13 @@ def _notes(summary: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
     notes += prediction_notes(runs)
     notes += protocol_notes(runs)
     notes += run_notes(runs)
+    fallen = runs[runs["attention_fallbacks"] != ""]
+    notes += [
+        f"Attention of {requested} was not what ran: {fallbacks}"
+        for (requested, fallbacks), _ in fallen.groupby(
+            ["attention", "attention_fallbacks"], sort=False
+        )
+    ]
     failed = runs[runs["error"] != ""]
     notes += [
         f"{len(group)} failed of {condition}: {error}"

@@ -11,6 +11,7 @@ import folder_paths
 from comfy_execution.utils import get_executing_context
 from server import PromptServer
 
+from ...attention.choices import Choices
 from ...measure.journal import Journal
 
 HOST = "ComfyUI"
@@ -58,6 +59,11 @@ def folder_in_output(folder: str) -> Path:
             "give a name without '..' or a drive."
         )
     return target
+
+
+def attention_memory() -> Choices:
+    """What ``auto`` chose on this machine, in ComfyUI's user folder."""
+    return Choices(Path(folder_paths.get_user_directory()) / "wattbench" / "attention.json")
 
 
 def open_journal() -> Journal:
