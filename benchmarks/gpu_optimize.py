@@ -11,6 +11,7 @@ seconds to compile, and the relative error of the final latent. It changes no se
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import time
 from collections.abc import Callable
@@ -22,14 +23,13 @@ if __package__ in (None, ""):
 from gpu import PROMPT, SIZES_PX
 from pack import import_pack
 
-ARMS = (
-    "stock",
-    "channels_last",
-    "compile",
-    "compile_channels_last",
-    "max_autotune",
-    "max_autotune_channels_last",
-)
+MODES = {
+    "compile": "default",
+    "reduce_overhead": "reduce-overhead",
+    "max_autotune": "max-autotune-no-cudagraphs",
+}
+FORMAT = "channels_last"
+ARMS = ("stock", FORMAT, *MODES, *(f"{mode}+{FORMAT}" for mode in MODES))
 SETTINGS = {"cfg": 7.0, "sampler_name": "euler", "scheduler": "normal"}
 
 
@@ -43,6 +43,7 @@ def main() -> int:
     import torch
 
     dtype = "fp16" if args.size == "full" and not args.cpu else "auto"
+    logging.getLogger().setLevel(logging.INFO)
     runs: list[Any] = []
     report = wattbench("measure.report")
     with torch.inference_mode():
@@ -82,12 +83,11 @@ def change(wattbench: Callable[[str], Any], models: Any, arm: str) -> Any:
     """The models of one arm: clones that share the stock model's weights."""
     formats, compiler = wattbench("nodes.host.memory_format"), wattbench("nodes.host.compile")
     model, clip, vae = models
-    if arm.endswith("channels_last"):
+    mode, _, memory_format = arm.rpartition("+")
+    if memory_format == FORMAT:
         model, vae = formats.use_channels_last(model), formats.use_channels_last_vae(vae)
-    if arm.startswith("compile"):
-        model = compiler.compile_model(model)
-    if arm.startswith("max_autotune"):
-        model = compiler.compile_model(model, "max-autotune-no-cudagraphs")
+    if (mode or arm) in MODES:
+        model = compiler.compile_model(model, MODES[mode or arm])
     return models._replace(model=model, clip=clip, vae=vae)
 
 

@@ -1,8 +1,9 @@
 """Attention as one operator that torch.compile calls and does not look into.
 
 Traced, an attention override would run its Python once, at compile time: a ledger would count that
-call and no other, and a kernel of another package would split the model into hundreds of graphs. As
-an operator, the override runs at every call, within one graph.
+call and no other, and what the compiler cannot trace would split the model into hundreds of graphs.
+As an operator, the override runs at every call, within one graph. A CUDA graph, which replays
+kernels without their Python, is recorded around it.
 """
 
 from __future__ import annotations
@@ -42,7 +43,11 @@ class AttentionOperator:
     def __init__(self) -> None:
         self.options: dict[str, Any] = {}
         self._operator = torch.library.custom_op(
-            f"wattbench::{_free_name()}", self._run, mutates_args=(), schema=SCHEMA
+            f"wattbench::{_free_name()}",
+            self._run,
+            mutates_args=(),
+            schema=SCHEMA,
+            tags=(torch.Tag.cudagraph_unsafe,),
         )
         self._operator.register_fake(_shape)
 
@@ -75,6 +80,12 @@ class AttentionOperator:
         else:
             result = override(func, q, k, v, heads, **known)
         return result.contiguous()
+
+
+def is_traceable(options: dict[str, Any]) -> bool:
+    """Whether a model call's attention is core's PyTorch function, which compiles as it is."""
+    core = comfy_attention.optimized_attention
+    return OVERRIDE not in options and core is comfy_attention.attention_pytorch
 
 
 def _free_name() -> str:

@@ -14,16 +14,19 @@ from comfy_api.torch_helpers import set_torch_compile_wrapper
 from torch._dynamo.utils import counters
 
 from ...offer import Offer
-from .attention_op import OVERRIDE, AttentionOperator
+from .attention_op import OVERRIDE, AttentionOperator, is_traceable
 from .identity import attach_optimization
 from .ledgers import ledgers_of
 
 KEY = "wattbench_compile"
 NAME = "compile"
 BACKEND = "inductor"
-MODES = ("default", "max-autotune-no-cudagraphs")
-"""Modes of torch.compile. Those with CUDA graphs replay kernels without the Python that counts
-them, so they are not offered."""
+MODES = ("default", "reduce-overhead", "max-autotune-no-cudagraphs", "max-autotune")
+"""Modes of torch.compile. ``reduce-overhead`` and ``max-autotune`` record CUDA graphs."""
+
+GRAPH_MODES = ("reduce-overhead", "max-autotune")
+RECORDINGS = 3
+"""Evaluations that a mode with CUDA graphs takes before it replays: warm-up, recording, replay."""
 
 RECOMPILE_LIMIT = 64
 """Shapes that one model may be compiled for. torch's own limit of 8 ends in uncompiled code."""
@@ -59,7 +62,7 @@ def compile_model(model: Any, mode: str = "default", dynamic: bool | None = None
     if not offer.available:
         raise ValueError(f"this machine cannot compile: {offer.reason}. {offer.remedy}")
     compiled = model.clone(disable_dynamic=True)
-    compilation = _Compilation()
+    compilation = _Compilation(mode)
     compiled.remove_wrappers_with_key(WrappersMP.APPLY_MODEL, KEY)
     compiled.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, compilation.apply_model)
     _put_first(compiled, WrappersMP.SAMPLER_SAMPLE, compilation.sampler_sample)
@@ -73,25 +76,27 @@ def compile_model(model: Any, mode: str = "default", dynamic: bool | None = None
 class _Compilation:
     """The wrappers of one compiled model, and the shapes that it has been compiled for."""
 
-    def __init__(self) -> None:
+    def __init__(self, mode: str) -> None:
         self._attention = AttentionOperator()
+        self._evaluations = RECORDINGS if mode in GRAPH_MODES else 1
         self._compiled: set[Any] = set()
 
     def apply_model(
         self, executor: Any, x: Any, t: Any, concat: Any, crossattn: Any, control: Any,
         transformer_options: dict[str, Any], **kw: Any,
     ) -> Any:  # fmt: skip
-        """Let the compiled model see attention as one operator.
+        """Let the compiled model see attention as one operator, unless it compiles as it is.
 
-        It comes first with and without an override: the order of keys is part of a graph's guards.
+        The operator comes first: the order of keys is part of a graph's guards.
         """
-        self._attention.options = transformer_options
-        others = {name: value for name, value in transformer_options.items() if name != OVERRIDE}
-        options = {OVERRIDE: self._attention, **others}
-        return executor(x, t, concat, crossattn, control, options, **kw)
+        if not is_traceable(transformer_options):
+            self._attention.options = transformer_options
+            others = {k: v for k, v in transformer_options.items() if k != OVERRIDE}
+            transformer_options = {OVERRIDE: self._attention, **others}
+        return executor(x, t, concat, crossattn, control, transformer_options, **kw)
 
     def sampler_sample(self, executor: Any, *args: Any, **kw: Any) -> Any:
-        """Compile by one evaluation whose result is dropped, then sample.
+        """Compile by evaluations whose results are dropped, then sample.
 
         ComfyUI calls ``(guider, sigmas, extra_args, callback, noise, ...)``.
         """
@@ -102,7 +107,8 @@ class _Compilation:
         ):
             if shapes not in self._compiled:
                 before, start_s = _graphs(), time.perf_counter()
-                guider(noise * sigmas[0], sigmas[:1].expand(noise.shape[0]), **extra_args)
+                for _ in range(self._evaluations):
+                    guider(noise * sigmas[0], sigmas[:1].expand(noise.shape[0]), **extra_args)
                 ledgers_of(guider.model_patcher).clear()
                 self._compiled.add(shapes)
                 _tell(before, time.perf_counter() - start_s)

@@ -8,6 +8,7 @@ whose weights are channels_last hands NHWC on to the next layer. See PyTorch's p
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -79,8 +80,14 @@ class _Sampling:
     def prepare_sampling(self, executor: Any, model: Any, *args: Any, **kw: Any) -> Any:
         """Answers what ComfyUI's does, with the weights converted after they were loaded."""
         prepared = executor(model, *args, **kw)
-        self._converted = _resident(model.model.diffusion_model, model.load_device)
+        unet = model.model.diffusion_model
+        self._converted = _resident(unet, model.load_device)
         _convert(self._converted, torch.channels_last)
+        logging.info(
+            "WattBench: %d of %d convolutions in channels_last; the others are offloaded",
+            len(self._converted),
+            len(_convolutions(unet)),
+        )
         return prepared
 
 
@@ -140,5 +147,10 @@ def _resident(module: Any, device: Any) -> list[Any]:
 
 
 def _convert(convolutions: list[Any], memory_format: torch.memory_format) -> None:
+    """Rearrange weights; on a GPU within their own memory, which CUDA graphs have recorded."""
     for part in convolutions:
-        part.weight.data = part.weight.data.contiguous(memory_format=memory_format)
+        weight = part.weight.data
+        arranged = weight.contiguous(memory_format=memory_format)
+        if weight.device.type != "cpu":
+            arranged = weight.as_strided(weight.shape, arranged.stride()).copy_(arranged)
+        part.weight.data = arranged
