@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -28,3 +29,16 @@ class Machine:
     name: str
     capability: tuple[int, int] | None = None
     gfx: str = ""
+
+
+def machine_of(device: Any) -> Machine:
+    """What a torch device is; of a CPU only its kind is known."""
+    import torch
+
+    if device.type != "cuda":
+        return Machine(device.type, device.type)
+    properties = torch.cuda.get_device_properties(device)
+    if torch.version.hip:
+        gfx = str(getattr(properties, "gcnArchName", "")).split(":")[0]
+        return Machine("cuda", properties.name, None, gfx)
+    return Machine("cuda", properties.name, (properties.major, properties.minor))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable
 
-from ..offer import Machine, Offer
+from ..offer import Machine, Offer, machine_of
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -19,7 +19,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Print the lists. A lack is no failure: the exit code is 0."""
-    from ..attention import kernels
+    from .. import attention
     from ..measure.environment import pack_version
     from ..measure.meters import probe_all
     from ..quant import support
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"Device: {machine.name or machine.kind}{remark}")
     for title, offers in (
         ("Energy meters", probe_all()),
-        ("Attention kernels", kernels.offers(machine)),
+        ("Attention kernels", attention.offers(machine)),
         ("Weight formats", support.offers(machine)),
     ):
         print(f"\n{title}")
@@ -45,13 +45,11 @@ def find_machine() -> tuple[Machine, str]:
         return Machine("cpu", ""), " (torch is not installed in this Python: ComfyUI's has it)"
     if not torch.cuda.is_available():
         return Machine("cpu", ""), " (torch sees no CUDA or ROCm device)"
-    properties = torch.cuda.get_device_properties(0)
-    if torch.version.hip:
-        gfx = str(getattr(properties, "gcnArchName", "")).split(":")[0]
-        return Machine("cuda", properties.name, None, gfx), f" ({gfx}, ROCm {torch.version.hip})"
-    capability = (properties.major, properties.minor)
-    detail = f"compute capability {capability[0]}.{capability[1]}, CUDA {torch.version.cuda}"
-    return Machine("cuda", properties.name, capability), f" ({detail})"
+    machine = machine_of(torch.device("cuda", 0))
+    if machine.capability is None:
+        return machine, f" ({machine.gfx}, ROCm {torch.version.hip})"
+    major, minor = machine.capability
+    return machine, f" (compute capability {major}.{minor}, CUDA {torch.version.cuda})"
 
 
 def lines(offers: Iterable[Offer]) -> list[str]:

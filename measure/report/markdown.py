@@ -31,7 +31,8 @@ class Table:
 
 def summary_table(summary: pd.DataFrame, runs: pd.DataFrame) -> Table:
     """The table that every face of WattBench shows, from a summary and the runs behind it."""
-    rows = tuple(_cells(row) for row in summary.to_dict("records"))
+    by_attention = summary["attention"].nunique() > 1
+    rows = tuple(_cells(row, by_attention) for row in summary.to_dict("records"))
     return Table(HEADINGS, rows, tuple(_notes(summary, runs)))
 
 
@@ -79,10 +80,11 @@ def _markdown_row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def _cells(row: dict[Any, Any]) -> tuple[str, ...]:
+def _cells(row: dict[Any, Any], by_attention: bool) -> tuple[str, ...]:
     n = f"{row['n']}" if row["visits"] <= 1 else f"{row['n']} in {row['visits']} visits"
     energy = f"{row['energy_meter']} ({row['energy_method']})" if row["energy_meter"] else BLANK
-    condition = row["condition"] + (f" [{row['weights']}]" if row["weights"] == "synthetic" else "")
+    condition = row["condition"] + (f", attention {row['attention']}" if by_attention else "")
+    condition += f" [{row['weights']}]" if row["weights"] == "synthetic" else ""
     metrics = [
         _plus_minus(row, metric, GIB if metric.endswith("bytes") else 1) for metric in METRICS
     ]
@@ -122,6 +124,13 @@ def _notes(summary: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
     notes += prediction_notes(runs)
     for column, what in (("energy_note", "Energy"), ("vram_note", "VRAM"), ("flags", "Board")):
         notes += [f"{what}: {note}" for note in runs[column].unique() if note]
+    fallen = runs[runs["attention_fallbacks"] != ""]
+    notes += [
+        f"Attention of {requested} was not what ran: {fallbacks}"
+        for (requested, fallbacks), _ in fallen.groupby(
+            ["attention", "attention_fallbacks"], sort=False
+        )
+    ]
     failed = runs[runs["error"] != ""]
     notes += [
         f"{len(group)} failed of {condition}: {error}"

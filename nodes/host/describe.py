@@ -10,6 +10,7 @@ from typing import Any
 import comfy.ldm.modules.attention as comfy_attention
 from comfy.samplers import KSampler
 
+from .attention import OVERRIDE, Override
 from .identity import ModelIdentity, identity_of, optimizations_of
 
 DTYPE_NAMES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
@@ -105,10 +106,13 @@ def weight_format(model: Any) -> str:
 
 
 def attention_requested(model: Any) -> str:
-    """The attention that ComfyUI is set to use for this model; what ran is another matter."""
-    override = model.model_options.get("transformer_options", {}).get(
-        "optimized_attention_override"
-    )
+    """The attention that was chosen for this model, or that ComfyUI is set to use.
+
+    What ran is another matter.
+    """
+    override = model.model_options.get("transformer_options", {}).get(OVERRIDE)
+    if isinstance(override, Override):
+        return override.setting.requested
     if override is not None:
         return f"override {getattr(override, '__qualname__', type(override).__name__)}"
     chosen = comfy_attention.optimized_attention

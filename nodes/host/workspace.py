@@ -11,6 +11,7 @@ import folder_paths
 from comfy_execution.utils import get_executing_context
 from server import PromptServer
 
+from ...attention.choices import Choices
 from ...measure.journal import Journal
 
 HOST = "ComfyUI"
@@ -42,6 +43,11 @@ def visit() -> int:
 
 def output_folder() -> Path:
     return Path(folder_paths.get_output_directory())
+
+
+def attention_memory() -> Choices:
+    """What ``auto`` chose on this machine, in ComfyUI's user folder."""
+    return Choices(Path(folder_paths.get_user_directory()) / "wattbench" / "attention.json")
 
 
 def open_journal() -> Journal:

@@ -1,0 +1,226 @@
+"""The fastest admissible kernel for a call, found by trying them all on its own tensors.
+
+A call on a GPU costs twice: the host's time to queue it and the device's time to run it. Where the
+device waits for the host, the first is what a sampling pays; where the host is ahead, the second.
+Both are measured, and :func:`pick` weighs them by how often the device was found idle.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from subprocess import SubprocessError
+from typing import TYPE_CHECKING, Any
+
+from .accuracy import exact_bound, relative_error
+from .base import AttentionCall, Backend
+from .ledger import clock_of
+
+if TYPE_CHECKING:
+    from torch import Tensor, device
+
+WARM_UPS = 2
+ROUNDS = 5
+ROUND_S = 2e-3
+"""A round repeats a call until it lasts about so long, so that a queue is kept filled."""
+
+MOST_CALLS = 20
+BALLAST_SIZE = 4096
+BALLAST_S = 2e-3
+MOST_S = 0.5
+"""A kernel is timed for about so long and no longer, after its warm-up."""
+
+HOPELESS = 2.0
+"""A kernel whose first round is so many times as slow as the best gets no more rounds."""
+
+MARGIN = 0.02
+"""Another kernel must be faster than sdpa by this part, or sdpa stays."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a kernel did with a call, or why it is refused.
+
+    ``seconds`` are those of a call on its device, ``host_s`` those until the call returns.
+    """
+
+    backend: str
+    seconds: float | None = None
+    host_s: float | None = None
+    error: float | None = None
+    refusal: str = ""
+
+    def cost(self, idle: float) -> float:
+        """Seconds that a call costs where the device is idle at the part ``idle`` of the calls."""
+        if self.seconds is None or self.host_s is None:
+            return float("inf")
+        return idle * max(self.host_s, self.seconds) + (1 - idle) * self.seconds
+
+
+def kernel_errors() -> tuple[type[Exception], ...]:
+    """What kernels raise when they cannot run: torch's, their own checks, Triton's compiler."""
+    errors: tuple[type[Exception], ...] = (
+        RuntimeError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        AssertionError,
+        ImportError,
+        OSError,
+        SubprocessError,
+    )
+    try:
+        from triton.errors import TritonError
+    except ImportError:
+        return errors
+    return (*errors, TritonError)
+
+
+def check(
+    backend: Backend,
+    call: AttentionCall,
+    tensors: tuple[Tensor, Tensor, Tensor, Tensor | None, float | None],
+    max_error: float,
+    sdpa_error: float | None = None,
+) -> Trial:
+    """Run a kernel once and compare it with fp32.
+
+    Args:
+        tensors: q, k, v, mask and scale, as :mod:`.base` describes.
+        max_error: bound of the relative error of a kernel that quantizes.
+        sdpa_error: that of torch's sdpa on the same tensors, from which the bound of exact kernels
+            follows.
+    """
+    reason = backend.supports(call)
+    if reason:
+        return Trial(backend.name, refusal=reason)
+    try:
+        error = relative_error(backend(*tensors), *tensors)
+    except kernel_errors() as raised:
+        return Trial(backend.name, refusal=f"it raised {type(raised).__name__}: {brief(raised)}")
+    if error is None:
+        return Trial(backend.name)
+    bound = exact_bound(call.dtype, sdpa_error) if backend.is_exact else max_error
+    if error <= bound:
+        return Trial(backend.name, error=error)
+    if error != error or error == float("inf"):
+        return Trial(backend.name, error=None, refusal="its result holds NaN or infinity")
+    refusal = f"its error against fp32 is {error:.2g}, above {bound:.2g}"
+    return Trial(backend.name, error=error, refusal=refusal)
+
+
+def try_all(
+    backends: Sequence[Backend],
+    call: AttentionCall,
+    tensors: tuple[Tensor, Tensor, Tensor, Tensor | None, float | None],
+    max_error: float,
+) -> list[Trial]:
+    """Try every kernel on a copy of the tensors, in rounds; the first should be torch's sdpa.
+
+    A kernel that is refused is not timed.
+    """
+    q, k, v, mask, scale = tensors
+    copies = (q.clone(), k.clone(), v.clone(), mask, scale)
+    sdpa = check(backends[0], call, copies, max_error)
+    trials = [sdpa, *(check(b, call, copies, max_error, sdpa.error) for b in backends[1:])]
+    ballast = Ballast(q.device)
+    runners = {
+        backend.name: _Runner(backend, copies, ballast)
+        for backend, trial in zip(backends, trials, strict=True)
+        if not trial.refusal
+    }
+    for _ in range(ROUNDS):
+        best = min((r.seconds() for r in runners.values() if r.rounds), default=float("inf"))
+        for runner in runners.values():
+            if not runner.rounds or (runner.goes_on and runner.seconds() <= HOPELESS * best):
+                runner.round()
+    return [
+        replace(t, seconds=runners[t.backend].seconds(), host_s=runners[t.backend].host_s)
+        if t.backend in runners
+        else t
+        for t in trials
+    ]
+
+
+def pick(trials: Sequence[Trial], idle: float = 0.0) -> Trial | None:
+    """The cheapest trial that is not refused; the first of them unless beaten by a margin.
+
+    Args:
+        trials: of one call, torch's sdpa first.
+        idle: the part of the model's calls at which the device had nothing left to do, 0 to 1.
+    """
+    admitted = [trial for trial in trials if trial.seconds is not None]
+    if not admitted:
+        return None
+    first, best = admitted[0], min(admitted, key=lambda trial: trial.cost(idle))
+    return best if best.cost(idle) < (1 - MARGIN) * first.cost(idle) else first
+
+
+def brief(error: Exception) -> str:
+    """The first line of an error's message, cut short."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:120] if lines else ""
+
+
+class _Runner:
+    """Times a kernel round by round."""
+
+    def __init__(self, backend: Backend, tensors: tuple[Any, ...], ballast: Ballast) -> None:
+        self.rounds: list[float] = []
+        self.host_s = float("inf")
+        self._run = lambda: backend(*tensors)
+        self._ballast = ballast
+        self._clock = ballast.clock
+        self._calls = 0
+
+    def seconds(self) -> float:
+        """Seconds of a call in the best round: what disturbs a measurement makes it longer."""
+        return min(self.rounds)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether more rounds are worth their time: long calls are timed well by one."""
+        return sum(self.rounds) * self._calls < MOST_S
+
+    def round(self) -> None:
+        if not self._calls:
+            self._timed(WARM_UPS)
+            self._calls = max(1, min(MOST_CALLS, int(ROUND_S / max(self._timed(1)[0], 1e-9))))
+        seconds, host_s = self._timed(self._calls)
+        self.rounds.append(seconds)
+        self.host_s = min(self.host_s, host_s)
+
+    def _timed(self, calls: int) -> tuple[float, float]:
+        """Seconds of a call on the device, and until it returns, behind work that is queued."""
+        self._ballast.load()
+        start, began_s = self._clock.mark(), time.perf_counter()
+        for _ in range(calls):
+            self._run()
+        returned_s, end = time.perf_counter(), self._clock.mark()
+        return self._clock.seconds(start, end) / calls, (returned_s - began_s) / calls
+
+
+class Ballast:
+    """Work for a GPU's queue, so that calls queued behind it run without gaps between them."""
+
+    def __init__(self, device: device) -> None:
+        self.clock = clock_of(device.type)
+        self._repeats = 0
+        if device.type == "cuda":
+            import torch
+
+            self._matrix = torch.zeros((BALLAST_SIZE,) * 2, dtype=torch.float16, device=device)
+            self._multiply(2)
+            start = self.clock.mark()
+            self._multiply(1)
+            once = self.clock.seconds(start, self.clock.mark())
+            self._repeats = min(50, int(BALLAST_S / max(once, 1e-9)) + 1)
+
+    def load(self) -> None:
+        """Queue it; a device without a queue needs none."""
+        self._multiply(self._repeats)
+
+    def _multiply(self, times: int) -> None:
+        for _ in range(times):
+            self._matrix @ self._matrix

@@ -1,0 +1,79 @@
+"""What ``auto`` chose, remembered in a file by hardware, software and shape class."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from .auto import Trial
+from .base import AttentionCall, describe, installed_version
+
+FORMAT = 1
+DISTRIBUTIONS = ("torch", "triton", "flash-attn", "sageattention", "sageattn3", "xformers")
+"""The software whose versions a choice depends on."""
+
+
+def key_of(call: AttentionCall, max_error: float) -> str:
+    """The hardware, the software and the shape class of a call, as text."""
+    machine = describe(call.machine)
+    if call.machine.kind == "cpu":
+        machine = f"cpu {platform.processor() or platform.machine()} x{os.cpu_count()}"
+    versions = (f"{name} {installed_version(name)}" for name in DISTRIBUTIONS)
+    software = ", ".join(text for text in versions if not text.endswith("None"))
+    return " | ".join((machine, software, call.label, f"max_error {max_error:g}"))
+
+
+class Choices:
+    """A file of trials by key. A file that cannot be read is measured anew and replaced."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def get(self, key: str) -> list[Trial] | None:
+        """The trials that were made for ``key``."""
+        return self._read().get(key)
+
+    def put(self, key: str, trials: list[Trial]) -> None:
+        """Remember trials; what another process added in between is kept.
+
+        A file that cannot be written costs the memory, not the run: that is logged.
+        """
+        entries = {**self._read(), key: trials}
+        payload = {
+            "format": FORMAT,
+            "choices": {k: [asdict(trial) for trial in v] for k, v in entries.items()},
+        }
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor, name = tempfile.mkstemp(dir=self.path.parent, suffix=".tmp")
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump(payload, file, indent=1)
+            Path(name).replace(self.path)
+        except OSError as error:
+            logging.warning("WattBench cannot remember attention choices: %s", error)
+
+    def _read(self) -> dict[str, list[Trial]]:
+        try:
+            payload: Any = json.loads(self.path.read_text("utf-8"))
+            if payload["format"] != FORMAT:
+                return {}
+            return {
+                key: [Trial(**trial) for trial in trials]
+                for key, trials in payload["choices"].items()
+            }
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            logging.warning(
+                "WattBench cannot read its attention choices in %s (%s: %s) and measures anew",
+                self.path,
+                type(error).__name__,
+                error,
+            )
+            return {}

@@ -1,0 +1,88 @@
+"""The FlashAttention packages. Source: https://github.com/Dao-AILab/flash-attention (README)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .base import HALF, Backend, Target
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CK_TARGETS = ("gfx90a", "gfx94", "gfx95")
+"""AMD's targets of the composable_kernel library: the Instinct cards MI200 and later."""
+
+
+def flash_attention_2(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, scale: float | None = None
+) -> Tensor:
+    """``flash_attn.flash_attn_func``, which has the layout NHD and takes no mask.
+
+    Raises:
+        ValueError: there is a mask.
+    """
+    _refuse(mask)
+    from flash_attn import flash_attn_func
+
+    nhd = (x.transpose(1, 2) for x in (q, k, v))
+    return flash_attn_func(*nhd, softmax_scale=scale).transpose(1, 2)
+
+
+def flash_attention_3(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, scale: float | None = None
+) -> Tensor:
+    """``flash_attn_interface.flash_attn_func``; its first releases answer a tuple.
+
+    Raises:
+        ValueError: there is a mask.
+    """
+    _refuse(mask)
+    from flash_attn_interface import flash_attn_func
+
+    nhd = (x.transpose(1, 2) for x in (q, k, v))
+    out = flash_attn_func(*nhd, softmax_scale=scale)
+    return (out[0] if isinstance(out, tuple) else out).transpose(1, 2)
+
+
+def _refuse(mask: Tensor | None) -> None:
+    if mask is not None:
+        raise ValueError("FlashAttention takes no mask")
+
+
+BACKENDS = (
+    Backend(
+        "flash_attention_2",
+        "FlashAttention-2",
+        flash_attention_2,
+        (
+            Target(
+                capabilities=(((8, 0), (99, 9)),),
+                gfx=CK_TARGETS,
+                dtypes=HALF,
+                most_head_dim=256,
+                head_dim_step=8,
+                masks=False,
+            ),
+        ),
+        package="flash_attn",
+        distribution="flash-attn",
+        least_version=(2,),
+        install="pip install flash-attn --no-build-isolation",
+    ),
+    Backend(
+        "flash_attention_3",
+        "FlashAttention-3, for Hopper",
+        flash_attention_3,
+        (
+            Target(
+                capabilities=(((9, 0), (9, 0)),),
+                dtypes=HALF,
+                most_head_dim=256,
+                head_dim_step=8,
+                masks=False,
+            ),
+        ),
+        package="flash_attn_interface",
+        install="build it from the hopper folder of the flash-attention sources",
+    ),
+)

@@ -1,0 +1,132 @@
+"""torch's scaled_dot_product_attention: as torch picks, or one of its variants.
+
+Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.scaled_dot_product_attention.html
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .base import ANYWHERE, FLOATS, HALF, Backend, Target
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+VARIANTS = ("math", "flash", "efficient", "cudnn")
+"""The values of ``torch.nn.attention.SDPBackend``, in their order."""
+
+AOTRITON = ("gfx90a", "gfx94", "gfx95", "gfx110", "gfx115", "gfx120")
+"""AMD's targets for which torch has fused kernels (the AOTriton library)."""
+
+
+def sdpa(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, scale: float | None = None
+) -> Tensor:
+    """As torch picks: the first of its variants that can run the call, in torch's own order."""
+    from torch.nn.functional import scaled_dot_product_attention
+
+    return scaled_dot_product_attention(
+        q, k, v, mask, scale=scale, enable_gqa=q.shape[1] != k.shape[1]
+    )
+
+
+def executed_variant(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, scale: float | None = None
+) -> str:
+    """Which variant :func:`sdpa` runs for these tensors, as ``sdpa_flash``.
+
+    Asks ``torch._fused_sdp_choice``, which sdpa itself asks; ``sdpa`` where this torch lacks it.
+    """
+    import torch
+
+    choice = getattr(torch, "_fused_sdp_choice", None)
+    if choice is None:
+        return "sdpa"
+    number = choice(q, k, v, mask, scale=scale, enable_gqa=q.shape[1] != k.shape[1])
+    return f"sdpa_{VARIANTS[number]}" if 0 <= number < len(VARIANTS) else "sdpa"
+
+
+def _only(
+    variant: str, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float | None
+) -> Tensor:
+    """sdpa with all variants but one switched off, which is what ``torch.nn.attention.sdpa_kernel``
+    does, at a third of its cost on the host."""
+    from torch.backends import cuda
+
+    before = (
+        cuda.math_sdp_enabled(),
+        cuda.flash_sdp_enabled(),
+        cuda.mem_efficient_sdp_enabled(),
+        cuda.cudnn_sdp_enabled(),
+    )
+    _enable(*(variant == name for name in VARIANTS))
+    try:
+        return sdpa(q, k, v, mask, scale)
+    finally:
+        _enable(*before)
+
+
+def _enable(math: bool, flash: bool, efficient: bool, cudnn: bool) -> None:
+    from torch.backends import cuda
+
+    cuda.enable_math_sdp(math)
+    cuda.enable_flash_sdp(flash)
+    cuda.enable_mem_efficient_sdp(efficient)
+    cuda.enable_cudnn_sdp(cudnn)
+
+
+def sdpa_flash(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, scale: float | None = None
+) -> Tensor:
+    return _only("flash", q, k, v, mask, scale)
+
+
+def sdpa_efficient(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, scale: float | None = None
+) -> Tensor:
+    return _only("efficient", q, k, v, mask, scale)
+
+
+def sdpa_cudnn(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, scale: float | None = None
+) -> Tensor:
+    return _only("cudnn", q, k, v, mask, scale)
+
+
+def sdpa_math(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, scale: float | None = None
+) -> Tensor:
+    return _only("math", q, k, v, mask, scale)
+
+
+BACKENDS = (
+    Backend("sdpa", "torch's scaled_dot_product_attention, as torch picks", sdpa),
+    Backend(
+        "sdpa_flash",
+        "torch's FlashAttention-2",
+        sdpa_flash,
+        (
+            Target("cpu", dtypes=("float64", *FLOATS)),
+            Target(
+                capabilities=(((8, 0), (99, 9)),),
+                gfx=AOTRITON,
+                dtypes=HALF,
+                most_head_dim=256,
+                masks=False,
+            ),
+        ),
+    ),
+    Backend(
+        "sdpa_efficient",
+        "torch's memory-efficient attention (CUTLASS)",
+        sdpa_efficient,
+        (Target(capabilities=(((5, 0), (99, 9)),), gfx=AOTRITON),),
+    ),
+    Backend(
+        "sdpa_cudnn",
+        "cuDNN's attention, through torch",
+        sdpa_cudnn,
+        (Target(capabilities=(((8, 0), (99, 9)),), dtypes=HALF, head_dim_step=8),),
+    ),
+    Backend("sdpa_math", "torch's unfused attention; the whole matrix", sdpa_math, (ANYWHERE,)),
+)

@@ -1,0 +1,246 @@
+"""Attention backends end to end: synthetic SDXL and Z-Image Turbo, sampled with each of them.
+
+    python benchmarks/gpu_attention.py                    # 1024 x 1024, five rounds
+    python benchmarks/gpu_attention.py --size tiny --cpu  # the same path in a minute, anywhere
+
+Only the denoiser runs: prompts are encoded once and nothing is decoded. Every backend samples once
+with one seed, which is its warm-up and gives the latent that is compared with that of sdpa_math;
+then all take turns, in rounds. A backend whose warm-up took half as long again as the fastest gets
+one round. Prints a table for each model, and `auto` against ComfyUI's own choice (`stock`) and
+against the best single backend as paired ratios; writes runs.csv and table.csv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+if __package__ in (None, ""):
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+from gpu import PROMPT, RUNS, SIZES_PX, StudyRun
+from pack import import_pack
+
+STOCK = "stock"
+REFERENCE = "sdpa_math"
+SLOW = 1.5
+"""A warm-up this many times as long as the fastest leaves a backend one round."""
+
+
+@dataclass
+class Arm:
+    """A backend: its model, and what was seen of it."""
+
+    name: str
+    model: Any
+    warm_up_s: float = 0.0
+    latent: Any = None
+    runs: list[Any] = field(default_factory=list)
+
+
+def main() -> int:
+    args = parse_args()
+    wattbench = import_pack()
+    folder = wattbench("cli.server").find_comfyui(args.comfyui)
+    args.out.mkdir(parents=True, exist_ok=True)
+    wattbench("cli.inprocess").load_comfyui(
+        folder, cpu=args.cpu, base_directory=args.out / "comfyui"
+    )
+    import pandas as pd
+    import torch
+
+    rows: list[dict[str, Any]] = []
+    runs: list[Any] = []
+    for study_run in RUNS:
+        if args.only in ("", study_run.architecture):
+            with torch.inference_mode():
+                arms = measure(wattbench, study_run, args)
+            rows += [row_of(study_run, arm, arms) for arm in arms if arm.runs]
+            runs += [run for arm in arms for run in arm.runs]
+            report(wattbench, study_run, arms, rows)
+            arms.clear()
+            release()
+    wattbench("measure.report").runs_frame(runs).to_csv(args.out / "runs.csv", index=False)
+    pd.DataFrame(rows).to_csv(args.out / "table.csv", index=False)
+    print(f"{args.out / 'runs.csv'}\n{args.out / 'table.csv'}")
+    return 0
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--size", choices=SIZES_PX, default="full")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=0, help="of each sampling; 0: the study's")
+    parser.add_argument("--meter", default="auto", help="as wattbench doctor lists it")
+    parser.add_argument("--only", default="", choices=["", *(r.architecture for r in RUNS)])
+    parser.add_argument("--backends", nargs="*", help="leave out the others")
+    parser.add_argument("--comfyui", type=Path, help="ComfyUI's folder")
+    parser.add_argument("--cpu", action="store_true", help="do not use the GPU")
+    parser.add_argument("--out", type=Path, default=Path("output") / "gpu_attention")
+    return parser.parse_args()
+
+
+def measure(wattbench: Any, study_run: StudyRun, args: argparse.Namespace) -> list[Arm]:
+    """Warm-ups, then rounds in which the arms take turns, each round begun by another arm."""
+    dtype = study_run.dtype if args.size == "full" else "auto"
+    model, clip, _ = wattbench("nodes.host.synthetic").build(
+        study_run.architecture, args.size, dtype, 0
+    )
+    run_core = wattbench("nodes.host.core").run_core
+    size = {"width": SIZES_PX[args.size], "height": SIZES_PX[args.size], "batch_size": 1}
+    inputs = {
+        "positive": run_core("CLIPTextEncode", clip=clip, text=PROMPT)[0],
+        "negative": run_core("CLIPTextEncode", clip=clip, text="")[0],
+        "latent_image": run_core("EmptyLatentImage", **size)[0],
+        "steps": args.steps or study_run.steps,
+        "cfg": study_run.cfg,
+        "sampler_name": study_run.sampler_name,
+        "scheduler": study_run.scheduler,
+    }
+    arms = make_arms(wattbench, model, args)
+    device = model.load_device
+    with wattbench("nodes.observation").open_instrument(device, args.meter) as opened:
+        for arm in arms:
+            sample(wattbench, arm, inputs, opened, is_warmup=True)
+            print(f"{study_run.architecture} {arm.name}: warm-up {arm.warm_up_s:.2f} s", flush=True)
+        fastest = min(arm.warm_up_s for arm in arms)
+        for repeat in range(args.rounds):
+            for arm in arms[repeat % len(arms) :] + arms[: repeat % len(arms)]:
+                if repeat == 0 or arm.warm_up_s < SLOW * fastest:
+                    sample(wattbench, arm, inputs, opened, repeat=repeat)
+    return arms
+
+
+def make_arms(wattbench: Any, model: Any, args: argparse.Namespace) -> list[Arm]:
+    """Stock, ``auto``, and every backend that this machine has."""
+    attention = wattbench("nodes.host.attention")
+    ledgers = wattbench("nodes.host.ledgers")
+    offers = wattbench("attention").offers(wattbench("offer").machine_of(model.load_device))
+    choices = wattbench("attention.choices").Choices(args.out / "attention.json")
+    stock = model.clone()
+    # The same kinds of attachment keep ComfyUI from loading the weights anew for each arm.
+    stock.set_attachments(ledgers.KEY, ledgers.Ledgers())
+    arms = [Arm(STOCK, stock)]
+    for name in ("auto", *(offer.name for offer in offers if offer.available)):
+        if args.backends is None or name in args.backends:
+            setting = attention.Setting(name)
+            arms.append(Arm(name, attention.choose_attention(model, setting, choices)))
+    return arms
+
+
+def sample(
+    wattbench: Any,
+    arm: Arm,
+    inputs: dict[str, Any],
+    opened: tuple[Any, Any],
+    *,
+    repeat: int = 0,
+    is_warmup: bool = False,
+) -> None:
+    """One measured sampling; a warm-up samples twice, so that only the second is timed."""
+    instrument, environment = opened
+    run_core = wattbench("nodes.host.core").run_core
+    if is_warmup:
+        (latent,) = run_core("KSampler", model=arm.model, seed=0, denoise=1.0, **inputs)
+        arm.latent = latent["samples"].float().cpu()
+    facts: dict[str, Any] = {}
+    with instrument.record() as (window, recording):
+
+        def observe(seen: dict[str, Any], seed: int | None) -> Any:
+            import contextlib
+
+            facts.update(seen)
+            return contextlib.nullcontext(window)
+
+        observed = wattbench("nodes.host.sampling").observe_sampling(arm.model, observe)
+        run_core("KSampler", model=observed, seed=repeat, denoise=1.0, **inputs)
+    records = wattbench("measure.records")
+    unknown = wattbench("nodes.observation").UNKNOWN
+    run = wattbench("measure.runs").make_run(
+        [recording],
+        records.Condition(**{**unknown, **facts, "attention": arm.name}),
+        environment,
+        seed=repeat,
+        visit=1,
+        repeat=repeat,
+        is_warmup=is_warmup,
+    )
+    if is_warmup:
+        arm.warm_up_s = denoise_of(run).duration_s
+    else:
+        arm.runs.append(run)
+
+
+def denoise_of(run: Any) -> Any:
+    return next(phase for phase in run.phases if phase.name == "denoise")
+
+
+def row_of(study_run: StudyRun, arm: Arm, arms: list[Arm]) -> dict[str, Any]:
+    """A line of the table; means over the rounds."""
+    phases = [denoise_of(run) for run in arm.runs]
+    energies = [phase.energy.energy_j for phase in phases if phase.energy is not None]
+    seconds = sum(phase.duration_s for phase in phases) / len(phases)
+    by_name = {other.name: other for other in arms}
+    reference = by_name.get(REFERENCE, arm).latent
+    difference = (arm.latent - reference).norm() / reference.norm()
+    peaks = [run.allocator_peak_bytes for run in arm.runs if run.allocator_peak_bytes]
+    calls = arm.runs[-1].kernel_calls
+    return {
+        "architecture": study_run.architecture,
+        "backend": arm.name,
+        "n": len(phases),
+        "it_per_s": arm.runs[-1].condition.steps / seconds,
+        "denoise_s": seconds,
+        "denoise_j": sum(energies) / len(energies) if energies else None,
+        "peak_allocated_gib": max(peaks) / 2**30 if peaks else None,
+        f"latent_error_to_{REFERENCE}": float(difference),
+        "executed": "; ".join(f"{c.executed}: {c.call_count}" for c in calls),
+        "fallbacks": "; ".join(f"{c.call_count}: {c.reason}" for c in calls if c.reason),
+    }
+
+
+def report(wattbench: Any, study_run: StudyRun, arms: list[Arm], rows: list[Any]) -> None:
+    """Print the table of one model, what ``auto`` chose, and its paired ratios."""
+    import pandas as pd
+
+    table = pd.DataFrame([row for row in rows if row["architecture"] == study_run.architecture])
+    with pd.option_context("display.width", 250, "display.max_columns", None):
+        print(table.drop(columns="architecture").to_string(index=False, float_format="%.5g"))
+    by_name = {arm.name: arm for arm in arms}
+    auto = by_name.get("auto")
+    if auto is None:
+        return
+    override = wattbench("nodes.host.attention").override_of(auto.model)
+    for label, decision in override.decisions.items():
+        print(f"  {label}: {decision}")
+    singles = [arm for arm in arms if arm.name not in ("auto", STOCK) and len(arm.runs) > 1]
+    best = min(singles, key=mean_seconds, default=None)
+    for other in (by_name[STOCK], best):
+        if other is not None and len(other.runs) == len(auto.runs) > 1:
+            times = [[denoise_of(run).duration_s for run in arm.runs] for arm in (other, auto)]
+            ratio = wattbench("measure.stats").paired_ratio(*times).ratio
+            print(
+                f"seconds of auto over {other.name}: {ratio.value:.4f} "
+                f"[{ratio.ci_low:.4f}, {ratio.ci_high:.4f}] (95 %, {ratio.n} pairs)",
+                flush=True,
+            )
+
+
+def mean_seconds(arm: Arm) -> float:
+    return sum(denoise_of(run).duration_s for run in arm.runs) / len(arm.runs)
+
+
+def release() -> None:
+    """Give back the memory of a model that is no longer used."""
+    import comfy.model_management
+
+    comfy.model_management.unload_all_models()
+    gc.collect()
+    comfy.model_management.soft_empty_cache()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

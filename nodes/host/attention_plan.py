@@ -1,0 +1,237 @@
+"""Which kernel runs the calls of one shape class, and why."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import comfy.ldm.modules.attention as comfy_attention
+import torch
+
+from ...attention import BACKENDS, AttentionCall, Backend, backend_named
+from ...attention.auto import Trial, brief, check, pick, try_all
+from ...attention.choices import Choices, key_of
+from ...attention.chunked import free_bytes
+from ...attention.sdpa import executed_variant
+from ...offer import Machine
+
+AUTO = "auto"
+COMFYUI = "comfyui"
+"""Leave the choice to ComfyUI and count."""
+
+PREFIX = "comfyui:"
+"""Begins the name of one of ComfyUI's own attention functions."""
+
+SDPA, LAST_RESORT = "sdpa", "sub_quadratic"
+KNOWN_ARGUMENTS = {
+    "transformer_options",
+    "_inside_attn_wrapper",
+    "enable_gqa",
+    "scale",
+    "low_precision_attention",
+}
+SHARE_OF_MEMORY = 0.5
+"""sdpa's unfused variant is no fall-back where its scores take more than this of what is free."""
+
+BYTES_PER_SCORE = 8
+
+Tensors = tuple[torch.Tensor, torch.Tensor, torch.Tensor, "torch.Tensor | None", "float | None"]
+"""q, k, v, mask and scale, as :mod:`....attention.base` describes them."""
+
+
+class AttentionRefusedError(RuntimeError):
+    """In strict mode: a call that the chosen kernel cannot run."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a user asks for.
+
+    ``max_error`` bounds the relative RMS error against fp32 of a kernel that quantizes; ``timed``
+    asks for the seconds of every call.
+    """
+
+    requested: str
+    strict: bool = False
+    max_error: float = 0.05
+    timed: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a call is run: by a backend, or by a function of ComfyUI's with its own arguments.
+
+    ``executed`` and ``reason`` are as the ledger shows them. ``precise`` says that the model asks
+    for scores in fp32. A plan with ``trials`` is provisional: sdpa runs the calls of the class
+    ``label`` until it is known how often the device is idle.
+    """
+
+    executed: str
+    reason: str = ""
+    backend: Backend | None = None
+    function: Callable[..., torch.Tensor] | None = None
+    precise: bool = False
+    label: str = ""
+    how: str = ""
+    trials: tuple[Trial, ...] = ()
+
+
+def core_name(function: Callable[..., torch.Tensor]) -> str:
+    """The name under which ComfyUI registered an attention function."""
+    for name, registered in comfy_attention.REGISTERED_ATTENTION_FUNCTIONS.items():
+        if function in (registered, getattr(registered, "__wrapped__", None)):
+            return PREFIX + name
+    return PREFIX + getattr(function, "__name__", type(function).__name__)
+
+
+class Planner:
+    """Plans the calls of one model; ``decisions`` says what was decided, by shape class."""
+
+    def __init__(self, setting: Setting, machine: Machine, choices: Choices) -> None:
+        self.decisions: dict[str, str] = {}
+        self._setting = setting
+        self._machine = machine
+        self._choices = choices
+
+    def plan(
+        self,
+        function: Callable[..., torch.Tensor],
+        tensors: Tensors,
+        precision: torch.dtype | None,
+        arguments: Mapping[str, Any],
+    ) -> Plan:
+        """The plan for a call that ComfyUI would give to ``function``.
+
+        Raises:
+            AttentionRefusedError: in strict mode, the chosen kernel cannot run it.
+        """
+        q, k, v, mask, scale = tensors
+        requested = self._setting.requested
+        call = AttentionCall.of(self._machine, q, k, mask, scale)
+        unknown = sorted(set(arguments) - KNOWN_ARGUMENTS)
+        if unknown or v.shape[3] != q.shape[3]:
+            reason = f"it has the argument {unknown[0]}" if unknown else "its values are wider"
+            plan = self._refused(call, reason, Plan(core_name(function), reason, None, function))
+        elif requested == COMFYUI:
+            plan = Plan(core_name(function), function=function)
+        elif requested.startswith(PREFIX):
+            plan = self._core_plan(call, tensors)
+        else:
+            may_quantize = arguments.get("low_precision_attention", True) is not False
+            max_error = self._setting.max_error if may_quantize else 0.0
+            precise = precision == torch.float32 != q.dtype
+            find = self._auto_plan if requested == AUTO else self._backend_plan
+            plan = find(call, tensors, max_error, precise)
+        self.decisions.setdefault(call.label, plan.executed)
+        return plan
+
+    def after_failure(self, plan: Plan, tensors: Tensors, error: Exception) -> Plan:
+        """What runs instead of a backend that raised ``error`` on a call it was planned for.
+
+        Raises:
+            Exception: ``error``, where there is nothing to fall back to.
+            AttentionRefusedError: in strict mode.
+        """
+        q, k, _, mask, scale = tensors
+        call = AttentionCall.of(self._machine, q, k, mask, scale)
+        short = isinstance(error, torch.OutOfMemoryError)
+        name = plan.backend.name if plan.backend else ""
+        if name == LAST_RESORT or (name == SDPA and not short):
+            raise error
+        reason = "memory is short" if short else f"it raised {type(error).__name__}: {brief(error)}"
+        substitute = backend_named(LAST_RESORT if short else SDPA)
+        executed = substitute.name if short else executed_variant(*tensors)
+        return self._refused(call, reason, Plan(executed, reason, substitute))
+
+    def settle(self, plan: Plan, idle: float) -> Plan:
+        """The plan that a provisional plan's trials speak for.
+
+        Args:
+            idle: the part of the model's calls at which the device had nothing left to do, 0 to 1.
+        """
+        best = pick(plan.trials, idle)
+        backend = _backend(best.backend if best else SDPA, plan.precise)
+        executed = plan.executed if backend.name == SDPA else backend.name
+        waits = f", the GPU idle at {idle:.0%} of the calls" if self._machine.kind == "cuda" else ""
+        told = _told(plan.trials, self._machine)
+        self.decisions[plan.label] = f"{executed}, {plan.how}{waits}: {told}"
+        logging.info("WattBench attention, %s: %s", plan.label, self.decisions[plan.label])
+        return replace(plan, executed=executed, backend=backend, trials=())
+
+    def _core_plan(self, call: AttentionCall, tensors: Tensors) -> Plan:
+        name = self._setting.requested.removeprefix(PREFIX)
+        function = comfy_attention.REGISTERED_ATTENTION_FUNCTIONS.get(name)
+        if function is not None:
+            return Plan(self._setting.requested, function=function)
+        return self._fallback(call, tensors, "ComfyUI has not registered it on this machine")
+
+    def _backend_plan(
+        self, call: AttentionCall, tensors: Tensors, max_error: float, precise: bool
+    ) -> Plan:
+        backend = _backend(self._setting.requested, precise)
+        if backend.name == SDPA:
+            return Plan(executed_variant(*tensors), backend=backend)
+        error = check(backend_named(SDPA), call, tensors, max_error).error
+        trial = check(backend, call, tensors, max_error, error)
+        if trial.refusal:
+            return self._fallback(call, tensors, trial.refusal)
+        return Plan(backend.name, backend=backend)
+
+    def _auto_plan(
+        self, call: AttentionCall, tensors: Tensors, max_error: float, precise: bool
+    ) -> Plan:
+        key = key_of(call, max_error) + (" | fp32 scores" if precise else "")
+        trials = self._choices.get(key)
+        how = "as remembered"
+        if trials is None:
+            backends = [_backend(backend.name, precise) for backend in BACKENDS]
+            trials, how = try_all(backends, call, tensors, max_error), "as measured"
+            self._choices.put(key, trials)
+        return Plan(
+            executed_variant(*tensors),
+            backend=backend_named(SDPA),
+            precise=precise,
+            label=call.label,
+            how=how,
+            trials=tuple(trials),
+        )
+
+    def _fallback(self, call: AttentionCall, tensors: Tensors, reason: str) -> Plan:
+        """torch's sdpa, or the last resort where sdpa would need more memory than there is."""
+        executed, substitute = executed_variant(*tensors), backend_named(SDPA)
+        scores = call.batch * call.heads * call.q_len * call.kv_len * BYTES_PER_SCORE
+        if executed == "sdpa_math" and scores > SHARE_OF_MEMORY * free_bytes(tensors[0].device):
+            executed, substitute = LAST_RESORT, backend_named(LAST_RESORT)
+            reason += "; memory is short for sdpa"
+        return self._refused(call, reason, Plan(executed, reason, substitute))
+
+    def _refused(self, call: AttentionCall, reason: str, plan: Plan) -> Plan:
+        """``plan``, a fall-back, with a word in the log; in strict mode an error instead."""
+        requested = self._setting.requested
+        if self._setting.strict and requested not in (AUTO, COMFYUI):
+            raise AttentionRefusedError(
+                f"{requested} cannot run the attention call {call.label}: {reason}. Switch "
+                "strict off to let sdpa run such calls, or choose another backend."
+            )
+        self.decisions[call.label] = f"{plan.executed}, because {requested}: {reason}"
+        logging.warning("WattBench attention, %s: %s", call.label, self.decisions[call.label])
+        return plan
+
+
+def _backend(name: str, precise: bool) -> Backend:
+    return backend_named(name).precise() if precise else backend_named(name)
+
+
+def _told(trials: Sequence[Trial], machine: Machine) -> str:
+    """The trials in words; kernels that this machine cannot have at all are left out."""
+    told = []
+    for trial in sorted(trials, key=lambda t: t.seconds or float("inf")):
+        if trial.seconds is not None and trial.host_s is not None:
+            error = "" if trial.error is None else f", error {trial.error:.1g}"
+            host = f" ({trial.host_s * 1e6:.0f} on the host{error})"
+            told.append(f"{trial.backend} {trial.seconds * 1e6:.0f} us{host}")
+        elif backend_named(trial.backend).offer(machine).available:
+            told.append(f"{trial.backend} refused: {trial.refusal}")
+    return "; ".join(told)

@@ -1,0 +1,207 @@
+"""The fastest kernel that is right; kernels that are planted to be wrong are caught."""
+
+import json
+import time
+
+import pytest
+import torch
+
+from wattbench.attention import BACKENDS, AttentionCall, Backend, backend_named
+from wattbench.attention.auto import Trial, check, pick, try_all
+from wattbench.attention.choices import Choices, key_of
+from wattbench.attention.ledger import CpuClock, IdleWatch, Ledger, clock_of
+from wattbench.offer import Machine
+
+CPU = Machine("cpu", "cpu")
+SDPA = backend_named("sdpa")
+
+
+def raising(q, k, v, mask, scale):
+    raise RuntimeError("no kernel image\nis available")
+
+
+def not_a_number(q, k, v, mask, scale):
+    out = SDPA(q, k, v, mask, scale)
+    out[:, -1, -1, -1] = float("nan")
+    return out
+
+
+def a_tail_too_many(q, k, v, mask, scale):
+    """Counts keys that are not there, as a real kernel does."""
+    k, v = (torch.nn.functional.pad(x, (0, 0, 0, 19)) for x in (k, v))
+    return SDPA(q, k, v, mask, scale)
+
+
+def wrong_at_the_end(q, k, v, mask, scale):
+    out = SDPA(q, k, v, mask, scale)
+    out[:, :, -1] *= 2
+    return out
+
+
+FAULTS = {
+    "raising": (raising, "it raised RuntimeError: no kernel image"),
+    "not_a_number": (not_a_number, "its result holds NaN or infinity"),
+    "a_tail_too_many": (a_tail_too_many, "its error against fp32 is 0.21"),
+    "wrong_at_the_end": (wrong_at_the_end, "its error against fp32 is 0."),
+}
+
+
+@pytest.fixture(params=[torch.float32, torch.float16], ids=str)
+def inputs(request, tensors):
+    q, k, v = tensors(q_len=300, dtype=request.param)
+    return AttentionCall.of(CPU, q, k), (q, k, v, None, None)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("is_exact", [True, False])
+def test_faults_are_caught(fault, is_exact, inputs):
+    kernel, reason = FAULTS[fault]
+    backend = Backend(fault, "planted", kernel, is_exact=is_exact)
+    assert check(backend, *inputs, max_error=0.01).refusal.startswith(reason)
+
+
+def test_a_quantized_kernel_is_admitted_up_to_the_bound(inputs):
+    coarse = Backend("coarse", "", lambda *t: SDPA(*t) * 1.02, is_exact=False)
+    assert check(coarse, *inputs, max_error=0.03).refusal == ""
+    assert check(coarse, *inputs, max_error=0.03).error == pytest.approx(0.02, rel=0.1)
+    assert "above 0.01" in check(coarse, *inputs, max_error=0.01).refusal
+    exact = Backend("coarse", "", coarse.kernel)
+    assert "its error" in check(exact, *inputs, max_error=0.03).refusal
+
+
+def test_nothing_is_said_of_inputs_that_are_not_finite(tensors):
+    q, k, v = tensors()
+    v[..., 0] = float("inf")
+    call = AttentionCall.of(CPU, q, k)
+    assert check(SDPA, call, (q, k, v, None, None), 0.01) == Trial("sdpa")
+
+
+def test_every_kernel_is_tried_and_faulty_ones_are_not_timed(inputs):
+    planted = [Backend(name, "", kernel) for name, (kernel, _) in FAULTS.items()]
+    call, tensors = inputs
+    before = [x.clone() for x in tensors[:3]]
+    trials = {t.backend: t for t in try_all([*BACKENDS, *planted], call, tensors, 0.01)}
+    timed = {name for name, trial in trials.items() if trial.seconds is not None}
+    assert timed == {"sdpa", "sdpa_flash", "sdpa_math", "sub_quadratic", "split"}
+    assert all(trials[name].host_s > 0 for name in timed)
+    assert all(trial.refusal for name, trial in trials.items() if name not in timed)
+    assert all(torch.equal(x, y) for x, y in zip(tensors, before, strict=False))
+
+
+def test_the_slower_kernel_is_not_picked(inputs):
+    def slow(*tensors):
+        time.sleep(0.005)
+        return SDPA(*tensors)
+
+    trials = try_all([Backend("slow", "", slow), SDPA], *inputs, 0.01)
+    assert pick(trials).backend == "sdpa"
+    assert trials[0].seconds > 0.005
+
+
+def test_what_a_call_costs_depends_on_who_waits():
+    """Microseconds as seen on a card: a fused kernel that is quick to run and slow to queue."""
+    queued = Trial("sdpa", 51e-6, 25e-6)
+    quick = Trial("sdpa_cudnn", 34e-6, 60e-6)
+    assert pick([queued, quick], idle=0.0) is quick
+    assert pick([queued, quick], idle=1.0) is queued
+
+
+def test_the_first_stays_unless_clearly_beaten():
+    first, near, far = (Trial(n, s, s) for n, s in (("sdpa", 1.0), ("b", 0.99), ("c", 0.9)))
+    refused = Trial("d", refusal="it raised")
+    assert pick([first, near, refused]) is first
+    assert pick([first, near, far]) is far
+    assert pick([refused]) is None
+
+
+def test_choices_are_remembered_and_those_of_others_kept(tmp_path):
+    path = tmp_path / "folder" / "attention.json"
+    trials = [Trial("sdpa", 1e-5, 2e-5, 1e-3), Trial("sage_1", refusal="no")]
+    assert Choices(path).get("a") is None
+    Choices(path).put("a", trials)
+    Choices(path).put("b", [])
+    assert Choices(path).get("a") == trials
+    assert Choices(path).get("b") == []
+    assert [p.name for p in path.parent.iterdir()] == ["attention.json"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 1, "choices": {"a": [{"x": 1}]}}'])
+def test_a_corrupt_file_is_replaced(text, tmp_path, caplog):
+    path = tmp_path / "attention.json"
+    path.write_text(text, "utf-8")
+    assert Choices(path).get("a") is None
+    assert "cannot read its attention choices" in caplog.text
+    Choices(path).put("a", [Trial("sdpa")])
+    assert json.loads(path.read_text("utf-8"))["format"] == 1
+    assert Choices(path).get("a") == [Trial("sdpa")]
+
+
+def test_a_folder_that_cannot_be_written_is_logged(tmp_path, caplog):
+    blocked = tmp_path / "file"
+    blocked.write_text("", "utf-8")
+    Choices(blocked / "attention.json").put("a", [])
+    assert "cannot remember attention choices" in caplog.text
+
+
+def test_a_key_tells_machines_software_and_shapes_apart(tensors):
+    q, k, _ = tensors()
+    call = AttentionCall.of(Machine("cuda", "RTX 3090", (8, 6)), q, k)
+    key = key_of(call, 0.05)
+    assert key.startswith("RTX 3090 of compute capability 8.6 | torch ")
+    others = [
+        key_of(AttentionCall.of(Machine("cuda", "RTX 3090", (8, 9)), q, k), 0.05),
+        key_of(AttentionCall.of(call.machine, q, k[:, :, 1:]), 0.05),
+        key_of(AttentionCall.of(call.machine, q.half(), k), 0.05),
+        key_of(AttentionCall.of(call.machine, q, k, scale=0.1), 0.05),
+        key_of(AttentionCall.of(call.machine, q, k, torch.ones(1, 1, 70, 45)), 0.05),
+        key_of(call, 0.1),
+        key_of(AttentionCall.of(CPU, q, k), 0.05),
+    ]
+    assert len({key, *others}) == len(others) + 1
+
+
+def test_a_ledger_counts_and_forgets():
+    ledger = Ledger("sage_2", clock_of("cpu"))
+    own, other = ledger.tally("sage_2"), ledger.tally("sdpa", "it takes no mask")
+    assert ledger.tally("sdpa", "it takes no mask") is other
+    own.call_count, other.call_count = 3, 1
+    other.spans.append((1.0, 1.5))
+    counts = [(c.executed, c.call_count, c.duration_s, c.reason) for c in ledger.read()]
+    assert counts == [("sage_2", 3, None, ""), ("sdpa", 1, 0.5, "it takes no mask")]
+    ledger.clear()
+    assert ledger.read() == []
+    own.call_count = 1
+    assert [c.executed for c in ledger.read()] == ["sage_2"]
+
+
+def test_a_clock_measures_time():
+    clock = CpuClock()
+    start = clock.mark()
+    time.sleep(0.01)
+    assert 0.01 <= clock.seconds(start, clock.mark()) < 1
+
+
+def test_an_idle_device_is_noticed(monkeypatch):
+    """A simulated card that has finished three of four times when the next call comes."""
+
+    class Event:
+        made = 0
+
+        def __init__(self):
+            Event.made += 1
+            self.number = Event.made
+
+        def record(self):
+            pass
+
+        def query(self):
+            return self.number % 4 != 0
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    watch = IdleWatch()
+    for _ in range(IdleWatch.SETTLING_CALLS + IdleWatch.CALLS):
+        assert watch.part is None
+        watch.note()
+    assert watch.part == pytest.approx(0.75, abs=0.02)
+    watch.restart()
+    assert watch.part is None

@@ -1,0 +1,203 @@
+"""Every backend computes attention, or says why it cannot."""
+
+import pytest
+import torch
+
+from wattbench.attention import BACKENDS, AttentionCall, backend_named, offers
+from wattbench.offer import Machine
+
+CPU = Machine("cpu", "cpu")
+BOUNDS = {torch.float32: 1e-6, torch.float16: 2e-3, torch.bfloat16: 1e-2}
+HERE = [backend.name for backend in BACKENDS if backend.offer(CPU).available]
+PACKAGED = {
+    "flash_attention_2": "flash2",
+    "flash_attention_3": "flash3",
+    "sage_1": "sage1",
+    "sage_2": "sage2",
+    "sage_3": "sage3",
+    "xformers": "xformers",
+}
+"""Backends whose adapters run on stand-ins for their packages."""
+
+
+def test_what_a_cpu_can_run():
+    assert HERE == ["sdpa", "sdpa_flash", "sdpa_math", "sub_quadratic", "split"]
+
+
+@pytest.mark.parametrize("dtype", BOUNDS, ids=str)
+@pytest.mark.parametrize("kv_heads", [4, 2], ids=["mha", "gqa"])
+@pytest.mark.parametrize("masked", ["", "bool", "bias"])
+@pytest.mark.parametrize("name", HERE)
+def test_parity_with_the_definition(
+    name, masked, kv_heads, dtype, tensors, reference, distance, mask_of
+):
+    q, k, v = tensors(kv_heads=kv_heads, dtype=dtype)
+    mask = mask_of(masked, q, k)
+    backend = backend_named(name)
+    assert backend.supports(AttentionCall.of(CPU, q, k, mask)) == ""
+    out = backend(q, k, v, mask)
+    assert (out.shape, out.dtype) == (q.shape, dtype)
+    assert distance(out, reference(q, k, v, mask)) < BOUNDS[dtype]
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_a_scale_of_its_own(name, tensors, reference, distance):
+    q, k, v = tensors()
+    out = backend_named(name)(q, k, v, None, 0.3)
+    assert distance(out, reference(q, k, v, scale=0.3)) < 1e-6
+
+
+@pytest.fixture
+def mask_of():
+    def make(kind, q, k):
+        generator = torch.Generator().manual_seed(1)
+        size = (1, 1, q.shape[2], k.shape[2])
+        if kind == "bool":
+            return torch.rand(size, generator=generator) > 0.3
+        return torch.randn(size, generator=generator).to(q.dtype) if kind else None
+
+    return make
+
+
+@pytest.mark.parametrize("kv_heads", [4, 2], ids=["mha", "gqa"])
+@pytest.mark.parametrize("name", PACKAGED)
+def test_adapters_call_their_packages_rightly(
+    name, kv_heads, tensors, reference, distance, with_package
+):
+    """Against stand-ins with the real signatures: layout, heads, scale, and no change of inputs."""
+    with_package(PACKAGED[name])
+    q, k, v = tensors(kv_heads=kv_heads, kv_len=128, dtype=torch.float16)
+    before = [x.clone() for x in (q, k, v)]
+    scale = None if name == "sage_3" else 0.2
+    out = backend_named(name)(q, k, v, None, scale)
+    assert out.shape == q.shape
+    assert distance(out, reference(q, k, v, scale=scale)) < 5e-3
+    assert all(torch.equal(x, y) for x, y in zip((q, k, v), before, strict=True))
+
+
+@pytest.mark.parametrize("masked", ["bool", "bias"])
+def test_xformers_gets_an_aligned_bias(masked, tensors, reference, distance, with_package, mask_of):
+    with_package("xformers")
+    q, k, v = tensors(dtype=torch.float16)
+    mask = mask_of(masked, q, k)
+    out = backend_named("xformers")(q, k, v, mask)
+    assert distance(out, reference(q, k, v, mask)) < 5e-3
+
+
+@pytest.mark.parametrize("name", [name for name in PACKAGED if name != "xformers"])
+def test_no_adapter_drops_a_mask(name, tensors, with_package, mask_of):
+    with_package(PACKAGED[name])
+    q, k, v = tensors(kv_len=128, dtype=torch.float16)
+    with pytest.raises(ValueError, match="takes no mask"):
+        backend_named(name)(q, k, v, mask_of("bool", q, k))
+
+
+def test_sage_1_is_refused_where_missing_keys_would_count(
+    tensors, reference, distance, with_package
+):
+    """77 keys, as SDXL's cross-attention has: release 1.0.6 counts 51 that are not there."""
+    with_package("sage1")
+    card = Machine("cuda", "Simulated", (8, 6))
+    backend = backend_named("sage_1")
+    q, k, v = tensors(kv_len=77, dtype=torch.float16)
+    assert distance(backend(q, k, v), reference(q, k, v)) > 0.2
+    assert "counts the 51 that 77 lack" in backend.supports(AttentionCall.of(card, q, k))
+    for keys, admitted in ((128, True), (4128, True), (1000, False)):
+        q, k, v = tensors(heads=1, q_len=8, kv_len=keys, dtype=torch.float16)
+        assert (backend.supports(AttentionCall.of(card, q, k)) == "") == admitted, keys
+    q, k, v = tensors(heads=1, q_len=8, kv_len=4128, dtype=torch.float16)
+    assert distance(backend(q, k, v), reference(q, k, v)) < 0.01
+
+
+CARDS = {
+    "Turing": Machine("cuda", "RTX 2080", (7, 5)),
+    "Ampere": Machine("cuda", "RTX 3090", (8, 6)),
+    "Ada": Machine("cuda", "RTX 4090", (8, 9)),
+    "Hopper": Machine("cuda", "H200", (9, 0)),
+    "Blackwell": Machine("cuda", "RTX 5090", (12, 0)),
+    "Vega 20": Machine("cuda", "Radeon Pro VII", None, "gfx906"),
+    "MI300": Machine("cuda", "MI300X", None, "gfx942"),
+    "RDNA3": Machine("cuda", "RX 7900", None, "gfx1100"),
+}
+ANYWHERE = {"sdpa", "sdpa_math", "sub_quadratic", "split"}
+FUSED = {"sdpa_flash", "sdpa_efficient"}
+NVIDIA = ANYWHERE | FUSED | {"sdpa_cudnn", "flash_attention_2", "xformers"}
+
+
+@pytest.mark.parametrize(
+    ("card", "admitted"),
+    [
+        ("Turing", ANYWHERE | {"sdpa_efficient", "xformers"}),
+        ("Ampere", NVIDIA | {"sage_1", "sage_2"}),
+        ("Ada", NVIDIA | {"sage_1", "sage_2"}),
+        ("Hopper", NVIDIA | {"sage_1", "sage_2", "flash_attention_3"}),
+        ("Blackwell", NVIDIA | {"sage_2", "sage_3"}),
+        ("Vega 20", ANYWHERE),
+        ("MI300", ANYWHERE | FUSED | {"flash_attention_2", "xformers"}),
+        ("RDNA3", ANYWHERE | FUSED),
+    ],
+)
+def test_cards_and_their_kernels(card, admitted):
+    """As the packages document it; whether a package is installed is left aside."""
+    machine = CARDS[card]
+    fitting = {b.name for b in BACKENDS if any(t.admits(machine) for t in b.targets)}
+    assert fitting == admitted
+
+
+def test_every_refusal_has_a_reason_and_a_remedy():
+    for machine in (CPU, *CARDS.values()):
+        for offer in offers(machine):
+            assert offer.available != bool(offer.reason), offer
+            assert bool(offer.remedy) == bool(offer.reason), offer
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "change", "reason"),
+    [
+        ("sage_2", "sage2", {"dtype": torch.float32}, "float16 or bfloat16, not float32"),
+        ("sage_1", "sage1", {"head_dim": 80}, "head_dim of 64 or 96 or 128, not 80"),
+        ("sage_2", "sage2", {"head_dim": 160}, "head_dim up to 128, not 160"),
+        ("flash_attention_2", "flash2", {"head_dim": 42}, "multiples of 8 as head_dim, not 42"),
+        ("sage_2", "sage1", {}, "sageattention 1.0.6 is older than 2"),
+        ("sage_1", "sage2", {}, "sageattention 2.2.0 is not older than 2"),
+    ],
+)
+def test_reasons_name_what_is_wrong(name, package, change, reason, tensors, with_package):
+    with_package(package)
+    q, k, _ = tensors(**{"kv_len": 128, "dtype": torch.float16, **change})
+    call = AttentionCall.of(CARDS["Ampere"], q, k)
+    assert reason in backend_named(name).supports(call)
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    with pytest.raises(ValueError, match=r"'sdp'; choose one of sdpa, sdpa_flash"):
+        backend_named("sdp")
+
+
+def test_torch_runs_the_variant_that_was_said(tensors):
+    """``executed_variant`` asks torch's chooser; the profiler says what really ran."""
+    from torch.profiler import ProfilerActivity, profile
+
+    from wattbench.attention.sdpa import executed_variant, sdpa
+
+    q, k, v = tensors()
+    operators = {"flash": "flash_attention_for_cpu", "math": "attention_math"}
+    for inputs in ((q, k, v, None, None), (q, k, v[..., ::2], None, None)):
+        with profile(activities=[ProfilerActivity.CPU]) as recorded:
+            sdpa(*inputs)
+        variant = executed_variant(*inputs).removeprefix("sdpa_")
+        wanted = f"_scaled_dot_product_{operators.pop(variant)}"
+        assert any(wanted in event.key for event in recorded.key_averages())
+    assert not operators
+
+
+def test_switching_variants_off_leaves_no_trace(tensors):
+    from torch.backends import cuda
+
+    cuda.enable_mem_efficient_sdp(False)
+    try:
+        backend_named("sdpa_math")(*tensors())
+        assert not cuda.mem_efficient_sdp_enabled()
+        assert cuda.flash_sdp_enabled()
+    finally:
+        cuda.enable_mem_efficient_sdp(True)

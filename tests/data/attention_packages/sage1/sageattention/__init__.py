@@ -1,0 +1,3 @@
+from .core import sageattn
+
+__all__ = ["sageattn"]
