@@ -197,7 +197,7 @@ class PictureCheck:
 
     ``fault`` says what is broken (NaN, black, too far from the reference) and is empty where
     nothing is. Distances are ``None`` where they were not measured: PSNR in dB for values between
-    0 and 1, SSIM and LPIPS without unit.
+    0 and 1 (``None`` also for equal pictures, where it is infinite), SSIM and LPIPS without unit.
     """
 
     reference: str

@@ -11,7 +11,7 @@ import comfy.ldm.modules.attention as comfy_attention
 from comfy.samplers import KSampler
 
 from .attention import OVERRIDE, Override
-from .identity import ModelIdentity, identity_of
+from .identity import ModelIdentity, identity_of, optimizations_of
 
 DTYPE_NAMES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 """Other types keep ComfyUI's own key, for example ``float8_e4m3fn``."""
@@ -142,7 +142,14 @@ def model_facts(model: Any) -> dict[str, Any]:
         "weights": identity.weights,
         "attention": attention_requested(model),
         "weight_format": weight_format(model),
+        "optimizations": ", ".join(optimizations_of(model)),
     }
+
+
+def optimization_facts(model: Any, vae: Any) -> dict[str, str]:
+    """``optimizations`` of a condition: those of a MODEL, then those of a VAE, marked as such."""
+    named = [*optimizations_of(model), *(f"vae {n}" for n in optimizations_of(vae.patcher))]
+    return {"optimizations": ", ".join(named)}
 
 
 def sampling_facts(guider: Any, noise: Any, sampler: Any, sigmas: Any) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from typing import Any
 ATTACHMENT_KEY = "wattbench"
 """The key of ``ModelPatcher.set_attachments``; attachments survive ``clone()``."""
 
+OPTIMIZATIONS_KEY = "wattbench_optimizations"
+
 
 @dataclass(frozen=True)
 class ModelIdentity:
@@ -32,3 +34,22 @@ def identity_of(patcher: Any) -> ModelIdentity | None:
     """The identity attached to a ModelPatcher, or ``None`` where nobody attached one."""
     identity = patcher.get_attachment(ATTACHMENT_KEY)
     return identity if isinstance(identity, ModelIdentity) else None
+
+
+def attach_optimization(patcher: Any, kind: str, name: str) -> None:
+    """Let ``name`` be part of every condition that ``patcher`` or a clone of it is measured under.
+
+    An optimization of the same ``kind`` is replaced.
+    """
+    others = {k: v for k, v in _optimizations(patcher).items() if k != kind}
+    patcher.set_attachments(OPTIMIZATIONS_KEY, {**others, kind: name})
+
+
+def optimizations_of(patcher: Any) -> tuple[str, ...]:
+    """What changes how a model computes, besides attention and weight format, in order of kinds."""
+    return tuple(name for _, name in sorted(_optimizations(patcher).items()))
+
+
+def _optimizations(patcher: Any) -> dict[str, str]:
+    attached = patcher.get_attachment(OPTIMIZATIONS_KEY)
+    return attached if attached is not None else {}

@@ -13,7 +13,7 @@ import torch
 from ...measure.records import Condition
 from ...measure.window import Window
 from .core import blank, run_core
-from .describe import model_facts
+from .describe import model_facts, optimization_facts
 from .sampling import observe_sampling
 
 CANCEL_PERIOD_S = 0.25
@@ -64,7 +64,7 @@ class ImageJob:
     def __post_init__(self) -> None:
         self._observed = observe_sampling(self.model, lambda facts, seed: nullcontext(self._window))
         self.condition = Condition(
-            **model_facts(self.model),
+            **{**model_facts(self.model), **optimization_facts(self.model, self.vae)},
             width_px=self.width,
             height_px=self.height,
             batch_size=self.batch_size,

@@ -1,0 +1,55 @@
+"""ComfyUI's pictures and latents as arrays, and LPIPS where its package is installed."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import torch
+
+Pictures = list[np.ndarray]
+"""Arrays of ``[height, width, channels]`` with values between 0 and 1."""
+
+
+def as_arrays(images: Any, reference: Any) -> tuple[Pictures, Pictures]:
+    """Two IMAGEs, or two LATENTs on the scale of the second: its least value 0, its largest 1.
+
+    Raises:
+        ValueError: one is an IMAGE and the other a LATENT.
+    """
+    if isinstance(images, dict) != isinstance(reference, dict):
+        raise ValueError("an image cannot be compared with a latent; connect two of one kind")
+    if not isinstance(images, dict):
+        return _arrays(images), _arrays(reference)
+    latent, origin = (item["samples"].movedim(1, -1).float() for item in (images, reference))
+    finite = origin[torch.isfinite(origin)]
+    low = finite.min() if finite.numel() else torch.tensor(0.0)
+    span = (finite.max() - low) if finite.numel() else torch.tensor(1.0)
+    scale = span if span > 0 else torch.tensor(1.0)
+    return _arrays((latent - low) / scale), _arrays((origin - low) / scale)
+
+
+def load_lpips() -> Callable[[np.ndarray, np.ndarray], float] | None:
+    """Distance by LPIPS (Zhang et al., arXiv 1801.03924, AlexNet), if the package is installed.
+
+    The package fetches AlexNet's weights the first time.
+    """
+    if find_spec("lpips") is None:
+        return None
+    network = importlib.import_module("lpips").LPIPS(net="alex", verbose=False)
+
+    def distance(reference: np.ndarray, picture: np.ndarray) -> float:
+        first, second = (
+            torch.from_numpy(array).movedim(-1, 0)[None].float() * 2 - 1
+            for array in (reference, picture)
+        )
+        return float(network(first, second))
+
+    return distance
+
+
+def _arrays(pictures: torch.Tensor) -> Pictures:
+    return list(pictures.float().cpu().numpy())
