@@ -14,12 +14,12 @@ import comfy.sd
 import comfy.utils
 import torch
 
+from ....offer import machine_of
 from ....quant.formats import find
 from ....quant.formats.plain import Plain
 from ....quant.layers import LayerRules
 from ..describe import WEIGHT_FORMAT_KEY
 from ..ledgers import attach_ledger
-from ..machine import machine_of
 from .ledger import KEY, LinearLedger
 from .operations import Layer, quantized_operations
 from .sources import ModelFileError, read_tensors

@@ -9,11 +9,11 @@ import comfy.sd
 import comfy.utils
 import folder_paths
 
+from ....offer import machine_of
 from ....quant.formats import FORMATS, find
 from ....quant.formats.plain import Plain
 from ....quant.layers import LayerRules
 from ..ledgers import attach_ledger
-from ..machine import machine_of
 from .ledger import KEY, LinearLedger
 from .loading import AS_STORED, COMPUTE_DTYPES, Request
 from .operations import quantized_operations
