@@ -16,9 +16,12 @@ from typing import TYPE_CHECKING, Any
 from .accuracy import exact_bound, relative_error
 from .base import AttentionCall, Backend
 from .ledger import clock_of
+from .sdpa import lack_of_memory
 
 if TYPE_CHECKING:
-    from torch import Tensor, device
+    from torch import device
+
+    from .base import Tensors
 
 WARM_UPS = 2
 ROUNDS = 5
@@ -80,7 +83,7 @@ def kernel_errors() -> tuple[type[Exception], ...]:
 def check(
     backend: Backend,
     call: AttentionCall,
-    tensors: tuple[Tensor, Tensor, Tensor, Tensor | None, float | None],
+    tensors: Tensors,
     max_error: float,
     sdpa_error: float | None = None,
 ) -> Trial:
@@ -92,7 +95,7 @@ def check(
         sdpa_error: that of torch's sdpa on the same tensors, from which the bound of exact kernels
             follows.
     """
-    reason = backend.supports(call)
+    reason = backend.supports(call) or lack_of_memory(backend.name, tensors)
     if reason:
         return Trial(backend.name, refusal=reason)
     try:
@@ -113,7 +116,7 @@ def check(
 def try_all(
     backends: Sequence[Backend],
     call: AttentionCall,
-    tensors: tuple[Tensor, Tensor, Tensor, Tensor | None, float | None],
+    tensors: Tensors,
     max_error: float,
 ) -> list[Trial]:
     """Try every kernel on a copy of the tensors, in rounds; the first should be torch's sdpa.

@@ -111,6 +111,8 @@ def measure(wattbench: Any, study_run: StudyRun, args: argparse.Namespace) -> li
             for arm in arms[repeat % len(arms) :] + arms[: repeat % len(arms)]:
                 if repeat == 0 or arm.warm_up_s < SLOW * fastest:
                     sample(wattbench, arm, inputs, opened, repeat=repeat)
+            seconds = (f"{arm.name} {mean_seconds(arm):.3f} s" for arm in arms)
+            print(f"round {repeat + 1}, mean denoise: {', '.join(seconds)}", flush=True)
     return arms
 
 

@@ -13,8 +13,7 @@ import torch
 from ...attention import BACKENDS, AttentionCall, Backend, backend_named
 from ...attention.auto import Trial, brief, check, pick, try_all
 from ...attention.choices import Choices, key_of
-from ...attention.chunked import free_bytes
-from ...attention.sdpa import executed_variant
+from ...attention.sdpa import executed_variant, lack_of_memory
 from ...offer import Machine
 
 AUTO = "auto"
@@ -32,11 +31,6 @@ KNOWN_ARGUMENTS = {
     "scale",
     "low_precision_attention",
 }
-SHARE_OF_MEMORY = 0.5
-"""sdpa's unfused variant is no fall-back where its scores take more than this of what is free."""
-
-BYTES_PER_SCORE = 8
-
 Tensors = tuple[torch.Tensor, torch.Tensor, torch.Tensor, "torch.Tensor | None", "float | None"]
 """q, k, v, mask and scale, as :mod:`....attention.base` describes them."""
 
@@ -201,10 +195,10 @@ class Planner:
     def _fallback(self, call: AttentionCall, tensors: Tensors, reason: str) -> Plan:
         """torch's sdpa, or the last resort where sdpa would need more memory than there is."""
         executed, substitute = executed_variant(*tensors), backend_named(SDPA)
-        scores = call.batch * call.heads * call.q_len * call.kv_len * BYTES_PER_SCORE
-        if executed == "sdpa_math" and scores > SHARE_OF_MEMORY * free_bytes(tensors[0].device):
+        short = lack_of_memory(SDPA, tensors)
+        if short:
             executed, substitute = LAST_RESORT, backend_named(LAST_RESORT)
-            reason += "; memory is short for sdpa"
+            reason += f"; and sdpa: {short}"
         return self._refused(call, reason, Plan(executed, reason, substitute))
 
     def _refused(self, call: AttentionCall, reason: str, plan: Plan) -> Plan:

@@ -88,6 +88,15 @@ def test_every_kernel_is_tried_and_faulty_ones_are_not_timed(inputs):
     assert all(torch.equal(x, y) for x, y in zip(tensors, before, strict=False))
 
 
+def test_what_cannot_fit_is_not_tried(inputs, monkeypatch):
+    from wattbench.attention import sdpa
+
+    monkeypatch.setattr(sdpa, "free_bytes", lambda device: 2**20 // 4)
+    refused = {t.backend: t.refusal for t in try_all(BACKENDS[:5], *inputs, 0.01) if t.refusal}
+    assert refused["sdpa_math"] == "its scores take 0.0 GiB, and 0.0 GiB are free"
+    assert "sdpa" not in refused
+
+
 def test_the_slower_kernel_is_not_picked(inputs):
     def slow(*tensors):
         time.sleep(0.005)

@@ -399,16 +399,16 @@ class TestCalls:
 
     def test_sdpa_is_no_substitute_where_it_would_need_too_much(self, override, core, monkeypatch):
         """Unfused on this card, with a score matrix beyond what is free."""
-        from wattbench.nodes.host import attention_plan as plan
+        from wattbench.attention import sdpa
 
-        monkeypatch.setattr(plan, "free_bytes", lambda device: 1000)
-        monkeypatch.setattr(plan, "executed_variant", lambda *tensors: "sdpa_math")
+        monkeypatch.setattr(sdpa, "free_bytes", lambda device: 1000)
+        monkeypatch.setattr(sdpa, "executed_variant", lambda *tensors: "sdpa_math")
         mine = override("sage_1")
         q, k, v = self.make()
         self.call(mine, core, q, k, v, 4, skip_reshape=True)
         (calls,) = mine.read()
         assert calls.executed == "sub_quadratic"
-        assert calls.reason.endswith("memory is short for sdpa")
+        assert calls.reason.endswith("and sdpa: its scores take 0.0 GiB, and 0.0 GiB are free")
 
     def test_a_genuine_error_is_not_hidden(self, override, core):
         q, k, v = self.make()
