@@ -37,6 +37,10 @@ MOST_S = 0.5
 HOPELESS = 2.0
 """A kernel whose first round is so many times as slow as the best gets no more rounds."""
 
+UNCHECKED = "the call's own numbers are not finite, so it cannot be checked"
+OUT_OF_MEMORY = "OutOfMemoryError"
+"""What torch raises."""
+
 MARGIN = 0.02
 """Another kernel must be faster than sdpa by this part, or sdpa stays."""
 
@@ -127,6 +131,10 @@ def try_all(
     copies = (q.clone(), k.clone(), v.clone(), mask, scale)
     sdpa = check(backends[0], call, copies, max_error)
     trials = [sdpa, *(check(b, call, copies, max_error, sdpa.error) for b in backends[1:])]
+    trials[1:] = [
+        replace(t, refusal=UNCHECKED) if t.error is None and not t.refusal else t
+        for t in trials[1:]
+    ]
     ballast = Ballast(q.device)
     runners = {
         backend.name: _Runner(backend, copies, ballast)
@@ -158,6 +166,12 @@ def pick(trials: Sequence[Trial], idle: float = 0.0) -> Trial | None:
         return None
     first, best = admitted[0], min(admitted, key=lambda trial: trial.cost(idle))
     return best if best.cost(idle) < (1 - MARGIN) * first.cost(idle) else first
+
+
+def is_lasting(trials: Sequence[Trial]) -> bool:
+    """Whether trials tell of the kernels, and not of a moment without memory or finite numbers."""
+    moments = (UNCHECKED, f"it raised {OUT_OF_MEMORY}")
+    return not any(trial.refusal.startswith(moments) for trial in trials)
 
 
 def brief(error: Exception) -> str:

@@ -11,7 +11,7 @@ import comfy.ldm.modules.attention as comfy_attention
 import torch
 
 from ...attention import BACKENDS, AttentionCall, Backend, backend_named
-from ...attention.auto import Trial, brief, check, pick, try_all
+from ...attention.auto import Trial, brief, check, is_lasting, pick, try_all
 from ...attention.choices import Choices, key_of
 from ...attention.sdpa import executed_variant, lack_of_memory
 from ...offer import Machine
@@ -106,7 +106,11 @@ class Planner:
         call = AttentionCall.of(self._machine, q, k, mask, scale)
         unknown = sorted(set(arguments) - KNOWN_ARGUMENTS)
         if unknown or v.shape[3] != q.shape[3]:
-            reason = f"it has the argument {unknown[0]}" if unknown else "its values are wider"
+            reason = (
+                f"it has the argument {unknown[0]}"
+                if unknown
+                else "its values and keys differ in width"
+            )
             plan = self._refused(call, reason, Plan(core_name(function), reason, None, function))
         elif requested == COMFYUI:
             plan = Plan(core_name(function), function=function)
@@ -182,8 +186,9 @@ class Planner:
         if trials is None:
             backends = [_backend(backend.name, precise) for backend in BACKENDS]
             trials, how = try_all(backends, call, tensors, max_error), "as measured"
-            self._choices.put(key, trials)
-        return Plan(
+            if is_lasting(trials):
+                self._choices.put(key, trials)
+        plan = Plan(
             executed_variant(*tensors),
             backend=backend_named(SDPA),
             precise=precise,
@@ -191,6 +196,7 @@ class Planner:
             how=how,
             trials=tuple(trials),
         )
+        return self.settle(plan, 0.0) if trials[0].refusal else plan
 
     def _fallback(self, call: AttentionCall, tensors: Tensors, reason: str) -> Plan:
         """torch's sdpa, or the last resort where sdpa would need more memory than there is."""

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from wattbench.attention import BACKENDS, AttentionCall, Backend, backend_named
-from wattbench.attention.auto import Trial, check, pick, try_all
+from wattbench.attention.auto import Trial, check, is_lasting, pick, try_all
 from wattbench.attention.choices import Choices, key_of
 from wattbench.attention.ledger import CpuClock, IdleWatch, Ledger, clock_of
 from wattbench.offer import Machine
@@ -74,6 +74,17 @@ def test_nothing_is_said_of_inputs_that_are_not_finite(tensors):
     v[..., 0] = float("inf")
     call = AttentionCall.of(CPU, q, k)
     assert check(SDPA, call, (q, k, v, None, None), 0.01) == Trial("sdpa")
+
+
+def test_a_moment_is_not_remembered(tensors):
+    """What cannot be checked is not chosen, and a lack of memory may pass."""
+    q, k, v = tensors()
+    v[..., 0] = float("inf")
+    trials = try_all(BACKENDS[:2], AttentionCall.of(CPU, q, k), (q, k, v, None, None), 0.01)
+    assert [t.refusal[:27] for t in trials] == ["", "the call's own numbers are "]
+    assert not is_lasting(trials)
+    assert not is_lasting([Trial("sdpa"), Trial("b", refusal="it raised OutOfMemoryError: x")])
+    assert is_lasting([Trial("sdpa"), Trial("b", refusal="it takes no mask")])
 
 
 def test_every_kernel_is_tried_and_faulty_ones_are_not_timed(inputs):
