@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,10 +34,10 @@ class LinearLedger:
     """
 
     def __init__(self) -> None:
-        self._counts: dict[str, Counter[tuple[str, Execution]]] = {}
+        self._counts: defaultdict[str, Counter[tuple[str, Execution]]] = defaultdict(Counter)
 
     def count(self, layer: str, requested: str, execution: Execution) -> None:
-        self._counts.setdefault(layer, Counter())[requested, execution] += 1
+        self._counts[layer][requested, execution] += 1
 
     def clear(self) -> None:
         self._counts.clear()
