@@ -94,18 +94,17 @@ def test_zeros_stay_zeros(weight_format):
     assert weight_format.dequantize(stored, torch.bfloat16).abs().max() == 0
 
 
+@pytest.mark.parametrize("name", QUANTIZED)
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_refuses_what_no_scale_fits(weight_format, weight, bad):
-    if not weight_format.is_quantized:
-        pytest.skip("a plain float stores it")
+def test_refuses_what_no_scale_fits(name, weight, bad):
     weight[3, 5] = bad
     with pytest.raises(WeightRangeError, match="infinities or NaN"):
-        weight_format.quantize(weight)
+        find(name).quantize(weight)
 
 
-def test_refuses_a_convolution(weight_format):
-    if not weight_format.is_quantized:
-        pytest.skip("plain floats store any shape")
+@pytest.mark.parametrize("name", QUANTIZED)
+def test_refuses_a_convolution(name):
+    weight_format = find(name)
     with pytest.raises(UnsupportedLayerError, match=f"{weight_format.name}: only matrices"):
         weight_format.quantize(torch.ones(8, 8, 3, 3))
 
