@@ -21,6 +21,9 @@ from wattbench.quant.ggml import BLOCK_TYPES
 
 SHAPE = (192, 256)
 
+WRITABLE = [f for f in FORMATS if f.can_quantize]
+QUANTIZED = [f.name for f in WRITABLE if f.is_quantized]
+
 SQNR_FLOOR_DB = {
     "bf16": 50,
     "fp16": 65,
@@ -41,9 +44,7 @@ ADA = Machine("cuda", "RTX 4090", (8, 9))
 CPU = Machine("cpu", "")
 
 
-@pytest.fixture(
-    params=[f for f in FORMATS if f.can_quantize], ids=lambda weight_format: weight_format.name
-)
+@pytest.fixture(params=WRITABLE, ids=lambda weight_format: weight_format.name)
 def weight_format(request):
     return request.param
 
