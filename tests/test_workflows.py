@@ -36,8 +36,19 @@ REDUCED = {
     "z_image_turbo": {"WattBenchBenchmark": {**TINY, "steps": 1, "repeats": 1}},
     "measured_nodes": {"EmptyLatentImage": {"width": 64, "height": 64}},
     "probe_any_workflow": {"EmptySD3LatentImage": {"width": 64, "height": 64}},
+    "quantization_matrix": {
+        "EmptySD3LatentImage": {"width": 64, "height": 64},
+        "WattBenchCalibrate": {"steps": 1},
+        "WattBenchBenchmark": {**TINY, "steps": 1, "warmup_runs": 0, "repeats": 1},
+    },
 }
-PICTURES = {"quickstart": 2, "forecast": 2, "sdxl_synthetic": 2, "z_image_turbo_synthetic": 2}
+PICTURES = {
+    "quickstart": 2,
+    "forecast": 2,
+    "sdxl_synthetic": 2,
+    "z_image_turbo_synthetic": 2,
+    "quantization_matrix": 6,
+}
 
 
 def test_all_workflows_are_tested():
@@ -172,6 +183,8 @@ def check_table(name, table):
         # A CPU has no FP8: ComfyUI widens the file's weights as it loads them, and that is told.
         assert set(measured["weight_format"]) == {"fp32"}
         assert set(measured["sampler"]) == {"res_multistep"}
+    if name == "quantization_matrix":
+        check_formats(measured)
     if name == "probe_any_workflow":
         assert measured["energy_note"].str.contains("text_encode and decode not measured").all()
         assert set(measured["nfe"]) == {7}
@@ -180,6 +193,16 @@ def check_table(name, table):
         assert (measured["img_per_s"] > 0).all()
         assert (measured["energy_j"] > 0).all()
         assert set(measured["energy_method"]) == {"estimated"}
+
+
+def check_formats(measured):
+    """Each format has its runs, and they say that a CPU computes none of them natively."""
+    formats = ["fp32", "fp8", "fp8_static", "int8_w8a8", "nf4"]
+    counts = measured["weight_format"].value_counts()
+    assert set(counts.index) == set(formats)
+    assert counts.nunique() == 1
+    quantized = measured[measured["weight_format"] != "fp32"]
+    assert quantized["linear_executed"].str.contains("dequantized|emulated").all()
 
 
 STUDY = {

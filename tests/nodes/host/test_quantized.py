@@ -5,7 +5,6 @@ import math
 import pytest
 import torch
 
-from wattbench.measure.report import runs_frame
 from wattbench.offer import Machine
 from wattbench.quant.formats import FORMATS, find
 
@@ -152,6 +151,7 @@ def test_says_its_format_and_how_it_computed(name, quantized, z_image, sample):
 def test_a_measured_sampling_has_the_products_in_its_table(
     quantized, z_image, sample, hundred_watts
 ):
+    from wattbench.measure.report.frame import runs_frame
     from wattbench.nodes.host.sampling import observe_sampling
     from wattbench.nodes.observation import Probe, join, observe
 
