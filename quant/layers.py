@@ -144,5 +144,10 @@ class LayerRules:
         return Kept(reason) if reason else Quantized(chosen)
 
 
+def is_table(name: str) -> bool:
+    """Whether layer ``name`` is an embedding, which is looked up in and not multiplied with."""
+    return _matches(name, EMBEDDINGS)
+
+
 def _matches(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...offer import Machine, Offer
 from ..base import Format
-from . import fp8, int4_gemm, int8, nf4, plain
+from . import fp8, gguf, int4_gemm, int8, nf4, plain
 
 FORMATS: tuple[Format, ...] = (
     plain.BF16,
@@ -17,11 +17,12 @@ FORMATS: tuple[Format, ...] = (
     nf4.NF4,
     nf4.INT4,
     int4_gemm.INT4_GEMM,
+    gguf.GGUF,
 )
 
 
 def find(name: str) -> Format:
-    """The format called ``name``.
+    """The format called ``name``; ``gguf:Q4_K`` is the block type of a GGUF file's layer.
 
     Raises:
         ValueError: there is none; the message lists them.
@@ -29,6 +30,8 @@ def find(name: str) -> Format:
     for weight_format in FORMATS:
         if weight_format.name == name:
             return weight_format
+    if name.startswith(gguf.PREFIX):
+        return gguf.of_type(name.removeprefix(gguf.PREFIX))
     names = ", ".join(weight_format.name for weight_format in FORMATS)
     raise ValueError(f"unknown weight format {name!r}; choose one of {names}")
 

@@ -4,6 +4,8 @@ import math
 
 import bitsandbytes.functional as bnb
 import comfy_kitchen
+import gguf
+import numpy as np
 import pytest
 import torch
 
@@ -15,6 +17,7 @@ from wattbench.quant.base import (
     decode_config,
 )
 from wattbench.quant.formats import FORMATS, find
+from wattbench.quant.ggml import BLOCK_TYPES
 
 SHAPE = (192, 256)
 
@@ -38,7 +41,9 @@ ADA = Machine("cuda", "RTX 4090", (8, 9))
 CPU = Machine("cpu", "")
 
 
-@pytest.fixture(params=FORMATS, ids=lambda weight_format: weight_format.name)
+@pytest.fixture(
+    params=[f for f in FORMATS if f.can_quantize], ids=lambda weight_format: weight_format.name
+)
 def weight_format(request):
     return request.param
 
@@ -200,6 +205,30 @@ def test_says_how_a_machine_computes(name, machine, kind, arithmetic):
     assert (execution.kind, execution.arithmetic) == (kind, arithmetic)
     wanted = "dequantized" if name in ("fp8_w", "nf4") else "native"
     assert (execution.reason == "") == (kind == wanted)
+
+
+@pytest.mark.parametrize("name", BLOCK_TYPES)
+def test_gguf_is_widened_as_the_gguf_package_does(name):
+    """Random bytes, with scales that are finite."""
+    kind = gguf.GGMLQuantizationType[name]
+    block = BLOCK_TYPES[name]
+    assert (block.weights, block.nbytes) == gguf.GGML_QUANT_SIZES[kind]
+    raw = np.random.default_rng(0).integers(0, 256, (6, 3 * block.nbytes), dtype=np.uint8)
+    for start in {"Q6_K": (208,)}.get(name, (0, 2)):
+        raw.reshape(-1, block.nbytes)[:, start : start + 2] = (0, 44)
+    expected = gguf.quants.dequantize(raw, kind)
+    weight_format = find(f"gguf:{name}")
+    stored = {"weight": torch.from_numpy(raw)}
+    assert weight_format.shape(stored) == expected.shape
+    assert weight_format.stored_spec(expected.shape)["weight"].shape == raw.shape
+    np.testing.assert_array_equal(weight_format.dequantize(stored, torch.float32), expected)
+
+
+def test_gguf_is_not_written():
+    with pytest.raises(UnsupportedLayerError, match="read, not written"):
+        find("gguf:Q4_K").quantize(torch.ones(4, 256))
+    with pytest.raises(ValueError, match="unknown GGUF type 'Q9'"):
+        find("gguf:Q9")
 
 
 def test_unknown_format_is_refused_with_the_list():

@@ -13,6 +13,7 @@ from comfy.quant_ops import QuantizedTensor
 from ....offer import Machine
 from ....quant.base import CONFIG, Execution, Format, WeightRangeError, decode_config, encode_config
 from ....quant.formats import FORMATS, find
+from ....quant.formats.gguf import PREFIX as GGUF_PREFIX
 from ....quant.layers import LayerRules, Quantized
 from .layout import FIELDS, wrap
 
@@ -41,6 +42,8 @@ def format_of(config: dict[str, Any], has_input_scale: bool) -> Format | None:
         return find("int8" if widened and not config.get("convrot") else "int8_w8a8")
     if name == "convrot_w4a4":
         return find("int4_gemm")
+    if name.startswith(GGUF_PREFIX):
+        return find(name)
     return next((ours for ours in FORMATS if ours.name == name), None)
 
 
