@@ -1,7 +1,8 @@
-"""Rounding of activations to fp8 in one pass over memory, in triton.
+"""Rounding of activations to fp8 and widening of fp8 weights in one pass over memory, in triton.
 
-torch takes four kernels for it; comfy-kitchen's CUDA kernel takes one, but its call costs the host
-about 35 us, twice as much as a triton kernel's, and there is none with a scale per row.
+torch takes two to four kernels for each; comfy-kitchen's CUDA kernels take one, but a call costs
+the host 35 us (rounding) and 140 us (widening) on an H200's machine, where a triton kernel's costs
+19 us, and none rounds with a scale per row.
 """
 
 from __future__ import annotations
@@ -39,6 +40,27 @@ def _by_row(x_ptr, q_ptr, scale_ptr, columns, top, block: tl.constexpr):  # type
     x = tl.minimum(tl.maximum(x / scale, -top), top)
     tl.store(q_ptr + row * columns + column, x.to(tl.float8e4nv), mask=inside)
     tl.store(scale_ptr + row, scale)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _widen(q_ptr, x_ptr, scale_ptr, count, block: tl.constexpr):  # type: ignore[no-untyped-def]
+    at = tl.program_id(0).to(tl.int64) * block + tl.arange(0, block)
+    inside = at < count
+    x = tl.load(q_ptr + at, mask=inside, other=0.0).to(tl.float32) * tl.load(scale_ptr)
+    tl.store(x_ptr + at, x.to(x_ptr.dtype.element_ty), mask=inside)
+
+
+def widen_by(weight: torch.Tensor, scale: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """``weight * scale`` in ``dtype``; ``weight`` is E4M3, ``scale`` fp32 with one element."""
+    import torch
+
+    weight = weight.contiguous()
+    wide = torch.empty_like(weight, dtype=dtype)
+    with torch.cuda.device(weight.device):
+        _widen[(triton.cdiv(weight.numel(), BLOCK),)](
+            weight, wide, scale, weight.numel(), block=BLOCK, num_warps=8
+        )
+    return wide
 
 
 def quantize_by(rows: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:

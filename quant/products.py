@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 ALIGNMENT = 16
 """Rows and columns of an fp8 product are multiples of this (torch's ``_scaled_mm``)."""
 
+KERNELS_FROM = (8, 9)
+"""The least compute capability for which triton converts to E4M3 and back."""
+
 SCALES_ROWS_FROM = (9, 0)
 """The least compute capability whose matrix kernel takes a scale per row."""
 
@@ -70,7 +73,7 @@ def quantize(rows: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     """``rows / scale`` rounded to E4M3; values beyond its range become its ends."""
     import torch
 
-    if _has_kernels(rows):
+    if has_kernels(rows):
         from .fp8_kernels import quantize_by
 
         return quantize_by(rows, scale)
@@ -82,7 +85,7 @@ def quantize_rows(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """``rows [n, k]`` rounded to E4M3 with a scale per row, fp32 ``[n, 1]``."""
     import torch
 
-    if _has_kernels(rows):
+    if has_kernels(rows):
         from .fp8_kernels import quantize_by_row
 
         return quantize_by_row(rows)
@@ -94,21 +97,41 @@ def quantize_rows(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def _can_scale_rows(x: torch.Tensor) -> bool:
     import torch
 
-    return (
-        x.is_cuda
-        and x.dtype == torch.bfloat16
-        and torch.version.hip is None
-        and torch.cuda.get_device_capability(x.device) >= SCALES_ROWS_FROM
-    )
-
-
-def _has_kernels(x: torch.Tensor) -> bool:
-    """Under torch.compile plain torch is better: it is fused with what comes before."""
-    import torch
-
-    return x.is_cuda and _has_triton() and not torch.compiler.is_compiling()
+    return x.is_cuda and x.dtype == torch.bfloat16 and _has_row_scales(x.device)
 
 
 @cache
-def _has_triton() -> bool:
-    return find_spec("triton") is not None
+def _has_row_scales(device: torch.device) -> bool:
+    import torch
+
+    if torch.version.hip is not None:
+        return False
+    return torch.cuda.get_device_capability(device) >= SCALES_ROWS_FROM
+
+
+def widen_fp8(weight: torch.Tensor, scale: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """``weight * scale`` in ``dtype``; ``weight`` is float8_e4m3fn, ``scale`` has one element."""
+    if has_kernels(weight):
+        from .fp8_kernels import widen_by
+
+        return widen_by(weight, scale, dtype)
+    return weight.to(dtype) * scale.to(dtype)
+
+
+def has_kernels(x: torch.Tensor) -> bool:
+    """Whether :mod:`.fp8_kernels` runs where ``x`` is.
+
+    Under torch.compile plain torch is better: it is fused with what comes before.
+    """
+    import torch
+
+    return x.is_cuda and not torch.compiler.is_compiling() and _compiles_kernels(x.device)
+
+
+@cache
+def _compiles_kernels(device: torch.device) -> bool:
+    import torch
+
+    if torch.version.hip is not None or find_spec("triton") is None:
+        return False
+    return torch.cuda.get_device_capability(device) >= KERNELS_FROM

@@ -48,3 +48,19 @@ def test_probe_overhead_gives_a_ratio_with_its_interval(run_script):
 def test_import_time_gives_seconds(run_script):
     printed = run_script("import_time.py", "--repeats", "2")
     assert float(re.search(r"least ([\d.]+) s", printed)[1]) > 0
+
+
+def test_gpu_quantization_compares_formats(run_script, tmp_path):
+    options = ["--architectures", "z_image_turbo", "--formats", "bf16", "fp8_static", "int8"]
+    run_script(
+        "gpu_quantization.py",
+        *options,
+        *("--size", "tiny", "--cpu", "--repeats", "1", "--meter", "estimate"),
+    )
+    rows = pd.read_csv(tmp_path / "output" / "gpu_quantization" / "formats.csv")
+    rows = rows.set_index("format")
+    assert list(rows.index) == ["bf16", "fp8_static", "int8"]
+    assert rows.loc["bf16", "latent_distance"] == 0
+    assert 0 < rows.loc["int8", "latent_distance"] < rows.loc["fp8_static", "latent_distance"]
+    assert rows["weights_ratio"].drop("bf16").between(0.5, 0.6).all()
+    assert "int8: dequantized (bf16)" in rows.loc["int8", "products_executed"]

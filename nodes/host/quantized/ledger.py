@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from ....measure.records import KernelCalls
 from ....quant.base import Execution
@@ -12,12 +12,6 @@ from ..ledgers import ledgers_of
 
 KEY = "linear"
 """The name under which the ledger rides on a MODEL; see :mod:`..ledgers`."""
-
-
-class Entry(NamedTuple):
-    layer: str
-    requested: str
-    execution: Execution
 
 
 @dataclass(frozen=True)
@@ -40,23 +34,27 @@ class LinearLedger:
     """
 
     def __init__(self) -> None:
-        self._counts: Counter[Entry] = Counter()
+        self._counts: defaultdict[str, Counter[tuple[str, Execution]]] = defaultdict(Counter)
 
     def count(self, layer: str, requested: str, execution: Execution) -> None:
-        self._counts[Entry(layer, requested, execution)] += 1
+        self._counts[layer][requested, execution] += 1
 
     def clear(self) -> None:
         self._counts.clear()
 
     def layer_calls(self) -> list[LayerCalls]:
         """The calls of each layer, in the order in which the layers first ran."""
-        return [LayerCalls(*entry, call_count=n) for entry, n in self._counts.items()]
+        return [
+            LayerCalls(layer, requested, execution, n)
+            for layer, counted in self._counts.items()
+            for (requested, execution), n in counted.items()
+        ]
 
     def read(self) -> list[KernelCalls]:
         """The calls of all layers, by what was requested and what was executed."""
         sums: Counter[tuple[str, Execution]] = Counter()
-        for entry, n in self._counts.items():
-            sums[entry.requested, entry.execution] += n
+        for counted in self._counts.values():
+            sums.update(counted)
         return [
             KernelCalls("linear", requested, str(execution), n, reason=execution.reason)
             for (requested, execution), n in sums.items()

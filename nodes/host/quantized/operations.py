@@ -10,17 +10,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-import comfy.model_management
 import comfy.ops
 import torch
 from comfy.quant_ops import QuantizedTensor
 
 from ....offer import Machine
 from ....quant.base import CONFIG, Execution, Format, decode_config, encode_config
-from ....quant.products import ALIGNMENT, fp8_linear
+from ....quant.formats.fp8 import Fp8
+from ....quant.products import ALIGNMENT, fp8_linear, has_kernels, widen_fp8
 from ..describe import dtype_name
 from .ledger import LinearLedger
 from .stored import execution_of, format_of
+
+FLOATS = (torch.bfloat16, torch.float16, torch.float32)
 
 LORA = "a LoRA is applied while it runs"
 UNCALIBRATED = "the file has no calibrated scale, so activations are scaled at run time"
@@ -47,6 +49,8 @@ class QuantizedLinear:
     ledger: LinearLedger
     machine: Machine
     layer = Layer("")
+    is_fp8 = False
+    is_static = False
 
     def _load_from_state_dict(
         self: Any,
@@ -85,6 +89,7 @@ class QuantizedLinear:
         if chosen is None:
             raise ValueError(f"layer {name} was wrapped in a format that is not ours: {config}")
         self.quant_format = chosen.name
+        self.is_fp8, self.is_static = isinstance(chosen, Fp8), chosen.name == "fp8_static"
         execution = execution_of(chosen, self.machine)
         if chosen.name == "fp8_static" and input_scale is None and not execution.reason:
             execution = replace(execution, reason=UNCALIBRATED)
@@ -106,16 +111,21 @@ class QuantizedLinear:
             self._count(dtype, Execution("native", dtype))
             return super().forward(input, *args, **kwargs)  # type: ignore[misc,no-any-return]
         comfy.ops.run_every_op()
-        reason = layer.execution.reason
-        widened = layer.execution.kind == "dequantized"
+        execution = layer.execution
+        reason = execution.reason
+        widened = execution.kind == "dequantized"
         if not widened:
             reason = self._why_not(input)
         if widened or reason:
-            as_run = Execution("dequantized", dtype_name(input.dtype), reason)
-            self._count(layer.format.name, as_run)
-            return self._widened(input)
-        self._count(layer.format.name, layer.execution)
-        return self._quantized(input)
+            execution = Execution("dequantized", dtype_name(input.dtype), reason)
+        self._count(layer.format.name, execution)
+        compute = self._quantized if execution is layer.execution else self._widened
+        if self._is_at_hand(input):
+            return compute(input, self.weight, self.bias)
+        weight, bias, stream = self._fetch(input, requantize=compute == self._quantized)
+        product = compute(input, weight, bias)
+        comfy.ops.uncast_bias_weight(self, weight, bias, stream)
+        return product
 
     def _count(self, requested: str, execution: Execution) -> None:
         if not torch.compiler.is_compiling():
@@ -125,54 +135,52 @@ class QuantizedLinear:
         """Why this call cannot be computed in the format; empty if it can."""
         if self.weight_function or self.bias_function:
             return LORA
-        if self.layer.format.arithmetic.startswith("fp8"):
+        if self.is_fp8:
             if self.out_features % ALIGNMENT or self.in_features % ALIGNMENT:
                 return f"rows or columns are no multiple of {ALIGNMENT}"
-            if x.dtype not in (torch.bfloat16, torch.float16, torch.float32):
-                return f"activations are {x.dtype}"
+            if x.dtype not in FLOATS:
+                return f"activations are {dtype_name(x.dtype)}"
         return ""
 
-    def _widened(self: Any, x: torch.Tensor) -> torch.Tensor:
-        weight, bias, stream = comfy.ops.cast_bias_weight(
-            self, x, offloadable=True, compute_dtype=x.dtype
-        )
-        if isinstance(weight, QuantizedTensor):
-            product = torch.nn.functional.linear(x, weight.dequantize(), bias)
-        else:
-            product = torch.nn.functional.linear(x, weight, bias)
-        comfy.ops.uncast_bias_weight(self, weight, bias, stream)
-        return product
+    def _is_at_hand(self: Any, x: torch.Tensor) -> bool:
+        """Whether the weights are where they are needed, as ComfyUI would find at more cost."""
+        if self.comfy_cast_weights or self.weight_function or self.bias_function:
+            return False
+        weight, bias = self.weight, self.bias
+        if not isinstance(weight, QuantizedTensor) or weight._qdata.device != x.device:
+            return False
+        return bias is None or (bias.device == x.device and bias.dtype == x.dtype)
 
-    def _quantized(self: Any, x: torch.Tensor) -> torch.Tensor:
-        if self._is_at_hand(x):
-            return self._product(x, self.weight, self.bias)
+    def _fetch(self: Any, x: torch.Tensor, requantize: bool) -> tuple[Any, Any, Any]:
+        """Weight, bias and stream from wherever ComfyUI keeps them, with LoRAs applied.
+
+        With ``requantize`` the weight comes quantized, else it may come in ``x``'s dtype.
+        """
         weight, bias, stream = comfy.ops.cast_bias_weight(
             self,
-            dtype=self.weight.dtype,
+            dtype=self.weight.dtype if requantize else x.dtype,
             device=x.device,
             bias_dtype=x.dtype,
             offloadable=True,
             compute_dtype=x.dtype,
-            want_requant=True,
+            want_requant=requantize,
         )
-        product = self._product(x, weight, bias)
-        comfy.ops.uncast_bias_weight(self, weight, bias, stream)
-        return product
+        return weight, bias, stream
 
-    def _is_at_hand(self: Any, x: torch.Tensor) -> bool:
-        """Whether the weights are where they are needed, as ComfyUI would find at more cost."""
-        if self.comfy_cast_weights or hasattr(self, "_v") or self.weight.device != x.device:
-            return False
-        return self.bias is None or (self.bias.device, self.bias.dtype) == (x.device, x.dtype)
+    def _widened(self: Any, x: torch.Tensor, weight: Any, bias: Any) -> torch.Tensor:
+        if isinstance(weight, QuantizedTensor):
+            if self.is_fp8 and has_kernels(x):
+                weight = widen_fp8(weight._qdata, weight._params.scale, x.dtype)
+            else:
+                weight = weight.to(dtype=x.dtype).dequantize()
+        return torch.nn.functional.linear(x, weight, bias)
 
-    def _product(self: Any, x: torch.Tensor, weight: Any, bias: Any) -> torch.Tensor:
-        if not self.layer.format.arithmetic.startswith("fp8"):
+    def _quantized(self: Any, x: torch.Tensor, weight: Any, bias: Any) -> torch.Tensor:
+        if not self.is_fp8:
             return torch.nn.functional.linear(x, weight.to(dtype=x.dtype), bias)
-        scale = getattr(self, "input_scale", None)
-        if scale is not None and self.layer.format.name == "fp8_static":
-            scale = comfy.model_management.cast_to_device(scale, x.device, None)
-        else:
-            scale = None
+        scale = self._parameters.get("input_scale") if self.is_static else None
+        if scale is not None and scale.device != x.device:
+            scale = scale.to(x.device)
         return fp8_linear(x, weight._qdata, weight._params.scale, scale, bias)
 
     def set_weight(self: Any, weight: Any, *args: Any, **kwargs: Any) -> Any:
