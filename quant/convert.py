@@ -219,6 +219,8 @@ def _cast(entry: Entry, dtype_name: str) -> Change:
 
 
 def _check(request: Request) -> None:
+    if not request.format.can_quantize:
+        raise ValueError(f"{request.format.name} files are only read; choose another format")
     package = request.format.package
     if package is not None and not package.is_installed:
         raise ImportError(

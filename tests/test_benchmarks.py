@@ -89,3 +89,13 @@ def test_gpu_quantization_compares_formats(run_script, tmp_path):
     assert 0 < rows.loc["int8", "latent_distance"] < rows.loc["fp8_static", "latent_distance"]
     assert rows["weights_ratio"].drop("bf16").between(0.5, 0.6).all()
     assert "int8: dequantized (bf16)" in rows.loc["int8", "products_executed"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the script reads /proc")
+def test_quantize_compares_three_ways(run_script):
+    options = ["--gb", "0.1", "--repeats", "1", "--threads", "1", "--format", "int8"]
+    printed = run_script("quantize.py", *options)
+    rows = re.findall(r"^(\w+) +([\d.]+) GB/s  peak +([\d.]+) GB$", printed, re.MULTILINE)
+    assert [way for way, _, _ in rows] == ["copy", "whole", "stream"]
+    assert all(float(speed) > 0 and float(peak) > 0.1 for _, speed, peak in rows)
+    assert re.search(r"stream / whole: [\d.]+ × the memory", printed)

@@ -37,8 +37,19 @@ REDUCED = {
     "measured_nodes": {"EmptyLatentImage": {"width": 64, "height": 64}},
     "probe_any_workflow": {"EmptySD3LatentImage": {"width": 64, "height": 64}},
     "watch_any_workflow": {"EmptyLatentImage": {"width": 64, "height": 64}},
+    "quantization_matrix": {
+        "EmptySD3LatentImage": {"width": 64, "height": 64},
+        "WattBenchCalibrate": {"steps": 1},
+        "WattBenchBenchmark": {**TINY, "steps": 1, "warmup_runs": 0, "repeats": 1},
+    },
 }
-PICTURES = {"quickstart": 2, "forecast": 2, "sdxl_synthetic": 2, "z_image_turbo_synthetic": 2}
+PICTURES = {
+    "quickstart": 2,
+    "forecast": 2,
+    "sdxl_synthetic": 2,
+    "z_image_turbo_synthetic": 2,
+    "quantization_matrix": 6,
+}
 
 
 def test_all_workflows_are_tested():
@@ -177,6 +188,8 @@ def check_table(name, table):
         # A CPU has no FP8: ComfyUI widens the file's weights as it loads them, and that is told.
         assert set(measured["weight_format"]) == {"fp32"}
         assert set(measured["sampler"]) == {"res_multistep"}
+    if name == "quantization_matrix":
+        check_formats(measured)
     if name == "probe_any_workflow":
         assert measured["energy_note"].str.contains("text_encode and decode not measured").all()
         assert set(measured["nfe"]) == {7}
@@ -203,6 +216,16 @@ def check_nodes(table, prompt_id):
     assert (sampler["state"], sampler["energy_method"]) == ("executed", "estimated")
     assert sampler["time_s"] > 0
     assert sampler["energy_j"] > 0
+
+
+def check_formats(measured):
+    """Each format has its runs, and they say that a CPU computes none of them natively."""
+    formats = ["fp32", "fp8", "fp8_static", "int8_w8a8", "nf4"]
+    counts = measured["weight_format"].value_counts()
+    assert set(counts.index) == set(formats)
+    assert counts.nunique() == 1
+    quantized = measured[measured["weight_format"] != "fp32"]
+    assert quantized["linear_executed"].str.contains("dequantized|emulated").all()
 
 
 STUDY = {

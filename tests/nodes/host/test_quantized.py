@@ -5,7 +5,6 @@ import math
 import pytest
 import torch
 
-from wattbench.measure.report import runs_frame
 from wattbench.offer import Machine
 from wattbench.quant.formats import FORMATS, find
 
