@@ -48,3 +48,16 @@ def test_probe_overhead_gives_a_ratio_with_its_interval(run_script):
 def test_import_time_gives_seconds(run_script):
     printed = run_script("import_time.py", "--repeats", "2")
     assert float(re.search(r"least ([\d.]+) s", printed)[1]) > 0
+
+
+def test_gpu_meters_writes_its_figures(run_script, tmp_path):
+    options = ["--size", "tiny", "--cpu", "--repeats", "1", "--pairs", "2"]
+    printed = run_script("gpu_meters.py", *options, "--watch-seconds", "0.5", "--meter", "estimate")
+    figures = pd.read_csv(tmp_path / "output" / "gpu_meters" / "figures.csv").set_index("name")
+    assert figures.loc["counter: a read", "value"] > 0
+    assert 0 <= figures.loc["energy against steps: R²", "value"] <= 1
+    assert figures.loc["denoising time with probes over without", "value"] > 0
+    samplings = pd.read_csv(tmp_path / "output" / "gpu_meters" / "linearity.csv")
+    assert list(samplings["steps"]) == [2, 4, 6]
+    assert (samplings["energy_j"] > 0).all()
+    assert "energy of a step" in printed
