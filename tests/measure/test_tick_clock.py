@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from wattbench.measure.tick_clock import LEAST_TICKS, TickClock
+from wattbench.measure.tick_clock import LEAST_TICKS, MOST_TICKS, TickClock
 
 HALF_S = 0.003
 
@@ -18,7 +18,7 @@ def seen(true_s, rng):
 def clock():
     rng = random.Random(1)
     clock = TickClock()
-    for number in range(30):
+    for number in range(31):
         clock.observe(seen(5.0 + 0.1 * number, rng), HALF_S)
     return clock
 
@@ -44,6 +44,15 @@ def test_ticks_that_were_not_looked_for_are_counted(clock):
     for number in range(50, 200, 20):
         clock.observe(5.0 + 0.1 * number, HALF_S)
     assert clock.period_s == pytest.approx(0.1, abs=1e-5)
+
+
+def test_trust_grows_with_what_was_seen(clock):
+    assert clock.trusted_ticks == 15
+    for number in range(45, 200, 15):
+        clock.observe(5.0 + 0.1 * number, HALF_S)
+    assert clock.trusted_ticks == MOST_TICKS
+    clock.forget()
+    assert clock.trusted_ticks == 0
 
 
 def test_a_tick_that_is_off_ends_it(clock):
