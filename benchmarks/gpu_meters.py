@@ -5,8 +5,8 @@
 
 Samples a synthetic SDXL, so nothing is downloaded. Prints one table and writes figures.csv,
 linearity.csv and the raw samples, traces.json: how often the counter ticks and what a read costs,
-how far it lags the device, counter against integrated power, energy against the number of steps, and denoising time with
-probes against without. It changes no setting of the card.
+how far it lags the device, counter against integrated power, energy against the number of steps,
+and denoising time with probes against without. It changes no setting of the card.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if __package__ in (None, ""):
 from pack import import_pack
 from probe_overhead import overhead, sampling_inputs
 
-SIZES = {"full": (1024, "fp16", (5, 10, 20, 40, 60)), "tiny": (128, "fp32", (2, 4, 6))}
+SIZES = {"full": (1024, "fp16", (5, 10, 20, 40, 60)), "tiny": (64, "fp32", (1, 2, 3))}
 """Pixels, weight format and step counts."""
 
 SETTINGS = {"cfg": 7.0, "sampler_name": "euler", "scheduler": "normal"}

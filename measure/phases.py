@@ -96,12 +96,15 @@ def _profile(
         energies = pool([run for run in ticked if run is not None], [*names, "denoise"])
         method = _method(runs[0], "attributed")
         yield StepProfile(runs, durations, energies[:, :step_count].tolist(), method)
-    elif all(run.trace.power for run in runs):
+        return
+    try:
         integrals = [
             [integrate(run.trace.power, i.start_s, i.end_s) for i in row]
             for run, row in zip(runs, steps, strict=True)
         ]
-        yield StepProfile(runs, durations, integrals, _method(runs[0], "integrated"))
+    except ValueError:
+        return
+    yield StepProfile(runs, durations, integrals, _method(runs[0], "integrated"))
 
 
 def _ticked(run: Run, intervals: Sequence[Interval], energy_j: float) -> TickedRun | None:

@@ -99,3 +99,16 @@ def test_quantize_compares_three_ways(run_script):
     assert [way for way, _, _ in rows] == ["copy", "whole", "stream"]
     assert all(float(speed) > 0 and float(peak) > 0.1 for _, speed, peak in rows)
     assert re.search(r"stream / whole: [\d.]+ × the memory", printed)
+
+
+def test_gpu_meters_writes_its_figures(run_script, tmp_path):
+    options = ["--size", "tiny", "--cpu", "--repeats", "1", "--pairs", "2"]
+    printed = run_script("gpu_meters.py", *options, "--watch-seconds", "0.5", "--meter", "estimate")
+    figures = pd.read_csv(tmp_path / "output" / "gpu_meters" / "figures.csv").set_index("name")
+    assert figures.loc["counter: a read", "value"] > 0
+    assert 0 <= figures.loc["energy against steps: R²", "value"] <= 1
+    assert figures.loc["denoising time with probes over without", "value"] > 0
+    samplings = pd.read_csv(tmp_path / "output" / "gpu_meters" / "linearity.csv")
+    assert list(samplings["steps"]) == [1, 2, 3]
+    assert (samplings["energy_j"] > 0).all()
+    assert "energy of a step" in printed

@@ -129,6 +129,10 @@ def test_steps_by_power_samples(make_image):
     assert profile.energy_j[0] == pytest.approx([0.045 * (100.0 + i) for i in range(STEP_COUNT)])
 
 
+def test_steps_without_raw_samples_have_no_profile(make_image):
+    assert step_profiles([make_image(0, trace=Trace())]) == []
+
+
 def test_exports_one_by_one_agree_with_one_at_once(tmp_path, make_image):
     """A queue of prompts exports each run by itself; phases are pooled over all of them."""
     runs = [make_image(number) for number in range(6)]

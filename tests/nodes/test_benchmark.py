@@ -1,5 +1,8 @@
 """The protocol: warm-ups, repeats, idle power, failures, cancelling, and the journal."""
 
+import threading
+import time
+
 import pytest
 import torch
 
@@ -57,8 +60,50 @@ def test_runs_of_a_benchmark(run_benchmark, workspace_folder):
         assert run.wall_time_s >= sum(phase.duration_s for phase in run.phases)
         assert run.energy.energy_j == pytest.approx(100 * run.energy.duration_s, rel=0.02)
         assert run.condition.weights == "synthetic"
-    assert runs[1].idle_power_w == pytest.approx(100, rel=0.05)
+    for run in runs[1:]:
+        assert run.idle_power_before_w == pytest.approx(100, rel=0.05)
+        assert run.idle_power_after_w == pytest.approx(100, rel=0.05)
+        assert run.idle_power_w == pytest.approx(100, rel=0.05)
     assert runs[0].idle_power_w is None
+    assert "no temperature" in runs[1].board.flags[-1]
+
+
+def test_idle_power_of_zero_seconds_is_blank(run_benchmark):
+    _, runs = run_benchmark(warmup_runs=0, repeats=1, idle_seconds=0, max_warmup_seconds=0)
+    assert runs[0].idle_power_w is None
+    assert runs[0].board.flags == ()
+
+
+def test_what_was_measured_before_a_cancellation_has_its_first_idle_power(
+    run_benchmark, workspace_folder, monkeypatch
+):
+    """The idle power after the repeats is a line of its own, which is then not written."""
+    from wattbench.measure.instrument import Instrument
+
+    measure, calls = Instrument.idle_power, []
+
+    def cancelled_after(self, seconds, pause):
+        calls.append(seconds)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return measure(self, seconds, pause)
+
+    monkeypatch.setattr(Instrument, "idle_power", cancelled_after)
+    with pytest.raises(KeyboardInterrupt):
+        run_benchmark(warmup_runs=0, repeats=1)
+    (run,) = journal_of(workspace_folder)
+    assert run.idle_power_w == run.idle_power_before_w == pytest.approx(100, rel=0.05)
+    assert run.idle_power_after_w is None
+
+
+def test_a_cool_down_comes_first_and_can_be_cancelled(run_benchmark):
+    import comfy.model_management as management
+
+    threading.Timer(0.3, management.interrupt_current_processing).start()
+    began_s = time.perf_counter()
+    with pytest.raises(management.InterruptProcessingException):
+        run_benchmark(cooldown_seconds=60)
+    assert time.perf_counter() - began_s < 10
 
 
 def test_the_picture_is_the_core_pictures(comfyui, run_benchmark, tiny_models):

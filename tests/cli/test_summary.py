@@ -1,0 +1,75 @@
+"""``wattbench summary`` of a table and of a journal."""
+
+import pandas as pd
+import pytest
+
+from wattbench.cli import main
+from wattbench.measure.journal import Journal
+from wattbench.measure.records import (
+    Condition,
+    EnergyReading,
+    Environment,
+    Phase,
+    PowerSample,
+    Run,
+    Trace,
+)
+from wattbench.measure.report import write_all
+
+CONDITION = Condition("sdxl", "moth", "file", "sdpa", "fp16", 64, 64, 1, 2, 7.0, "euler", "normal")
+ENVIRONMENT = Environment(*(["GPU"] + [""] * 12), None)
+PHASES = {"text_encode": 0.5, "denoise": 2.0, "decode": 0.5}
+
+
+def make_run(number):
+    """Three seconds at 100 W, integrated; the two steps take a second each."""
+    phases, at_s = [], 0.0
+    for name, seconds in PHASES.items():
+        energy = EnergyReading(100 * seconds, seconds, "hwmon:0", "gpu", "integrated", None, 9)
+        ends = (at_s + 1.0, at_s + 2.0) if name == "denoise" else ()
+        phases.append(Phase(name, at_s, seconds, energy, ends))
+        at_s += seconds
+    return Run(
+        run_id=f"run {number}",
+        started_at="2026-11-20T09:00:00.000+00:00",
+        condition=CONDITION,
+        environment=ENVIRONMENT,
+        seed=number,
+        visit=1,
+        repeat=number,
+        is_warmup=False,
+        phases=tuple(phases),
+        energy=EnergyReading(300.0, 3.0, "hwmon:0", "gpu", "integrated", None, 27),
+        trace=Trace(power=(PowerSample(0.0, 100.0), PowerSample(1.0, 100.0))),
+    )
+
+
+@pytest.fixture
+def journal(tmp_path):
+    journal = Journal(tmp_path / "journal.jsonl")
+    for number in range(3):
+        journal.append(make_run(number))
+    return journal.path
+
+
+def test_a_journal_becomes_all_tables(journal, tmp_path, capsys):
+    assert main(["summary", str(journal), "--out", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    assert "300.0 ± 0.0" in printed
+    assert "Denoise (J)" in printed
+    steps = pd.read_csv(tmp_path / "out" / "steps.csv")
+    assert list(steps["energy_j_mean"]) == pytest.approx([100.0, 100.0])
+
+
+def test_a_table_has_the_same_summary_as_its_journal(journal, tmp_path, capsys):
+    write_all([make_run(number) for number in range(3)], tmp_path / "written")
+    assert main(["summary", str(journal)]) == 0
+    from_journal = capsys.readouterr().out
+    assert main(["summary", str(tmp_path / "written" / "runs.csv")]) == 0
+    assert capsys.readouterr().out == from_journal
+
+
+@pytest.mark.parametrize("name", ["missing.jsonl", "missing.csv"])
+def test_a_file_that_is_not_there_is_a_usage_error(tmp_path, capsys, name):
+    assert main(["summary", str(tmp_path / name)]) == 2
+    assert name in capsys.readouterr().err
