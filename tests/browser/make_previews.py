@@ -107,6 +107,7 @@ def main() -> None:
     workflows = {path: json.loads(path.read_text("utf-8")) for path in paths}
     with tempfile.TemporaryDirectory() as folder:
         models = Path(folder) / "models"
+        models.mkdir()
         for workflow in workflows.values():
             name_models(workflow, models)
         server = ComfyServer(
