@@ -24,6 +24,8 @@ from wattbench.cli.server import ComfyServer, find_comfyui
 ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "docs" / "images" / "summary.png"
 TABLE_OF = "quickstart"
+BADGES = "WattBench.Watch.Badges"
+BADGES_OF = "watch_any_workflow"
 WIDTH_PX = 800
 MAX_BYTES = 120_000
 MARGIN_PX = 24
@@ -126,6 +128,7 @@ def main() -> None:
 
 
 def make_preview(frontend: Frontend, path: Path, workflow: dict[str, Any]) -> None:
+    frontend.set(BADGES, path.stem == BADGES_OF)
     frontend.load(workflow, path.stem)
     if is_tiny(workflow):
         frontend.queue()
