@@ -132,6 +132,9 @@ def make_preview(frontend: Frontend, path: Path, workflow: dict[str, Any]) -> No
     frontend.load(workflow, path.stem)
     if is_tiny(workflow):
         frontend.queue()
+    if path.stem == BADGES_OF:
+        # The costs come when the run has ended.
+        frontend.page.locator(".wattbench-watch table").wait_for()
     save_preview(photograph(frontend), path.with_suffix(".jpg"))
     print(path.with_suffix(".jpg"))
     if path.stem == TABLE_OF:
