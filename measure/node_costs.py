@@ -22,6 +22,7 @@ OVERLAPPED = "ran beside other nodes: its time is what none of them had that sta
 UNSEEN = "ran before the watching began"
 NOT_REACHED = "the prompt ended before it"
 NOT_NEEDED = "nothing that ran needed it"
+NOT_TOLD = "behind a lazy input: not needed, or from the cache; the host does not tell which"
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class GraphNode:
 
     ``parent_id`` is the subgraph node that it lies in, or the node that made it while the graph
     ran; ``display_id`` the node of the user's graph that stands for it. ``sources`` are the nodes
-    that its inputs come from. ``is_absent_from_cache``: the host looked for its result in vain.
+    that its inputs come from, ``lazy_sources`` those of inputs that it asks for on demand.
     """
 
     node_id: str
@@ -39,7 +40,7 @@ class GraphNode:
     parent_id: str = ""
     display_id: str = ""
     sources: tuple[str, ...] = ()
-    is_absent_from_cache: bool = False
+    lazy_sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def graph_cost(
     costs = [
         _cost(node, states[node.node_id], recording, log, resolution_s)
         if node.node_id in log.started
-        else NodeCost(node, states[node.node_id], note=_why_nothing(node, states, log))
+        else NodeCost(node, states[node.node_id], note=_why_nothing(node, states, log, nodes))
         for node in nodes
     ]
     costs.sort(key=lambda cost: float("inf") if cost.start_s is None else cost.start_s)
@@ -125,8 +126,7 @@ def energy_resolution_s(recording: Recording) -> float:
 def _states(log: NodeLog, nodes: Sequence[GraphNode]) -> dict[str, State]:
     """A host says nothing of a cached node whose result another one took: that is concluded here.
 
-    What a node that got as far as its inputs depends on has run or was cached, unless the host
-    looked for it in its cache in vain.
+    What a node that got as far as its inputs depends on has run or was cached.
     """
     by_id = {node.node_id: node for node in nodes}
     states: dict[str, State] = dict.fromkeys(by_id, "not_run")
@@ -138,30 +138,38 @@ def _states(log: NodeLog, nodes: Sequence[GraphNode]) -> dict[str, State]:
         states[culprit] = "failed"
         culprit = by_id[culprit].parent_id
     reached = [node_id for node_id, state in states.items() if state != "not_run"]
-    for node_id in _behind(reached, by_id) - log.started:
-        if states[node_id] == "not_run" and not by_id[node_id].is_absent_from_cache:
+    needed = _behind(reached, {node.node_id: node.sources for node in nodes})
+    for node_id in needed - log.started:
+        if states[node_id] == "not_run":
             states[node_id] = "cached"
     return states
 
 
-def _behind(starts: Iterable[str], by_id: dict[str, GraphNode]) -> set[str]:
+def _behind(starts: Iterable[str], sources: dict[str, tuple[str, ...]]) -> set[str]:
     """All nodes that ``starts`` depend on, directly or not."""
     seen: set[str] = set()
     waiting = list(starts)
     while waiting:
-        for source in by_id[waiting.pop()].sources:
-            if source in by_id and source not in seen:
+        for source in sources[waiting.pop()]:
+            if source in sources and source not in seen:
                 seen.add(source)
                 waiting.append(source)
     return seen
 
 
-def _why_nothing(node: GraphNode, states: dict[str, State], log: NodeLog) -> str:
+def _why_nothing(
+    node: GraphNode, states: dict[str, State], log: NodeLog, nodes: Sequence[GraphNode]
+) -> str:
+    """Why a node that was not seen to start has no cost; empty where its state says it."""
     if states[node.node_id] == "cached":
         return ""
     if node.node_id in log.missed:
         return UNSEEN
-    return NOT_REACHED if log.unfinished else NOT_NEEDED
+    if log.unfinished:
+        return NOT_REACHED
+    ran = [node_id for node_id, state in states.items() if state != "not_run"]
+    behind = _behind(ran, {n.node_id: (*n.sources, *n.lazy_sources) for n in nodes})
+    return NOT_TOLD if node.node_id in behind else NOT_NEEDED
 
 
 def _cost(

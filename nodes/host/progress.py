@@ -1,17 +1,20 @@
 """Following a prompt from node to node, by the extension points that ComfyUI offers.
 
-ComfyUI tells a ``ProgressHandler`` when a node starts and when it has its result, and a
-``CacheProvider`` when a prompt starts and ends. Handlers belong to a registry that is made anew
-for each prompt, so nothing has to be remembered between prompts.
+A ``ProgressHandler`` is told when a node starts and when it has its result; its registry is made
+anew for each prompt, so nothing has to be remembered between prompts. The prompt is over when the
+``asyncio`` task that executes it is done. A ``CacheProvider`` is told when a prompt starts; while
+there is one, ComfyUI computes a hash of every node's cache key, which takes seconds for a long
+chain of nodes, so none is registered while a prompt runs.
 """
 
 from __future__ import annotations
 
 import asyncio
+import importlib
+import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from comfy.cli_args import args
 from comfy_execution.cache_provider import (
     CacheContext,
     CacheProvider,
@@ -19,12 +22,11 @@ from comfy_execution.cache_provider import (
     register_cache_provider,
     unregister_cache_provider,
 )
-from comfy_execution.graph import DynamicPrompt
+from comfy_execution.graph import DynamicPrompt, get_input_info
 from comfy_execution.graph_utils import is_link
 from comfy_execution.progress import (
     NodeState,
     ProgressHandler,
-    ProgressRegistry,
     add_progress_handler,
     get_progress_state,
 )
@@ -51,21 +53,31 @@ class Follower(Protocol):
         """The prompt is over, well or not; ``nodes`` are all that it had in the end."""
 
 
-def follow_prompt(make: Callable[[], Follower]) -> Follower:
-    """The follower of the prompt that this thread executes; it is made if need be."""
+def follow_prompt(make: Callable[[], Follower], task: asyncio.Task[Any] | None = None) -> Follower:
+    """The follower of the prompt that this thread executes; it is made if need be.
+
+    Args:
+        make: makes the follower.
+        task: executes the prompt; ``None`` for the current one.
+    """
     registry = get_progress_state()
     known = registry.handlers.get(NAME)
     if isinstance(known, _Handler):
         return known.follower
-    handler = _Handler(make())
+    task = task or asyncio.current_task()
+    if task is None:
+        raise RuntimeError("no prompt is being executed here")
+    follower = make()
     for node_id, entry in registry.nodes.items():
         if entry["state"] is NodeState.Finished:
-            handler.follower.missed(node_id)
+            follower.missed(node_id)
         elif entry["state"] is NodeState.Running:
-            handler.follower.started(node_id)
-    add_progress_handler(handler)
-    register_cache_provider(_End(registry, handler.follower))
-    return handler.follower
+            follower.started(node_id)
+    add_progress_handler(_Handler(follower))
+    task.add_done_callback(
+        lambda _: follower.ended(registry.prompt_id, graph_nodes(registry.dynprompt))
+    )
+    return follower
 
 
 def send(event: str, content: dict[str, Any]) -> None:
@@ -87,8 +99,31 @@ class _Handler(ProgressHandler):
         self.follower.finished(node_id)
 
 
-class _NoCache(CacheProvider):
-    """A provider for the sake of its prompt events: it caches nothing."""
+class EveryPrompt(CacheProvider):
+    """While switched on, every prompt is followed; while off, ComfyUI does not know of it.
+
+    It caches nothing: it is a provider for the sake of :meth:`on_prompt_start`.
+    """
+
+    def __init__(self, make: Callable[[], Follower]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._is_on = self._is_prompt_running = self._is_registered = False
+
+    def switch(self, is_on: bool) -> None:
+        """From the next prompt on; called from any thread."""
+        with self._lock:
+            self._is_on = is_on
+            self._register()
+
+    def on_prompt_start(self, prompt_id: str) -> None:
+        """ComfyUI makes the registry of this prompt right after this, before it first waits."""
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("ComfyUI executes this prompt outside of an asyncio task")
+        self._set_prompt_running(True)
+        task.add_done_callback(lambda _: self._set_prompt_running(False))
+        asyncio.get_running_loop().call_soon(follow_prompt, self._make, task)
 
     def should_cache(self, context: CacheContext, value: CacheValue | None = None) -> bool:
         return False
@@ -99,62 +134,48 @@ class _NoCache(CacheProvider):
     async def on_store(self, context: CacheContext, value: CacheValue) -> None:
         pass
 
+    def _set_prompt_running(self, is_running: bool) -> None:
+        with self._lock:
+            self._is_prompt_running = is_running
+            self._register()
 
-class _End(_NoCache):
-    """Waits for the end of one prompt, and notes what ComfyUI looks for in its cache in vain."""
-
-    def __init__(self, registry: ProgressRegistry, follower: Follower) -> None:
-        self._registry = registry
-        self._follower = follower
-        self._absent: set[str] = set()
-
-    def should_cache(self, context: CacheContext, value: CacheValue | None = None) -> bool:
-        if value is None:
-            self._absent.add(context.node_id)
-        return False
-
-    def on_prompt_end(self, prompt_id: str) -> None:
-        if prompt_id == self._registry.prompt_id:
-            unregister_cache_provider(self)
-            nodes = graph_nodes(self._registry.dynprompt, self._absent)
-            self._follower.ended(prompt_id, nodes)
+    def _register(self) -> None:
+        is_wanted = self._is_on and not self._is_prompt_running
+        if is_wanted != self._is_registered:
+            self._is_registered = is_wanted
+            (register_cache_provider if is_wanted else unregister_cache_provider)(self)
 
 
-class EveryPrompt(_NoCache):
-    """While switched on, every prompt is followed; while off, ComfyUI does not know of it."""
-
-    def __init__(self, make: Callable[[], Follower]) -> None:
-        self._make = make
-        self._is_on = False
-
-    def switch(self, is_on: bool) -> None:
-        if is_on != self._is_on:
-            self._is_on = is_on
-            (register_cache_provider if is_on else unregister_cache_provider)(self)
-
-    def on_prompt_start(self, prompt_id: str) -> None:
-        """ComfyUI makes the registry of this prompt right after this, before it first waits."""
-        asyncio.get_running_loop().call_soon(follow_prompt, self._make)
-
-
-def graph_nodes(prompt: DynamicPrompt, absent: set[str]) -> list[GraphNode]:
-    """All nodes of a prompt, with those that were made while it ran; ``absent`` from the cache.
+def graph_nodes(prompt: DynamicPrompt) -> list[GraphNode]:
+    """All nodes of a prompt, with those that were made while it ran.
 
     A node of a subgraph has the id ``subgraph node:node``.
     """
+    classes = importlib.import_module("nodes").NODE_CLASS_MAPPINGS
     nodes = []
     for node_id in sorted(prompt.all_node_ids()):
         node = prompt.get_node(node_id)
-        parent_id = prompt.get_parent_node_id(node_id) or node_id.rpartition(":")[0]
+        sources, lazy_sources = _sources(classes[node["class_type"]], node["inputs"])
         nodes.append(
             GraphNode(
                 node_id=node_id,
                 class_type=node["class_type"],
                 title=node.get("_meta", {}).get("title", ""),
-                parent_id=parent_id,
+                parent_id=prompt.get_parent_node_id(node_id) or node_id.rpartition(":")[0],
                 display_id=prompt.get_display_node_id(node_id),
-                sources=tuple(value[0] for value in node["inputs"].values() if is_link(value)),
-                is_absent_from_cache=args.cache_none or node_id in absent,
+                sources=sources,
+                lazy_sources=lazy_sources,
             )
         )
     return nodes
+
+
+def _sources(kind: Any, inputs: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The nodes that inputs come from, and those of inputs that are fetched only on demand."""
+    links = {name: value[0] for name, value in inputs.items() if is_link(value)}
+    known = kind.INPUT_TYPES() if links else {}
+    lazy = {name for name in links if (get_input_info(kind, name, known)[2] or {}).get("lazy")}
+    return (
+        tuple(source for name, source in links.items() if name not in lazy),
+        tuple(source for name, source in links.items() if name in lazy),
+    )

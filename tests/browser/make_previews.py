@@ -24,6 +24,8 @@ from wattbench.cli.server import ComfyServer, find_comfyui
 ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "docs" / "images" / "summary.png"
 TABLE_OF = "quickstart"
+BADGES = "WattBench.Watch.Badges"
+BADGES_OF = "watch_any_workflow"
 WIDTH_PX = 800
 MAX_BYTES = 120_000
 MARGIN_PX = 24
@@ -107,6 +109,7 @@ def main() -> None:
     workflows = {path: json.loads(path.read_text("utf-8")) for path in paths}
     with tempfile.TemporaryDirectory() as folder:
         models = Path(folder) / "models"
+        models.mkdir()
         for workflow in workflows.values():
             name_models(workflow, models)
         server = ComfyServer(
@@ -125,9 +128,13 @@ def main() -> None:
 
 
 def make_preview(frontend: Frontend, path: Path, workflow: dict[str, Any]) -> None:
+    frontend.set(BADGES, path.stem == BADGES_OF)
     frontend.load(workflow, path.stem)
     if is_tiny(workflow):
         frontend.queue()
+    if path.stem == BADGES_OF:
+        # The costs come when the run has ended.
+        frontend.page.locator(".wattbench-watch table").wait_for()
     save_preview(photograph(frontend), path.with_suffix(".jpg"))
     print(path.with_suffix(".jpg"))
     if path.stem == TABLE_OF:

@@ -6,6 +6,7 @@ from wattbench.measure.instrument import Recording
 from wattbench.measure.node_costs import (
     NOT_NEEDED,
     NOT_REACHED,
+    NOT_TOLD,
     UNSEEN,
     GraphNode,
     energy_resolution_s,
@@ -134,24 +135,28 @@ def test_what_the_cache_gave_is_cached_with_all_that_it_stands_on():
     assert costs["d"].note == NOT_NEEDED
 
 
-def test_a_lazy_input_that_nobody_needed_is_not_cached():
-    log = ran("c")
-    absent = node("a", is_absent_from_cache=True)
-    costs = costs_of(recorded(("c", 0, 1, 1.0)), log, absent, node("c", "a"))
-    assert (costs["a"].state, costs["a"].note) == ("not_run", NOT_NEEDED)
+def test_a_lazy_input_that_did_not_run_may_have_been_cached():
+    """c asks for a on demand, and a stands on b; nothing knows of d."""
+    nodes = (node("a", "b"), node("b"), node("c", lazy_sources=("a",)), node("d"))
+    costs = costs_of(recorded(("c", 0, 1, 1.0)), ran("c"), *nodes)
+    assert {i: cost.state for i, cost in costs.items()} == {
+        "c": "executed",
+        **dict.fromkeys("abd", "not_run"),
+    }
+    assert costs["a"].note == costs["b"].note == NOT_TOLD
+    assert costs["d"].note == NOT_NEEDED
 
 
 def test_after_a_failure_the_rest_is_not_run():
     """b was made by a and failed; c waits for a, and d had begun to wait for a lazy input."""
     log = log_of(("start", "d"), ("start", "a"), ("start", "b"))
-    absent = {"is_absent_from_cache": True}
     costs = costs_of(
         recorded(("d", 0, 1, 1.0), ("a", 1, 1, 1.0), ("b", 2, 2, 1.0)),
         log,
-        node("a", **absent),
+        node("a"),
         node("b", parent_id="a"),
-        node("c", "a", **absent),
-        node("d", "a", **absent),
+        node("c", "a"),
+        node("d", lazy_sources=("a",)),
     )
     assert {i: cost.state for i, cost in costs.items()} == {
         "d": "not_run",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -76,6 +77,15 @@ class First(Node):
         return (second if wants_second else first,)
 
 
+class Listening(Node):
+    """Tells whether ComfyUI has a cache provider while it runs."""
+
+    def run(self, number):
+        from comfy_execution.cache_provider import _has_cache_providers
+
+        return (_has_cache_providers(),)
+
+
 class Show(Node):
     OUTPUT_NODE = True
     RETURN_TYPES = ()
@@ -108,7 +118,7 @@ def run(comfyui, workspace_folder, hundred_watts, monkeypatch):
 
     from wattbench.nodes.watch import WattBenchWatchGraph
 
-    for kind in (Sleep, Changing, Fail, Wait, Expand, First, Show):
+    for kind in (Sleep, Changing, Fail, Wait, Expand, First, Show, Listening):
         monkeypatch.setitem(comfyui.NODE_CLASS_MAPPINGS, f"Test{kind.__name__}", kind)
     WattBenchWatchGraph.GET_SCHEMA()
     monkeypatch.setitem(comfyui.NODE_CLASS_MAPPINGS, "WattBenchWatchGraph", WattBenchWatchGraph)
@@ -207,10 +217,7 @@ def test_nodes_that_are_never_cached_are_watched_too(run):
         assert states(run(graph, executor)) == {"1": "executed", "2": "executed"}
 
 
-def test_without_a_cache_watching_begins_with_the_node(run, monkeypatch):
-    from comfy.cli_args import args
-
-    monkeypatch.setattr(args, "cache_none", True)
+def test_without_a_cache_watching_begins_with_the_node(run):
     graph = {
         "1": node("Sleep", number=1),
         "2": node("Show", number=["1", 0]),
@@ -299,13 +306,33 @@ def test_the_sums_are_those_of_the_prompt(run):
 
 
 def test_nothing_stays_behind(run):
-    import threading
+    run({"1": node("Fail", number=next(NUMBERS)), "2": node("Show", number=["1", 0])})
+    assert "wattbench-sampler" not in {thread.name for thread in threading.enumerate()}
 
+
+def test_comfyui_hashes_no_cache_keys_for_it(run):
+    """It does where there is a provider, and that takes seconds for a chain of 60 nodes."""
     from comfy_execution.cache_provider import _has_cache_providers
 
-    run({"1": node("Fail", number=next(NUMBERS)), "2": node("Show", number=["1", 0])})
+    from wattbench.nodes.host.progress import EveryPrompt
+    from wattbench.nodes.watch import GraphWatch
+
+    graph = {"1": node("Listening", number=next(NUMBERS)), "2": node("Show", number=["1", 0])}
+    run(graph)
+    every = EveryPrompt(lambda: GraphWatch(meter="estimate"))
+    every.switch(True)
+    assert _has_cache_providers()
+    try:
+        graph["1"]["inputs"]["number"] = next(NUMBERS)
+        run(graph)
+        assert _has_cache_providers()
+    finally:
+        every.switch(False)
     assert not _has_cache_providers()
-    assert "wattbench-sampler" not in {thread.name for thread in threading.enumerate()}
+    shown = [
+        data["output"]["numbers"] for data in run.server.told("executed") if data["node"] == "2"
+    ]
+    assert shown == [[False], [False]]
 
 
 def test_a_folder_outside_is_refused_and_the_rest_runs_unwatched(run, workspace_folder):
