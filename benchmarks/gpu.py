@@ -69,6 +69,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--size", choices=SIZES_PX, default="full")
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--warmup-runs", type=int, default=2)
+    parser.add_argument("--max-warmup-seconds", type=float, default=60.0)
     parser.add_argument("--idle-seconds", type=float, default=30.0)
     parser.add_argument("--meter", default="auto", help="as wattbench doctor lists it")
     parser.add_argument("--only", default="", choices=["", *(r.architecture for r in RUNS)])
@@ -105,6 +106,7 @@ def measure(wattbench: Any, study_run: StudyRun, args: argparse.Namespace) -> tu
         warmup_runs=args.warmup_runs,
         repeats=args.repeats,
         idle_seconds=args.idle_seconds,
+        max_warmup_seconds=args.max_warmup_seconds,
         meter=args.meter,
     )
     import comfy.model_management

@@ -42,14 +42,9 @@ def main() -> int:
 
     torch.set_num_threads(args.threads)
     with torch.inference_mode():
-        plain, probed = arms(wattbench, args)
-        for seed in range(2):
-            plain(seed), probed(seed)
-        times: dict[Callable[[int], float], list[float]] = {plain: [], probed: []}
-        for seed in range(args.pairs):
-            for arm in (plain, probed) if seed % 2 else (probed, plain):
-                times[arm].append(arm(seed))
-    ratio = wattbench("measure.stats").paired_ratio(times[plain], times[probed]).ratio
+        model, clip, _ = wattbench("nodes.host.synthetic").build("sdxl", "tiny", "fp32", 0)
+        inputs = sampling_inputs(wattbench, clip, args.size_px)
+        ratio = overhead(wattbench, model, inputs, SAMPLING, args.meter, args.pairs)
     print(
         f"denoise time with probes over without: {ratio.value:.4f} "
         f"[{ratio.ci_low:.4f}, {ratio.ci_high:.4f}] (95 %, {ratio.n} pairs), goal {GOAL}"
@@ -57,8 +52,39 @@ def main() -> int:
     return int(ratio.ci_low > GOAL)
 
 
+def sampling_inputs(wattbench: Any, clip: Any, size_px: int) -> dict[str, Any]:
+    """Conditioning and an empty latent for KSampler."""
+    run_core = wattbench("nodes.host.core").run_core
+    return {
+        "positive": run_core("CLIPTextEncode", clip=clip, text="a moth")[0],
+        "negative": run_core("CLIPTextEncode", clip=clip, text="")[0],
+        "latent_image": run_core("EmptyLatentImage", width=size_px, height=size_px, batch_size=1)[
+            0
+        ],
+    }
+
+
+def overhead(
+    wattbench: Any,
+    model: Any,
+    inputs: dict[str, Any],
+    settings: dict[str, Any],
+    meter: str,
+    pairs: int,
+) -> Any:
+    """Denoising time with probes over without, as an Estimate over pairs that take turns."""
+    plain, probed = arms(wattbench, model, {**inputs, **settings}, meter)
+    for seed in range(2):
+        plain(seed), probed(seed)
+    times: dict[Callable[[int], float], list[float]] = {plain: [], probed: []}
+    for seed in range(pairs):
+        for arm in (plain, probed) if seed % 2 else (probed, plain):
+            times[arm].append(arm(seed))
+    return wattbench("measure.stats").paired_ratio(times[plain], times[probed]).ratio
+
+
 def arms(
-    wattbench: Any, args: argparse.Namespace
+    wattbench: Any, model: Any, inputs: dict[str, Any], meter: str
 ) -> tuple[Callable[[int], float], Callable[[int], float]]:
     """Two functions that sample with a seed and answer the seconds of denoising.
 
@@ -66,35 +92,35 @@ def arms(
     """
     core = wattbench("nodes.host.core")
     observation = wattbench("nodes.observation")
-    model, clip, _ = wattbench("nodes.host.synthetic").build("sdxl", "tiny", "fp32", 0)
-    (positive,) = core.run_core("CLIPTextEncode", clip=clip, text="a moth")
-    (negative,) = core.run_core("CLIPTextEncode", clip=clip, text="")
-    size = {"width": args.size_px, "height": args.size_px, "batch_size": 1}
-    (latent,) = core.run_core("EmptyLatentImage", **size)
     timed, seconds = timed_clone(model)
 
     def sample(model: Any, seed: int) -> float:
-        conditioning = {"positive": positive, "negative": negative, "latent_image": latent}
-        core.run_core("KSampler", model=model, seed=seed, **SAMPLING, **conditioning)
+        core.run_core("KSampler", model=model, seed=seed, **inputs)
         return seconds[-1]
 
     def record(facts: dict[str, Any], seed: int | None) -> Any:
         probe = observation.Probe()
-        return observation.observe(probe, model.load_device, args.meter, facts, seed)
+        return observation.observe(probe, model.load_device, meter, facts, seed)
 
     probed = wattbench("nodes.host.sampling").observe_sampling(timed, record)
     return (lambda seed: sample(timed, seed)), (lambda seed: sample(probed, seed))
 
 
 def timed_clone(model: Any) -> tuple[Any, list[float]]:
-    """A clone that notes the seconds of each denoising, around every other wrapper."""
+    """A clone that notes the seconds of each denoising, around every other wrapper.
+
+    The device is synchronised before and after it.
+    """
     from comfy.patcher_extension import WrappersMP
 
+    timeline = import_pack()("measure.timeline").timeline_for(model.load_device)
     seconds: list[float] = []
 
     def timed(executor: Any, *args: Any, **kw: Any) -> Any:
+        timeline.stop()
         start_s = time.perf_counter()
         result = executor(*args, **kw)
+        timeline.stop()
         seconds.append(time.perf_counter() - start_s)
         return result
 

@@ -11,6 +11,8 @@ from .errors import CommandError, UsageError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ..measure.records import Run
+
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
@@ -26,31 +28,43 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..measure.report import as_text, table_of, write_frame
+    from ..measure.report import frame_text, runs_frame, write_all, write_frame
 
-    frame = read(args.runs)
-    print(as_text(table_of(frame)))
+    runs = read_journal(args.runs) if args.runs.suffix == ".jsonl" else None
+    frame = read_table(args.runs) if runs is None else runs_frame(runs)
+    print(frame_text(frame))
     if args.out is not None:
         try:
-            paths = write_frame(frame, args.out)
+            paths = write_frame(frame, args.out) if runs is None else write_all(runs, args.out)
         except OSError as error:
             raise CommandError(f"cannot write into {args.out}: {error}") from error
         print("\n".join(f"wrote {path}" for path in paths))
     return 0
 
 
-def read(path: Path) -> pd.DataFrame:
-    """The runs of a CSV table or, by its ending, of a journal.
+def read_journal(path: Path) -> list[Run]:
+    """The runs of a journal.
 
     Raises:
-        UsageError: the file cannot be read or holds no runs.
+        UsageError: the file cannot be read or is no journal.
     """
     from ..measure.journal import parse
-    from ..measure.report import read_runs, runs_frame
 
     try:
-        if path.suffix == ".jsonl":
-            return runs_frame(parse(path.read_text(encoding="utf-8")))
+        return parse(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(str(error)) from error
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """The runs of a ``runs.csv``.
+
+    Raises:
+        UsageError: the file cannot be read or is no such table.
+    """
+    from ..measure.report import read_runs
+
+    try:
         return read_runs(path)
     except (OSError, ValueError) as error:
         raise UsageError(str(error)) from error

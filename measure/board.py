@@ -11,14 +11,17 @@ CLOCK_CHANGE = 0.05
 """Relative range of the SM clock above which a run says so."""
 
 
-def board_state(statuses: Sequence[DeviceStatus]) -> BoardState:
-    """The state of a board over a run, from statuses read while it went on."""
+def board_state(statuses: Sequence[DeviceStatus], power_limit_w: float | None = None) -> BoardState:
+    """The state of a board over a run, from statuses read while it went on.
+
+    ``power_limit_w`` is the limit that the run's environment states.
+    """
     temperatures = [s.temperature_c for s in statuses if s.temperature_c is not None]
     clocks = [s.sm_clock_hz for s in statuses if s.sm_clock_hz is not None]
     return BoardState(
         temperature_max_c=max(temperatures, default=None),
         sm_clock_mean_hz=sum(clocks) / len(clocks) if clocks else None,
-        flags=tuple(_flags(statuses, clocks)),
+        flags=(*_flags(statuses, clocks), *_limit_flags(statuses, power_limit_w)),
     )
 
 
@@ -40,7 +43,14 @@ def _flags(statuses: Sequence[DeviceStatus], clocks: Sequence[float]) -> Iterato
     others = max((s.other_process_count or 0 for s in statuses), default=0)
     if others:
         yield f"other processes on the board: {others}"
-    if any(s.display_attached for s in statuses):
-        yield "display attached"
+    if any(s.display_active for s in statuses):
+        yield "display active"
     if clocks and max(clocks) - min(clocks) > CLOCK_CHANGE * max(clocks):
         yield f"SM clock changed: {min(clocks) / 1e6:.0f} to {max(clocks) / 1e6:.0f} MHz"
+
+
+def _limit_flags(statuses: Sequence[DeviceStatus], power_limit_w: float | None) -> Iterator[str]:
+    """Runs under another limit than their environment states are not repeats of the rest."""
+    limits = {s.power_limit_w for s in statuses if s.power_limit_w is not None} - {power_limit_w}
+    if power_limit_w is not None and limits:
+        yield f"power limit changed: {power_limit_w:g} to {min(limits):g} W"

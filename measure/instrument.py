@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .attribution import Interval
-from .board import board_state
+from .board import CLOCK_CHANGE, board_state
 from .energy import read_energies, tick_error
 from .memory import Gauges, gauges_for
 from .meters import DeviceId, Meter, MeterUnavailableError, open_meter
@@ -58,6 +59,10 @@ class Recording:
     trace: Trace = field(default_factory=Trace)
 
 
+SETTLE_S, SETTLE_LIMIT_S = 2.0, 20.0
+"""How long the SM clock stands still before idle power is measured, and how long to wait for it."""
+
+
 class Instrument:
     """Enter it once around all runs of an experiment; open a :meth:`record` for each run.
 
@@ -90,6 +95,8 @@ class Instrument:
         )
         self._sampler.__enter__()
         self._sampler.wait_for_tick(TICK_TIMEOUT_S)
+        status = self._sampler.samples.status
+        self._power_limit_w = status[0].status.power_limit_w if status else None
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -119,14 +126,35 @@ class Instrument:
                 self._sampler.wait_for_tick(TICK_TIMEOUT_S)
             self._fill(recording, window, (quiet_s, time.perf_counter()))
 
-    def idle_power(self, seconds: float) -> float | None:
-        """Mean power over ``seconds`` in which nothing runs; ``None`` where no meter can tell."""
+    def idle_power(
+        self, seconds: float, pause: Callable[[float], None] = time.sleep
+    ) -> float | None:
+        """Mean power over ``seconds`` in which nothing runs; ``None`` where no meter can tell.
+
+        Waits before that until the SM clock stands still, :data:`SETTLE_LIMIT_S` at most. ``pause``
+        does the waiting, so that it can be cancelled.
+        """
+        self._timeline.stop()
+        self._settle(pause)
         start_s = self._timeline.start()
-        time.sleep(seconds)
+        pause(seconds)
         idle = Interval("idle", start_s, self._timeline.stop())
         self._sampler.wait_for_tick(TICK_TIMEOUT_S)
         readings, _ = self._energies([idle])
         return readings[0].energy_j / idle.duration_s if readings[0] else None
+
+    def _settle(self, pause: Callable[[float], None]) -> None:
+        """Return at once where the meter gives no clock."""
+        status, began_s = self._sampler.samples.status, time.perf_counter()
+        while status and time.perf_counter() < began_s + SETTLE_LIMIT_S:
+            pause(SETTLE_S)
+            clocks = [
+                sample.status.sm_clock_hz
+                for sample in around(status, time.perf_counter() - SETTLE_S, math.inf)
+                if sample.status.sm_clock_hz is not None
+            ]
+            if not clocks or max(clocks) - min(clocks) <= CLOCK_CHANGE * max(clocks):
+                return
 
     def _energies(
         self, intervals: Sequence[Interval], reach_s: tuple[float, float] | None = None
@@ -156,7 +184,7 @@ class Instrument:
         recording.allocator_source = self._gauges.allocator_source
         recording.vram_note = "" if recording.vram else self._gauges.vram_note
         statuses = around(samples.status, start_s, end_s)
-        recording.board = board_state([sample.status for sample in statuses])
+        recording.board = board_state([s.status for s in statuses], self._power_limit_w)
         recording.rss = _memory(samples.rss, start_s, end_s, "resident set of the process, sampled")
 
     def _trace(self, origin_s: float, reach_s: tuple[float, float]) -> Trace:

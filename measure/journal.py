@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,9 +24,14 @@ from .records import (
     Prediction,
     Run,
     Trace,
+    with_idle_after,
 )
 
 Reading = TypeVar("Reading", EnergyReading, MemoryReading, Prediction, PictureCheck)
+
+
+IDLE_AFTER = "idle_after"
+"""The kind of a line that is no run: idle power that was measured after runs above it."""
 
 
 class Journal:
@@ -43,8 +49,21 @@ class Journal:
 
     def append(self, run: Run) -> None:
         """Write ``run`` and wait until it is on the disk: a crash afterwards does not lose it."""
+        self._append_line(dumps(run))
+
+    def append_idle_after(self, runs: Iterable[Run], idle_power_after_w: float) -> None:
+        """Add to runs already written the idle power (W) measured after them."""
+        record = {
+            "schema_version": SCHEMA_VERSION,
+            "kind": IDLE_AFTER,
+            "run_ids": [run.run_id for run in runs],
+            "idle_power_after_w": idle_power_after_w,
+        }
+        self._append_line(json.dumps(record, allow_nan=False, separators=(",", ":")))
+
+    def _append_line(self, line: str) -> None:
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(dumps(run) + "\n")
+            file.write(line + "\n")
             file.flush()
             os.fsync(file.fileno())
 
@@ -59,17 +78,25 @@ def dumps(run: Run) -> str:
 
 
 def parse(text: str) -> list[Run]:
-    """The runs of a journal. A last line that a crash cut short is left out.
+    """The runs of a journal, with what was written of them later.
+
+    A last line that a crash cut short is left out.
 
     Raises:
         ValueError: a line that is no run, or of another schema version; it is named by its number.
     """
     lines = text.split("\n")
     complete = lines[:-1]
-    return [_parse_line(number, line) for number, line in enumerate(complete, 1) if line.strip()]
+    runs: dict[str, Run] = {}
+    for number, line in enumerate(complete, 1):
+        if line.strip():
+            for run in _parse_line(number, line, runs):
+                runs[run.run_id] = run
+    return list(runs.values())
 
 
-def _parse_line(number: int, line: str) -> Run:
+def _parse_line(number: int, line: str, earlier: Mapping[str, Run]) -> list[Run]:
+    """The runs that a line adds or changes."""
     try:
         data = json.loads(line)
         version = data.pop("schema_version")
@@ -77,7 +104,10 @@ def _parse_line(number: int, line: str) -> Run:
             raise ValueError(
                 f"it has schema version {version}, this WattBench reads {SCHEMA_VERSION}"
             )
-        return _run(data)
+        if data.get("kind") == IDLE_AFTER:
+            known = [earlier[run_id] for run_id in data["run_ids"] if run_id in earlier]
+            return [with_idle_after(run, data["idle_power_after_w"]) for run in known]
+        return [_run(data)]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"journal line {number} is not a WattBench run: {error}") from error
 

@@ -6,7 +6,7 @@ measured is ``None`` and a note beside it says why; it is never 0, -1 or a guess
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 SCHEMA_VERSION = 1
@@ -260,6 +260,12 @@ class Run:
     picture: PictureCheck | None = None
     error: str = ""
     trace: Trace = Trace()
+
+
+def with_idle_after(run: Run, idle_power_after_w: float) -> Run:
+    """The run with the idle power that was measured after its experiment, and the mean of both."""
+    known = [w for w in (run.idle_power_before_w, idle_power_after_w) if w is not None]
+    return replace(run, idle_power_after_w=idle_power_after_w, idle_power_w=sum(known) / len(known))
 
 
 @dataclass(frozen=True)

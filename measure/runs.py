@@ -135,12 +135,6 @@ def total_energy(phases: Iterable[Phase]) -> tuple[EnergyReading | None, str]:
     ), ""
 
 
-def with_idle_after(run: Run, idle_power_after_w: float) -> Run:
-    """The run with the idle power that was measured after its experiment, and the mean of both."""
-    known = [w for w in (run.idle_power_before_w, idle_power_after_w) if w is not None]
-    return replace(run, idle_power_after_w=idle_power_after_w, idle_power_w=sum(known) / len(known))
-
-
 def _later(phase: Phase, by_s: float) -> Phase:
     steps = tuple(step_s + by_s for step_s in phase.step_ends_s)
     return replace(phase, start_s=phase.start_s + by_s, step_ends_s=steps)

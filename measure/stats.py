@@ -1,9 +1,13 @@
-"""Values to estimates: Student-t intervals and paired ratios. No statistic replaces its runs."""
+"""Values to estimates: Student-t intervals, paired ratios, tests of independence.
+
+No statistic replaces its runs.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -68,3 +72,45 @@ def paired_ratio(
         stdev=log.stdev,
     )
     return Comparison(labels[0], labels[1], ratio)
+
+
+@dataclass(frozen=True)
+class Drift:
+    """A straight line through values in the order they were measured.
+
+    ``relative_slope`` is the change from one value to the next as a part of their mean; ``p_value``
+    is that of the two-sided test that there is no slope.
+    """
+
+    relative_slope: float
+    p_value: float
+
+
+def drift(values: Sequence[float]) -> Drift:
+    """Whether ``values`` move with their index, by ordinary least squares.
+
+    Raises:
+        ValueError: fewer than three values.
+    """
+    if len(values) < 3:
+        raise ValueError(f"a drift needs three values or more, got {len(values)}")
+    from scipy.stats import linregress
+
+    line = linregress(range(len(values)), values)
+    return Drift(float(line.slope / np.mean(values)), float(line.pvalue))
+
+
+def lag1_autocorrelation(values: Sequence[float]) -> float:
+    """Correlation of each value with the next, between -1 and 1; 0 where all are equal.
+
+    For independent values it lies within ``±1.96 / sqrt(n)`` 95 % of the time (Box and Jenkins,
+    Time Series Analysis, chapter 2).
+
+    Raises:
+        ValueError: fewer than three values.
+    """
+    if len(values) < 3:
+        raise ValueError(f"an autocorrelation needs three values or more, got {len(values)}")
+    deviations = np.asarray(values, dtype=float) - np.mean(values)
+    power = float(deviations @ deviations)
+    return float(deviations[:-1] @ deviations[1:]) / power if power else 0.0

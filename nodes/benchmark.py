@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import logging
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
-from ..measure.experiment import SEED_RANGE, Attempt, Plan, run_experiment
+from ..measure.experiment import SEED_RANGE, Attempt, Plan, repeat, warm_up
 from ..measure.instrument import Instrument
 from ..measure.journal import Journal
-from ..measure.records import Condition, Environment, Run
+from ..measure.records import Condition, Environment, Run, with_idle_after
 from ..measure.runs import failed_run, make_run
 from .host import workspace
 from .host.core import core_inputs
-from .host.pipeline import ImageJob, as_one_batch, free_memory, stop_if_cancelled
+from .host.pipeline import ImageJob, as_one_batch, free_memory, rest, stop_if_cancelled
 from .observation import open_instrument
 from .types import CATEGORY, Forecast, Runs, meter_input
 
@@ -76,7 +76,7 @@ class WattBenchBenchmark(io.ComfyNode):
                     default=2,
                     min=0,
                     max=1000,
-                    tooltip="Runs before the repeats that do not count.",
+                    tooltip="Runs before the repeats that do not count. See max_warmup_seconds.",
                 ),
                 io.Int.Input(
                     "repeats",
@@ -92,12 +92,37 @@ class WattBenchBenchmark(io.ComfyNode):
                     max=600.0,
                     step=0.5,
                     tooltip=(
-                        "How long to measure idle power after the warm-ups, with the models "
-                        "loaded, for net energy. 30 s or more for a figure to publish; 0 leaves "
-                        "net energy blank."
+                        "How long to measure idle power, with the models loaded, before the "
+                        "repeats and again after them, for net energy. 30 s or more for a figure "
+                        "to publish; 0 leaves net energy blank."
                     ),
                 ),
                 meter_input(),
+                io.Float.Input(
+                    "max_warmup_seconds",
+                    default=60.0,
+                    min=0.0,
+                    max=3600.0,
+                    step=1.0,
+                    optional=True,
+                    tooltip=(
+                        "More warm-ups follow until the board's temperature moves by less than "
+                        "1 °C a minute and its clock stands still, for this long at most. 0, or a "
+                        "meter without temperature: the declared warm-ups only."
+                    ),
+                ),
+                io.Float.Input(
+                    "cooldown_seconds",
+                    default=0.0,
+                    min=0.0,
+                    max=3600.0,
+                    step=1.0,
+                    optional=True,
+                    tooltip=(
+                        "How long to let the board rest before the first warm-up, so that a "
+                        "benchmark before this one does not heat it."
+                    ),
+                ),
                 Forecast.Input(
                     "forecast",
                     optional=True,
@@ -126,6 +151,8 @@ class WattBenchBenchmark(io.ComfyNode):
         repeats: int,
         idle_seconds: float,
         meter: str = "auto",
+        max_warmup_seconds: float = 60.0,
+        cooldown_seconds: float = 0.0,
         forecast: ForecastValue | None = None,
         **job: Any,
     ) -> io.NodeOutput:
@@ -135,15 +162,10 @@ class WattBenchBenchmark(io.ComfyNode):
         journal = workspace.open_journal()
         logging.info("WattBench appends every run to %s", journal.path)
         with open_instrument(image_job.device, meter) as (instrument, environment):
-            benchmark = _Benchmark(
-                image_job, instrument, environment, journal, idle_seconds, forecast
-            )
-            runs = run_experiment(
-                Plan(warmup_runs, repeats, seed),
-                benchmark.measure,
-                benchmark.failed,
-                benchmark.keep,
-            )
+            benchmark = _Benchmark(image_job, instrument, environment, journal, forecast)
+            rest(cooldown_seconds)
+            plan = Plan(warmup_runs, repeats, seed, max_warmup_seconds)
+            runs = benchmark.carry_out(plan, idle_seconds)
         return io.NodeOutput(as_one_batch(benchmark.images), tuple(runs))
 
 
@@ -174,21 +196,37 @@ class _Benchmark:
     instrument: Instrument
     environment: Environment
     journal: Journal
-    idle_seconds: float
     forecast: ForecastValue | None
-    idle_power_w: float | None = None
+    idle_power_before_w: float | None = None
+    remark: str = ""
     images: list[Any] = field(default_factory=list)
     done: int = 0
 
+    def carry_out(self, plan: Plan, idle_seconds: float) -> list[Run]:
+        """Warm-ups, idle power, repeats, and idle power again."""
+        warmed = warm_up(plan, self)
+        self.remark = warmed.remark
+        self.idle_power_before_w = self._idle_power(idle_seconds)
+        runs = repeat(plan, self)
+        idle_power_after_w = self._idle_power(idle_seconds)
+        if idle_power_after_w is not None:
+            self.journal.append_idle_after(runs, idle_power_after_w)
+            runs = [with_idle_after(run, idle_power_after_w) for run in runs]
+        return [*warmed.runs, *runs]
+
+    def _idle_power(self, seconds: float) -> float | None:
+        if seconds == 0:
+            return None
+        workspace.show_text(f"measuring idle power for {seconds:g} s")
+        return self.instrument.idle_power(seconds, rest)
+
     def measure(self, attempt: Attempt) -> Run:
         stop_if_cancelled()
-        if not attempt.is_warmup and attempt.repeat == 0 and self.idle_seconds > 0:
-            self.idle_power_w = self.instrument.idle_power(self.idle_seconds)
         with self.instrument.record() as (window, recording):
             image = self.job.make_image(window, attempt.seed)
         if not attempt.is_warmup:
             self.images.append(image)
-        return make_run(
+        run = make_run(
             [recording],
             self.job.condition,
             self.environment,
@@ -196,9 +234,11 @@ class _Benchmark:
             visit=workspace.visit(),
             repeat=attempt.repeat,
             is_warmup=attempt.is_warmup,
-            idle_power_before_w=self.idle_power_w,
+            idle_power_before_w=self.idle_power_before_w,
             predicted_energy=None if self.forecast is None else self.forecast.energy,
         )
+        flags = (*run.board.flags, *([self.remark] if self.remark else []))
+        return replace(run, board=replace(run.board, flags=flags))
 
     def failed(self, attempt: Attempt, error: str) -> Run:
         logging.error("WattBench: a run failed and goes into the table with its reason: %s", error)

@@ -37,14 +37,14 @@ class DeviceStatus:
 
     ``throttle_reasons`` names what holds the clocks down now (``()``: nothing does).
     ``other_process_count`` counts processes that use the board besides this one.
-    ``display_attached`` is true where a monitor is plugged into the board.
+    ``display_active`` is true where the board draws a screen.
     """
 
     temperature_c: float | None = None
     sm_clock_hz: float | None = None
     memory_clock_hz: float | None = None
     throttle_reasons: tuple[str, ...] | None = None
-    display_attached: bool | None = None
+    display_active: bool | None = None
     other_process_count: int | None = None
     power_limit_w: float | None = None
 

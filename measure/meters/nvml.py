@@ -149,13 +149,15 @@ class NvmlMeter(Meter):
         reasons = self._optional("nvmlDeviceGetCurrentClocksEventReasons")
         if reasons is None:
             reasons = self._optional("nvmlDeviceGetCurrentClocksThrottleReasons")
-        display = self._optional("nvmlDeviceGetDisplayMode")
+        display = self._optional("nvmlDeviceGetDisplayActive")
+        if display is None:
+            display = self._optional("nvmlDeviceGetDisplayMode")
         return DeviceStatus(
             temperature_c=None if temperature_c is None else float(temperature_c),
             sm_clock_hz=None if sm_mhz is None else sm_mhz * 1e6,
             memory_clock_hz=None if memory_mhz is None else memory_mhz * 1e6,
             throttle_reasons=None if reasons is None else throttle_names(reasons),
-            display_attached=None if display is None else bool(display),
+            display_active=None if display is None else bool(display),
             other_process_count=self._other_process_count(),
             power_limit_w=self.power_limit_w(),
         )

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..journal import dumps, parse
 from ..records import Run
 from .csv import read_runs, write_csv, write_text
 from .frame import runs_frame
 from .markdown import Table, as_markdown, as_text, environment_lines, summary_table
+from .phases import phase_table, steps_frame
 from .summary import summarise
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ __all__ = [
     "Table",
     "append_runs",
     "as_text",
+    "frame_text",
     "read_runs",
     "runs_frame",
     "summary_text",
@@ -27,20 +30,29 @@ __all__ = [
     "write_frame",
 ]
 
+RAW_FILE = "runs.jsonl"
+"""Beside an exported ``runs.csv``: its runs with their raw samples, as in the journal."""
+
 
 def write_all(runs: Sequence[Run], folder: Path) -> list[Path]:
     """Write ``runs.csv``, ``summary.csv`` and ``report.md``; answer where they lie.
 
+    ``steps.csv`` too, where steps have energy.
+
     Raises:
         OSError: the folder cannot be made or written.
     """
-    return write_frame(runs_frame(runs), folder)
+    return [*write_frame(runs_frame(runs), folder), *_write_steps(runs, folder)]
 
 
 def write_frame(frame: pd.DataFrame, folder: Path, preface: Sequence[str] = ()) -> list[Path]:
-    """As :func:`write_all`, for a table of runs; the report's table comes after ``preface``."""
+    """As :func:`write_all`, for a table of runs, which knows nothing of steps.
+
+    ``preface`` are lines of the report that come before its table.
+    """
     summary = summarise(frame)
-    report = as_markdown(summary_table(summary, frame), environment_lines(frame), preface)
+    table, phases = summary_table(summary, frame), phase_table(summary)
+    report = as_markdown(table, phases, environment_lines(frame), preface)
     write_csv(frame, folder / "runs.csv")
     write_csv(summary, folder / "summary.csv")
     write_text(report, folder / "report.md")
@@ -50,16 +62,49 @@ def write_frame(frame: pd.DataFrame, folder: Path, preface: Sequence[str] = ()) 
 def append_runs(runs: Sequence[Run], folder: Path) -> list[Path]:
     """As :func:`write_all`, adding to the runs that ``folder`` already holds, each run once.
 
+    The raw runs lie beside the table in ``runs.jsonl``, so that phases are pooled over all of them
+    and not only over those of one call.
+
     Raises:
         OSError: the folder cannot be made or written.
         ValueError: the ``runs.csv`` there is none of this version's; it is left alone.
     """
     import pandas as pd
 
-    frame = runs_frame(runs)
-    if (folder / "runs.csv").exists():
-        frame = pd.concat([read_runs(folder / "runs.csv"), frame], ignore_index=True)
-    return write_frame(frame.drop_duplicates("run_id"), folder)
+    table = read_runs(folder / "runs.csv") if (folder / "runs.csv").exists() else None
+    kept = set() if table is None else set(table["run_id"])
+    earlier = [run for run in _read_raw(folder / RAW_FILE) if run.run_id in kept]
+    every = list({run.run_id: run for run in (*earlier, *runs)}.values())
+    frame = runs_frame(every)
+    if table is not None:
+        without_raw = table[~table["run_id"].isin(frame["run_id"])]
+        frame = pd.concat([without_raw, frame], ignore_index=True)
+    paths = [*write_frame(frame, folder), *_write_steps(every, folder)]
+    write_text("".join(f"{dumps(run)}\n" for run in every), folder / RAW_FILE)
+    return paths
+
+
+def _write_steps(runs: Sequence[Run], folder: Path) -> list[Path]:
+    frame, path = steps_frame(runs), folder / "steps.csv"
+    if frame.empty:
+        path.unlink(missing_ok=True)
+        return []
+    write_csv(frame, path)
+    return [path]
+
+
+def _read_raw(path: Path) -> list[Run]:
+    """The runs of a ``runs.jsonl``; none where there is no such file.
+
+    Raises:
+        ValueError: it holds something else.
+    """
+    if not path.exists():
+        return []
+    try:
+        return parse(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be added to: {error}. Choose another folder.") from error
 
 
 def table_of(frame: pd.DataFrame) -> Table:
@@ -69,4 +114,12 @@ def table_of(frame: pd.DataFrame) -> Table:
 
 def summary_text(runs: Sequence[Run]) -> str:
     """The summary as text for a terminal."""
-    return as_text(table_of(runs_frame(runs)))
+    return frame_text(runs_frame(runs))
+
+
+def frame_text(frame: pd.DataFrame) -> str:
+    """As :func:`summary_text`, for a table of runs."""
+    summary = summarise(frame)
+    phases = phase_table(summary)
+    text = as_text(summary_table(summary, frame))
+    return f"{text}\n\n{as_text(phases)}" if phases.rows else text

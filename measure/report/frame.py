@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..phases import PooledPhases, pooled_phases
 from ..records import COMPUTE_PHASES, PHASES, SCHEMA_VERSION, Operation, Run
 
 if TYPE_CHECKING:
@@ -50,6 +51,13 @@ ENVIRONMENT_COLUMNS = [
     "os",
     "cpu_name",
 ]
+POOLED_COLUMNS = [
+    "text_encode_pooled_j",
+    "denoise_pooled_j",
+    "decode_pooled_j",
+    "j_per_step",
+    "pooled_method",
+]
 RUN_COLUMNS = [
     "schema_version",
     "run_id",
@@ -71,17 +79,22 @@ RUN_COLUMNS = [
     "energy_j",
     "energy_net_j",
     "idle_power_w",
+    "idle_power_before_w",
+    "idle_power_after_w",
     "mean_power_w",
     "load_energy_j",
     "text_encode_energy_j",
     "denoise_energy_j",
     "decode_energy_j",
+    *POOLED_COLUMNS,
     "j_per_img",
     "img_per_kwh",
     "energy_resolution_j",
     "energy_meter",
     "energy_scope",
     "energy_method",
+    "energy_counter_j",
+    "energy_integrated_j",
     "energy_note",
     "predicted_energy_j",
     "predicted_energy_low_j",
@@ -93,6 +106,8 @@ RUN_COLUMNS = [
     "mean_vram_bytes",
     "vram_source",
     "allocator_peak_vram_bytes",
+    "allocator_mean_vram_bytes",
+    "allocator_source",
     "vram_note",
     "peak_rss_bytes",
     "temperature_max_c",
@@ -128,8 +143,10 @@ TEXT_COLUMNS = [
     "energy_scope",
     "energy_method",
     "energy_note",
+    "pooled_method",
     "prediction_source",
     "vram_source",
+    "allocator_source",
     "vram_note",
     "flags",
     "attention_requested",
@@ -158,11 +175,17 @@ INTEGER_COLUMNS = [
 
 
 def runs_frame(runs: Sequence[Run]) -> pd.DataFrame:
-    """One row a run, in the order given, with the columns :data:`RUN_COLUMNS`."""
+    """One row a run, in the order given, with the columns :data:`RUN_COLUMNS`.
+
+    The pooled columns of a run depend on the other runs: they are its part in an estimate over all.
+    """
     import pandas as pd
 
-    frame = pd.DataFrame([_row(run) for run in runs], columns=RUN_COLUMNS)
-    return typed(frame)
+    rows = [
+        {**_row(run), **_pooled(run, phases)}
+        for run, phases in zip(runs, pooled_phases(runs), strict=True)
+    ]
+    return typed(pd.DataFrame(rows, columns=RUN_COLUMNS))
 
 
 def typed(frame: pd.DataFrame) -> pd.DataFrame:
@@ -220,15 +243,20 @@ def _speed(run: Run) -> dict[str, float | None]:
 
 def _energy(run: Run) -> dict[str, object]:
     reading = run.energy
-    by_phase = {f"{name}_energy_j": _total_energy(run, name) for name in PHASES}
+    anyway: dict[str, object] = {
+        **{f"{name}_energy_j": _total_energy(run, name) for name in PHASES},
+        "idle_power_w": run.idle_power_w,
+        "idle_power_before_w": run.idle_power_before_w,
+        "idle_power_after_w": run.idle_power_after_w,
+        "energy_note": run.energy_note,
+    }
     if reading is None:
-        return {**by_phase, "idle_power_w": run.idle_power_w, "energy_note": run.energy_note}
+        return anyway
     idle_w, batch = run.idle_power_w, run.condition.batch_size
     j_per_img = reading.energy_j / batch if batch else None
     return {
-        **by_phase,
+        **anyway,
         "energy_j": reading.energy_j,
-        "idle_power_w": idle_w,
         "energy_net_j": None if idle_w is None else reading.energy_j - idle_w * reading.duration_s,
         "mean_power_w": reading.energy_j / reading.duration_s if reading.duration_s else None,
         "j_per_img": j_per_img,
@@ -237,7 +265,19 @@ def _energy(run: Run) -> dict[str, object]:
         "energy_meter": reading.meter,
         "energy_scope": reading.scope,
         "energy_method": reading.method,
-        "energy_note": run.energy_note,
+        "energy_counter_j": reading.counter_j,
+        "energy_integrated_j": reading.integrated_j,
+    }
+
+
+def _pooled(run: Run, phases: PooledPhases | None) -> dict[str, object]:
+    if phases is None:
+        return {}
+    steps = run.condition.steps
+    return {
+        **{f"{name}_pooled_j": joules for name, joules in phases.energy_j.items()},
+        "j_per_step": phases.energy_j["denoise"] / steps if steps else None,
+        "pooled_method": phases.method,
     }
 
 
@@ -263,6 +303,8 @@ def _board(run: Run) -> dict[str, object]:
         "mean_vram_bytes": vram.mean_bytes if vram else None,
         "vram_source": vram.source if vram else "",
         "allocator_peak_vram_bytes": run.allocator_peak_bytes,
+        "allocator_mean_vram_bytes": run.allocator_mean_bytes,
+        "allocator_source": run.allocator_source,
         "vram_note": run.vram_note,
         "peak_rss_bytes": run.rss.peak_bytes if run.rss else None,
         "temperature_max_c": run.board.temperature_max_c,

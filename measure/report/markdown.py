@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .frame import ENVIRONMENT_COLUMNS
+from .notes import run_notes
 from .prediction import prediction_notes
+from .protocol import protocol_notes
 from .summary import METRICS, OVER_VISITS
 
 if TYPE_CHECKING:
@@ -46,14 +48,18 @@ def as_text(table: Table) -> str:
     return "\n".join([*(line.rstrip() for line in text), *(f"* {note}" for note in table.notes)])
 
 
-def as_markdown(table: Table, environment: Sequence[str], preface: Sequence[str] = ()) -> str:
-    """A whole ``report.md``: the table, its notes, and the machine it was measured on.
+def as_markdown(
+    table: Table, phases: Table, environment: Sequence[str], preface: Sequence[str] = ()
+) -> str:
+    """A whole ``report.md``: the tables, their notes, and the machine it was measured on.
 
-    ``preface`` are lines that come before the table.
+    ``preface`` are lines that come before the tables.
     """
-    lines = ["# WattBench report", "", *preface, *markdown_table(table.headings, table.rows)]
+    lines = ["# WattBench report", "", *preface, *markdown_table(table)]
     lines += ["", "Values are mean ± half width of the 95 % Student-t interval."]
     lines += ["", *(f"- {note}" for note in table.notes)]
+    if phases.rows:
+        lines += ["", "## Energy of a run, by phase", "", *markdown_table(phases)]
     lines += ["", "## Environment", "", *(f"- {line}" for line in environment)]
     return "\n".join(lines) + "\n"
 
@@ -76,9 +82,10 @@ def environment_lines(runs: pd.DataFrame) -> list[str]:
     return lines
 
 
-def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a Markdown table."""
-    return [_markdown_row(cells) for cells in (headings, ["---"] * len(headings), *rows)]
+def markdown_table(table: Table) -> list[str]:
+    """The lines of a table's headings and rows, without its notes."""
+    rows = (table.headings, ["---"] * len(table.headings), *table.rows)
+    return [_markdown_row(row) for row in rows]
 
 
 def _markdown_row(cells: Sequence[str]) -> str:
@@ -88,14 +95,20 @@ def _markdown_row(cells: Sequence[str]) -> str:
 def _cells(row: dict[Any, Any]) -> tuple[str, ...]:
     n = f"{row['n']}" if row["visits"] <= 1 else f"{row['n']} in {row['visits']} visits"
     energy = f"{row['energy_meter']} ({row['energy_method']})" if row["energy_meter"] else BLANK
-    condition = row["condition"] + (f" [{row['weights']}]" if row["weights"] == "synthetic" else "")
     metrics = [
-        _plus_minus(row, metric, GIB if metric.endswith("bytes") else 1) for metric in METRICS
+        plus_minus(row, metric, GIB if metric.endswith("bytes") else 1) for metric in METRICS
     ]
-    return (condition, n, *metrics, energy)
+    return (condition_cell(row), n, *metrics, energy)
 
 
-def _plus_minus(row: dict[Any, Any], metric: str, divisor: int) -> str:
+def condition_cell(row: dict[Any, Any]) -> str:
+    """The name of a summary's row; synthetic weights are marked."""
+    mark = " [synthetic]" if row["weights"] == "synthetic" else ""
+    return f"{row['condition']}{mark}"
+
+
+def plus_minus(row: dict[Any, Any], metric: str, divisor: int = 1) -> str:
+    """Mean and half width of a metric of a summary's row, in units of ``divisor``."""
     mean, half = row[f"{metric}_mean"], row[f"{metric}_ci95"]
     if mean is None or math.isnan(mean):
         return BLANK
@@ -126,8 +139,8 @@ def _notes(summary: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
     if differing:
         notes.append(f"Rows are of different environments, by {', '.join(differing)}.")
     notes += prediction_notes(runs)
-    for column, what in (("energy_note", "Energy"), ("vram_note", "VRAM"), ("flags", "Board")):
-        notes += [f"{what}: {note}" for note in runs[column].unique() if note]
+    notes += protocol_notes(runs)
+    notes += run_notes(runs)
     failed = runs[runs["error"] != ""]
     notes += [
         f"{len(group)} failed of {condition}: {error}"

@@ -145,7 +145,7 @@ def _section(sweep: Sweep) -> list[str]:
     table = _table(sweep)
     where = f"{sweep.board}, meter: {sweep.meter or BLANK}"
     notes = [f"- {note}" for note in table.notes]
-    rows = markdown_table(table.headings, table.rows)
+    rows = markdown_table(table)
     return [f"## Power caps: {sweep.condition}", "", where, "", *rows, "", *notes, ""]
 
 

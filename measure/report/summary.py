@@ -19,12 +19,23 @@ METRICS = {
     "img_per_kwh": "img/kWh",
     "peak_vram_bytes": "B",
 }
-"""The columns that are summarised, each with its unit."""
+"""The columns of the main table, each with its unit."""
+
+PHASE_METRICS = {
+    "text_encode_pooled_j": "J",
+    "denoise_pooled_j": "J",
+    "decode_pooled_j": "J",
+    "j_per_step": "J/step",
+}
+"""Where a run's energy goes; its intervals are the jackknife's, see :mod:`..pooling`."""
+
+ALL_METRICS = {**METRICS, **PHASE_METRICS}
+"""The columns that are summarised."""
 
 GROUP_COLUMNS = [*CONDITION_COLUMNS, *ENVIRONMENT_COLUMNS]
 """Runs are pooled only where all of these are equal, and their energy comes from one meter."""
 
-SOURCE_COLUMNS = ["energy_meter", "energy_method", "vram_source"]
+SOURCE_COLUMNS = ["energy_meter", "energy_method", "pooled_method", "vram_source"]
 
 SUMMARY_COLUMNS = [
     *CONDITION_COLUMNS,
@@ -32,7 +43,7 @@ SUMMARY_COLUMNS = [
     "failed",
     "visits",
     "interval_over",
-    *(f"{metric}_{part}" for metric in METRICS for part in ("mean", "stdev", "ci95", "n")),
+    *(f"{metric}_{part}" for metric in ALL_METRICS for part in ("mean", "stdev", "ci95", "n")),
     *SOURCE_COLUMNS,
     *ENVIRONMENT_COLUMNS,
 ]
@@ -83,7 +94,7 @@ def _statistics(measured: pd.DataFrame) -> dict[str, object]:
         "visits": visits,
         "interval_over": OVER_VISITS if visits > 1 else OVER_REPEATS,
     }
-    for metric in METRICS:
+    for metric in ALL_METRICS:
         values = measured[["visit", metric]].dropna().astype(float)
         series = values.groupby("visit")[metric].mean() if visits > 1 else values[metric]
         row.update(_estimate_cells(metric, list(series)))
@@ -95,7 +106,7 @@ def _statistics(measured: pd.DataFrame) -> dict[str, object]:
 def _estimate_cells(metric: str, values: list[float]) -> dict[str, object]:
     if not values:
         return {f"{metric}_n": 0}
-    result = estimate(values, METRICS[metric])
+    result = estimate(values, ALL_METRICS[metric])
     return {
         f"{metric}_mean": result.value,
         f"{metric}_stdev": _known(result.stdev),

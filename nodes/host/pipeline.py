@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,9 @@ from ...measure.window import Window
 from .core import blank, run_core
 from .describe import model_facts
 from .sampling import observe_sampling
+
+CANCEL_PERIOD_S = 0.25
+"""How often a wait looks whether it has been cancelled."""
 
 
 def encode_text(window: Window, clip: Any, text: str) -> Any:
@@ -119,6 +123,14 @@ def free_memory() -> None:
 def stop_if_cancelled() -> None:
     """Raise ComfyUI's interruption where the user has cancelled."""
     management.throw_exception_if_processing_interrupted()
+
+
+def rest(seconds: float) -> None:
+    """Sleep, and raise ComfyUI's interruption as soon as the user cancels."""
+    end_s = time.perf_counter() + seconds
+    while (left_s := end_s - time.perf_counter()) > 0:
+        stop_if_cancelled()
+        time.sleep(min(left_s, CANCEL_PERIOD_S))
 
 
 def main_device() -> Any:

@@ -21,7 +21,7 @@
  *   limits FILE       the board's limit outlives a process: FILE gains a line "T N" for each change
  *                     to N milliwatts; the board never draws more than the limit of the moment
  *   arch N, utilization N, temperature N, sm_mhz N, memory_mhz N, throttle MASK,
- *   display 0|1, mig 0|1
+ *   display 0|1       a screen is drawn;  monitor 0|1  one is plugged in;  mig 0|1
  *   process KIND PID  KIND is c (compute) or g (graphics); PID "self" is this process
  */
 #include <stdint.h>
@@ -47,7 +47,7 @@ typedef struct {
     Process processes[MAX_ITEMS];
     int power_count, limit_count, failure_count, process_count, mig;
     unsigned long long total, reserved, used, throttle;
-    unsigned limit_mw, default_mw, temperature, sm_mhz, memory_mhz, display, arch, utilization, zero;
+    unsigned limit_mw, default_mw, temperature, sm_mhz, memory_mhz, display, monitor, arch, utilization, zero;
 } Gpu;
 
 static Gpu gpus[MAX_GPUS];
@@ -104,6 +104,7 @@ static void parse_gpu(Gpu *g, const char *key, char *rest) {
     else if (!strcmp(key, "memory_mhz")) g->memory_mhz = strtoul(rest, 0, 0);
     else if (!strcmp(key, "throttle")) g->throttle = strtoull(rest, 0, 0);
     else if (!strcmp(key, "display")) g->display = strtoul(rest, 0, 0);
+    else if (!strcmp(key, "monitor")) g->monitor = strtoul(rest, 0, 0);
     else if (!strcmp(key, "mig")) g->mig = atoi(rest);
     else if (!strcmp(key, "process") && sscanf(rest, "%c %63s", &word[0], word + 1) == 2)
         g->processes[g->process_count++] = (Process){
@@ -290,7 +291,7 @@ GET(nvmlDeviceGetEnforcedPowerLimit, unsigned, limit_mw)
 GET(nvmlDeviceGetPowerManagementLimit, unsigned, limit_mw)
 GET(nvmlDeviceGetPowerManagementDefaultLimit, unsigned, default_mw)
 GET(nvmlDeviceGetArchitecture, unsigned, arch)
-GET(nvmlDeviceGetDisplayMode, unsigned, display)
+GET(nvmlDeviceGetDisplayMode, unsigned, monitor)
 GET(nvmlDeviceGetDisplayActive, unsigned, display)
 GET(nvmlDeviceGetCurrentClocksThrottleReasons, unsigned long long, throttle)
 GET(nvmlDeviceGetCurrentClocksEventReasons, unsigned long long, throttle)

@@ -27,9 +27,16 @@ def test_what_disturbs_is_flagged_once():
     assert state.flags == (
         "throttled: sw_power_cap, sw_thermal_slowdown",
         "other processes on the board: 2",
-        "display attached",
+        "display active",
         "SM clock changed: 1200 to 1900 MHz",
     )
+
+
+def test_another_power_limit_than_the_environments_is_flagged():
+    statuses = [DeviceStatus(power_limit_w=limit_w) for limit_w in (350.0, 250.0)]
+    assert board_state(statuses, 350.0).flags == ("power limit changed: 350 to 250 W",)
+    assert board_state(statuses[:1], 350.0).flags == ()
+    assert board_state(statuses).flags == ()
 
 
 def test_what_is_not_told_is_no_flag():

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from wattbench.measure.journal import Journal, dumps, parse
+from wattbench.measure.records import with_idle_after
 
 
 def test_a_run_comes_back_as_it_was(make_run):
@@ -55,3 +56,30 @@ def test_a_line_is_plain_json(make_run):
     data = json.loads(dumps(make_run("a")))
     assert data["schema_version"] == 1
     assert data["seed"] == 2**63 + 1
+
+
+def test_idle_power_after_a_run_joins_it(tmp_path, make_run):
+    journal = Journal(tmp_path / "journal.jsonl")
+    before = {"idle_power_w": 120.0, "idle_power_before_w": 120.0}
+    first, second, other = (make_run(name, **before) for name in "abc")
+    for run in (first, second, other):
+        journal.append(run)
+    journal.append_idle_after([first, second], 130.0)
+    runs = parse(journal.path.read_text("utf-8"))
+    assert [(r.idle_power_before_w, r.idle_power_after_w, r.idle_power_w) for r in runs] == [
+        (120.0, 130.0, 125.0),
+        (120.0, 130.0, 125.0),
+        (120.0, None, 120.0),
+    ]
+
+
+def test_idle_power_of_runs_that_are_not_in_this_part_is_passed_over(make_run, tmp_path):
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.append_idle_after([make_run("elsewhere")], 130.0)
+    journal.append(make_run("a"))
+    assert parse(journal.path.read_text("utf-8")) == [make_run("a")]
+
+
+def test_idle_power_after_alone_is_taken(make_run):
+    changed = with_idle_after(make_run("a", idle_power_w=None), 130.0)
+    assert changed.idle_power_w == 130.0

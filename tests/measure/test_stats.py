@@ -5,7 +5,7 @@ import math
 import pytest
 from scipy import stats as scipy_stats
 
-from wattbench.measure.stats import estimate, paired_ratio, student_t
+from wattbench.measure.stats import drift, estimate, lag1_autocorrelation, paired_ratio, student_t
 
 
 def test_interval_agrees_with_scipy():
@@ -59,3 +59,25 @@ def test_paired_ratio_cancels_what_pairs_share():
 def test_paired_ratio_refuses(baseline, treatment):
     with pytest.raises(ValueError, match=r"pairs needed|positive"):
         paired_ratio(baseline, treatment)
+
+
+def test_drift_agrees_with_scipy():
+    values = [10.0, 10.2, 10.1, 10.5, 10.4, 10.9, 10.8, 11.2]
+    expected = scipy_stats.linregress(range(len(values)), values)
+    found = drift(values)
+    assert found.relative_slope == pytest.approx(expected.slope / 10.5125)
+    assert found.p_value == pytest.approx(expected.pvalue)
+    assert found.p_value < 0.01
+
+
+def test_autocorrelation_of_known_series():
+    """By hand: deviations -1.5, -0.5, 0.5, 1.5 give (0.75 - 0.25 + 0.75) / 5."""
+    assert lag1_autocorrelation([1.0, 2.0, 3.0, 4.0]) == pytest.approx(0.25)
+    assert lag1_autocorrelation([1.0, -1.0] * 50) == pytest.approx(-0.99)
+    assert lag1_autocorrelation([2.0, 2.0, 2.0]) == 0.0
+
+
+@pytest.mark.parametrize("test", [drift, lag1_autocorrelation])
+def test_two_values_say_nothing_of_independence(test):
+    with pytest.raises(ValueError, match="three values"):
+        test([1.0, 2.0])

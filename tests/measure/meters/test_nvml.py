@@ -201,14 +201,28 @@ def test_status_in_si_units(with_nvml):
         "sm_clock_hz": 1410e6,
         "memory_clock_hz": 1593e6,
         "throttle_reasons": ["sw_power_cap"],
-        "display_attached": False,
+        "display_active": False,
         "other_process_count": 2,
         "power_limit_w": 400,
     }
 
 
+def test_a_monitor_that_shows_nothing_is_no_active_display(with_nvml):
+    """A data-centre board was seen with display mode on, display active off and no monitor."""
+    script = A100 + "monitor 1\n"
+    assert with_nvml(script, STATUS)["display_active"] is False
+    unsupported = script + "unsupported nvmlDeviceGetDisplayActive\n"
+    assert with_nvml(unsupported, STATUS)["display_active"] is True
+
+
 def test_status_that_is_not_to_be_had_is_none(with_nvml):
-    calls = ("Temperature", "ClockInfo", "DisplayMode", "CurrentClocksThrottleReasons")
+    calls = (
+        "Temperature",
+        "ClockInfo",
+        "DisplayActive",
+        "DisplayMode",
+        "CurrentClocksThrottleReasons",
+    )
     calls += ("CurrentClocksEventReasons", "ComputeRunningProcesses_v3", "EnforcedPowerLimit")
     status = with_nvml(A100 + "".join(f"unsupported nvmlDeviceGet{c}\n" for c in calls), STATUS)
     assert set(status.values()) == {None}

@@ -1,0 +1,76 @@
+"""Where the energy of a run goes: a second table, and ``steps.csv``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..phases import step_profiles
+from ..records import Run
+from ..stats import estimate
+from .frame import CONDITION_COLUMNS, ENVIRONMENT_COLUMNS
+from .markdown import Table, condition_cell, plus_minus
+from .summary import PHASE_METRICS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HEADINGS = ("Condition", "Encode (J)", "Denoise (J)", "Decode (J)", "J/step", "Phases by")
+
+STEP_COLUMNS = [
+    *CONDITION_COLUMNS,
+    "step",
+    "n",
+    *(
+        f"{metric}_{part}"
+        for metric in ("time_s", "energy_j")
+        for part in ("mean", "stdev", "ci95")
+    ),
+    "energy_meter",
+    "energy_method",
+    *ENVIRONMENT_COLUMNS,
+]
+
+
+def phase_table(summary: pd.DataFrame) -> Table:
+    """Joules of a run's phases and of a step; no rows where nothing was measured."""
+    rows = tuple(
+        (condition_cell(row), *(plus_minus(row, m) for m in PHASE_METRICS), row["pooled_method"])
+        for row in summary.to_dict("records")
+        if row["pooled_method"]
+    )
+    return Table(HEADINGS, rows, ())
+
+
+def steps_frame(runs: Sequence[Run]) -> pd.DataFrame:
+    """A row a sampling step of a condition, with the columns :data:`STEP_COLUMNS`."""
+    import pandas as pd
+
+    rows = []
+    for profile in step_profiles(runs):
+        run = profile.runs[0]
+        shared = {
+            "condition": run.condition.label,
+            **vars(run.condition),
+            "n": len(profile.runs),
+            "energy_meter": run.energy.meter if run.energy else "",
+            "energy_method": profile.method,
+            **vars(run.environment),
+            "comfyui": run.environment.host_version if run.environment.host == "ComfyUI" else "",
+        }
+        columns = zip(
+            zip(*profile.duration_s, strict=True), zip(*profile.energy_j, strict=True), strict=True
+        )
+        for step, (seconds, joules) in enumerate(columns, 1):
+            cells = {**_cells("time_s", seconds, "s"), **_cells("energy_j", joules, "J")}
+            rows.append({**shared, "step": step, **cells})
+    return pd.DataFrame(rows, columns=STEP_COLUMNS)
+
+
+def _cells(metric: str, values: Sequence[float], unit: str) -> dict[str, float]:
+    found = estimate(values, unit)
+    return {
+        f"{metric}_mean": found.value,
+        f"{metric}_stdev": found.stdev,
+        f"{metric}_ci95": found.half_width,
+    }

@@ -1,0 +1,128 @@
+"""How the sampler watches a counter: ticks timed between reads, slow calls kept apart."""
+
+import time
+
+import numpy as np
+import pytest
+
+from wattbench.measure.meters import DeviceStatus, Meter, MeterReadError
+from wattbench.measure.sampler import Sampler, around
+
+TICK_S = 0.1
+
+
+class TickingMeter(Meter):
+    """100 W in ticks of 100 ms; each call takes ``cost_s``, as on a virtual machine."""
+
+    name, scope, poll_period_s = "ticking:0", "gpu", 0.005
+
+    def __init__(self, cost_s):
+        self.cost_s = cost_s
+        self.start_s = time.perf_counter()
+        self.calls = {"energy": 0, "power": 0, "status": 0}
+
+    def call(self, name):
+        self.calls[name] += 1
+        time.sleep(self.cost_s)
+
+    def read_energy_j(self):
+        self.call("energy")
+        return 10.0 * int((time.perf_counter() - self.start_s) / TICK_S)
+
+    def read_power_w(self):
+        self.call("power")
+        return 100.0
+
+    def read_status(self):
+        time.sleep(7 * self.cost_s)
+        self.call("status")
+        return DeviceStatus(temperature_c=50.0)
+
+    def close(self):
+        pass
+
+
+@pytest.fixture(scope="module")
+def slow_meter():
+    """A meter of 5 ms a call, watched for three seconds, and what was seen."""
+    meter = TickingMeter(0.005)
+    with Sampler(meter, None, None) as sampler:
+        time.sleep(3.0)
+    return meter, sampler.samples
+
+
+def test_ticks_are_timed_without_bias(slow_meter):
+    """True ticks lie at whole multiples of 100 ms; the error that is stated is the right size."""
+    meter, samples = slow_meter
+    times = np.array([tick.t_s for tick in samples.counter[1:]]) - meter.start_s
+    errors = times - TICK_S * np.round(times / TICK_S)
+    stated = np.median([error.error_s for error in samples.tick_errors])
+    assert len(times) >= 10
+    assert abs(np.median(errors)) < 0.004
+    assert np.median(np.abs(errors)) < 2 * stated
+    assert stated < 0.01
+
+
+def test_the_counter_is_left_alone_between_ticks(slow_meter):
+    """Reading every 5 ms without a pause would be about 600 calls in three seconds."""
+    meter, _ = slow_meter
+    assert meter.calls["energy"] < 300
+
+
+def test_slow_reads_are_rare(slow_meter):
+    """At most a twentieth of the time each: 5 ms of power in 0.1 s, 40 ms of status in 0.8 s."""
+    meter, samples = slow_meter
+    assert 5 <= meter.calls["power"] <= 32
+    assert 2 <= meter.calls["status"] <= 6
+    assert len(samples.status) == meter.calls["status"]
+
+
+def test_a_counter_that_always_changes_is_as_new_as_its_read():
+    class Fast(TickingMeter):
+        def read_energy_j(self):
+            return 100.0 * (time.perf_counter() - self.start_s)
+
+    meter = Fast(0.0)
+    with Sampler(meter, None, None) as sampler:
+        time.sleep(0.3)
+    for tick in sampler.samples.counter[1:]:
+        assert 100.0 * (tick.t_s - meter.start_s) == pytest.approx(tick.energy_j, abs=0.05)
+
+
+def test_a_channel_that_fails_is_named_and_not_read_again():
+    class Failing(TickingMeter):
+        def read_power_w(self):
+            self.call("power")
+            raise MeterReadError("the sensor is gone")
+
+    meter = Failing(0.0)
+    with Sampler(meter, None, None) as sampler:
+        time.sleep(0.25)
+    assert sampler.samples.faults == ["the sensor is gone"]
+    assert meter.calls["power"] == 1
+    assert len(sampler.samples.counter) >= 2
+
+
+def test_the_allocator_is_sampled_beside_the_driver():
+    with Sampler(None, lambda: 30, None, lambda: 20) as sampler:
+        time.sleep(0.25)
+    assert {sample.used_bytes for sample in sampler.samples.vram} == {30}
+    assert {sample.used_bytes for sample in sampler.samples.allocator} == {20}
+
+
+def test_waiting_for_a_tick_tells_whether_it_came():
+    with Sampler(TickingMeter(0.0), None, None) as sampler:
+        called_s = time.perf_counter()
+        assert sampler.wait_for_tick(1.0)
+        assert sampler.samples.counter[-1].t_s > called_s
+        assert not sampler.wait_for_tick(0.001)
+    with Sampler(None, None, lambda: 1) as sampler:
+        assert not sampler.wait_for_tick(1.0)
+
+
+def test_around_reaches_over_both_ends(slow_meter):
+    _, samples = slow_meter
+    ticks = samples.counter
+    middle = around(ticks, ticks[3].t_s + 0.01, ticks[5].t_s + 0.01)
+    assert middle == tuple(ticks[3:7])
+    assert around(ticks, 0.0, 1e12) == tuple(ticks)
