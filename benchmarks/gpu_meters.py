@@ -5,8 +5,8 @@
 
 Samples a synthetic SDXL, so nothing is downloaded. Prints one table and writes figures.csv,
 linearity.csv and the raw samples, traces.json: how often the counter ticks and what a read costs,
-how far it lags the device, counter against integrated power, energy against the number of steps, and denoising time with
-probes against without. It changes no setting of the card.
+how far it lags the device, counter against integrated power, energy against the number of steps,
+and denoising time with probes against without. It changes no setting of the card.
 """
 
 from __future__ import annotations
