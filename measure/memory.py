@@ -72,7 +72,9 @@ class AcceleratorGauges(Gauges):
         return int(total_bytes - free_bytes)
 
     def _reserved_bytes(self) -> int:
-        return int(self._backend.memory_reserved(self._device))
+        """As ``memory_reserved``, without its flattening of all statistics to a new dictionary."""
+        statistics = self._backend.memory_stats_as_nested_dict(self._device)
+        return int(statistics["reserved_bytes"]["all"]["current"]) if statistics else 0
 
     def reset_allocator_peak(self) -> None:
         self._backend.reset_peak_memory_stats(self._device)

@@ -6,24 +6,25 @@ import threading
 import time
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
 from .meters import DeviceStatus, Meter, MeterReadError
 from .records import CounterSample, MemorySample, PowerSample
+from .tick_clock import TickClock
 
-POWER_PERIOD_S = 0.02
+CHECK_PERIOD_S = 0.1
 """How often power is read beside a counter, which it then only checks."""
 
-VRAM_PERIOD_S = 0.02
-RSS_PERIOD_S = 0.1
-"""How often memory in use is read; a peak shorter than this can be missed."""
+VRAM_PERIOD_S = 0.1
+RSS_PERIOD_S = 0.5
+"""How often memory in use is read; a peak shorter than this can be missed.
 
-ALLOCATOR_PERIOD_S = 0.1
-"""How often torch's allocator is asked, which tells its exact peak afterwards."""
+Every read interrupts the Python code that feeds the GPU. 240 calls a second slowed SDXL by 10 to
+28 % on a virtual machine with an H200, where that code is the bottleneck."""
 
-STATUS_PERIOD_S = 0.25
+STATUS_PERIOD_S = 1.0
 """How often clocks, temperature and throttling are read: they change slowly and cost more."""
 
 MOST_DUTY = 0.05
@@ -31,8 +32,15 @@ MOST_DUTY = 0.05
 
 On a virtual machine a single call to a vendor's library was seen to take 5 ms."""
 
-QUIET = 0.8
-"""The part of the shortest recent tick that goes by before the next one is looked for."""
+QUIET, LEAST_LENGTHS = 0.85, 3
+"""The part of the shortest recent tick that goes by before the next one is looked for, and how many
+ticks have to have been seen for that."""
+
+LATER = 0.2
+"""Where ticks come evenly, the counter is read this part of a tick after each of them."""
+
+FOLLOWED_TICKS = 20
+"""So many ticks of an even rhythm are taken for granted; then one is looked for again."""
 
 
 class StatusSample(NamedTuple):
@@ -70,8 +78,8 @@ class Sampler:
     The counter's value is kept when it changes, so the times in ``samples.counter`` are the
     counter's ticks (the first one excepted, which is the value found on entering). A tick is timed
     to the middle between the reads before and after it, and ``samples.tick_errors`` has half the
-    time between them. Once the length of a tick is known, the counter is left alone for most of
-    it, and slow reads of other channels are made in that pause.
+    time between them. Once it is known that ticks come evenly (:class:`.tick_clock.TickClock`), one
+    read after each is enough. Slow reads of other channels are made between ticks.
 
     A channel that fails is not read again, and its error stands in ``samples.faults``.
 
@@ -91,25 +99,27 @@ class Sampler:
     ) -> None:
         self.samples = samples = Samples()
         self._ticked = threading.Condition()
-        self._ticks = _Ticks(meter, samples, self._ticked) if meter is not None else None
-        memory = (
+        self._ticks: _Ticks | None = None
+        self._power: _Channel | None = None
+        self._channels: list[_Channel] = []
+        if meter is not None:
+            self._ticks = _Ticks(meter, samples, self._ticked)
+            self._power = _Channel(meter.poll_period_s, lambda: self._read_power(meter))
+            status = _Channel(STATUS_PERIOD_S, lambda: self._read_status(meter))
+            self._channels += [self._power, status]
+        for period_s, read, into in (
             (VRAM_PERIOD_S, read_vram_bytes, samples.vram),
-            (ALLOCATOR_PERIOD_S, read_allocator_bytes, samples.allocator),
+            (VRAM_PERIOD_S, read_allocator_bytes, samples.allocator),
             (RSS_PERIOD_S, read_rss_bytes, samples.rss),
-        )
-        self._channels = [
-            *(self._meter_channels(meter) if meter is not None else ()),
-            *(_Channel(period_s, _memory_reader(read, into)) for period_s, read, into in memory),
-        ]
+        ):
+            self._channels.append(_Channel(period_s, _memory_reader(read, into)))
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def _meter_channels(self, meter: Meter) -> Iterable[_Channel]:
-        yield _Channel(max(meter.poll_period_s, POWER_PERIOD_S), lambda: self._read_power(meter))
-        yield _Channel(STATUS_PERIOD_S, lambda: self._read_status(meter))
-
     def __enter__(self) -> Sampler:
         self._poll()
+        if self._ticks is not None and self._power is not None:
+            self._power.period_s = max(self._power.period_s, CHECK_PERIOD_S)
         self._thread = threading.Thread(target=self._loop, name="wattbench-sampler", daemon=True)
         self._thread.start()
         return self
@@ -183,17 +193,19 @@ class Sampler:
 
 
 class _Ticks:
-    """The counter: read often where a tick is due, and not in between."""
+    """The counter: read until a tick has been seen, then left alone until the next one is due."""
 
     def __init__(self, meter: Meter, samples: Samples, ticked: threading.Condition) -> None:
         self.due_s = 0.0
         self._meter = meter
         self._samples = samples
         self._ticked = ticked
+        self._clock = TickClock()
         self._lengths: deque[float] = deque(maxlen=8)
         self._read_s = 0.0
         self._stood = False
         self._paused = False
+        self._followed_count = 0
 
     def read(self) -> bool:
         began_s = time.perf_counter()
@@ -202,33 +214,62 @@ class _Ticks:
         if energy_j is None:
             return False
         before_s, self._read_s = self._read_s, (began_s + ended_s) / 2
-        counter, pause_s = self._samples.counter, 0.0
+        counter = self._samples.counter
         if not counter:
             counter.append(CounterSample(self._read_s, energy_j))
+        elif self._clock.is_known and self._followed_count < FOLLOWED_TICKS:
+            self._follow(energy_j, ended_s - began_s)
         elif energy_j != counter[-1].energy_j:
-            self._keep(energy_j, before_s)
-            if len(self._lengths) == self._lengths.maxlen:
-                pause_s = QUIET * min(self._lengths)
-            self._stood = False
+            self._find(energy_j, before_s)
         else:
-            self._stood = True
-        self._paused = pause_s > self._meter.poll_period_s
-        period_s = max(self._meter.poll_period_s, pause_s)
-        self.due_s = max(ended_s, began_s + period_s)
+            self._stood, self._paused = True, False
+        self.due_s = max(self.due_s, ended_s, began_s + self._meter.poll_period_s)
         return True
 
-    def _keep(self, energy_j: float, before_s: float) -> None:
-        """A counter that changes at every read is as new as the read; else the tick lies between.
+    def _find(self, energy_j: float, before_s: float) -> None:
+        """A tick since the read before this one.
 
-        The first read after a pause cannot tell the two apart, so there it counts as between.
+        A counter that changes at every read is as new as the read; else the tick lies between. The
+        first read after a pause cannot tell the two apart, so there it counts as between.
         """
-        counter, half_s = self._samples.counter, (self._read_s - before_s) / 2
-        late_s = half_s if self._stood or self._paused else 0.0
-        tick = CounterSample(self._read_s - late_s, energy_j)
-        self._lengths.append(tick.t_s - counter[-1].t_s)
+        half_s = (self._read_s - before_s) / 2
+        tick_s, is_between = self._read_s, self._stood or self._paused
+        if is_between:
+            tick_s -= half_s
+            self._clock.observe(tick_s, half_s)
+        self._lengths.append(tick_s - self._samples.counter[-1].t_s)
+        self._followed_count, self._stood = 0, False
+        if self._clock.is_known:
+            tick_s, half_s = self._clock.nearest(tick_s), self._clock.error_s
+            self.due_s = tick_s + (1 + LATER) * self._clock.period_s
+        elif len(self._lengths) >= LEAST_LENGTHS:
+            self.due_s = tick_s + QUIET * min(self._lengths)
+        self._paused = self.due_s > self._read_s + self._meter.poll_period_s
+        self._keep(tick_s, energy_j, half_s)
+
+    def _follow(self, energy_j: float, cost_s: float) -> None:
+        """A read that lies well between two ticks of a known rhythm belongs to the one before it.
+
+        Now and then a tick is looked for again, whether it still comes in time.
+        """
+        clock, counter = self._clock, self._samples.counter
+        tick_s, margin_s = clock.last_before(self._read_s), cost_s + 2 * clock.error_s
+        self._followed_count += 1
+        self._stood = False
+        self._paused = True
+        if margin_s < self._read_s - tick_s < clock.period_s - margin_s:
+            if energy_j != counter[-1].energy_j:
+                self._keep(tick_s, energy_j, clock.error_s)
+            elif counter[-1].t_s < tick_s - clock.period_s / 2:
+                clock.forget()
+                return
+        looks = self._followed_count == FOLLOWED_TICKS
+        self.due_s = tick_s + (1 + (LATER - 2 * LATER * looks)) * clock.period_s
+
+    def _keep(self, tick_s: float, energy_j: float, error_s: float) -> None:
         with self._ticked:
-            self._samples.tick_errors.append(TickError(tick.t_s, half_s))
-            counter.append(tick)
+            self._samples.tick_errors.append(TickError(tick_s, error_s))
+            self._samples.counter.append(CounterSample(tick_s, energy_j))
             self._ticked.notify_all()
 
 
@@ -241,7 +282,7 @@ class _Channel:
     def __init__(self, period_s: float, read: Callable[[], bool]) -> None:
         self.due_s = 0.0
         self.cost_s = 0.0
-        self._period_s = period_s
+        self.period_s = period_s
         self._read = read
         self._put_off_count = 0
 
@@ -249,7 +290,7 @@ class _Channel:
         began_s = time.perf_counter()
         alive = self._read()
         self.cost_s = time.perf_counter() - began_s
-        self.due_s = began_s + max(self._period_s, self.cost_s / MOST_DUTY)
+        self.due_s = began_s + max(self.period_s, self.cost_s / MOST_DUTY)
         self._put_off_count = 0
         return alive
 
