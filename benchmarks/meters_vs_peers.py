@@ -78,6 +78,9 @@ def main() -> int:
     idle = results.pop(peers.NOTHING)
     scores = [one for tool in tools for one in score(tool, results[tool], args.runs, idle)]
     print(table(scores))
+    for tool in tools:
+        if results[tool].blank:
+            print(f"{tool} gave no energy for {results[tool].blank} further runs")
     print(verdict(scores))
     write_csv(scores, args.out / "meters_vs_peers.csv")
     return 0
