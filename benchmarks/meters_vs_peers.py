@@ -36,7 +36,7 @@ RUNS = 10
 """Runs of an experiment, whose mean is what its user would report."""
 PERIOD_S, JITTER_S = 2.0, 0.1
 """A run starts every PERIOD_S, up to JITTER_S later, so that runs meet the ticks differently."""
-SPARE_SLOTS = 30
+SPARE_SLOTS = 90
 """Runs that go by while a tool is imported and set up, warms up, or is held up by the machine."""
 IDLE_W = 30.0
 GOAL = 10.0
@@ -78,6 +78,9 @@ def main() -> int:
     idle = results.pop(peers.NOTHING)
     scores = [one for tool in tools for one in score(tool, results[tool], args.runs, idle)]
     print(table(scores))
+    for tool in tools:
+        if results[tool].blank:
+            print(f"{tool} gave no energy for {results[tool].blank} further runs")
     print(verdict(scores))
     write_csv(scores, args.out / "meters_vs_peers.csv")
     return 0

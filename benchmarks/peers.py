@@ -47,7 +47,8 @@ class Result:
     """What a tool measured, and what the board drew in the same windows.
 
     ``pooled_j`` has an entry for each experiment where the tool pools its runs. CPU seconds are
-    those of the process, its threads and its children while ``elapsed_s`` went by.
+    those of the process, its threads and its children while ``elapsed_s`` went by. ``blank`` counts
+    runs for which the tool gave no energy.
     """
 
     measured_j: list[Joules] = field(default_factory=list)
@@ -55,6 +56,7 @@ class Result:
     pooled_j: list[Joules] = field(default_factory=list)
     cpu_s: float = 0.0
     elapsed_s: float = 0.0
+    blank: int = 0
 
 
 class Tool:
@@ -79,12 +81,13 @@ class Tool:
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         yield
+        self.joules[name] = 0.0
 
-    def forget(self) -> None:
-        """The runs so far do not count."""
+    def keep(self) -> None:
+        """The last run counts."""
 
     def pooled(self, runs: int) -> list[Joules]:
-        """Mean joules of each phase from ``runs`` runs at a time; empty where runs stay apart."""
+        """Mean joules of each phase from ``runs`` kept runs at a time; empty without pooling."""
         return []
 
 
@@ -111,18 +114,21 @@ class WattBench(Tool):
 
     @contextmanager
     def run(self) -> Iterator[None]:
-        with self._instrument.record() as (self._window, recording):
+        with self._instrument.record() as (self._window, self._recording):
             yield
-        self.joules = {phase.name: phase.energy.energy_j for phase in recording.phases}
-        self._recordings.append(recording)
+        self.joules = {
+            phase.name: phase.energy.energy_j
+            for phase in self._recording.phases
+            if phase.energy is not None
+        }
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         with self._window.phase(name):
             yield
 
-    def forget(self) -> None:
-        self._recordings.clear()
+    def keep(self) -> None:
+        self._recordings.append(self._recording)
 
     def pooled(self, runs: int) -> list[Joules]:
         names = [script.name for script in PHASES]
@@ -203,8 +209,12 @@ READY_S = 0.4
 """A tool may take this long to open a run; ours lets a tick of the counter go by."""
 
 
+STALL_S = 0.005
+"""A run that the machine held up by more is passed over: the board does not wait for it."""
+
+
 class LateError(RuntimeError):
-    """A run was not ready at its moment."""
+    """A run was not ready at its moment, or was held up."""
 
 
 def play(tool: Tool, start_s: float) -> tuple[Joules, Joules]:
@@ -213,9 +223,9 @@ def play(tool: Tool, start_s: float) -> tuple[Joules, Joules]:
     A phase's window reaches from the moment that the tool was told of its start to that of its end.
 
     Raises:
-        LateError: the run's moment had gone by.
+        LateError: the run's moment had gone by, or the machine held it up.
     """
-    windows, at_s = {}, start_s
+    windows, at_s, stall_s = {}, start_s, 0.0
     if time.perf_counter() > start_s - READY_S:
         raise LateError
     with tool.run():
@@ -226,8 +236,10 @@ def play(tool: Tool, start_s: float) -> tuple[Joules, Joules]:
             at_s += script.duration_s
             told_s = time.perf_counter()
             with tool.phase(script.name):
-                wait_until(at_s)
+                stall_s = max(stall_s, wait_until(at_s))
                 windows[script.name] = (told_s, time.perf_counter())
+    if stall_s > STALL_S:
+        raise LateError
     return dict(tool.joules), {n: drawn_j(start_s, *window) for n, window in windows.items()}
 
 
@@ -241,8 +253,11 @@ def drawn_j(run_start_s: float, start_s: float, end_s: float) -> float:
     return joules
 
 
-def wait_until(moment_s: float) -> None:
-    time.sleep(max(0.0, moment_s - time.perf_counter()))
+def wait_until(moment_s: float) -> float:
+    """Sleep; by how many seconds it took too long, because other programs ran."""
+    began_s = time.perf_counter()
+    time.sleep(max(0.0, moment_s - began_s))
+    return time.perf_counter() - max(moment_s, began_s)
 
 
 def measure(tool: Tool, slots: Sequence[float], count: int, runs: int) -> Result:
@@ -263,8 +278,11 @@ def measure(tool: Tool, slots: Sequence[float], count: int, runs: int) -> Result
                 continue
             if not began_s:
                 began_s, cpu_s = time.perf_counter(), cpu_seconds()
-                tool.forget()
                 continue
+            if len(measured_j) < len(PHASES):
+                result.blank += 1
+                continue
+            tool.keep()
             result.measured_j.append(measured_j)
             result.true_j.append(true_j)
             if len(result.true_j) == count:

@@ -59,7 +59,10 @@ class GuardedLimit:
             answer = _answer(self._process)
         except CommandError as error:
             _end(self._process)
-            raise CommandError(f"{error}. Nothing was changed") from error
+            advice = (
+                f" Type `{self._prefix[0]} -v` in this terminal before." if self._prefix else ""
+            )
+            raise CommandError(f"{error}. Nothing was changed.{advice}") from error
         allowed = LimitRange(answer["minimum_w"], answer["maximum_w"], answer["default_w"])
         self.board = GuardedBoard(answer["name"], answer["label"], answer["former_w"], allowed)
         return self

@@ -102,8 +102,8 @@ def _serve(limit: PowerLimit) -> None:
 
 
 def _reply(document: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(document) + "\n")
-    sys.stdout.flush()
+    """Unbuffered, so that nothing is left to be written to a reader who is gone."""
+    os.write(sys.stdout.fileno(), f"{json.dumps(document)}\n".encode())
 
 
 if __name__ == "__main__":

@@ -18,6 +18,11 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     where.add_argument(
         "--server", type=host_and_port, metavar="HOST:PORT", help="a running ComfyUI with the pack"
     )
+    parser.add_argument(
+        "--estimate-if-unmetered",
+        action="store_true",
+        help="where no meter covers the device, set WATTBENCH_METER=estimate, unless it is set",
+    )
 
 
 def add_batch_options(
@@ -50,12 +55,7 @@ def add_batch_options(
         metavar="S",
         help="longest silence of the server in seconds (default: 1800)",
     )
-    parser.add_argument(
-        "--estimate-if-unmetered",
-        action="store_true",
-        help="where no meter covers the device, set WATTBENCH_METER=estimate, unless it is set",
-    )
-    parser.set_defaults(passes_on=True, server=None)
+    parser.set_defaults(passes_on=True, server=None, estimate_if_unmetered=False)
     return where
 
 

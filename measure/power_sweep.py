@@ -45,7 +45,9 @@ class CapResult:
 class Sweep:
     """The caps of one condition, highest first. Drifts are the last baseline block over the first.
 
-    ``note`` is what the runs say of their energy, and why it is missing where it is.
+    ``is_denoising_only`` is true where the runs measured nothing else, as with a probe on the
+    model; energy and time are then those of denoising. ``note`` is what the runs say of their
+    energy, and why it is missing where it is.
     """
 
     condition: str
@@ -55,6 +57,7 @@ class Sweep:
     caps: tuple[CapResult, ...]
     energy_drift: Estimate | None
     time_drift: Estimate | None
+    is_denoising_only: bool
     note: str
 
     @property
@@ -79,7 +82,7 @@ def analyse(runs: pd.DataFrame, baseline_w: float) -> list[Sweep]:
     from .report.frame import CONDITION_COLUMNS
     from .report.summary import by_meter
 
-    repeats = runs[~runs["is_warmup"]].assign(s_per_img=1 / runs["img_per_s"])
+    repeats = runs[~runs["is_warmup"]]
     by_block = [*CONDITION_COLUMNS, "block"]
     repeats = repeats.assign(place=repeats.groupby(by_block, dropna=False).cumcount())
     sweeps = []
@@ -97,6 +100,8 @@ def _sweep(measured: pd.DataFrame, baseline_w: float, failed: dict[float, int]) 
     # With k caps against one baseline, each interval is widened so that all hold together.
     confidence = 1 - (1 - CONFIDENCE) / max(1, len(caps) - 1)
     first = measured.iloc[0]
+    is_denoising_only = bool(measured["img_per_s"].isna().all())
+    measured = _with_costs(measured, is_denoising_only)
     return Sweep(
         condition=first["condition"],
         board=first["gpu_name"] or first["cpu_name"],
@@ -107,7 +112,19 @@ def _sweep(measured: pd.DataFrame, baseline_w: float, failed: dict[float, int]) 
         ),
         energy_drift=_drift(measured, "j_per_img", baseline_w),
         time_drift=_drift(measured, "s_per_img", baseline_w),
+        is_denoising_only=is_denoising_only,
         note="; ".join(dict.fromkeys(note for note in measured["energy_note"] if note)),
+    )
+
+
+def _with_costs(measured: pd.DataFrame, is_denoising_only: bool) -> pd.DataFrame:
+    """The runs with the columns of :data:`METRICS` and ``mean_power_w``."""
+    if not is_denoising_only:
+        return measured.assign(s_per_img=1 / measured["img_per_s"])
+    batch = measured["batch_size"].astype("float64")
+    energy_j, time_s = measured["denoise_energy_j"], measured["denoise_time_s"]
+    return measured.assign(
+        j_per_img=energy_j / batch, s_per_img=time_s / batch, mean_power_w=energy_j / time_s
     )
 
 

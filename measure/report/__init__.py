@@ -48,7 +48,7 @@ def write_all(runs: Sequence[Run], folder: Path) -> list[Path]:
 def write_frame(frame: pd.DataFrame, folder: Path, preface: Sequence[str] = ()) -> list[Path]:
     """As :func:`write_all`, for a table of runs, which knows nothing of steps.
 
-    The report's tables come after ``preface``.
+    ``preface`` are lines of the report that come before its table.
     """
     summary = summarise(frame)
     table, phases = summary_table(summary, frame), phase_table(summary)

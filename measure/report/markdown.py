@@ -55,16 +55,11 @@ def as_markdown(
 
     ``preface`` are lines that come before the tables.
     """
-    lines = ["# WattBench report", "", *preface, *markdown_table(table.headings, table.rows)]
+    lines = ["# WattBench report", "", *preface, *markdown_table(table)]
     lines += ["", "Values are mean ± half width of the 95 % Student-t interval."]
     lines += ["", *(f"- {note}" for note in table.notes)]
     if phases.rows:
-        lines += [
-            "",
-            "## Energy of a run, by phase",
-            "",
-            *markdown_table(phases.headings, phases.rows),
-        ]
+        lines += ["", "## Energy of a run, by phase", "", *markdown_table(phases)]
     lines += ["", "## Environment", "", *(f"- {line}" for line in environment)]
     return "\n".join(lines) + "\n"
 
@@ -87,9 +82,10 @@ def environment_lines(runs: pd.DataFrame) -> list[str]:
     return lines
 
 
-def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a Markdown table."""
-    return [_markdown_row(cells) for cells in (headings, ["---"] * len(headings), *rows)]
+def markdown_table(table: Table) -> list[str]:
+    """The lines of a table's headings and rows, without its notes."""
+    rows = (table.headings, ["---"] * len(table.headings), *table.rows)
+    return [_markdown_row(row) for row in rows]
 
 
 def _markdown_row(cells: Sequence[str]) -> str:

@@ -21,6 +21,7 @@ COLUMNS = [
     "condition",
     "board",
     "energy_meter",
+    "is_denoising_only",
     "cap_w",
     "is_baseline",
     "failed",
@@ -76,6 +77,7 @@ def _row(sweep: Sweep, cap: CapResult) -> dict[str, object]:
         "condition": sweep.condition,
         "board": sweep.board,
         "energy_meter": sweep.meter,
+        "is_denoising_only": sweep.is_denoising_only,
         "cap_w": cap.cap_w,
         "is_baseline": cap.cap_w == sweep.baseline_w,
         "failed": cap.failed,
@@ -137,6 +139,8 @@ def _explanations(sweep: Sweep) -> Iterator[str]:
             "Energy and Time are changes against the baseline, by pairs of runs, with intervals "
             f"that hold for all caps together at {CONFIDENCE:.0%} ({confidence:.1%} each)."
         )
+    if sweep.is_denoising_only:
+        yield "Energy and time are those of denoising: nothing else of the images was measured."
     if sweep.note:
         yield f"Energy: {sweep.note}"
 
@@ -145,7 +149,7 @@ def _section(sweep: Sweep) -> list[str]:
     table = _table(sweep)
     where = f"{sweep.board}, meter: {sweep.meter or BLANK}"
     notes = [f"- {note}" for note in table.notes]
-    rows = markdown_table(table.headings, table.rows)
+    rows = markdown_table(table)
     return [f"## Power caps: {sweep.condition}", "", where, "", *rows, "", *notes, ""]
 
 

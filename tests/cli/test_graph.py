@@ -1,6 +1,6 @@
 """What a batch changes in a workflow."""
 
-from wattbench.cli.graph import repeated
+from wattbench.cli.graph import repeated, repeated_in_block
 
 
 def node(class_type, **inputs):
@@ -26,3 +26,10 @@ def test_other_workflows_are_queued_with_advanced_seeds():
     assert [g["2"]["inputs"]["noise_seed"] for g in graphs] == [2**64 - 1, 0, 1]
     assert all(g["3"]["inputs"]["seed"] == ["1", 0] for g in graphs)
     assert all(g["1"]["inputs"]["steps"] == 4 for g in graphs)
+
+
+def test_no_two_graphs_of_a_sweep_have_the_same_seed():
+    graph = {"1": node("KSampler", seed=10)}
+    blocks = [repeated_in_block(graph, 2, block) for block in range(3)]
+    seeds = [[g["1"]["inputs"]["seed"] for g in block] for block in blocks]
+    assert seeds == [[10, 11, 12], [13, 14, 15], [16, 17, 18]]

@@ -157,3 +157,13 @@ def test_missing_sudo_is_named(board):
     ):
         pytest.fail("the block was entered")
     assert board.limits_w() == []
+
+
+def test_sudo_that_wants_a_password_is_explained(board):
+    """Here the command ``false`` is the sudo that refuses."""
+    with (
+        pytest.raises(CommandError, match=r"has ended \(code 1\)\. Nothing .* Type `false -v`"),
+        GuardedLimit("auto", ("false",)),
+    ):
+        pytest.fail("the block was entered")
+    assert board.limits_w() == []

@@ -119,7 +119,7 @@ def sweep_at_150_w(board, line, pack):
         f"sys.exit(cli.main({[*line, '--watts', '150']!r}))\n"
     )
     process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
-    wait_until(lambda: board.limits_w()[-1:] == [150], 120)
+    wait_until(lambda: board.limits_w()[-1:] == [150], 300)
     family = psutil.Process(process.pid).children(recursive=True)
     yield process, family
     process.kill()

@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
+from wattbench.measure.power_cap import points_of_runs
 from wattbench.measure.power_sweep import analyse, percent, verdicts
 from wattbench.measure.report import runs_frame
 from wattbench.measure.report.power_sweep import sweep_frame, sweep_text, write_sweeps
@@ -129,6 +131,17 @@ def test_without_energy_the_reason_is_given(sweep_runs):
     assert sweep.caps[1].time_ratio.value == pytest.approx(13 / 12)
 
 
+def test_probed_denoising_is_compared_and_named(sweep_runs):
+    frame = sweep_runs().assign(img_per_s=None, j_per_img=None)
+    [sweep] = analyse(frame.astype({"img_per_s": float, "j_per_img": float}), 350.0)
+    assert sweep.is_denoising_only
+    # Two images a run; the phases of these runs draw 200 W under every cap.
+    assert sweep.baseline.time.value == pytest.approx(10 / 2)
+    assert sweep.baseline.energy.value == pytest.approx(200 * 10 / 2)
+    assert sweep.caps[1].energy_ratio.value == pytest.approx(1.1)
+    assert "those of denoising" in sweep_text(sweep)
+
+
 def test_conditions_are_apart_and_one_without_a_baseline_is_left_out(sweep_runs):
     frame = sweep_runs()
     frame.loc[3:5, "steps"] = 20
@@ -147,6 +160,13 @@ def test_files(sweep_runs, tmp_path):
     assert "| 350 W (baseline) | 6 | 2100 ± 2" in report
     assert "| 150 W | 3 | 1275 ±" in report
     assert "150 W took the least" in sweep_text(sweeps[0])
+
+
+def test_runs_of_a_sweep_tell_when_idling_pays(sweep_runs, tmp_path):
+    frame = sweep_runs()
+    write_sweeps(frame, analyse(frame, 350.0), tmp_path)
+    points = points_of_runs(pd.read_csv(tmp_path / "runs.csv"))
+    assert [point.label for point in points] == ["150 W", "250 W", "350 W"]
 
 
 def test_table_has_a_row_for_each_cap(sweep_runs):
