@@ -216,7 +216,13 @@ def report(wattbench: Any, study_run: StudyRun, arms: list[Arm], rows: list[Any]
     override = wattbench("nodes.host.attention").override_of(auto.model)
     for label, decision in override.decisions.items():
         print(f"  {label}: {decision}")
-    singles = [arm for arm in arms if arm.name not in ("auto", STOCK) and len(arm.runs) > 1]
+    singles = [
+        arm
+        for arm in arms
+        if arm.name not in ("auto", STOCK)
+        and len(arm.runs) > 1
+        and not any(calls.reason for calls in arm.runs[-1].kernel_calls)
+    ]
     best = min(singles, key=mean_seconds, default=None)
     for other in (by_name[STOCK], best):
         if other is not None and len(other.runs) == len(auto.runs) > 1:
