@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import attention, benchmark, output, predict, probe, synthetic, twins
+from . import attention, benchmark, guard, optimize, output, predict, probe, synthetic, twins
 from .host.live import add_live_route
 
 
@@ -15,5 +15,5 @@ class WattBenchExtension(ComfyExtension):
         add_live_route()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        families = (benchmark, predict, output, probe, twins, synthetic, attention)
+        families = (benchmark, predict, output, guard, optimize, probe, twins, synthetic, attention)
         return [node for family in families for node in family.NODES]

@@ -13,6 +13,7 @@ from ...measure.records import Condition
 from ...measure.window import Window
 from .core import blank, run_core
 from .describe import model_facts, optimization_facts
+from .ledgers import ledgers_of
 from .sampling import observe_sampling
 
 
@@ -36,8 +37,12 @@ def decode_latent(window: Window, vae: Any, samples: dict[str, Any]) -> Any:
         management.load_models_gpu(
             [vae.patcher], memory_required=needed_bytes, force_full_load=vae.disable_offload
         )
+    ledgers = ledgers_of(vae.patcher)
+    ledgers.clear()
     with window.phase("decode"):
-        return run_core("VAEDecode", vae=vae, samples=samples)[0]
+        image = run_core("VAEDecode", vae=vae, samples=samples)[0]
+    window.kernel_calls += ledgers.read()
+    return image
 
 
 @dataclass

@@ -1,7 +1,8 @@
 """Photograph the workflows in ComfyUI's real frontend: their previews, and the README's table.
 
 Run by hand when a workflow or a node's face changes, with ComfyUI where ``COMFYUI_PATH`` or
-``tasks.py setup`` has it: ``python tests/browser/make_previews.py``. Workflows of tiny synthetic
+``tasks.py setup`` has it: ``python tests/browser/make_previews.py``, with names for only some of
+them. Workflows of tiny synthetic
 models run first, so that their previews show what they give. Energy is the labelled estimate, for
 want of a meter on just any machine.
 """
@@ -102,10 +103,12 @@ def main() -> None:
     executable = find_browser()
     if executable is None:
         sys.exit("no Chrome, Chromium or Edge; set WATTBENCH_BROWSER to one")
-    paths = sorted((ROOT / "workflows").glob("*.json"))
+    names = sys.argv[1:] or ["*"]
+    paths = sorted(path for name in names for path in (ROOT / "workflows").glob(f"{name}.json"))
     workflows = {path: json.loads(path.read_text("utf-8")) for path in paths}
     with tempfile.TemporaryDirectory() as folder:
         models = Path(folder) / "models"
+        models.mkdir()
         for workflow in workflows.values():
             name_models(workflow, models)
         server = ComfyServer(
