@@ -127,10 +127,18 @@ def _resident(module: Any, device: Any) -> list[Any]:
 
 
 def _convert(convolutions: list[Any], memory_format: torch.memory_format) -> None:
-    """Rearrange weights; on a GPU within their own memory, which CUDA graphs have recorded."""
+    """Rearrange weights: on a GPU where they lie; in main memory, which may be a file's, anew."""
     for part in convolutions:
-        weight = part.weight.data
-        arranged = weight.contiguous(memory_format=memory_format)
-        if weight.device.type != "cpu":
-            arranged = weight.as_strided(weight.shape, arranged.stride()).copy_(arranged)
-        part.weight.data = arranged
+        if part.weight.device.type == "cpu":
+            part.weight.data = part.weight.data.contiguous(memory_format=memory_format)
+        else:
+            rearrange_in_place(part.weight, memory_format)
+
+
+def rearrange_in_place(weight: Any, memory_format: torch.memory_format) -> None:
+    """Change the order in memory of a ``[out, in, height, width]`` weight, not its address.
+
+    CUDA graphs have recorded the address.
+    """
+    arranged = weight.data.contiguous(memory_format=memory_format)
+    weight.data = weight.data.as_strided(weight.shape, arranged.stride()).copy_(arranged)
