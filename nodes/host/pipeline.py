@@ -12,7 +12,7 @@ import torch
 from ...measure.records import Condition
 from ...measure.window import Window
 from .core import blank, run_core
-from .describe import model_facts, optimization_facts
+from .describe import join_optimizations, model_facts, vae_facts
 from .ledgers import ledgers_of
 from .sampling import observe_sampling
 
@@ -64,8 +64,10 @@ class ImageJob:
 
     def __post_init__(self) -> None:
         self._observed = observe_sampling(self.model, lambda facts, seed: nullcontext(self._window))
+        facts = model_facts(self.model)
+        facts["optimizations"] = join_optimizations(facts, vae_facts(self.vae))
         self.condition = Condition(
-            **{**model_facts(self.model), **optimization_facts(self.model, self.vae)},
+            **facts,
             width_px=self.width,
             height_px=self.height,
             batch_size=self.batch_size,

@@ -74,15 +74,17 @@ def test_lora_and_a_further_clone_keep_the_format(comfyui, formats, tiny_models,
 
 
 def test_conditions_differ_by_it(formats, tiny_models):
-    from wattbench.nodes.host.describe import model_facts, optimization_facts
+    from wattbench.nodes.host.describe import join_optimizations, model_facts, vae_facts
 
     models = tiny_models()
     model = formats.use_channels_last(formats.use_channels_last(models.model))
     vae = formats.use_channels_last_vae(models.vae)
     assert model_facts(models.model)["optimizations"] == ""
     assert model_facts(model)["optimizations"] == "channels_last"
-    assert optimization_facts(model, vae) == {"optimizations": "channels_last, vae channels_last"}
-    assert optimization_facts(models.model, models.vae) == {"optimizations": ""}
+    assert vae_facts(vae) == {"optimizations": "vae channels_last"}
+    joined = join_optimizations(model_facts(model), {}, vae_facts(vae))
+    assert joined == "channels_last, vae channels_last"
+    assert join_optimizations(model_facts(models.model), vae_facts(models.vae)) == ""
 
 
 def test_only_the_vaes_copy_computes_in_channels_last(formats, tiny_models):
