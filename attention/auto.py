@@ -16,9 +16,12 @@ from typing import TYPE_CHECKING, Any
 from .accuracy import exact_bound, relative_error
 from .base import AttentionCall, Backend
 from .ledger import clock_of
+from .sdpa import lack_of_memory
 
 if TYPE_CHECKING:
-    from torch import Tensor, device
+    from torch import device
+
+    from .base import Tensors
 
 WARM_UPS = 2
 ROUNDS = 5
@@ -33,6 +36,10 @@ MOST_S = 0.5
 
 HOPELESS = 2.0
 """A kernel whose first round is so many times as slow as the best gets no more rounds."""
+
+UNCHECKED = "the call's own numbers are not finite, so it cannot be checked"
+OUT_OF_MEMORY = "OutOfMemoryError"
+"""What torch raises."""
 
 MARGIN = 0.02
 """Another kernel must be faster than sdpa by this part, or sdpa stays."""
@@ -80,7 +87,7 @@ def kernel_errors() -> tuple[type[Exception], ...]:
 def check(
     backend: Backend,
     call: AttentionCall,
-    tensors: tuple[Tensor, Tensor, Tensor, Tensor | None, float | None],
+    tensors: Tensors,
     max_error: float,
     sdpa_error: float | None = None,
 ) -> Trial:
@@ -92,7 +99,7 @@ def check(
         sdpa_error: that of torch's sdpa on the same tensors, from which the bound of exact kernels
             follows.
     """
-    reason = backend.supports(call)
+    reason = backend.supports(call) or lack_of_memory(backend.name, tensors)
     if reason:
         return Trial(backend.name, refusal=reason)
     try:
@@ -113,7 +120,7 @@ def check(
 def try_all(
     backends: Sequence[Backend],
     call: AttentionCall,
-    tensors: tuple[Tensor, Tensor, Tensor, Tensor | None, float | None],
+    tensors: Tensors,
     max_error: float,
 ) -> list[Trial]:
     """Try every kernel on a copy of the tensors, in rounds; the first should be torch's sdpa.
@@ -124,6 +131,10 @@ def try_all(
     copies = (q.clone(), k.clone(), v.clone(), mask, scale)
     sdpa = check(backends[0], call, copies, max_error)
     trials = [sdpa, *(check(b, call, copies, max_error, sdpa.error) for b in backends[1:])]
+    trials[1:] = [
+        replace(t, refusal=UNCHECKED) if t.error is None and not t.refusal else t
+        for t in trials[1:]
+    ]
     ballast = Ballast(q.device)
     runners = {
         backend.name: _Runner(backend, copies, ballast)
@@ -155,6 +166,12 @@ def pick(trials: Sequence[Trial], idle: float = 0.0) -> Trial | None:
         return None
     first, best = admitted[0], min(admitted, key=lambda trial: trial.cost(idle))
     return best if best.cost(idle) < (1 - MARGIN) * first.cost(idle) else first
+
+
+def is_lasting(trials: Sequence[Trial]) -> bool:
+    """Whether trials tell of the kernels, and not of a moment without memory or finite numbers."""
+    moments = (UNCHECKED, f"it raised {OUT_OF_MEMORY}")
+    return not any(trial.refusal.startswith(moments) for trial in trials)
 
 
 def brief(error: Exception) -> str:

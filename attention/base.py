@@ -20,6 +20,7 @@ from ..offer import Machine, Offer
 if TYPE_CHECKING:
     from torch import Tensor
 
+    Tensors = tuple[Tensor, Tensor, Tensor, Tensor | None, float | None]
     Kernel = Callable[[Tensor, Tensor, Tensor, Tensor | None, float | None], Tensor]
 
 HALF = ("float16", "bfloat16")

@@ -25,6 +25,9 @@ BYTES_PER_SCORE = 10
 """A score as it was multiplied, in fp32, and as a weight: 2 + 4 + 2 bytes in half precision, 4 and
 a mask's share in fp32."""
 
+UNASKED_BYTES = 64 * 2**20
+"""Blocks up to here are taken without asking how much is free, which may cost a millisecond."""
+
 LEAST_ROWS = 64
 
 
@@ -32,7 +35,9 @@ def sub_quadratic(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, scale: float | None = None
 ) -> Tensor:
     """Attention by blocks of rows and keys, whose sizes follow the memory that is free."""
-    rows, keys = chunk_sizes(*_sizes(q, k), free_bytes(q.device))
+    rows, keys = q.shape[2], k.shape[2]
+    if _whole(q, k) > UNASKED_BYTES:
+        rows, keys = chunk_sizes(*_sizes(q, k), free_bytes(q.device))
     return in_chunks(q, k, v, mask, scale, rows, keys)
 
 
@@ -40,9 +45,10 @@ def split(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, scale: float | None = None
 ) -> Tensor:
     """Attention by blocks of rows, each with all keys."""
-    batch_heads, q_len, kv_len = _sizes(q, k)
-    rows = fitting_rows(batch_heads, q_len, kv_len, _budget(free_bytes(q.device)))
-    return in_chunks(q, k, v, mask, scale, rows, kv_len)
+    rows = q.shape[2]
+    if _whole(q, k) > UNASKED_BYTES:
+        rows = fitting_rows(*_sizes(q, k), _budget(free_bytes(q.device)))
+    return in_chunks(q, k, v, mask, scale, rows, k.shape[2])
 
 
 def chunk_sizes(batch_heads: int, q_len: int, kv_len: int, free: int) -> tuple[int, int]:
@@ -132,6 +138,10 @@ def _attend_rows(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, keys: int
 
 def _budget(free: int) -> int:
     return min(MOST_BYTES, int(free * SHARE))
+
+
+def _whole(q: Tensor, k: Tensor) -> int:
+    return BYTES_PER_SCORE * math.prod(_sizes(q, k))
 
 
 def _sizes(q: Tensor, k: Tensor) -> tuple[int, int, int]:

@@ -8,12 +8,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .base import ANYWHERE, FLOATS, HALF, Backend, Target
+from .chunked import free_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from .base import Tensors
+
 VARIANTS = ("math", "flash", "efficient", "cudnn")
 """The values of ``torch.nn.attention.SDPBackend``, in their order."""
+
+UNFUSED_BYTES_PER_SCORE = 9
+"""What the unfused variant held at its highest on an H200, inputs and result included."""
 
 AOTRITON = ("gfx90a", "gfx94", "gfx95", "gfx110", "gfx115", "gfx120")
 """AMD's targets for which torch has fused kernels (the AOTriton library)."""
@@ -44,6 +50,25 @@ def executed_variant(
         return "sdpa"
     number = choice(q, k, v, mask, scale=scale, enable_gqa=q.shape[1] != k.shape[1])
     return f"sdpa_{VARIANTS[number]}" if 0 <= number < len(VARIANTS) else "sdpa"
+
+
+def lack_of_memory(name: str, tensors: Tensors) -> str:
+    """Why a variant cannot run for want of memory; empty where it can, or is fused.
+
+    The unfused one holds the whole matrix of scores, in half precision and in fp32.
+
+    Args:
+        name: of a backend; ``sdpa`` stands for the variant that torch picks.
+        tensors: q, k, v, mask and scale.
+    """
+    q, k = tensors[:2]
+    if (executed_variant(*tensors) if name == "sdpa" else name) != "sdpa_math":
+        return ""
+    needed = q.shape[0] * q.shape[1] * q.shape[2] * k.shape[2] * UNFUSED_BYTES_PER_SCORE
+    free = free_bytes(q.device)
+    if needed <= free:
+        return ""
+    return f"its scores take {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free"
 
 
 def _only(

@@ -15,6 +15,8 @@ from __future__ import annotations
 import argparse
 import gc
 import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,8 +43,8 @@ class Arm:
     runs: list[Any] = field(default_factory=list)
 
 
-def main() -> int:
-    args = parse_args()
+def main(arguments: Sequence[str] | None = None) -> int:
+    args = parse_args(arguments)
     wattbench = import_pack()
     folder = wattbench("cli.server").find_comfyui(args.comfyui)
     args.out.mkdir(parents=True, exist_ok=True)
@@ -69,7 +71,7 @@ def main() -> int:
     return 0
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--size", choices=SIZES_PX, default="full")
     parser.add_argument("--rounds", type=int, default=5)
@@ -80,7 +82,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--comfyui", type=Path, help="ComfyUI's folder")
     parser.add_argument("--cpu", action="store_true", help="do not use the GPU")
     parser.add_argument("--out", type=Path, default=Path("output") / "gpu_attention")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 def measure(wattbench: Any, study_run: StudyRun, args: argparse.Namespace) -> list[Arm]:
@@ -111,6 +113,8 @@ def measure(wattbench: Any, study_run: StudyRun, args: argparse.Namespace) -> li
             for arm in arms[repeat % len(arms) :] + arms[: repeat % len(arms)]:
                 if repeat == 0 or arm.warm_up_s < SLOW * fastest:
                     sample(wattbench, arm, inputs, opened, repeat=repeat)
+            seconds = (f"{arm.name} {mean_seconds(arm):.3f} s" for arm in arms)
+            print(f"round {repeat + 1}, mean denoise: {', '.join(seconds)}", flush=True)
     return arms
 
 
@@ -140,7 +144,7 @@ def sample(
     repeat: int = 0,
     is_warmup: bool = False,
 ) -> None:
-    """One measured sampling; a warm-up samples twice, so that only the second is timed."""
+    """One measured sampling; a warm-up samples once before, unmeasured, for its latent."""
     instrument, environment = opened
     run_core = wattbench("nodes.host.core").run_core
     if is_warmup:
@@ -150,10 +154,8 @@ def sample(
     with instrument.record() as (window, recording):
 
         def observe(seen: dict[str, Any], seed: int | None) -> Any:
-            import contextlib
-
             facts.update(seen)
-            return contextlib.nullcontext(window)
+            return nullcontext(window)
 
         observed = wattbench("nodes.host.sampling").observe_sampling(arm.model, observe)
         run_core("KSampler", model=observed, seed=repeat, denoise=1.0, **inputs)

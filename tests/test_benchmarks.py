@@ -39,6 +39,18 @@ def test_gpu_script_runs_both_workloads_of_the_study(run_script, tmp_path):
     assert (tmp_path / "output" / "gpu" / "summary.csv").exists()
 
 
+def test_gpu_attention_compares_auto_with_stock_and_the_best(run_script, tmp_path):
+    options = ["--size", "tiny", "--cpu", "--rounds", "2", "--steps", "1", "--meter", "estimate"]
+    backends = ["--backends", "auto", "sdpa", "sub_quadratic"]
+    printed = run_script("gpu_attention.py", *options, "--only", "sdxl", *backends)
+    table = pd.read_csv(tmp_path / "output" / "gpu_attention" / "table.csv")
+    assert list(table["backend"]) == ["stock", "auto", "sdpa", "sub_quadratic"]
+    assert (table["it_per_s"] > 0).all()
+    assert (table["latent_error_to_sdpa_math"] < 1e-3).all()
+    assert table["executed"].fillna("")[3] == "sub_quadratic: 22"
+    assert "seconds of auto over stock: " in printed
+
+
 def test_probe_overhead_gives_a_ratio_with_its_interval(run_script):
     printed = run_script("probe_overhead.py", "--pairs", "2", "--size-px", "64")
     ratio, low, high = map(float, re.search(r"([\d.]+) \[([\d.]+), ([\d.]+)\]", printed).groups())

@@ -11,10 +11,9 @@ import comfy.ldm.modules.attention as comfy_attention
 import torch
 
 from ...attention import BACKENDS, AttentionCall, Backend, backend_named
-from ...attention.auto import Trial, brief, check, pick, try_all
+from ...attention.auto import Trial, brief, check, is_lasting, pick, try_all
 from ...attention.choices import Choices, key_of
-from ...attention.chunked import free_bytes
-from ...attention.sdpa import executed_variant
+from ...attention.sdpa import executed_variant, lack_of_memory
 from ...offer import Machine
 
 AUTO = "auto"
@@ -32,11 +31,6 @@ KNOWN_ARGUMENTS = {
     "scale",
     "low_precision_attention",
 }
-SHARE_OF_MEMORY = 0.5
-"""sdpa's unfused variant is no fall-back where its scores take more than this of what is free."""
-
-BYTES_PER_SCORE = 8
-
 Tensors = tuple[torch.Tensor, torch.Tensor, torch.Tensor, "torch.Tensor | None", "float | None"]
 """q, k, v, mask and scale, as :mod:`....attention.base` describes them."""
 
@@ -112,7 +106,11 @@ class Planner:
         call = AttentionCall.of(self._machine, q, k, mask, scale)
         unknown = sorted(set(arguments) - KNOWN_ARGUMENTS)
         if unknown or v.shape[3] != q.shape[3]:
-            reason = f"it has the argument {unknown[0]}" if unknown else "its values are wider"
+            reason = (
+                f"it has the argument {unknown[0]}"
+                if unknown
+                else "its values and keys differ in width"
+            )
             plan = self._refused(call, reason, Plan(core_name(function), reason, None, function))
         elif requested == COMFYUI:
             plan = Plan(core_name(function), function=function)
@@ -188,8 +186,9 @@ class Planner:
         if trials is None:
             backends = [_backend(backend.name, precise) for backend in BACKENDS]
             trials, how = try_all(backends, call, tensors, max_error), "as measured"
-            self._choices.put(key, trials)
-        return Plan(
+            if is_lasting(trials):
+                self._choices.put(key, trials)
+        plan = Plan(
             executed_variant(*tensors),
             backend=backend_named(SDPA),
             precise=precise,
@@ -197,14 +196,15 @@ class Planner:
             how=how,
             trials=tuple(trials),
         )
+        return self.settle(plan, 0.0) if trials[0].refusal else plan
 
     def _fallback(self, call: AttentionCall, tensors: Tensors, reason: str) -> Plan:
         """torch's sdpa, or the last resort where sdpa would need more memory than there is."""
         executed, substitute = executed_variant(*tensors), backend_named(SDPA)
-        scores = call.batch * call.heads * call.q_len * call.kv_len * BYTES_PER_SCORE
-        if executed == "sdpa_math" and scores > SHARE_OF_MEMORY * free_bytes(tensors[0].device):
+        short = lack_of_memory(SDPA, tensors)
+        if short:
             executed, substitute = LAST_RESORT, backend_named(LAST_RESORT)
-            reason += "; memory is short for sdpa"
+            reason += f"; and sdpa: {short}"
         return self._refused(call, reason, Plan(executed, reason, substitute))
 
     def _refused(self, call: AttentionCall, reason: str, plan: Plan) -> Plan:

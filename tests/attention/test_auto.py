@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from wattbench.attention import BACKENDS, AttentionCall, Backend, backend_named
-from wattbench.attention.auto import Trial, check, pick, try_all
+from wattbench.attention.auto import Trial, check, is_lasting, pick, try_all
 from wattbench.attention.choices import Choices, key_of
 from wattbench.attention.ledger import CpuClock, IdleWatch, Ledger, clock_of
 from wattbench.offer import Machine
@@ -76,6 +76,17 @@ def test_nothing_is_said_of_inputs_that_are_not_finite(tensors):
     assert check(SDPA, call, (q, k, v, None, None), 0.01) == Trial("sdpa")
 
 
+def test_a_moment_is_not_remembered(tensors):
+    """What cannot be checked is not chosen, and a lack of memory may pass."""
+    q, k, v = tensors()
+    v[..., 0] = float("inf")
+    trials = try_all(BACKENDS[:2], AttentionCall.of(CPU, q, k), (q, k, v, None, None), 0.01)
+    assert [t.refusal[:27] for t in trials] == ["", "the call's own numbers are "]
+    assert not is_lasting(trials)
+    assert not is_lasting([Trial("sdpa"), Trial("b", refusal="it raised OutOfMemoryError: x")])
+    assert is_lasting([Trial("sdpa"), Trial("b", refusal="it takes no mask")])
+
+
 def test_every_kernel_is_tried_and_faulty_ones_are_not_timed(inputs):
     planted = [Backend(name, "", kernel) for name, (kernel, _) in FAULTS.items()]
     call, tensors = inputs
@@ -86,6 +97,15 @@ def test_every_kernel_is_tried_and_faulty_ones_are_not_timed(inputs):
     assert all(trials[name].host_s > 0 for name in timed)
     assert all(trial.refusal for name, trial in trials.items() if name not in timed)
     assert all(torch.equal(x, y) for x, y in zip(tensors, before, strict=False))
+
+
+def test_what_cannot_fit_is_not_tried(inputs, monkeypatch):
+    from wattbench.attention import sdpa
+
+    monkeypatch.setattr(sdpa, "free_bytes", lambda device: 2**20 // 4)
+    refused = {t.backend: t.refusal for t in try_all(BACKENDS[:5], *inputs, 0.01) if t.refusal}
+    assert refused["sdpa_math"] == "its scores take 0.0 GiB, and 0.0 GiB are free"
+    assert "sdpa" not in refused
 
 
 def test_the_slower_kernel_is_not_picked(inputs):

@@ -399,16 +399,31 @@ class TestCalls:
 
     def test_sdpa_is_no_substitute_where_it_would_need_too_much(self, override, core, monkeypatch):
         """Unfused on this card, with a score matrix beyond what is free."""
-        from wattbench.nodes.host import attention_plan as plan
+        from wattbench.attention import sdpa
 
-        monkeypatch.setattr(plan, "free_bytes", lambda device: 1000)
-        monkeypatch.setattr(plan, "executed_variant", lambda *tensors: "sdpa_math")
+        monkeypatch.setattr(sdpa, "free_bytes", lambda device: 1000)
+        monkeypatch.setattr(sdpa, "executed_variant", lambda *tensors: "sdpa_math")
         mine = override("sage_1")
         q, k, v = self.make()
         self.call(mine, core, q, k, v, 4, skip_reshape=True)
         (calls,) = mine.read()
         assert calls.executed == "sub_quadratic"
-        assert calls.reason.endswith("memory is short for sdpa")
+        assert calls.reason.endswith("and sdpa: its scores take 0.0 GiB, and 0.0 GiB are free")
+
+    def test_auto_where_sdpa_does_not_fit(self, override, core, monkeypatch):
+        """As on a card without fused kernels: the best of the others, at once."""
+        from wattbench.attention import sdpa
+
+        monkeypatch.setattr(sdpa, "free_bytes", lambda device: 1000)
+        monkeypatch.setattr(sdpa, "executed_variant", lambda *tensors: "sdpa_math")
+        self.plant(monkeypatch, "sdpa_flash", refuse)
+        mine = override("auto")
+        q, k, v = self.make()
+        out, expected = self.call(mine, core, q, k, v, 4, skip_reshape=True)
+        assert torch.allclose(out, expected, atol=1e-5)
+        (calls,) = mine.read()
+        assert calls.executed in ("sub_quadratic", "split")
+        assert "sdpa_math refused: its scores take" in next(iter(mine.decisions.values()))
 
     def test_a_genuine_error_is_not_hidden(self, override, core):
         q, k, v = self.make()
@@ -418,6 +433,10 @@ class TestCalls:
 
 
 HND = {"skip_reshape": True, "skip_output_reshape": True}
+
+
+def refuse(*tensors):
+    raise RuntimeError("not on this card")
 
 
 def test_auto_waits_until_it_knows_who_waits(comfyui, tmp_path, monkeypatch):
