@@ -17,6 +17,7 @@ from ..measure.records import Condition, Environment, Run, with_idle_after
 from ..measure.runs import failed_run, make_run
 from .host import workspace
 from .host.core import core_inputs
+from .host.describe import model_facts
 from .host.pipeline import ImageJob, as_one_batch, free_memory, rest, stop_if_cancelled
 from .observation import open_instrument
 from .types import CATEGORY, Forecast, Runs, meter_input
@@ -158,7 +159,8 @@ class WattBenchBenchmark(io.ComfyNode):
     ) -> io.NodeOutput:
         image_job = ImageJob(**job)
         if forecast is not None:
-            check_same(forecast.condition, image_job.condition)
+            of_model = replace(image_job.condition, **model_facts(image_job.model))
+            check_same(forecast.condition, of_model)
         journal = workspace.open_journal()
         logging.info("WattBench appends every run to %s", journal.path)
         with open_instrument(image_job.device, meter) as (instrument, environment):

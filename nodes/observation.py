@@ -13,6 +13,7 @@ from ..measure.records import Condition, Environment, Run
 from ..measure.runs import make_run
 from ..measure.window import Window
 from .host import workspace
+from .host.describe import join_optimizations
 
 UNKNOWN: dict[str, Any] = {
     field.name: "" if field.type == "str" else None for field in fields(Condition)
@@ -78,6 +79,7 @@ def join(observations: Sequence[Observation], repeat: int = 0) -> Run:
     facts = dict(UNKNOWN)
     for observation in observations:
         facts.update((name, value) for name, value in observation.facts.items() if not facts[name])
+    facts["optimizations"] = join_optimizations(*(o.facts for o in observations))
     seeds = [observation.seed for observation in observations if observation.seed is not None]
     return make_run(
         [observation.recording for observation in observations],

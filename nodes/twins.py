@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from comfy_api.latest import io
 
 from .host.core import core_description, core_inputs, core_outputs, run_core
+from .host.describe import vae_facts
 from .host.pipeline import decode_latent, encode_text, main_device
 from .host.sampling import observe_sampling
 from .observation import Probe as ProbeValue
@@ -121,7 +122,7 @@ class WattBenchVAEDecode(Twin):
     @classmethod
     def execute(cls, samples: dict[str, Any], vae: Any, meter: str = "auto") -> io.NodeOutput:
         probe = ProbeValue()
-        with observe(probe, main_device(), meter, {}) as window:
+        with observe(probe, main_device(), meter, vae_facts(vae)) as window:
             image = decode_latent(window, vae, samples)
         return io.NodeOutput(image, probe)
 

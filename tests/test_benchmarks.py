@@ -112,3 +112,31 @@ def test_gpu_meters_writes_its_figures(run_script, tmp_path):
     assert list(samplings["steps"]) == [1, 2, 3]
     assert (samplings["energy_j"] > 0).all()
     assert "energy of a step" in printed
+
+
+def test_attention_gives_every_backend_a_row_with_figures_or_a_reason(run_script, tmp_path):
+    options = ["--device", "cpu", "--scale", "64", "--seconds", "0.05", "--dtype", "float32"]
+    printed = run_script("attention.py", *options, "--meter", "estimate")
+    table = pd.read_csv(tmp_path / "output" / "attention" / "attention.csv")
+    assert len(table) % 5 == 0
+    assert (table["duration_s"].notna() ^ table["refused"].notna()).all()
+    exact = table[table["backend"].isin(["sdpa", "sdpa_math", "sub_quadratic", "split"])]
+    assert len(exact) == 4 * 5
+    assert (exact["relative_error"] < 1e-5).all()
+    assert (exact["energy_j"] >= 0).all()
+    assert "refused: it needs" in printed
+
+
+def test_optimize_gives_the_arms_side_by_side(run_script, tmp_path):
+    options = ["--size", "tiny", "--cpu", "--steps", "2", "--repeats", "2", "--warmup-runs", "0"]
+    printed = run_script(
+        "gpu_optimize.py", *options, "--only", "stock", "channels_last", "--meter", "estimate"
+    )
+    summary = pd.read_csv(tmp_path / "output" / "gpu_optimize" / "summary.csv")
+    assert list(summary["optimizations"].fillna("")) == [
+        "",
+        "channels_last, vae channels_last",
+    ]
+    assert summary["it_per_s_ratio"].notna().tolist() == [False, True]
+    error = float(re.search(r"channels_last: relative error .* ([\d.e-]+)", printed)[1])
+    assert error < 1e-3

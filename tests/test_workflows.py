@@ -20,6 +20,7 @@ WORKFLOWS = Path(__file__).resolve().parent.parent / "workflows"
 TINY = {"width": 64, "height": 64, "steps": 2, "warmup_runs": 1, "repeats": 2, "idle_seconds": 0.2}
 REDUCED = {
     "quickstart": {"WattBenchBenchmark": TINY},
+    "attention_matrix": {"WattBenchBenchmark": TINY},
     "forecast": {
         "WattBenchPredictEnergy": {"width": 64, "height": 64, "steps": 2},
         "WattBenchBenchmark": TINY,
@@ -45,6 +46,7 @@ REDUCED = {
 }
 PICTURES = {
     "quickstart": 2,
+    "attention_matrix": 3 * 2,
     "forecast": 2,
     "sdxl_synthetic": 2,
     "z_image_turbo_synthetic": 2,
@@ -190,6 +192,8 @@ def check_table(name, table):
         assert set(measured["sampler"]) == {"res_multistep"}
     if name == "quantization_matrix":
         check_formats(measured)
+    if name == "attention_matrix":
+        check_matrix(measured)
     if name == "probe_any_workflow":
         assert measured["energy_note"].str.contains("text_encode and decode not measured").all()
         assert set(measured["nfe"]) == {7}
@@ -226,6 +230,21 @@ def check_formats(measured):
     assert counts.nunique() == 1
     quantized = measured[measured["weight_format"] != "fp32"]
     assert quantized["linear_executed"].str.contains("dequantized|emulated").all()
+
+
+def check_matrix(measured):
+    """Three kernels on the same seeds; the pictures of the second and third are the first's."""
+    assert list(measured["attention"].unique()) == ["sdpa", "sub_quadratic", "auto"]
+    seeds = measured.groupby("attention")["seed"].apply(sorted)
+    assert all(of_one == seeds["sdpa"] for of_one in seeds)
+    executed = measured["attention_executed"].str
+    assert executed.contains("vae sub_quadratic: 1").tolist() == [
+        attention == "sub_quadratic" for attention in measured["attention"]
+    ]
+    assert (executed.extract(r"(\d+)", expand=False).astype(int) > 0).all()
+    checked = measured[measured["attention"] != "sdpa"]
+    assert checked["picture_fault"].isna().all()
+    assert (checked["picture_ssim"] > 0.9).all()
 
 
 STUDY = {

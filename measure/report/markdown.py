@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .comparison import BASELINE, COMPARED
 from .frame import ENVIRONMENT_COLUMNS
+from .kernels_and_pictures import fallback_notes, picture_notes
 from .notes import run_notes
 from .prediction import prediction_notes
 from .protocol import protocol_notes
@@ -20,6 +22,12 @@ BLANK = "—"
 GIB = 2**30
 
 HEADINGS = ("Condition", "n", "it/s", "img/s", "J/img", "img/kWh", "Peak VRAM (GiB)", "Energy from")
+DIFFERENCES = {
+    "attention": "Attention",
+    "weight_format": "Weights",
+    "optimizations": "Optimizations",
+}
+"""Columns of a condition that its short name leaves out; shown where the rows differ in them."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +41,39 @@ class Table:
 
 def summary_table(summary: pd.DataFrame, runs: pd.DataFrame) -> Table:
     """The table that every face of WattBench shows, from a summary and the runs behind it."""
-    rows = tuple(_cells(row) for row in summary.to_dict("records"))
-    return Table(HEADINGS, rows, tuple(_notes(summary, runs)))
+    differing = differing_columns(summary)
+    compared = len(summary) > 1 and (summary["pairs"].notna().any() or _any_broken(summary))
+    ratios = list(COMPARED) if compared else []
+    headings = (
+        *condition_headings(differing),
+        *HEADINGS[1:-1],
+        *(COMPARED[metric] for metric in ratios),
+        HEADINGS[-1],
+    )
+    rows = tuple(_cells(row, differing, ratios) for row in summary.to_dict("records"))
+    return Table(headings, rows, tuple(_notes(summary, runs)))
+
+
+def _any_broken(summary: pd.DataFrame) -> bool:
+    return bool((summary["broken_pictures"] > 0).any())
+
+
+def differing_columns(summary: pd.DataFrame) -> list[str]:
+    """Those of :data:`DIFFERENCES` in which the rows differ."""
+    return [column for column in DIFFERENCES if summary[column].nunique() > 1]
+
+
+def condition_headings(differing: Sequence[str]) -> tuple[str, ...]:
+    """The headings of :func:`condition_cells`."""
+    return (HEADINGS[0], *(DIFFERENCES[column] for column in differing))
+
+
+def condition_cells(row: dict[Any, Any], differing: Sequence[str]) -> tuple[str, ...]:
+    """The name of a summary's row with what a reader must see first, and what sets it apart."""
+    marks = ["[synthetic]"] if row["weights"] == "synthetic" else []
+    marks += ["[fall-backs]"] if row["fallback_runs"] else []
+    marks += ["[broken picture]"] if row["broken_pictures"] else []
+    return (" ".join((row["condition"], *marks)), *(row[c] or BLANK for c in differing))
 
 
 def as_text(table: Table) -> str:
@@ -92,19 +131,29 @@ def _markdown_row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def _cells(row: dict[Any, Any]) -> tuple[str, ...]:
+def _cells(row: dict[Any, Any], differing: list[str], ratios: list[str]) -> tuple[str, ...]:
     n = f"{row['n']}" if row["visits"] <= 1 else f"{row['n']} in {row['visits']} visits"
     energy = f"{row['energy_meter']} ({row['energy_method']})" if row["energy_meter"] else BLANK
     metrics = [
         plus_minus(row, metric, GIB if metric.endswith("bytes") else 1) for metric in METRICS
     ]
-    return (condition_cell(row), n, *metrics, energy)
+    return (
+        *condition_cells(row, differing),
+        n,
+        *metrics,
+        *(_ratio(row, metric) for metric in ratios),
+        energy,
+    )
 
 
-def condition_cell(row: dict[Any, Any]) -> str:
-    """The name of a summary's row; synthetic weights are marked."""
-    mark = " [synthetic]" if row["weights"] == "synthetic" else ""
-    return f"{row['condition']}{mark}"
+def _ratio(row: dict[Any, Any], metric: str) -> str:
+    if row["comparison_note"] == BASELINE:
+        return "1"
+    value, low, high = (row[f"{metric}_ratio{part}"] for part in ("", "_low", "_high"))
+    if value is None or math.isnan(value):
+        return "broken picture" if row["broken_pictures"] else BLANK
+    digits = _digits(value, (high - low) / 2)
+    return f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
 def plus_minus(row: dict[Any, Any], metric: str, divisor: int = 1) -> str:
@@ -138,16 +187,14 @@ def _notes(summary: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
     differing = [column for column in ENVIRONMENT_COLUMNS if summary[column].nunique() > 1]
     if differing:
         notes.append(f"Rows are of different environments, by {', '.join(differing)}.")
+    if summary["pairs"].notna().any():
+        notes.append(
+            "× is the ratio to the first row over runs of the same seed, with its 95 % interval."
+        )
     notes += prediction_notes(runs)
     notes += protocol_notes(runs)
     notes += run_notes(runs)
-    fallen = runs[runs["attention_fallbacks"] != ""]
-    notes += [
-        f"Attention of {requested} was not what ran: {fallbacks}"
-        for (requested, fallbacks), _ in fallen.groupby(
-            ["attention", "attention_fallbacks"], sort=False
-        )
-    ]
+    notes += [*fallback_notes(runs), *picture_notes(runs)]
     failed = runs[runs["error"] != ""]
     notes += [
         f"{len(group)} failed of {condition}: {error}"

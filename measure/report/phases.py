@@ -9,13 +9,19 @@ from ..phases import step_profiles
 from ..records import Run
 from ..stats import estimate
 from .frame import CONDITION_COLUMNS, ENVIRONMENT_COLUMNS
-from .markdown import Table, condition_cell, plus_minus
+from .markdown import (
+    Table,
+    condition_cells,
+    condition_headings,
+    differing_columns,
+    plus_minus,
+)
 from .summary import PHASE_METRICS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-HEADINGS = ("Condition", "Encode (J)", "Denoise (J)", "Decode (J)", "J/step", "Phases by")
+HEADINGS = ("Encode (J)", "Denoise (J)", "Decode (J)", "J/step", "Phases by")
 
 STEP_COLUMNS = [
     *CONDITION_COLUMNS,
@@ -34,12 +40,17 @@ STEP_COLUMNS = [
 
 def phase_table(summary: pd.DataFrame) -> Table:
     """Joules of a run's phases and of a step; no rows where nothing was measured."""
+    differing = differing_columns(summary)
     rows = tuple(
-        (condition_cell(row), *(plus_minus(row, m) for m in PHASE_METRICS), row["pooled_method"])
+        (
+            *condition_cells(row, differing),
+            *(plus_minus(row, metric) for metric in PHASE_METRICS),
+            row["pooled_method"],
+        )
         for row in summary.to_dict("records")
         if row["pooled_method"]
     )
-    return Table(HEADINGS, rows, ())
+    return Table((*condition_headings(differing), *HEADINGS), rows, ())
 
 
 def steps_frame(runs: Sequence[Run]) -> pd.DataFrame:

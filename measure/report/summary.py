@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ..stats import estimate
+from .comparison import COMPARISON_COLUMNS, comparisons
 from .frame import CONDITION_COLUMNS, ENVIRONMENT_COLUMNS
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ SUMMARY_COLUMNS = [
     "visits",
     "interval_over",
     *(f"{metric}_{part}" for metric in ALL_METRICS for part in ("mean", "stdev", "ci95", "n")),
+    "fallback_runs",
+    "broken_pictures",
+    *COMPARISON_COLUMNS,
     *SOURCE_COLUMNS,
     *ENVIRONMENT_COLUMNS,
 ]
@@ -60,13 +64,16 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     means of the visits, as ``interval_over`` says, because repeats within one process share its
     state and are not independent. Each metric has ``_mean``, ``_stdev`` (n-1), ``_ci95`` (half
     width of the Student-t interval) and ``_n``, the number of values behind these; a blank means
-    that nothing, or for the last two only one value, was measured.
+    that nothing, or for the last two only one value, was measured. ``fallback_runs`` counts runs in
+    which another kernel than the requested one ran, ``broken_pictures`` those whose picture is.
     """
     import pandas as pd
 
+    found = list(conditions(runs))
+    compared = comparisons([measured for _, _, measured in found])
     rows = [
-        {**identity, "failed": failed, **_statistics(measured)}
-        for identity, failed, measured in conditions(runs)
+        {**identity, "failed": failed, **_statistics(measured), **comparison}
+        for (identity, failed, measured), comparison in zip(found, compared, strict=True)
     ]
     return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
 
@@ -106,6 +113,9 @@ def _statistics(measured: pd.DataFrame) -> dict[str, object]:
     }
     for metric in ALL_METRICS:
         row.update(_estimate_cells(metric, independent_values(measured, metric)))
+    fallen = (measured["attention_fallbacks"] != "") | (measured["linear_fallbacks"] != "")
+    row["fallback_runs"] = int(fallen.sum())
+    row["broken_pictures"] = int((measured["picture_fault"] != "").sum())
     for column in SOURCE_COLUMNS:
         row[column] = ", ".join(sorted({str(value) for value in measured[column]} - {""}))
     return row

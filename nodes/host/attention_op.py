@@ -37,19 +37,19 @@ SCHEMA = (
 class AttentionOperator:
     """An ``optimized_attention_override`` that runs the override of ``options``, or core's choice.
 
-    ``options`` are the transformer options of the model call that goes on.
+    ``options`` are the transformer options of the model call that goes on; ``operator`` is torch's.
     """
 
     def __init__(self) -> None:
         self.options: dict[str, Any] = {}
-        self._operator = torch.library.custom_op(
+        self.operator = torch.library.custom_op(
             f"wattbench::{_free_name()}",
             self._run,
             mutates_args=(),
             schema=SCHEMA,
             tags=(torch.Tag.cudagraph_unsafe,),
         )
-        self._operator.register_fake(_shape)
+        self.operator.register_fake(_shape)
 
     def __call__(self, func: Any, q: Any, k: Any, v: Any, heads: int, *args: Any, **kw: Any) -> Any:
         """ComfyUI calls ``func(q, k, v, heads, mask=None, ...)``.
@@ -64,7 +64,7 @@ class AttentionOperator:
         if not hasattr(comfy_attention, name) or not given.keys() <= SETTINGS.keys():
             return func(q, k, v, heads, *args, **kw)
         values = {**SETTINGS, **given}.values()
-        return self._operator(q, k, v, mask, name, heads, *values)
+        return self.operator(q, k, v, mask, name, heads, *values)
 
     def _run(
         self, q: Any, k: Any, v: Any, mask: Any, function: str, heads: int, *values: Any

@@ -146,10 +146,15 @@ def model_facts(model: Any) -> dict[str, Any]:
     }
 
 
-def optimization_facts(model: Any, vae: Any) -> dict[str, str]:
-    """``optimizations`` of a condition: those of a MODEL, then those of a VAE, marked as such."""
-    named = [*optimizations_of(model), *(f"vae {n}" for n in optimizations_of(vae.patcher))]
-    return {"optimizations": ", ".join(named)}
+def vae_facts(vae: Any) -> dict[str, Any]:
+    """The fields of a condition that a VAE determines: what it computes otherwise than usual."""
+    return {"optimizations": ", ".join(f"vae {name}" for name in optimizations_of(vae.patcher))}
+
+
+def join_optimizations(*facts: dict[str, Any]) -> str:
+    """``optimizations`` of a condition whose parts are described by ``facts``."""
+    named = (part.get("optimizations", "") for part in facts)
+    return ", ".join(dict.fromkeys(name for name in named if name))
 
 
 def sampling_facts(guider: Any, noise: Any, sampler: Any, sigmas: Any) -> dict[str, Any]:

@@ -7,7 +7,6 @@ whose weights are channels_last hands NHWC on to the next layer. See PyTorch's p
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ import torch
 from comfy.patcher_extension import WrappersMP
 
 from .identity import attach_optimization
+from .vae_copy import copy_vae
 
 KEY = "wattbench_memory_format"
 NAME = "channels_last"
@@ -57,9 +57,8 @@ def use_channels_last_vae(vae: Any) -> Any:
             "cannot be changed beforehand. Start ComfyUI with --disable-dynamic-vram, or leave the "
             "VAE as it is."
         )
-    changed = copy.copy(vae)
-    changed.patcher = vae.patcher.clone()
-    changed.first_stage_model = _ChannelsLastVAE(vae.first_stage_model, vae.patcher.load_device)
+    module, device = vae.patcher.model, vae.patcher.load_device
+    changed = copy_vae(vae, lambda: _lent(module, device))
     attach_optimization(changed.patcher, NAME, NAME)
     return changed
 
@@ -89,25 +88,6 @@ class _Sampling:
             len(_convolutions(unet)),
         )
         return prepared
-
-
-class _ChannelsLastVAE:
-    """A VAE's module whose weights are converted for the time of each call."""
-
-    def __init__(self, module: Any, device: Any) -> None:
-        self._module = module
-        self._device = device
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._module, name)
-
-    def encode(self, *args: Any, **kw: Any) -> Any:
-        with _lent(self._module, self._device):
-            return self._module.encode(*args, **kw)
-
-    def decode(self, *args: Any, **kw: Any) -> Any:
-        with _lent(self._module, self._device):
-            return self._module.decode(*args, **kw)
 
 
 @contextmanager
@@ -147,10 +127,18 @@ def _resident(module: Any, device: Any) -> list[Any]:
 
 
 def _convert(convolutions: list[Any], memory_format: torch.memory_format) -> None:
-    """Rearrange weights; on a GPU within their own memory, which CUDA graphs have recorded."""
+    """Rearrange weights: on a GPU where they lie; in main memory, which may be a file's, anew."""
     for part in convolutions:
-        weight = part.weight.data
-        arranged = weight.contiguous(memory_format=memory_format)
-        if weight.device.type != "cpu":
-            arranged = weight.as_strided(weight.shape, arranged.stride()).copy_(arranged)
-        part.weight.data = arranged
+        if part.weight.device.type == "cpu":
+            part.weight.data = part.weight.data.contiguous(memory_format=memory_format)
+        else:
+            rearrange_in_place(part.weight, memory_format)
+
+
+def rearrange_in_place(weight: Any, memory_format: torch.memory_format) -> None:
+    """Change the order in memory of a ``[out, in, height, width]`` weight, not its address.
+
+    CUDA graphs have recorded the address.
+    """
+    arranged = weight.data.contiguous(memory_format=memory_format)
+    weight.data = weight.data.as_strided(weight.shape, arranged.stride()).copy_(arranged)

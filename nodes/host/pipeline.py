@@ -13,7 +13,8 @@ import torch
 from ...measure.records import Condition
 from ...measure.window import Window
 from .core import blank, run_core
-from .describe import model_facts, optimization_facts
+from .describe import join_optimizations, model_facts, vae_facts
+from .ledgers import ledgers_of
 from .sampling import observe_sampling
 
 CANCEL_PERIOD_S = 0.25
@@ -40,8 +41,12 @@ def decode_latent(window: Window, vae: Any, samples: dict[str, Any]) -> Any:
         management.load_models_gpu(
             [vae.patcher], memory_required=needed_bytes, force_full_load=vae.disable_offload
         )
+    ledgers = ledgers_of(vae.patcher)
+    ledgers.clear()
     with window.phase("decode"):
-        return run_core("VAEDecode", vae=vae, samples=samples)[0]
+        image = run_core("VAEDecode", vae=vae, samples=samples)[0]
+    window.kernel_calls += ledgers.read()
+    return image
 
 
 @dataclass
@@ -63,8 +68,10 @@ class ImageJob:
 
     def __post_init__(self) -> None:
         self._observed = observe_sampling(self.model, lambda facts, seed: nullcontext(self._window))
+        facts = model_facts(self.model)
+        facts["optimizations"] = join_optimizations(facts, vae_facts(self.vae))
         self.condition = Condition(
-            **{**model_facts(self.model), **optimization_facts(self.model, self.vae)},
+            **facts,
             width_px=self.width,
             height_px=self.height,
             batch_size=self.batch_size,

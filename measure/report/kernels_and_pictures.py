@@ -1,0 +1,52 @@
+"""Notes on what ran instead of what was asked for, and on what became of the pictures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+OPERATIONS = {"attention": ("Attention", "attention"), "linear": ("Arithmetic", "weight_format")}
+"""Each with its name, and the column of the condition that asked for it."""
+LEAST = {"picture_psnr_db": "PSNR {:.3g} dB", "picture_ssim": "SSIM {:.3f}"}
+
+
+def fallback_notes(runs: pd.DataFrame) -> list[str]:
+    """What another kernel than the requested one ran, each kind once."""
+    notes = []
+    for operation, (name, condition) in OPERATIONS.items():
+        fallen = runs[runs[f"{operation}_fallbacks"] != ""]
+        kinds = fallen.groupby([condition, f"{operation}_fallbacks"], sort=False)
+        notes += [
+            f"{name} of {requested} was not what ran: {fallbacks}"
+            for (requested, fallbacks), _ in kinds
+        ]
+    return notes
+
+
+def picture_notes(runs: pd.DataFrame) -> list[str]:
+    """For every condition whose pictures were checked: broken and why, or how near they are."""
+    checked = runs[runs["picture_reference"] != ""]
+    keys = ["condition", "attention", "weight_format", "optimizations"]
+    return [_note(group, checked) for _, group in checked.groupby(keys, sort=False)]
+
+
+def _note(group: pd.DataFrame, checked: pd.DataFrame) -> str:
+    first = group.iloc[0]
+    name = ", ".join(
+        part
+        for part in (first["attention"], first["weight_format"], first["optimizations"])
+        if part
+    )
+    faults = group.loc[group["picture_fault"] != "", "picture_fault"]
+    if len(faults):
+        reasons = ", ".join(faults.unique())
+        return (
+            f"{len(faults)} of {len(group)} pictures of {first['condition']} ({name}) are broken: "
+            f"{reasons}. What that row costs less is no saving."
+        )
+    near = [text.format(group[c].min()) for c, text in LEAST.items() if group[c].notna().any()]
+    if group["picture_lpips"].notna().any():
+        near.append(f"LPIPS {group['picture_lpips'].max():.3f}")
+    return f"Pictures of {name} against those of the same seed: at worst {', '.join(near)}."

@@ -1,0 +1,298 @@
+"""torch.compile for one clone: one graph, honest counts, and an original that is untouched.
+
+The models are traced as for any back end and run by torch's ``eager`` one, because the C++ of a
+whole model takes a CPU minutes. One small function goes through the real compiler.
+"""
+
+import logging
+
+import pytest
+import torch
+
+from wattbench.measure.records import KernelCalls
+
+SAMPLING = {"cfg": 5.0, "sampler_name": "euler", "scheduler": "simple"}
+
+
+@pytest.fixture(scope="module")
+def compiling(comfyui):
+    from wattbench.nodes.host import compile as compiling
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(compiling, "BACKEND", "eager")
+    yield compiling
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def sd35(comfyui, tiny_models):
+    """The model, and a function that samples it or a clone of it."""
+    with torch.inference_mode():
+        models = tiny_models("sd35")
+        encode = comfyui.CLIPTextEncode().encode
+        texts = [encode(models.clip, text)[0] for text in ("a moth", "")]
+
+    def sample(model, seed=5, steps=2, size=64):
+        latent = {"samples": torch.zeros((1, 16, size // 8, size // 8))}
+        (result,) = comfyui.KSampler().sample(
+            model,
+            seed,
+            steps,
+            positive=texts[0],
+            negative=texts[1],
+            latent_image=latent,
+            **SAMPLING,
+        )
+        return result["samples"]
+
+    return models.model, sample
+
+
+@pytest.fixture(scope="module")
+def compiled(compiling, sd35):
+    return compiling.compile_model(sd35[0])
+
+
+class CountedOverride:
+    """Another node's override and ledger: hands every call on, and counts them."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, func, *args, **kwargs):
+        self.calls += 1
+        return func(*args, **kwargs)
+
+    def clear(self):
+        self.calls = 0
+
+    def read(self):
+        return [KernelCalls("attention", "counted", "counted", self.calls)]
+
+
+def with_override(model, override):
+    clone = model.clone()
+    clone.model_options["transformer_options"]["optimized_attention_override"] = override
+    return clone
+
+
+def graphs():
+    from torch._dynamo.utils import counters
+
+    return counters["stats"]["unique_graphs"], sum(counters["graph_break"].values())
+
+
+def test_the_whole_model_is_one_graph_and_the_original_untouched(sd35, compiled, caplog):
+    model, sample = sd35
+    caplog.set_level(logging.INFO)
+    before = sample(model)
+    count, breaks = graphs()
+    assert torch.equal(sample(compiled), before)
+    assert graphs() == (count + 1, breaks)
+    assert "1 graphs with 0 graph breaks" in caplog.text
+    assert torch.equal(sample(model), before)
+    assert graphs() == (count + 1, breaks)
+    assert type(model.model.diffusion_model).__name__ == "OpenAISignatureMMDITWrapper"
+
+
+def test_nothing_is_compiled_while_a_known_size_is_sampled(sd35, compiled, caplog):
+    _, sample = sd35
+    sample(compiled)
+    count = graphs()
+    sample(compiled, seed=6, steps=3)
+    sample(compiled.clone(), seed=7)
+    assert graphs() == count
+    assert "compiled anew" not in caplog.text
+
+
+def test_compilation_is_in_no_phase(sd35, compiling, compiled):
+    """A probe, set before the model was compiled, sees the steps and not the evaluations before."""
+    from wattbench.measure.timeline import HostTimeline
+    from wattbench.measure.window import Window
+    from wattbench.nodes.host.sampling import observe_sampling
+
+    model, sample = sd35
+    window = Window(HostTimeline())
+    probed = observe_sampling(model, lambda facts, seed: window)
+    sample(compiling.compile_model(probed), size=96)
+    phases = {span.name: span for span in window.spans}
+    assert phases["denoise"].nfe == 2
+    assert len(phases["denoise"].step_ends_s) == 2
+    denoise_s = phases["denoise"].end_s - phases["denoise"].start_s
+    assert window.end_s - window.start_s > 2 * denoise_s
+
+
+def test_every_attention_call_is_counted(sd35, compiled):
+    model, sample = sd35
+    plain, inside = CountedOverride(), CountedOverride()
+    expected = sample(with_override(model, plain))
+    sample(compiled)
+    count = graphs()
+    clone = with_override(compiled, inside)
+    assert torch.equal(sample(clone), expected)
+    assert inside.calls == plain.calls > 0
+    assert graphs() == count
+
+
+def test_the_ledger_leaves_out_what_was_dropped(sd35, compiling):
+    """The evaluations that compile come before the sampling; its ledger starts after them."""
+    from wattbench.nodes.host.ledgers import attach_ledger
+
+    model, sample = sd35
+    plain, inside = CountedOverride(), CountedOverride()
+    sample(with_override(model, plain))
+    compiled = with_override(compiling.compile_model(model), inside)
+    attach_ledger(compiled, "attention", inside)
+    sample(compiled)
+    assert inside.calls == plain.calls
+
+
+def test_the_packs_own_attention_runs_within(sd35, compiled, tmp_path):
+    from wattbench.attention.choices import Choices
+    from wattbench.nodes.host.attention import Setting, choose_attention, override_of
+
+    model, sample = sd35
+    setting = Setting("sub_quadratic")
+    plain = choose_attention(model, setting, Choices(tmp_path / "choices.json"))
+    expected = sample(plain)
+    chosen = choose_attention(compiled, setting, Choices(tmp_path / "choices.json"))
+    result = sample(chosen)
+    override_of(chosen).clear()
+    assert torch.equal(sample(chosen), result)
+    assert (result - expected).norm() / expected.norm() < 1e-5
+    override_of(plain).clear()
+    sample(plain)
+    assert override_of(chosen).read() == override_of(plain).read()
+
+
+def test_weight_patches_take_effect(sd35, compiled):
+    model, sample = sd35
+    name = "diffusion_model.final_layer.linear.weight"
+    patch = {name: (torch.full_like(model.model_state_dict()[name], 0.05),)}
+    patched, both = model.clone(), compiled.clone()
+    for clone in (patched, both):
+        assert clone.add_patches(patch, 1.0)
+    expected = sample(patched)
+    assert torch.allclose(sample(both), expected, atol=1e-5)
+    assert not torch.allclose(sample(model), expected, atol=1e-3)
+
+
+def test_compiling_in_the_middle_of_a_sampling_is_told(sd35, compiling, compiled, caplog):
+    """A node behind the check of shapes makes the model's input smaller."""
+    from comfy.patcher_extension import WrappersMP
+
+    _, sample = sd35
+
+    def narrow(executor, x, *args, **kw):
+        half = executor(x[..., :4], *args, **kw)
+        return torch.cat((half, half), -1)
+
+    sample(compiled)
+    assert "compiled anew" not in caplog.text
+    narrowed = compiled.clone()
+    narrowed.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "narrow", narrow)
+    sample(narrowed)
+    assert "compiled anew while it sampled" in caplog.text
+
+
+def test_conditions_differ_by_it(compiling, sd35):
+    from wattbench.nodes.host.identity import optimizations_of
+
+    model, _ = sd35
+    assert optimizations_of(model) == ()
+    assert optimizations_of(compiling.compile_model(model)) == ("compile",)
+    other = compiling.compile_model(model, "max-autotune-no-cudagraphs", dynamic=True)
+    assert optimizations_of(other) == ("compile max-autotune-no-cudagraphs dynamic",)
+    again = compiling.compile_model(other, "default", dynamic=False)
+    assert optimizations_of(again) == ("compile default static",)
+
+
+def test_no_compiler_is_a_refusal_with_a_remedy(compiling, sd35, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.delenv("CXX", raising=False)
+    offer = compiling.compile_offer(torch.device("cpu"))
+    assert (offer.available, offer.reason) == (False, "no C++ compiler was found")
+    with pytest.raises(ValueError, match=r"cannot compile: no C\+\+ compiler was found\. Install"):
+        compiling.compile_model(sd35[0])
+
+
+@pytest.mark.parametrize(
+    ("capability", "triton", "path", "reason"),
+    [
+        ((8, 6), True, True, ""),
+        ((6, 1), True, True, "the card is older than compute capability 7.0"),
+        ((8, 6), False, True, "Triton is not installed"),
+        ((8, 6), True, False, "Triton needs a C compiler"),
+    ],
+)
+def test_what_a_gpu_needs(compiling, monkeypatch, capability, triton, path, reason):
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: capability)
+    monkeypatch.setattr("torch.utils._triton.has_triton_package", lambda: triton)
+    monkeypatch.delenv("CC", raising=False)
+    if not path:
+        monkeypatch.setenv("PATH", "/nowhere")
+    offer = compiling.compile_offer(torch.device("cuda"))
+    assert (offer.available, offer.reason) == (not reason, reason)
+    assert bool(offer.remedy) == bool(reason)
+
+
+def test_an_unknown_mode_is_refused(compiling, sd35):
+    with pytest.raises(ValueError, match="unknown mode 'fast'; choose one of reduce-overhead"):
+        compiling.compile_model(sd35[0], "fast")
+
+
+@pytest.fixture
+def operator(comfyui):
+    from wattbench.nodes.host.attention_op import AttentionOperator
+
+    return AttentionOperator()
+
+
+def test_the_operator_is_called_by_compiled_code(operator):
+    """Through AOTAutograd, as for the real compiler: in one graph, and counted at each call."""
+    import comfy.ldm.modules.attention as core
+
+    override = CountedOverride()
+    operator.options = {"optimized_attention_override": override}
+
+    def model(q, mask):
+        options = {"optimized_attention_override": operator}
+        out = core.attention_basic(q * 2, q, q, 2, mask=mask, transformer_options=options)
+        heads = q.view(1, 6, 2, 8).transpose(1, 2)
+        layout = {"skip_reshape": True, "skip_output_reshape": True}
+        rows = core.attention_basic(heads, heads, heads, 2, transformer_options=options, **layout)
+        return out + 1, rows + 1
+
+    q = torch.randn((1, 6, 16), generator=torch.Generator().manual_seed(0))
+    mask = torch.zeros((6, 6)).masked_fill(torch.ones((6, 6)).triu(1) > 0, float("-inf"))
+    expected = model(q, mask)
+    assert override.calls == 2
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    for _ in range(2):
+        for result, value in zip(compiled(q, mask), expected, strict=True):
+            assert torch.allclose(result, value, atol=1e-6)
+    assert override.calls == 6
+
+
+@pytest.mark.parametrize("has_heads", [False, True])
+@pytest.mark.parametrize("keeps_heads", [False, True])
+def test_the_operators_promises_hold(operator, has_heads, keeps_heads):
+    """torch's own check: schema, no aliasing, and shapes and strides as promised."""
+    q = torch.randn((2, 2, 6, 8) if has_heads else (2, 6, 16))
+    given = (None, "attention_basic", 2, None, has_heads, keeps_heads, False, True, None)
+    with torch.inference_mode(False):
+        checks = ("test_schema", "test_faketensor")
+        torch.library.opcheck(
+            operator.operator, (q.clone(), q.clone(), q.clone(), *given), test_utils=checks
+        )
+
+
+def test_a_call_of_another_kind_is_left_alone(operator):
+    """A third node's own function, and an argument that is not known."""
+
+    def third_party(q, k, v, heads, **kw):
+        return q + len(kw)
+
+    q = torch.zeros((1, 6, 16))
+    assert torch.equal(operator(third_party, q, q, q, 2), q)
+    assert torch.equal(operator(third_party, q, q, q, 2, unknown=1), q + 1)

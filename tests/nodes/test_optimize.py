@@ -1,0 +1,53 @@
+"""The nodes of the levers, and how a measured run shows them."""
+
+import pytest
+
+SAMPLING = {"steps": 2, "cfg": 7.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
+
+
+@pytest.fixture
+def nodes(comfyui):
+    from wattbench.nodes import optimize
+
+    return optimize
+
+
+def test_memory_format_takes_a_model_a_vae_or_both(nodes, tiny_models):
+    models = tiny_models()
+    model, vae = nodes.WattBenchMemoryFormat.execute(models.model, models.vae).result
+    assert model.model is models.model.model
+    assert vae.patcher.model is models.vae.patcher.model
+    only, blank = nodes.WattBenchMemoryFormat.execute(model=models.model).result
+    assert only.model is models.model.model
+    assert type(blank).__name__ == "ExecutionBlocker"
+    with pytest.raises(ValueError, match="connect a model, a VAE or both"):
+        nodes.WattBenchMemoryFormat.execute()
+
+
+def test_compile_names_its_choices_in_the_condition(nodes, tiny_models):
+    from wattbench.nodes.host.identity import optimizations_of
+
+    for dynamic, name in (("auto", "compile"), ("always", "compile dynamic")):
+        (model,) = nodes.WattBenchCompile.execute(
+            tiny_models().model, "reduce-overhead", dynamic
+        ).result
+        assert optimizations_of(model) == (name,)
+
+
+def test_a_collected_run_shows_the_levers_of_model_and_vae(
+    comfyui, nodes, tiny_models, conditioning, hundred_watts, workspace_folder
+):
+    """Probe Model and VAE Decode (WattBench): names, and the calls of the VAE's kernel."""
+    from wattbench.nodes import probe, twins
+
+    models = tiny_models()
+    (model, _) = nodes.WattBenchMemoryFormat.execute(models.model).result
+    (vae,) = nodes.WattBenchVAEAttention.execute(models.vae, "sub_quadratic").result
+    probed, sampled = probe.WattBenchProbeModel.execute(model, hundred_watts).result
+    (latent,) = comfyui.KSampler().sample(probed, 5, **SAMPLING, **conditioning)
+    image, decoded = twins.WattBenchVAEDecode.execute(latent, vae, hundred_watts).result
+    probes = {"probe0": sampled, "probe1": decoded}
+    _, (run,) = probe.WattBenchCollect.execute(image, probes).result
+    assert run.condition.optimizations == "channels_last, vae attention sub_quadratic"
+    (calls,) = run.kernel_calls
+    assert (calls.executed, calls.call_count) == ("vae sub_quadratic", 1)
