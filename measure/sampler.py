@@ -21,8 +21,8 @@ VRAM_PERIOD_S = 0.1
 RSS_PERIOD_S = 0.5
 """How often memory in use is read; a peak shorter than this can be missed.
 
-Every read interrupts the Python code that feeds the GPU. 240 calls a second slowed SDXL by 10 to
-28 % on a virtual machine with an H200, where that code is the bottleneck."""
+Reads compete with the Python code that feeds the GPU: with about 200 calls a second SDXL was 10 to
+28 % slower on a virtual machine with an H200, where that code is the bottleneck."""
 
 STATUS_PERIOD_S = 1.0
 """How often clocks, temperature and throttling are read: they change slowly and cost more."""
