@@ -101,6 +101,16 @@ class TensorFile:
         import torch
 
         raw = torch.empty(length, dtype=torch.uint8)
+        self.read_into(raw, name, start)
+        return raw
+
+    def read_into(self, raw: Tensor, name: str, start: int) -> None:
+        """Fill ``raw``, uint8, with what a tensor holds from its byte ``start`` on.
+
+        Raises:
+            FileError: the file became shorter while it was read.
+        """
+        length = raw.numel()
         view = raw.numpy().data
         self._file.seek(self.entries[name].start + start)
         done = 0
@@ -109,7 +119,6 @@ class TensorFile:
             if not count:
                 raise FileError(f"{self.path} ends within {name}: it changed while it was read")
             done += count
-        return raw
 
 
 def torch_dtype(name: str) -> torch.dtype:

@@ -28,6 +28,10 @@ PIECE_BYTES = 2**25
 AHEAD_BYTES = 2**28
 """What may be read ahead, or wait to be written, while a tensor is converted."""
 
+BUFFERS = 3
+BUFFER_BYTES = 2**27
+"""Tensors up to this size are read into memory that is used again."""
+
 DIGEST_PLACE = "0" * 64
 """Stands in the metadata where :func:`write_converted` puts the source's SHA-256."""
 
@@ -137,6 +141,29 @@ def _with_digest(metadata: Mapping[str, str], digest: str) -> dict[str, str]:
     return {key: value.replace(DIGEST_PLACE, digest) for key, value in metadata.items()}
 
 
+class _Buffers:
+    """Memory to read into, taken in turn: fresh memory costs more time than reading into it.
+
+    Three suffice: while one is converted another is read ahead, and what was written out of the
+    third is done before it comes round again.
+    """
+
+    def __init__(self) -> None:
+        self._buffers: list[Tensor] = []
+
+    def take(self, nbytes: int) -> Tensor:
+        """uint8 ``[nbytes]``; its old content is lost. What is too large to keep is made anew."""
+        import torch
+
+        if nbytes > BUFFER_BYTES:
+            return torch.empty(nbytes, dtype=torch.uint8)
+        oldest = self._buffers.pop(0) if len(self._buffers) == BUFFERS else None
+        if oldest is None or oldest.numel() < nbytes:
+            oldest = torch.empty(nbytes, dtype=torch.uint8)
+        self._buffers.append(oldest)
+        return oldest[:nbytes]
+
+
 @dataclass(frozen=True)
 class _Piece:
     """A part of the source that goes through the stages in one go."""
@@ -164,10 +191,11 @@ def _run(
     """All pieces through reading, converting and writing; answers the source's SHA-256."""
     digest = hashlib.sha256(source.header)
     total, done = sum(change.source.nbytes for change in changes), 0
-    pieces = list(_pieces(changes))
+    pieces, buffers = list(_pieces(changes)), _Buffers()
 
     def read(piece: _Piece) -> Tensor:
-        raw = source.read_bytes(piece.change.source.name, piece.start, piece.nbytes)
+        raw = buffers.take(piece.nbytes)
+        source.read_into(raw, piece.change.source.name, piece.start)
         digest.update(raw.numpy().data)
         return raw
 

@@ -16,7 +16,7 @@ from wattbench.quant.formats import FORMATS, find
 from wattbench.quant.layers import LayerRules
 from wattbench.quant.stored import layers_of, model_prefix
 
-QUANTIZED = [weight_format.name for weight_format in FORMATS if weight_format.is_quantized]
+QUANTIZED = [f.name for f in FORMATS if f.is_quantized and f.can_quantize]
 PREFIX = "model.diffusion_model."
 SCALES = {"blocks.0.attn": 0.5, "blocks.1.attn": 0.25}
 
