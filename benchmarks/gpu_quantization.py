@@ -102,9 +102,7 @@ def rows(wattbench: Any, architecture: str, args: argparse.Namespace) -> Iterato
     """A row of the table for each format, bf16 first."""
     formats = wattbench("quant.formats").FORMATS
     names = args.formats or ["bf16", *STOCK, *(f.name for f in formats if f.is_quantized)]
-    recipe = wattbench("nodes.host.synthetic")._recipe(architecture, args.size, "bf16", 0)
-    source = wattbench("nodes.host.synthetic.assembly").build_model(recipe)
-    bench = Bench(wattbench, source, architecture, args)
+    bench = Bench.of(wattbench, architecture, args)
     for name in names:
         with released():
             yield bench.row(name)
@@ -140,6 +138,13 @@ class Bench:
             extra["pooled_output"] = torch.randn(1, pooled, generator=generator)
         self.conditioning = [[torch.randn(shape, generator=generator), extra]]
         self.baseline: dict[str, Any] = {}
+
+    @classmethod
+    def of(cls, wattbench: Any, architecture: str, args: argparse.Namespace) -> Bench:
+        """With a synthetic bf16 model, and nothing else of a checkpoint."""
+        recipe = wattbench("nodes.host.synthetic")._recipe(architecture, args.size, "bf16", 0)
+        source = wattbench("nodes.host.synthetic.assembly").build_model(recipe)
+        return cls(wattbench, source, architecture, args)
 
     def row(self, name: str) -> dict[str, Any]:
         values: dict[str, Any] = dict.fromkeys(COLUMNS, "")
