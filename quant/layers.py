@@ -81,19 +81,15 @@ MODULATION = ("*adaLN_modulation.*", "*_mod.*", "*modulation.lin")
 """Weights quantized, activations not."""
 
 
-class Decision:
-    """What becomes of one layer; see :class:`Quantized` and :class:`Kept`."""
-
-
 @dataclass(frozen=True)
-class Quantized(Decision):
+class Quantized:
     """The layer is stored in ``format``."""
 
     format: Format
 
 
 @dataclass(frozen=True)
-class Kept(Decision):
+class Kept:
     """The layer stays as it is, for ``reason``."""
 
     reason: str
@@ -121,7 +117,7 @@ class LayerRules:
             tuple(p[1:] for p in patterns if p.startswith("-")),
         )
 
-    def decide(self, name: str, shape: tuple[int, ...], wanted: Format) -> Decision:
+    def decide(self, name: str, shape: tuple[int, ...], wanted: Format) -> Quantized | Kept:
         """What becomes of the weight ``[out, in]`` of layer ``name`` if ``wanted`` is asked for."""
         if not wanted.is_quantized:
             return Quantized(wanted)

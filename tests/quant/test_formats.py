@@ -21,6 +21,9 @@ from wattbench.quant.ggml import BLOCK_TYPES
 
 SHAPE = (192, 256)
 
+WRITABLE = [f for f in FORMATS if f.can_quantize]
+QUANTIZED = [f.name for f in WRITABLE if f.is_quantized]
+
 SQNR_FLOOR_DB = {
     "bf16": 50,
     "fp16": 65,
@@ -41,9 +44,7 @@ ADA = Machine("cuda", "RTX 4090", (8, 9))
 CPU = Machine("cpu", "")
 
 
-@pytest.fixture(
-    params=[f for f in FORMATS if f.can_quantize], ids=lambda weight_format: weight_format.name
-)
+@pytest.fixture(params=WRITABLE, ids=lambda weight_format: weight_format.name)
 def weight_format(request):
     return request.param
 
@@ -94,18 +95,17 @@ def test_zeros_stay_zeros(weight_format):
     assert weight_format.dequantize(stored, torch.bfloat16).abs().max() == 0
 
 
+@pytest.mark.parametrize("name", QUANTIZED)
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_refuses_what_no_scale_fits(weight_format, weight, bad):
-    if not weight_format.is_quantized:
-        pytest.skip("a plain float stores it")
+def test_refuses_what_no_scale_fits(name, weight, bad):
     weight[3, 5] = bad
     with pytest.raises(WeightRangeError, match="infinities or NaN"):
-        weight_format.quantize(weight)
+        find(name).quantize(weight)
 
 
-def test_refuses_a_convolution(weight_format):
-    if not weight_format.is_quantized:
-        pytest.skip("plain floats store any shape")
+@pytest.mark.parametrize("name", QUANTIZED)
+def test_refuses_a_convolution(name):
+    weight_format = find(name)
     with pytest.raises(UnsupportedLayerError, match=f"{weight_format.name}: only matrices"):
         weight_format.quantize(torch.ones(8, 8, 3, 3))
 
