@@ -2,6 +2,8 @@
 
     python benchmarks/gpu.py                    # SDXL and Z-Image Turbo, 1024 x 1024, ten repeats
     python benchmarks/gpu.py --size tiny --cpu  # the same path in a minute, on any machine
+    python benchmarks/gpu.py all                # and every other script named gpu_*.py, in turn
+    python benchmarks/gpu.py meters stack       # only these; options are passed on
 
 Runs the node WattBenchBenchmark on synthetic models in this process, prints the table and writes
 runs.csv, summary.csv and report.md. It needs torch, ComfyUI's folder and what ComfyUI imports;
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,8 +45,26 @@ RUNS = (
 )
 SIZES_PX = {"full": 1024, "tiny": 128}
 
+SCRIPTS = ("meters", "attention", "optimize", "quantization", "stack", "devices")
+"""The scripts gpu_*.py; each fills the card with a model of its own, so it has its own process."""
+
 
 def main() -> int:
+    names = [name for name in sys.argv[1:] if name in (*SCRIPTS, "all")]
+    if not names:
+        return study()
+    folder = Path(__file__).resolve().parent
+    options = [option for option in sys.argv[1:] if option not in names]
+    scripts = [f"gpu_{name}.py" for name in SCRIPTS if name in names or "all" in names]
+    failed = 0
+    for script in ["gpu.py"] * ("all" in names) + scripts:
+        print(f"== {script}", flush=True)
+        failed += subprocess.run([sys.executable, str(folder / script), *options]).returncode != 0
+    return int(failed > 0)
+
+
+def study() -> int:
+    """The two runs of the study, in this process."""
     args = parse_args()
     wattbench = import_pack()
     load_comfyui = wattbench("cli.inprocess").load_comfyui
