@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..measure.report import Table, as_text
-from .host.workspace import show_text
 
 
 def shown_table(
     headings: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str]
 ) -> dict[str, Any]:
-    """What a node's ``ui`` holds of a table: itself, and as text; its notes appear on the node."""
-    show_text("\n".join(notes))
+    """What a node's ``ui`` holds of a table: itself, for the node's body, and as text."""
     table = Table(tuple(headings), tuple(tuple(row) for row in rows), tuple(notes))
     return {"wattbench_table": [vars(table)], "text": [as_text(table)]}
