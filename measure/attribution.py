@@ -23,7 +23,8 @@ from .records import CounterSample, PowerSample
 Floats = NDArray[np.float64]
 
 LEAST_POWER = 1e-9
-"""Least power of the fit, as a part of the mean: a tick that a single phase fills goes to it."""
+"""Least power of the fit, as a part of the mean: a tick that a single phase fills goes to it,
+whatever the board's calmest tick was."""
 
 LEAST_ERROR_S = 1e-5
 """A tick's time is never taken to be known better than this."""
@@ -53,6 +54,11 @@ class TickTable:
     overlap_s: Floats
     rest_s: Floats
     energy_j: Floats
+
+    @property
+    def calmest_w(self) -> float:
+        """Mean power of the tick that gained least: what the board draws at rest, or more."""
+        return float((self.energy_j / (self.overlap_s.sum(axis=1) + self.rest_s)).min())
 
     def by_name(self, intervals: Sequence[Interval], names: Sequence[str]) -> Floats:
         """Seconds of each name in each tick, ``[ticks, names + 1]``; the rest stands last."""
@@ -97,7 +103,7 @@ def share_ticks(
     seconds = table.by_name(intervals, names)
     gram, moment = seconds.T @ seconds, seconds.T @ table.energy_j
     mean_power_w = table.energy_j.sum() / seconds.sum()
-    powers = solve_powers(gram, moment, mean_power_w, tick_error_s)
+    powers = solve_powers(gram, moment, mean_power_w, table.calmest_w, tick_error_s)
     power_of = dict(zip(names, powers, strict=False))
     weights = table.overlap_s * np.array([power_of[interval.name] for interval in intervals])
     totals = weights.sum(axis=1) + table.rest_s * powers[-1]
@@ -105,11 +111,15 @@ def share_ticks(
     return [float(value) for value in shares.sum(axis=0)]
 
 
-def solve_powers(gram: Floats, moment: Floats, mean_power_w: float, tick_error_s: float) -> Floats:
-    """Watts per column: non-negative least squares on ``seconds @ powers = energy``.
+def solve_powers(
+    gram: Floats, moment: Floats, mean_power_w: float, least_power_w: float, tick_error_s: float
+) -> Floats:
+    """Watts per column: least squares on ``seconds @ powers = energy``, from ``least_power_w`` up.
 
     A timing error dt of a tick is an energy error of mean power * dt. Against that stands a prior:
-    powers differ from the mean by about the mean. It decides where the ticks do not.
+    powers differ from the mean by about the mean. It decides where the ticks do not. A board that
+    is switched on draws power, so no phase is fitted below its calmest tick: a short one would
+    else come out as nothing whenever the noise of two ticks says so.
 
     Args:
         gram: ``seconds.T @ seconds``, ``[columns, columns]``, s².
@@ -120,9 +130,9 @@ def solve_powers(gram: Floats, moment: Floats, mean_power_w: float, tick_error_s
 
     prior = max(tick_error_s, LEAST_ERROR_S) ** 2
     factor = np.linalg.cholesky(gram + prior * np.eye(len(gram)))
-    target = solve_triangular(factor, moment + prior * mean_power_w, lower=True)
-    solution, _ = nnls(factor.T, target)
-    return np.maximum(solution, mean_power_w * LEAST_POWER)
+    above = moment - gram.sum(axis=1) * least_power_w + prior * (mean_power_w - least_power_w)
+    solution, _ = nnls(factor.T, solve_triangular(factor, above, lower=True))
+    return np.maximum(least_power_w + solution, mean_power_w * LEAST_POWER)
 
 
 def _check(ticks: Sequence[CounterSample], intervals: Sequence[Interval]) -> None:

@@ -84,6 +84,7 @@ class _Pool:
         self._gram, self._moment = self._grams.sum(axis=0), self._moments.sum(axis=0)
         self._totals = np.array([run.energy_j for run in runs])
         self._mean_power_w = float(self._energy_j.sum() / self._seconds.sum())
+        self._calmest_w = min(run.table.calmest_w for run in runs)
         self._tick_error_s = max(run.tick_error_s for run in runs)
 
     def mean(self, out: int | None) -> Floats:
@@ -91,7 +92,7 @@ class _Pool:
         gram, moment = self._gram, self._moment
         if out is not None:
             gram, moment = gram - self._grams[out], moment - self._moments[out]
-        powers = solve_powers(gram, moment, self._mean_power_w, self._tick_error_s)
+        powers = solve_powers(gram, moment, self._mean_power_w, self._calmest_w, self._tick_error_s)
         weights = self._seconds * powers
         scale = self._energy_j / weights.sum(axis=1)
         shares = np.add.reduceat(weights[:, : self._part_count] * scale[:, None], self._first_rows)

@@ -47,6 +47,20 @@ def test_phase_below_the_ticks_takes_the_mean_power_and_not_zero():
     assert tiny == pytest.approx(0.001 * 200.0, rel=0.05)
 
 
+@given(st.lists(st.floats(-0.02, 0.02), min_size=9, max_size=9))
+def test_no_phase_is_fitted_below_the_calmest_tick(errors_s):
+    """Ticks that are timed badly around a short phase: 120 W at rest, 150 W in it, then 600 W."""
+    powers = [120.0, 120.0, 0.4 * 120 + 0.6 * 150, *[600.0] * 5, 120.0]
+    energies = np.cumsum([0.0, *(power * TICK_S for power in powers)])
+    times = np.arange(10) * TICK_S + [0.0, *errors_s]
+    ticks = [CounterSample(t, e) for t, e in zip(times, energies, strict=True)]
+    intervals = [Interval("text_encode", 0.24, 0.30), Interval("denoise", 0.30, 0.78)]
+    calmest_w = min((b.energy_j - a.energy_j) / (b.t_s - a.t_s) for a, b in pairwise(ticks))
+    encode_j, denoise_j = share_ticks(ticks, intervals, 0.01)
+    assert encode_j > 0.5 * calmest_w * 0.06
+    assert denoise_j > encode_j
+
+
 @pytest.mark.parametrize(
     ("ticks", "message"),
     [
