@@ -111,10 +111,12 @@ def _reading(
     sample_count: int,
 ) -> EnergyReading:
     method: Method = "integrated"
-    resolution_j = None
+    resolution_j: float | None = None
     if counter:
         ticks = np.diff(np.array(counter), axis=0)
         tick_s, resolution_j = (float(value) for value in np.median(ticks, axis=0))
+        if meter.is_computed:
+            resolution_j = meter.energy_resolution_j
         method = "counter" if interval.duration_s >= COUNTED_TICKS * tick_s else "attributed"
     if meter.provenance != "measured":
         method = meter.provenance

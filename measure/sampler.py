@@ -76,7 +76,8 @@ class Sampler:
     counter's ticks (the first one excepted, which is the value found on entering). A tick is timed
     to the middle between the reads before and after it, and ``samples.tick_errors`` has half the
     time between them. Once it is known that ticks come evenly (:class:`.tick_clock.TickClock`), one
-    read after each is enough. Slow reads of other channels are made between ticks.
+    read after each is enough. Slow reads of other channels are made between ticks. A counter that
+    is computed when it is read does not tick: every read is kept.
 
     A channel that fails is not read again, and its error stands in ``samples.faults``.
 
@@ -214,7 +215,9 @@ class _Ticks:
         before_s, self._read_s = self._read_s, (began_s + ended_s) / 2
         self._margin_s = ended_s - began_s + 2 * self._clock.error_s
         counter = self._samples.counter
-        if not counter:
+        if self._meter.is_computed:
+            self._keep(self._read_s, energy_j, self._meter.poll_period_s / 2)
+        elif not counter:
             counter.append(CounterSample(self._read_s, energy_j))
         elif self._can_follow() and self._followed_count < self._clock.trusted_ticks:
             self._follow(energy_j)

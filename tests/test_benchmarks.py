@@ -48,7 +48,7 @@ def test_gpu_attention_compares_auto_with_stock_and_the_best(run_script, tmp_pat
     assert (table["it_per_s"] > 0).all()
     assert (table["latent_error_to_sdpa_math"] < 1e-3).all()
     assert table["executed"].fillna("")[3] == "sub_quadratic: 22"
-    assert "seconds of auto over stock: " in printed
+    assert "seconds of auto over " in printed
 
 
 def test_probe_overhead_gives_a_ratio_with_its_interval(run_script):

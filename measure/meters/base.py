@@ -81,6 +81,9 @@ class Meter(ABC):
     It is the unit the counter is given in; a counter may tick far more coarsely than that, so the
     ticks have to be observed.
     """
+    is_computed: bool = False
+    """True where the counter is worked out when it is read: it does not tick, and a value that
+    stands still says that nothing was used."""
     poll_period_s: float = 0.01
     """How often reading makes sense."""
 

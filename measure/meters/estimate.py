@@ -27,6 +27,7 @@ class EstimateMeter(Meter):
     name = "estimate"
     scope = "package"
     provenance = "estimated"
+    is_computed = True
     poll_period_s = 0.05
 
     def __init__(self, tdp_w: float, assumed: bool) -> None:

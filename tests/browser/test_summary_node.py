@@ -231,7 +231,7 @@ def test_the_keyboard_reaches_and_copies_the_table(shown, output):
     page.keyboard.press("Enter")
     expect(widget(shown).get_by_role("status")).to_have_text("Copied.")
     table = Table(output["headings"], output["rows"], output["notes"])
-    report = as_markdown(table, []).split("## Environment")[0]
+    report = as_markdown(table, Table((), (), ()), []).split("## Environment")[0]
     copied = page.evaluate("navigator.clipboard.readText()")
     lines = [line for line in copied.splitlines() if line.startswith(("|", "- "))]
     assert lines == [line for line in report.splitlines() if line.startswith(("|", "- "))]

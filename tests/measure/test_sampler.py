@@ -162,3 +162,24 @@ def test_around_reaches_over_both_ends(slow_meter):
     middle = around(ticks, ticks[3].t_s + 0.01, ticks[5].t_s + 0.01)
     assert middle == tuple(ticks[3:7])
     assert around(ticks, 0.0, 1e12) == tuple(ticks)
+
+
+class ComputedMeter(TickingMeter):
+    """Nothing is used while it is watched, and that is known at every read."""
+
+    is_computed = True
+
+    def read_energy_j(self):
+        self.call("energy")
+        return 5.0
+
+
+def test_every_read_of_a_computed_counter_is_kept():
+    """It need not change: a run after which nothing is used is covered all the same."""
+    with Sampler(ComputedMeter(0.0), None, lambda: None) as sampler:
+        assert sampler.wait_for_tick(0.5)
+        now_s = time.perf_counter()
+        assert sampler.wait_for_tick(0.5)
+    assert {sample.energy_j for sample in sampler.samples.counter} == {5.0}
+    assert around(sampler.samples.counter, now_s, now_s)[0].t_s <= now_s
+    assert sampler.samples.counter[-1].t_s > now_s

@@ -9,6 +9,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 import pytest
@@ -136,7 +137,12 @@ def run(comfyui, workspace_folder, hundred_watts, monkeypatch):
             if node["class_type"] in ("TestShow", "WattBenchWatchGraph")
         ]
         prompt_id = f"prompt{next(NUMBERS)}"
-        executor.execute(json.loads(json.dumps(graph)), prompt_id, {"client_id": "page"}, outputs)
+        # In a thread, as in ComfyUI: browser tests leave an event loop running in this one.
+        with ThreadPoolExecutor(1) as pool:
+            prompt = json.loads(json.dumps(graph))
+            pool.submit(
+                executor.execute, prompt, prompt_id, {"client_id": "page"}, outputs
+            ).result()
         ids = dict.fromkeys(("node_id", "parent_id", "display_id"), str)
         table = pd.read_csv(workspace_folder / "wattbench" / "nodes.csv", dtype=ids)
         return table[table["prompt_id"] == prompt_id].set_index("node_id")
