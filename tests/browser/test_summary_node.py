@@ -314,6 +314,27 @@ def test_the_widget_is_no_input_and_is_not_saved(shown):
     assert "J/img" not in str(saved)
 
 
+@pytest.mark.parametrize("node", ["WattBenchCalibrate", "WattBenchQuantReport"])
+def test_a_table_of_layers_has_the_same_face(frontend, node):
+    frontend.complaints.clear()
+    frontend.load({"1": {"class_type": node, "inputs": {}}}, node)
+    frontend.page.wait_for_function(f"app.rootGraph.nodes.some((one) => one.type === '{node}')")
+    body = frontend.page.locator(".wattbench-summary")
+    expect(body).to_have_count(1)
+    frontend.page.evaluate(
+        """async ({ type, output }) => {
+            const { api } = await import("/scripts/api.js");
+            const node = `${app.rootGraph.nodes.find((one) => one.type === type).id}`;
+            const detail = { node, display_node: node, prompt_id: "earlier", output };
+            api.dispatchCustomEvent("executed", detail);
+        }""",
+        {"type": node, "output": {"wattbench_table": [MADE_UP]}},
+    )
+    expect(body.locator("tbody tr")).to_have_count(len(MADE_UP["rows"]))
+    expect(body).to_contain_text("a note")
+    assert frontend.complaints == []
+
+
 def test_texts_follow_the_language(opened, output):
     opened.set("Comfy.Locale", "pt-BR")
     try:
@@ -325,22 +346,3 @@ def test_texts_follow_the_language(opened, output):
         expect(widget(opened).get_by_role("button")).to_have_text("Copiar como Markdown")
     finally:
         opened.set("Comfy.Locale", "en")
-
-
-@pytest.mark.parametrize("node", ["WattBenchCalibrate", "WattBenchQuantReport"])
-def test_a_table_of_layers_has_the_same_face(frontend, node):
-    frontend.complaints.clear()
-    frontend.load({"1": {"class_type": node, "inputs": {}}}, "layers")
-    body = frontend.page.locator(".wattbench-summary")
-    expect(body).to_have_count(1)
-    frontend.page.evaluate(
-        """async (output) => {
-            const { api } = await import("/scripts/api.js");
-            const detail = { node: "1", display_node: "1", prompt_id: "earlier", output };
-            api.dispatchCustomEvent("executed", detail);
-        }""",
-        {"wattbench_table": [{**MADE_UP, "headings": ["Layer", *HEADINGS[1:]]}]},
-    )
-    expect(body.locator("tbody tr")).to_have_count(len(MADE_UP["rows"]))
-    expect(body).to_contain_text("a note")
-    assert frontend.complaints == []
