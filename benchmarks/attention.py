@@ -117,14 +117,11 @@ def measure(
     wattbench: Callable[[str], Any], backend: Any, tensors: Any, instrument: Any, seconds: float
 ) -> dict[str, Any]:
     """The cells of one backend on one shape, by their columns."""
-    import torch
-
     q, k, v = tensors
     call = wattbench("attention").AttentionCall.of(wattbench("offer").machine_of(q.device), q, k)
     refused = backend.supports(call)
     if refused:
         return {"refused": refused}
-    inputs_bytes = torch.cuda.memory_allocated(q.device) if q.is_cuda else 0
     try:
         start_s = time.perf_counter()
         for _ in range(WARM_UP_CALLS):
@@ -136,15 +133,30 @@ def measure(
     except wattbench("attention.auto").kernel_errors() as raised:
         return {"refused": f"it raised {type(raised).__name__}: {raised}".split("\n")[0]}
     (phase,) = recording.phases
-    peak = recording.allocator_peak_bytes if q.is_cuda else None
     return {
         "duration_s": phase.duration_s / calls,
         "energy_j": phase.energy.energy_j / calls if phase.energy else None,
         "energy_meter": phase.energy.meter if phase.energy else "",
         "energy_note": recording.energy_note,
-        "peak_bytes": None if peak is None else peak - inputs_bytes,
+        "peak_bytes": peak_bytes(backend, tensors),
         "relative_error": error,
     }
+
+
+def peak_bytes(backend: Any, tensors: Any) -> int | None:
+    """What one call allocates at most, its result included; ``None`` on a CPU, which keeps no count.
+
+    Bytes allocated, not those that torch's allocator holds: it keeps what earlier kernels needed.
+    """
+    import torch
+
+    device = tensors[0].device
+    if device.type != "cuda":
+        return None
+    before = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    backend(*tensors)
+    return torch.cuda.max_memory_allocated(device) - before
 
 
 def run_calls(backend: Any, tensors: Any, window: Any, seconds: float, each_s: float) -> int:
