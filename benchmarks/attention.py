@@ -144,7 +144,7 @@ def measure(
 
 
 def peak_bytes(backend: Any, tensors: Any) -> int | None:
-    """What one call allocates at most, its result included; ``None`` on a CPU, which keeps no count.
+    """What one call allocates at most, its result included; ``None`` on a CPU, which does not tell.
 
     Bytes allocated, not those that torch's allocator holds: it keeps what earlier kernels needed.
     """
