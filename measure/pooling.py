@@ -2,7 +2,9 @@
 
 One run of a few ticks tells little of a phase that is shorter than a tick. Runs that were made
 alike have the same powers and meet the ticks at different points, so one power per name is fitted
-to the ticks of all of them (:mod:`.attribution`), and every run's ticks are shared by it.
+to the ticks of all of them (:mod:`.attribution`), and every run's ticks are shared by it. A run
+counts by how well its ticks are timed: the first one in a process, in which the counter's rhythm is
+not known yet, counts for little.
 
 The fit is common to all runs, so the scatter of the runs' shares hides its error. The spread is
 therefore the jackknife's: the fit is repeated without each run in turn, and run i has the
@@ -20,6 +22,9 @@ import numpy as np
 
 from .attribution import Floats, Interval, TickTable, solve_powers, tabulate
 from .records import CounterSample
+
+BORDER_ERROR_S = 1e-3
+"""Phases' borders are not known better than this, however well the ticks are."""
 
 
 @dataclass(frozen=True)
@@ -79,13 +84,17 @@ class _Pool:
         energies = [run.table.energy_j for run in runs]
         self._seconds, self._energy_j = np.concatenate(seconds), np.concatenate(energies)
         self._first_rows = np.cumsum([0, *(len(rows) for rows in seconds[:-1])])
-        self._grams = np.stack([rows.T @ rows for rows in seconds])
-        self._moments = np.stack([s.T @ e for s, e in zip(seconds, energies, strict=True)])
+        errors_s = [max(run.tick_error_s, BORDER_ERROR_S) for run in runs]
+        self._tick_error_s = min(errors_s)
+        weights = [(self._tick_error_s / error_s) ** 2 for error_s in errors_s]
+        self._grams = np.stack([w * s.T @ s for w, s in zip(weights, seconds, strict=True)])
+        self._moments = np.stack(
+            [w * s.T @ e for w, s, e in zip(weights, seconds, energies, strict=True)]
+        )
         self._gram, self._moment = self._grams.sum(axis=0), self._moments.sum(axis=0)
         self._totals = np.array([run.energy_j for run in runs])
         self._mean_power_w = float(self._energy_j.sum() / self._seconds.sum())
         self._calmest_w = min(run.table.calmest_w for run in runs)
-        self._tick_error_s = max(run.tick_error_s for run in runs)
 
     def mean(self, out: int | None) -> Floats:
         """Mean joules of each part, ``[parts]``, over all runs, or over all but run ``out``."""
