@@ -11,6 +11,7 @@ The fit may take the ticks of one run, or of many runs that were made alike: :mo
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -70,13 +71,19 @@ class TickTable:
 
 
 def tabulate(ticks: Sequence[CounterSample], intervals: Sequence[Interval]) -> TickTable:
-    """Lay ticks over intervals.
+    """Lay ticks over intervals; of the ticks before and after these, one each.
+
+    The rest is taken to have one power, which holds for a tick of it and not for what went on long
+    before.
 
     Raises:
         ValueError: fewer than two ticks, ticks that do not reach around the intervals or are not in
             order of time, or a counter that runs backwards or stands still.
     """
     _check(ticks, intervals)
+    first = bisect_right(ticks, intervals[0].start_s, key=_time) - 2
+    last = bisect_left(ticks, intervals[-1].end_s, key=_time) + 1
+    ticks = ticks[max(first, 0) : last + 1]
     times = np.array([tick.t_s for tick in ticks])
     overlap_s = _overlaps(times, intervals)
     rest_s = np.diff(times) - overlap_s.sum(axis=1)
@@ -146,6 +153,10 @@ def _check(ticks: Sequence[CounterSample], intervals: Sequence[Interval]) -> Non
     end_s = max(interval.end_s for interval in intervals)
     if ticks[0].t_s > start_s or ticks[-1].t_s < end_s:
         raise ValueError("the energy counter's ticks do not reach around the run")
+
+
+def _time(tick: CounterSample) -> float:
+    return tick.t_s
 
 
 def _overlaps(times: Floats, intervals: Sequence[Interval]) -> Floats:

@@ -47,6 +47,17 @@ def test_phase_below_the_ticks_takes_the_mean_power_and_not_zero():
     assert tiny == pytest.approx(0.001 * 200.0, rel=0.05)
 
 
+def test_what_went_on_long_before_tells_nothing_of_the_rest():
+    """300 W until a second before, then 30 W; 60 ms at 150 W of which a tick has 40 ms of rest."""
+    powers = [*[300.0] * 10, *[30.0] * 10, 0.4 * 30 + 0.6 * 150, *[300.0] * 9, 30.0, 30.0]
+    energies = np.cumsum([0.0, *(power * TICK_S for power in powers)])
+    ticks = [CounterSample(i * TICK_S, float(energy)) for i, energy in enumerate(energies)]
+    intervals = [Interval("text_encode", 2.04, 2.10), Interval("denoise", 2.10, 3.0)]
+    encode_j, denoise_j = share_ticks(ticks, intervals, POLL_S / 2)
+    assert encode_j == pytest.approx(9.0, rel=0.02)
+    assert denoise_j == pytest.approx(270.0, rel=0.001)
+
+
 @given(st.lists(st.floats(-0.02, 0.02), min_size=9, max_size=9))
 def test_no_phase_is_fitted_below_the_calmest_tick(errors_s):
     """Ticks that are timed badly around a short phase: 120 W at rest, 150 W in it, then 600 W."""
