@@ -147,9 +147,10 @@ def server_of(family):
 @posix_only
 def test_killed_command_leaves_the_limit_as_it_was(sweep_at_150_w, board):
     process, family = sweep_at_150_w
+    server = server_of(family)  # before the guardian has gone, which is one of the family
     process.kill()
     wait_until(lambda: board.limits_w() == [350, 150, 350], 10)
-    assert server_of(family).is_running()
+    assert server.is_running()
 
 
 @posix_only
