@@ -100,7 +100,7 @@ def busy_s() -> float:
 
 def _note(tdp_w: float, assumed: bool) -> str:
     origin = "assumed" if assumed else f"from {TDP_VARIABLE}"
-    return f"estimated: {tdp_w:g} W {origin} × CPU load; not a measurement"
+    return f"estimated: {tdp_w:g} W {origin} × CPU load, not a measurement"
 
 
 def _tick_s() -> float:

@@ -20,7 +20,7 @@ def test_it_says_that_it_is_an_estimate(no_setting):
     meter = EstimateSource().open("")
     assert meter.provenance == "estimated"
     assert meter.scope == "package"
-    assert meter.note == "estimated: 65 W assumed × CPU load; not a measurement"
+    assert meter.note == "estimated: 65 W assumed × CPU load, not a measurement"
     assert meter.read_power_w() is None
     assert meter.read_vram_bytes() is None
     assert EstimateSource.opt_in
