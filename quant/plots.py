@@ -38,7 +38,7 @@ def write_rate_distortion(report: QuantReport, path: Path) -> None:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise PlotsUnavailableError(
-            "plots need matplotlib: pip install 'wattbench[plots]'"
+            "plots need matplotlib: pip install matplotlib"
         ) from error
     groups: dict[str, list[LayerReport]] = {}
     for layer in report.layers:
