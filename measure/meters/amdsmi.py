@@ -209,7 +209,8 @@ def load() -> Any:
     """
     if importlib.util.find_spec("amdsmi") is None:
         raise MeterUnavailableError(
-            "the Python package amdsmi is missing", "for an AMD GPU: pip install amdsmi, of your ROCm's release"
+            "the Python package amdsmi is missing",
+            "for an AMD GPU: pip install amdsmi",
         )
     if not _has_library():
         raise MeterUnavailableError(f"{_LIBRARY} is not to be found", _INSTALL)
