@@ -37,8 +37,9 @@ def main() -> int:
         for _ in range(args.repeats)
     ]
     estimate = import_pack()("measure.stats").estimate(seconds, "s")
+    spread = "" if estimate.half_width is None else f" ± {estimate.half_width:.3f}"
     print(
-        f"import: {estimate.value:.3f} ± {estimate.half_width:.3f} s (95 %, n {estimate.n}), "
+        f"import: {estimate.value:.3f}{spread} s (95 %, n {estimate.n}), "
         f"least {min(seconds):.3f} s, goal {GOAL_S} s"
     )
     return int(min(seconds) > GOAL_S)

@@ -67,4 +67,9 @@ def read_runs(path: Path) -> pd.DataFrame:
             f"{path} has schema version {', '.join(map(str, versions))}, this WattBench writes "
             f"{SCHEMA_VERSION}. Choose another folder, or move that file."
         )
-    return typed(frame.reindex(columns=RUN_COLUMNS))
+    if len(frame) and frame["is_warmup"].dtype != bool:
+        raise ValueError(f"{path}: is_warmup must be True or False in every row; repair the table")
+    try:
+        return typed(frame.reindex(columns=RUN_COLUMNS))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} has a cell that is no number: {error}; repair it") from error

@@ -178,6 +178,9 @@ def _digits(mean: float, half: float) -> int:
 def _notes(summary: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
     """What the table's reader must know, each once."""
     notes = []
+    if summary.empty:
+        held = f"{len(runs)} runs, all of them warm-ups" if len(runs) else "no runs"
+        notes.append(f"There is nothing to average: the table holds {held}.")
     if (summary["interval_over"] == OVER_VISITS).any():
         notes.append("Intervals are taken over visit means: a visit is a fresh server process.")
     elif (summary["n"] > 1).any():

@@ -146,6 +146,31 @@ def test_a_table_of_something_else_is_left_alone(tmp_path, make_run):
     assert (tmp_path / "runs.csv").read_text() == "name,age\nmoth,3\n"
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("is_warmup", "maybe", "is_warmup must be True or False"),
+        ("is_warmup", "", "is_warmup must be True or False"),
+        ("steps", "four", "no number.*steps"),
+        ("it_per_s", "0,18", "no number.*0,18"),
+    ],
+)
+def test_a_cell_that_somebody_spoiled_is_named(tmp_path, make_run, column, value, message):
+    path = write_all([make_run("a"), make_run("b")], tmp_path)[0]
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table.loc[1, column] = value
+    table.to_csv(path, index=False)
+    with pytest.raises(ValueError, match=message) as caught:
+        read_runs(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_table_without_a_run_that_counts_says_so(make_run):
+    warm_up = replace(make_run("a"), is_warmup=True)
+    assert "holds 1 runs, all of them warm-ups" in summary_text([warm_up])
+    assert "holds no runs" in summary_text([])
+
+
 def test_a_table_of_an_earlier_version_is_added_to(tmp_path, make_run):
     """Columns that came later are blank for the runs that were written without them."""
     earlier = runs_frame([make_run("a")]).drop(
