@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -52,12 +53,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("only run, powercap and serve take arguments after --, for ComfyUI")
     try:
         with cancelling():
-            return int(modules[args.command].run(args))
+            code = int(modules[args.command].run(args))
+            sys.stdout.flush()
+            return code
     except UsageError as error:
         print(f"wattbench {args.command}: {error}", file=sys.stderr)
         return EXIT_USAGE
     except CommandError as error:
         print(f"wattbench {args.command}: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except BrokenPipeError:
+        # Who reads, `head` for one, wants no more; Python would complain again when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
     except (CancelledError, KeyboardInterrupt) as error:
         print(f"wattbench {args.command}: cancelled {error}".rstrip(), file=sys.stderr)

@@ -1,5 +1,9 @@
 """``wattbench summary`` of a table and of a journal."""
 
+import os
+import subprocess
+import sys
+
 import pandas as pd
 import pytest
 
@@ -73,6 +77,16 @@ def test_a_folder_stands_for_its_table(tmp_path, capsys):
     write_all([make_run(number) for number in range(3)], tmp_path / "written")
     assert main(["summary", str(tmp_path / "written")]) == 0
     assert "300.0 ± 0.0" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX pipes")
+def test_a_reader_that_wants_no_more_is_no_traceback(journal):
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "wattbench", "summary", str(journal)]
+    with os.fdopen(writing, "wb") as pipe:
+        done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 @pytest.mark.parametrize("name", ["missing.jsonl", "missing.csv"])
