@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from ..measure.environment import capture, identify
@@ -61,6 +61,27 @@ def observe(
         probe.observations.append(
             Observation(workspace.current_prompt_id(), recording, environment, facts, seed)
         )
+
+
+def seen_in(prompt_id: str, probes: Iterable[Probe]) -> list[Observation]:
+    """What ``probes`` saw in a prompt, without phases of which ComfyUI's cache had a part.
+
+    A measured node that came from the cache has observations of earlier prompts only. Where another
+    node ran the same phase, one of two text encoders for example, its part is not the phase.
+    """
+    seen, elsewhere = [], set()
+    for probe in probes:
+        here = [o for o in probe.observations if o.prompt_id == prompt_id]
+        seen += here
+        if not here:
+            elsewhere |= {p.name for o in probe.observations for p in o.recording.phases}
+    elsewhere -= {"load"}
+    return [replace(o, recording=_without(o.recording, elsewhere)) for o in seen]
+
+
+def _without(recording: Recording, names: set[str]) -> Recording:
+    kept = tuple(phase for phase in recording.phases if phase.name not in names)
+    return replace(recording, phases=kept)
 
 
 def join(observations: Sequence[Observation], repeat: int = 0) -> Run:

@@ -9,7 +9,7 @@ from comfy_api.latest import io
 from .host.sampling import observe_sampling
 from .host.workspace import current_prompt_id, open_journal
 from .observation import Probe as ProbeValue
-from .observation import join, observe
+from .observation import join, observe, seen_in
 from .types import CATEGORY, Probe, Runs, meter_input
 
 MAX_PROBES = 16
@@ -85,13 +85,7 @@ class WattBenchCollect(io.ComfyNode):
 
     @classmethod
     def execute(cls, value: Any, probes: dict[str, ProbeValue]) -> io.NodeOutput:
-        prompt_id = current_prompt_id()
-        observations = [
-            observation
-            for probe in probes.values()
-            for observation in probe.observations
-            if observation.prompt_id == prompt_id
-        ]
+        observations = seen_in(current_prompt_id(), probes.values())
         if not observations:
             raise ValueError(
                 "the probes saw nothing in this run: every measured node came from ComfyUI's "

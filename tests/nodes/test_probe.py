@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from wattbench.measure.journal import parse
+from wattbench.measure.report import runs_frame
 
 SAMPLING = {"steps": 2, "cfg": 7.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
 
@@ -60,6 +61,26 @@ def test_only_the_current_prompt_counts(
             _, (run,) = collect(probe_nodes, None, probe)
         assert run.seed == seed
         assert len([phase for phase in run.phases if phase.name == "denoise"]) == 1
+
+
+def test_a_phase_of_which_a_part_was_cached_is_blank(
+    comfyui, probe_nodes, tiny_models, conditioning, hundred_watts, workspace_folder, in_prompt
+):
+    """One of two samplers ran in the second prompt: its time is not that of denoising."""
+    probed = [
+        probe_nodes.WattBenchProbeModel.execute(tiny_models().model, hundred_watts).result
+        for _ in range(2)
+    ]
+    phases = []
+    for prompt, ran in (("first", probed), ("second", probed[1:])):
+        with in_prompt(prompt):
+            for model, _ in ran:
+                comfyui.KSampler().sample(model, 1, **SAMPLING, **conditioning)
+            _, (run,) = collect(probe_nodes, None, *(probe for _, probe in probed))
+        phases.append([phase.name for phase in run.phases])
+    assert phases == [["load", "denoise", "load", "denoise"], ["load"]]
+    assert run.energy is None
+    assert runs_frame([run])["it_per_s"].isna().all()
 
 
 def test_nothing_seen_is_a_clear_error(probe_nodes, tiny_models, workspace_folder, in_prompt):
