@@ -11,7 +11,7 @@ import numpy as np
 from .attribution import Interval, integrate, share_ticks
 from .meters import Meter
 from .records import CounterSample, EnergyReading, Method, PowerSample
-from .sampler import Samples, around
+from .samples import Samples, around
 
 COUNTED_TICKS = 50
 """A span of this many ticks is called ``counter``: borders can be wrong by two ticks, 4 %, at most.

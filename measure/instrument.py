@@ -24,7 +24,8 @@ from .records import (
     Phase,
     Trace,
 )
-from .sampler import Sampler, around
+from .sampler import Sampler
+from .samples import around
 from .timeline import Timeline, timeline_for
 from .window import Span, Window
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from wattbench.measure.meters import DeviceStatus, Meter, MeterReadError
-from wattbench.measure.sampler import Sampler, around
+from wattbench.measure.sampler import Sampler
+from wattbench.measure.samples import around
 
 TICK_S = 0.1
 
@@ -64,14 +65,15 @@ class TickingMeter(Meter):
 def watch(monkeypatch):
     """A function that watches a meter of a kind for ten simulated seconds, without a thread."""
     clock = SimulatedTime()
-    monkeypatch.setattr("wattbench.measure.sampler.time", clock)
+    for module in ("sampler", "ticks"):
+        monkeypatch.setattr(f"wattbench.measure.{module}.time", clock)
 
     def watch_kind(kind, cost_s):
         meter = kind(cost_s, clock)
         sampler = Sampler(meter, None, None)
         while clock.now_s < meter.start_s + 10.0:
+            clock.now_s = max(clock.now_s, sampler._due_s()) + 0.0001
             sampler._poll()
-            clock.now_s += 0.0007
         return meter, sampler.samples
 
     return watch_kind
