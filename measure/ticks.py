@@ -32,7 +32,8 @@ LEAST_LENGTHS, MOST_LENGTHS = 2, 64
 """So many ticks in line make a rhythm; twice as many each time that one was wrong."""
 
 EVEN = 1 / 8
-"""A tick that is further off, as a part of the period, ends the rhythm."""
+"""A tick that is further off, as a part of the period, ends the rhythm; one that was known before
+and by now is known less well than to twice this part is not tried."""
 
 QUIET = 0.85
 """Where there is no rhythm, this part of the shortest recent tick goes by before the next one is
@@ -81,6 +82,7 @@ class Ticks:
         self._ticked = ticked
         self._last = _Read(0.0, 0.0, math.nan)
         self._read_s = math.inf
+        self._is_in_doubt = False
         self._begin_search(LEAST_LENGTHS)
         self._begin_rhythm()
 
@@ -119,7 +121,7 @@ class Ticks:
             return is_new
         self._number = clock.first_after(read.ended_s)
         early_s, late_s = clock.bounds(self._number)
-        if late_s - early_s > EVEN * clock.period_s:
+        if late_s - early_s > 2 * EVEN * clock.period_s:
             self.clock = None
             return is_new
         doubted_s = clock.bounds(self._number - 1)[1]
@@ -185,7 +187,6 @@ class Ticks:
 
     def _begin_rhythm(self) -> None:
         self._number = 0
-        self._is_in_doubt: bool = False
         self._has_looked = False
         self._checks_due = FIRST_CHECKS
         self._refined_s = math.inf
@@ -196,16 +197,14 @@ class Ticks:
         early_s, late_s = clock.bounds(self._number)
         check_s = early_s - EDGE_S - self._read_s
         fine_s = FINE_S + 1.5 * self._read_s + 4 * clock.slack_s
-        if self._is_checked() and self.due_s <= check_s:
+        is_checked = self._checks_due > 0 or self._number % CHECK_EVERY == 0
+        if is_checked and self.due_s <= check_s:
             self.due_s = check_s
         elif late_s - early_s > fine_s and not self._has_looked:
             self.due_s = (early_s + late_s - self._read_s) / 2
             self._has_looked = True
         else:
             self.due_s = late_s + EDGE_S
-
-    def _is_checked(self) -> bool:
-        return self._checks_due > 0 or self._number % CHECK_EVERY == 0
 
     def _follow(self, clock: TickClock, read: _Read) -> None:
         number = self._number

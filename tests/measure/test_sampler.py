@@ -9,20 +9,7 @@ from wattbench.measure.meters import DeviceStatus, Meter, MeterReadError
 from wattbench.measure.sampler import Sampler
 from wattbench.measure.samples import around
 
-TICK_S = 0.1
-
-
-class SimulatedTime:
-    """Stands in for the module ``time``: it passes when a meter is read, or by hand."""
-
-    def __init__(self):
-        self.now_s = 50.0
-
-    def perf_counter(self):
-        return self.now_s
-
-    def sleep(self, seconds):
-        self.now_s += seconds
+from .simulated_board import TICK_S, run_sampler
 
 
 class TickingMeter(Meter):
@@ -62,18 +49,13 @@ class TickingMeter(Meter):
 
 
 @pytest.fixture
-def watch(monkeypatch):
+def watch(simulated_time):
     """A function that watches a meter of a kind for ten simulated seconds, without a thread."""
-    clock = SimulatedTime()
-    for module in ("sampler", "ticks"):
-        monkeypatch.setattr(f"wattbench.measure.{module}.time", clock)
 
     def watch_kind(kind, cost_s):
-        meter = kind(cost_s, clock)
+        meter = kind(cost_s, simulated_time)
         sampler = Sampler(meter, None, None)
-        while clock.now_s < meter.start_s + 10.0:
-            clock.now_s = max(clock.now_s, sampler._due_s()) + 0.0001
-            sampler._poll()
+        run_sampler(sampler, simulated_time, meter.start_s + 10.0)
         return meter, sampler.samples
 
     return watch_kind
