@@ -13,7 +13,7 @@ from .samples import Samples, StatusSample
 from .tick_clock import TickClock
 from .ticks import Ticks
 
-CHECK_PERIOD_S = 0.1
+CHECK_PERIOD_S = 0.2
 """How often power is read beside a counter, which it then only checks."""
 
 VRAM_PERIOD_S = 0.1

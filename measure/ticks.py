@@ -119,9 +119,8 @@ class Ticks:
         clock, is_new = self.clock, math.isnan(self._last.energy_j)
         if clock is None or not (is_new or self._is_in_doubt):
             return is_new
-        self._number = clock.first_after(read.ended_s)
-        early_s, late_s = clock.bounds(self._number)
-        if late_s - early_s > 2 * EVEN * clock.period_s:
+        self._expect(clock, clock.first_after(read.ended_s))
+        if self._late_s - self._early_s > 2 * EVEN * clock.period_s:
             self.clock = None
             return is_new
         doubted_s = clock.bounds(self._number - 1)[1]
@@ -180,71 +179,51 @@ class Ticks:
         early_s, late_s = self._trial.bounds(self._in_line_count)
         is_distinct = 2 * (late_s - early_s + 2 * self._read_s) < self._trial.period_s
         if self._in_line_count >= self._needed_count and is_distinct:
-            self.clock, self._number = self._trial, self._in_line_count
+            self.clock = self._trial
+            self._expect(self.clock, self._in_line_count)
             self._plan(self.clock)
 
     # With a rhythm.
 
     def _begin_rhythm(self) -> None:
         self._number = 0
+        self._early_s = self._late_s = 0.0
         self._has_looked = False
         self._checks_due = FIRST_CHECKS
         self._refined_s = math.inf
         self._recent: deque[tuple[int, int]] = deque(maxlen=REFINED_TICKS)
 
+    def _expect(self, clock: TickClock, number: int) -> None:
+        self._number, self._has_looked = number, False
+        self._early_s, self._late_s = clock.bounds(number)
+
     def _plan(self, clock: TickClock) -> None:
         """When to read next: before the tick, in the middle of where it can lie, or after it."""
-        early_s, late_s = clock.bounds(self._number)
-        check_s = early_s - EDGE_S - self._read_s
+        check_s = self._early_s - EDGE_S - self._read_s
         fine_s = FINE_S + 1.5 * self._read_s + 4 * clock.slack_s
         is_checked = self._checks_due > 0 or self._number % CHECK_EVERY == 0
         if is_checked and self.due_s <= check_s:
             self.due_s = check_s
-        elif late_s - early_s > fine_s and not self._has_looked:
-            self.due_s = (early_s + late_s - self._read_s) / 2
+        elif self._late_s - self._early_s > fine_s and not self._has_looked:
+            self.due_s = (self._early_s + self._late_s - self._read_s) / 2
             self._has_looked = True
         else:
-            self.due_s = late_s + EDGE_S
+            self.due_s = self._late_s + EDGE_S
 
     def _follow(self, clock: TickClock, read: _Read) -> None:
-        number = self._number
         if read.energy_j == self._last.energy_j:
             if self._fits(clock, after_s=read.began_s):
                 self._plan(clock)
             else:
                 self._stood = True
-            return
-        if read.ended_s >= clock.bounds(number + 1)[0]:
-            self._catch_up(clock, read)
-            return
-        if self._fits(clock, before_s=read.ended_s):
-            self._keep_number(clock, number, read.energy_j)
+        elif self._is_held_up(clock, read):
+            self._plan(clock)
+        elif self._fits(clock, before_s=read.ended_s):
+            self._keep_number(clock, self._number, read.energy_j)
+            self._plan(clock)
         else:
             self._paused = True
             self._search(read)
-
-    def _catch_up(self, clock: TickClock, read: _Read) -> None:
-        """The machine held this read up for a tick or more; its value is kept if it is clear whose
-        it is."""
-        following = clock.first_after(read.ended_s)
-        if clock.bounds(following - 1)[1] < read.began_s:
-            self._keep_number(clock, following - 1, read.energy_j)
-        else:
-            self._advance(clock, following)
-
-    def _keep_number(self, clock: TickClock, number: int, energy_j: float) -> None:
-        tick_s, error_s = clock.time(number)
-        self._keep(tick_s, energy_j, error_s)
-        self._note(number)
-        if error_s < BETTER * self._refined_s:
-            self._refined_s = error_s
-            self._refine(clock)
-        self._advance(clock, number + 1)
-
-    def _advance(self, clock: TickClock, number: int) -> None:
-        self._number, self._has_looked = number, False
-        self._checks_due = max(self._checks_due - 1, 0)
-        self._plan(clock)
 
     def _fits(
         self, clock: TickClock, after_s: float = -math.inf, before_s: float = math.inf
@@ -254,18 +233,49 @@ class Ticks:
         A tick that was not where it had to be makes the rhythm less even, or ends it. One that has
         not been seen to hold yet is given up at once.
         """
-        number = self._number
-        early_s, late_s = clock.bounds(number)
-        if clock.narrow(number, after_s, before_s):
+        if after_s <= self._early_s and before_s >= self._late_s:
             return True
-        off_s = max(after_s - late_s, early_s - before_s, FINE_S)
-        if self._checks_due == 0 and clock.slack_s + off_s < EVEN * clock.period_s:
-            clock.loosen(number, off_s)
-            return clock.narrow(number, after_s, before_s)
+        fits = clock.narrow(self._number, after_s, before_s)
+        if not fits:
+            off_s = max(after_s - self._late_s, self._early_s - before_s, FINE_S)
+            if self._checks_due == 0 and clock.slack_s + off_s < EVEN * clock.period_s:
+                clock.loosen(self._number, off_s)
+                fits = clock.narrow(self._number, after_s, before_s)
+        if fits:
+            self._early_s, self._late_s = clock.bounds(self._number)
+            return True
         self.clock = None
         self._begin_search(min(2 * self._needed_count, MOST_LENGTHS))
         self._begin_rhythm()
         return False
+
+    def _is_held_up(self, clock: TickClock, read: _Read) -> bool:
+        """Whether the machine let this read wait for the next tick, or for more than one.
+
+        Its value is kept if it is clear whose it is.
+        """
+        if read.ended_s < self._late_s + clock.period_s / 2:
+            return False
+        following = clock.first_after(read.ended_s)
+        if following <= self._number + 1:
+            return False
+        if clock.bounds(following - 1)[1] < read.began_s:
+            self._keep_number(clock, following - 1, read.energy_j)
+        else:
+            self._expect(clock, following)
+        return True
+
+    def _keep_number(self, clock: TickClock, number: int, energy_j: float) -> None:
+        if number != self._number:
+            self._expect(clock, number)
+        tick_s, error_s = (self._early_s + self._late_s) / 2, (self._late_s - self._early_s) / 2
+        self._keep(tick_s, energy_j, error_s)
+        self._note(number)
+        if error_s < BETTER * self._refined_s:
+            self._refined_s = error_s
+            self._refine(clock)
+        self._checks_due = max(self._checks_due - 1, 0)
+        self._expect(clock, number + 1)
 
     def _note(self, number: int, index: int | None = None) -> None:
         """The tick at ``index`` of the samples, the last one if none is given, has this number."""
