@@ -31,8 +31,8 @@ MOST_DUTY = 0.05
 
 On a virtual machine a single call to a vendor's library was seen to take 5 ms."""
 
-EARLY_S = 0.02
-"""A channel is read this much too early if another one is due."""
+EARLY_S, LATE_S = 0.02, 0.1
+"""A channel is read this much too early or late rather than that the thread wakes for it alone."""
 
 
 class Sampler:
@@ -68,6 +68,7 @@ class Sampler:
         self._ticks: Ticks | None = None
         self._power: _Channel | None = None
         self._channels: list[_Channel] = []
+        self._channels_due_s = 0.0
         if meter is not None:
             self._ticks = Ticks(meter, samples, self._tell, clock)
             self._power = _Channel(meter.poll_period_s, lambda: self._read_power(meter))
@@ -129,8 +130,10 @@ class Sampler:
             self._poll()
 
     def _due_s(self) -> float:
-        due_s = min([channel.due_s for channel in self._channels], default=math.inf)
-        return due_s if self._ticks is None else min(due_s, self._ticks.due_s)
+        """When to wake: for the counter, or for a channel that cannot wait for the counter."""
+        if self._ticks is None or self._channels_due_s < self._ticks.due_s - LATE_S:
+            return self._channels_due_s
+        return self._ticks.due_s
 
     def _poll(self) -> None:
         """Read what is due, the counter first."""
@@ -139,12 +142,17 @@ class Sampler:
             if not self._is_alive(self._ticks.read):
                 self._ticks = None
             now_s = time.perf_counter()
+        if self._channels_due_s - now_s <= EARLY_S:
+            self._read_channels(now_s)
+
+    def _read_channels(self, now_s: float) -> None:
         for channel in self._channels:
-            if not channel.is_due(now_s) or self._comes_between(channel, now_s):
+            if channel.due_s - now_s > EARLY_S or self._comes_between(channel, now_s):
                 continue
             if not self._is_alive(channel.read):
                 self._channels = [other for other in self._channels if other is not channel]
             now_s = time.perf_counter()
+        self._channels_due_s = min([channel.due_s for channel in self._channels], default=math.inf)
 
     def _comes_between(self, channel: _Channel, now_s: float) -> bool:
         """Put off a read that would still go on when the next tick is looked for."""
@@ -187,10 +195,6 @@ class _Channel:
         self.period_s = period_s
         self._read = read
         self._put_off_count = 0
-
-    def is_due(self, now_s: float) -> bool:
-        """Whether it is time to read, or nearly so: a thread that is awake need not wake again."""
-        return self.due_s - now_s <= EARLY_S
 
     def read(self) -> bool:
         began_s = time.perf_counter()
