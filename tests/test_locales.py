@@ -11,6 +11,7 @@ import pytest
 
 from wattbench.measure.meters.base import Provenance
 from wattbench.measure.records import Method, Scope
+from wattbench.measure.report.breakdown import ESTIMATED, IDLE_HEADING, METHOD_HEADING
 from wattbench.measure.report.markdown import DIFFERENCES, HEADINGS
 
 ROOT = Path(__file__).parents[1]
@@ -106,19 +107,27 @@ def test_portuguese_translates_all_that_english_has_to_read(served):
     assert english == set()
 
 
-def sources(pattern):
-    return "\n".join(path.read_text("utf-8") for path in (ROOT / "web").glob(pattern))
+def sources(*patterns):
+    paths = [path for pattern in patterns for path in (ROOT / "web").glob(pattern)]
+    return "\n".join(path.read_text("utf-8") for path in paths)
 
 
-def test_the_widget_finds_its_texts():
-    source = sources("summary*.js")
+def used_in(*patterns):
+    source = sources(*patterns)
     used = set(re.findall(r'translate\("(\w+)"\)', source))
-    used |= set(re.findall(r'copied \? "(\w+)" : "(\w+)"', source)[0])
-    english = load("en", "main")["wattbench"]["summary"]
-    portuguese = load("pt-BR", "main")["wattbench"]["summary"]
-    assert set(english) == used
-    assert set(portuguese) - used <= {*HEADINGS, *DIFFERENCES.values()}
-    assert used <= set(portuguese)
+    return used | {key for pair in re.findall(r'\? "(\w+)" : "(\w+)"\)', source) for key in pair}
+
+
+RESULTS = ("result_node.js", "tables.js", "actions.js")
+
+
+def test_results_find_their_texts(language):
+    texts = load(language, "main")["wattbench"]
+    headings = {*HEADINGS, *DIFFERENCES.values(), *ESTIMATED.values(), IDLE_HEADING, METHOD_HEADING}
+    used = used_in("summary*.js", *RESULTS)
+    own = {*texts["common"], *texts["summary"]}
+    assert own - (headings if language != "en" else set()) == used
+    assert set(texts["layers"]) == {"caption", "empty"} <= set(texts["summary"])
 
 
 def test_the_hud_finds_its_texts(language):
@@ -134,8 +143,10 @@ def test_the_hud_finds_its_texts(language):
 
 
 def test_what_nodes_cost_finds_its_texts(language):
-    used = set(re.findall(r'translate\("(\w+)"\)', sources("watch*.js")))
-    assert set(load(language, "main")["wattbench"]["watch"]) == used
+    texts = load(language, "main")["wattbench"]
+    used = used_in("watch*.js")
+    shared = {*texts["common"]} - {*texts["watch"]}
+    assert used - shared == set(texts["watch"])
 
 
 def test_settings_are_those_of_the_pages(language):

@@ -85,3 +85,32 @@ export function seconds(language, duration_s) {
 export function percent(language, share) {
   return `${number(language, 100 * share, 2)} %`;
 }
+
+/**
+ * A cell of a table as the server writes it, `1.50 ± 0.01`, with the decimal sign of a language.
+ *
+ * @param {string} language
+ * @param {string} cell
+ */
+export function cell(language, cell) {
+  if (!isNumeric(cell)) return cell;
+  const sign = (0.5).toLocaleString(language).charAt(1);
+  return cell.replace(/(\d)\.(?=\d)/g, `$1${sign}`).replace(" to ", " – ");
+}
+
+/** @param {string} cell Whether it begins with a number. */
+export function isNumeric(cell) {
+  return /^[-−]?\d/.test(cell);
+}
+
+/**
+ * A moment, or two with what they have in common said once.
+ *
+ * @param {string} language
+ * @param {Date} first
+ * @param {Date} last
+ */
+export function moments(language, first, last) {
+  const style = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" });
+  return style.formatRange(first, last);
+}

@@ -274,7 +274,20 @@ def test_without_a_meter_the_reason_stands_there(page):
     assert page.evaluate(SHOW, [device]) == "—"
     shown = page.locator("#made-up")
     expect(shown.get_by_text("no meter measures this")).to_have_count(1)
+    expect(shown.locator(".wattbench-hud-row:visible dt")).to_have_text(["vram"])
     assert set(shown.locator(".wattbench-hud-value").all_text_contents()) == {"—"}
+    page.evaluate("document.querySelector('#made-up').remove()")
+
+
+def test_a_failed_meter_says_why_once(page):
+    lost = "nvml:0: GPU is lost"
+    told_nothing = {"power_w", "energy_j", "temperature_c", "sm_clock_hz", "throttle_reasons"}
+    device = {**MADE_UP, **dict.fromkeys(told_nothing)}
+    device |= {"power_reason": lost, "energy_reason": lost}
+    assert page.evaluate(SHOW, [device]) == "9.8 GiB"
+    shown = page.locator("#made-up")
+    expect(shown.get_by_text(lost)).to_have_count(1)
+    assert shown.locator(".wattbench-hud-value").all_text_contents().count("—") == len(told_nothing)
     page.evaluate("document.querySelector('#made-up').remove()")
 
 
