@@ -147,12 +147,11 @@ function createDevice(translate, isFolded, isFirst) {
     setText(name, deviceName(device));
     setText(brief, isFolded ? badgeText(device, language) : "");
     setText(source, sourceText(device, translate));
-    source.title = device.meter_note;
     // Without a meter its rows would all be blank; the reason stands above, once.
     for (const row of meterRows) row.element.hidden = !device.meter;
     // A meter that failed told nothing: the reason stands with the power, once.
     const untold = device.power_reason ? "" : translate("not_told");
-    powerRow.write(powerText(device, translate, language), device.power_reason);
+    powerRow.write(powerText(device, translate, language), device.meter ? device.power_reason : "");
     energyRow.label(translate(job && !job.is_running ? "energy_last" : "energy"));
     energyRow.write(
       energyText(device, job, translate, language),
@@ -210,7 +209,8 @@ function optional(value, write, language) {
 function sourceText(device, translate) {
   if (!device.meter) return device.power_reason;
   const scope = translate(`scope_${device.scope}`);
-  return `${device.meter} · ${translate(device.provenance)} · ${scope}`;
+  const parts = [device.meter, translate(device.provenance), scope, device.meter_note];
+  return parts.filter(Boolean).join(" · ");
 }
 
 /** @param {Reading} device @param {Translator} translate @param {string} language */

@@ -43,7 +43,7 @@ export function renderSummary(summary, translate, language) {
   return [
     main,
     ...phases.map((table) => fold(translate("phases"), isOpen, table)),
-    ...list("ol", "wattbench-reasons", translate("blanks"), reasons.all()),
+    ...list("ol", "wattbench-reasons", translate("blanks"), reasons.all().map(translate)),
     ...list("ul", "wattbench-notes", translate("notes"), notes),
     createActions(
       translate,
@@ -56,9 +56,10 @@ export function renderSummary(summary, translate, language) {
 
 /** @param {Summary} summary @param {Translator} translate @param {string} language */
 function notesOf({ notes, measured_at }, translate, language) {
-  if (!measured_at?.length) return notes;
+  const texts = notes.map(translate);
+  if (!measured_at?.length) return texts;
   const [first, last] = measured_at.map((time) => new Date(time));
-  return [`${translate("measured_at")} ${format.moments(language, first, last)}.`, ...notes];
+  return [`${translate("measured_at")} ${format.moments(language, first, last)}.`, ...texts];
 }
 
 /**

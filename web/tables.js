@@ -107,7 +107,7 @@ function data({ text, reason }, reasons, translate, language) {
     return make("td", format.isNumeric(text) ? "wattbench-number" : "", format.cell(language, text));
   }
   const dash = make("abbr", "", BLANK);
-  dash.title = reason ?? translate("blank");
+  dash.title = translate(reason ?? "blank");
   const mark = reason ? [make("sup", "", `${reasons.numberOf(reason)}`)] : [];
   return make("td", "wattbench-number", dash, ...mark);
 }

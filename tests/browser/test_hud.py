@@ -241,6 +241,33 @@ def test_without_badge_and_tab_nothing_is_asked(frontend, server, page):
     assert changes(badge(page))
 
 
+def test_a_second_page_sleeps_and_leaves_without_harm_to_the_first(frontend, page, browser):
+    second = Frontend(browser, frontend.url, {})
+    try:
+        second.page.clock.install()
+        badge(second.page).click()
+        expect(status(second.page)).to_have_text("Live.")
+        second.page.clock.fast_forward("08:00:00")
+        assert changes(value(second.page, "Power"))
+        assert changes(value(page, "Power"))
+        assert second.complaints == []
+    finally:
+        second.close()
+    assert changes(value(page, "Power"))
+
+
+def test_a_chart_of_many_hours_stays_small(page):
+    line = page.evaluate(
+        """async () => {
+            const { createChart } = await import("/extensions/wattbench/hud_chart.js");
+            const chart = createChart();
+            for (let t = 0; t < 4 * 3600; t += 0.5) chart.add(t, 100 + (t % 7), 350, 0.5);
+            return chart.element.firstChild.getAttribute("d");
+        }"""
+    )
+    assert len(re.findall("[ML]", line)) == 2 * 120 + 1
+
+
 def test_many_devices_are_folded_and_all_is_said(page):
     devices = [{**MADE_UP, "device": f"cuda:{i}", "meter": f"nvml:{i}"} for i in range(3)]
     assert page.evaluate(SHOW, devices) == "213 W · 9.8 GiB · 71 °C"
