@@ -90,17 +90,17 @@ export function percent(language, share) {
  * A cell of a table as the server writes it, `1.50 ± 0.01`, with the decimal sign of a language.
  *
  * @param {string} language
- * @param {string} cell
+ * @param {string} text
  */
-export function cell(language, cell) {
-  if (!isNumeric(cell)) return cell;
+export function cell(language, text) {
+  if (!isNumeric(text)) return text;
   const sign = (0.5).toLocaleString(language).charAt(1);
-  return cell.replace(/(\d)\.(?=\d)/g, `$1${sign}`).replace(" to ", " – ");
+  return text.replace(/(\d)\.(?=\d)/g, `$1${sign}`).replace(" to ", " – ");
 }
 
-/** @param {string} cell Whether it begins with a number. */
-export function isNumeric(cell) {
-  return /^[-−]?\d/.test(cell);
+/** @param {string} text Of a cell. */
+export function isNumeric(text) {
+  return /^[-−]?\d/.test(text);
 }
 
 /**

@@ -124,7 +124,8 @@ function outputKey(node) {
 }
 
 /**
- * Make room for all of the element, up to a limit; what is larger scrolls. A node never shrinks.
+ * Make room for all of the element, up to a limit and to the next node below; what is larger scrolls.
+ * A node never shrinks.
  *
  * @param {any} node
  * @param {HTMLElement} element
@@ -133,9 +134,22 @@ function growToFit(node, element) {
   const [width, height] = node.size;
   const around = node.computeSize()[1] - MIN_HEIGHT_PX + 2 * MARGIN_PX;
   const needed = around + heightAt(element, width - 2 * MARGIN_PX);
-  const grown = Math.max(height, Math.min(needed, MAX_GROWN_HEIGHT_PX));
+  const grown = Math.max(height, Math.min(needed, MAX_GROWN_HEIGHT_PX, roomBelow(node)));
   if (grown > height) node.setSize([width, grown]);
   node.graph?.setDirtyCanvas(true, true);
+}
+
+/** @param {any} node @returns {number} The height at which it would reach the next node. */
+function roomBelow(node) {
+  const [left, top, width] = node.boundingRect;
+  const tops = node.graph.nodes
+    .map((/** @type {any} */ other) => other.boundingRect)
+    .filter(
+      (/** @type {number[]} */ [x, y, otherWidth]) =>
+        y > top && x < left + width && left < x + otherWidth,
+    )
+    .map((/** @type {number[]} */ [, y]) => y - node.pos[1] - MARGIN_PX);
+  return Math.min(...tops);
 }
 
 /** @param {HTMLElement} element @param {number} widthPx */

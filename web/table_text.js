@@ -9,7 +9,7 @@ import { BLANK, createReasons } from "./tables.js";
 /** As the server writes a number: mean, half width of its interval, and its share or range. */
 const NUMBER = /^(-?\d[\d.]*)(?: ± (\d[\d.]*))?(?: \((.*)\))?$/;
 
-const PARTS = ["", " ±", " ()"];
+const PARTS = ["", " ±", ", in brackets"];
 
 /**
  * @param {{table: Table, caption: string}[]} tables
@@ -44,12 +44,14 @@ function markdownLine(cells) {
  * @param {Table[]} tables
  */
 export function asCsv(tables) {
-  const names = [tables[0].headings[0], ...tables[0].rows.map(([name]) => name)];
-  const columns = tables.flatMap(({ headings, rows }) =>
-    headings.slice(1).flatMap((heading, i) => csvColumns(heading, rows.map((row) => row[i + 1]))),
-  );
-  const lines = names.map((name, i) => [name, ...columns.map((column) => column[i])]);
-  return lines.map((cells) => `${cells.map(csvCell).join(",")}\r\n`).join("");
+  /** @type {Map<string, string[]>} What the tables have in common is there once. */
+  const cells = new Map();
+  for (const { headings, rows } of tables) {
+    headings.forEach((heading, i) => cells.set(heading, rows.map((row) => row[i])));
+  }
+  const columns = [...cells].flatMap(([heading, column]) => csvColumns(heading, column));
+  const lines = columns[0].map((_, i) => columns.map((column) => column[i]));
+  return lines.map((line) => `${line.map(csvCell).join(",")}\r\n`).join("");
 }
 
 /**

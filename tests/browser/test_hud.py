@@ -199,7 +199,9 @@ def test_energy_of_a_prompt(frontend, page):
     expect(ended).to_be_visible()
     text = value(page, "Energy of the last prompt").text_content()
     pattern = r"([\d.]+) ± ([\d.]+) (k?)J · ([\d.]+) s · simulated"
-    energy, error, kilo, duration = re.fullmatch(pattern, text).groups()
+    found = re.fullmatch(pattern, text)
+    assert found is not None, panel(page).inner_text()
+    energy, error, kilo, duration = found.groups()
     factor, duration = 1000 if kilo else 1, float(duration)
     assert duration > 2
     assert float(error) * factor == pytest.approx(0.2 * MEAN_W, rel=0.2)

@@ -266,6 +266,21 @@ def test_all_of_it_is_visible_in_the_node(shown):
     assert button["y"] + button["height"] <= bottom + top_of_canvas
 
 
+def test_it_grows_no_further_than_the_next_node(opened, output):
+    opened.page.evaluate(
+        f"""() => {{
+            const node = {NODE};
+            const below = app.rootGraph.nodes.find((one) => one.type === "WattBenchBenchmark");
+            below.pos = [node.pos[0], node.pos[1] + 400];
+        }}"""
+    )
+    show(opened, output)
+    expect(main_table(opened)).to_be_visible()
+    height = opened.page.evaluate(f"{NODE}.size[1]")
+    assert 300 < height < 400
+    assert widget(opened).evaluate("(e) => e.scrollHeight > e.clientHeight")
+
+
 @pytest.mark.parametrize("palette", ["dark", "light"])
 def test_text_stands_out_from_its_ground(shown, palette):
     shown.set("Comfy.ColorPalette", palette)
