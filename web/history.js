@@ -34,8 +34,11 @@ export async function* pastJobs(workflowId) {
   }
 }
 
-/** @param {string} route @returns {Promise<any>} Undefined where the server does not have it. */
+/**
+ * @param {string} route
+ * @returns {Promise<any>} Undefined where the server does not answer, or does not have it.
+ */
 async function get(route) {
-  const response = await api.fetchApi(route);
-  return response.ok ? response.json() : undefined;
+  const response = await api.fetchApi(route).catch(() => undefined);
+  return response?.ok ? response.json() : undefined;
 }

@@ -140,15 +140,15 @@ function growToFit(node, element) {
 }
 
 /** @param {any} node @returns {number} The height at which it would reach the next node. */
-function roomBelow(node) {
-  const [left, top, width] = node.boundingRect;
-  const tops = node.graph.nodes
-    .map((/** @type {any} */ other) => other.boundingRect)
+function roomBelow({ graph, pos: [left, top], size: [width] }) {
+  // @ts-ignore ComfyUI puts LiteGraph on the window.
+  const titleHeight = window.LiteGraph.NODE_TITLE_HEIGHT;
+  const tops = graph.nodes
     .filter(
-      (/** @type {number[]} */ [x, y, otherWidth]) =>
+      (/** @type {any} */ { pos: [x, y], size: [otherWidth] }) =>
         y > top && x < left + width && left < x + otherWidth,
     )
-    .map((/** @type {number[]} */ [, y]) => y - node.pos[1] - MARGIN_PX);
+    .map((/** @type {any} */ { pos: [, y] }) => y - titleHeight - MARGIN_PX - top);
   return Math.min(...tops);
 }
 

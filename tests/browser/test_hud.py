@@ -192,15 +192,27 @@ def test_values_appear_and_update(page):
     expect(value(page, "Temperature")).to_have_text("—")
 
 
-def test_energy_of_a_prompt(frontend, page):
-    frontend.load(WORKFLOW, "hud")
+def energy_of_a_prompt(frontend, page, seed):
+    """What the HUD tells of a prompt that it has not seen before, once it has ended."""
+    nodes = {
+        **WORKFLOW,
+        "2": {**WORKFLOW["2"], "inputs": {**WORKFLOW["2"]["inputs"], "seed": seed}},
+    }
+    frontend.load(nodes, f"hud {seed}")
     frontend.queue()
-    ended = panel(page).locator("dt", has_text="Energy of the last prompt")
-    expect(ended).to_be_visible()
-    text = value(page, "Energy of the last prompt").text_content()
+    expect(panel(page).locator("dt", has_text="Energy of the last prompt")).to_be_visible()
+    return value(page, "Energy of the last prompt").text_content()
+
+
+def test_energy_of_a_prompt(frontend, page):
+    text = energy_of_a_prompt(frontend, page, 1)
+    if text == "—":
+        # On a busy machine the first prompt's imports can keep the reading thread from running.
+        expect(panel(page)).to_contain_text("power was not read for")
+        text = energy_of_a_prompt(frontend, page, 2)
     pattern = r"([\d.]+) ± ([\d.]+) (k?)J · ([\d.]+) s · simulated"
     found = re.fullmatch(pattern, text)
-    assert found is not None, panel(page).inner_text()
+    assert found is not None, text
     energy, error, kilo, duration = found.groups()
     factor, duration = 1000 if kilo else 1, float(duration)
     assert duration > 2
