@@ -90,6 +90,9 @@ export function createPanel(translate, language) {
       state.devices.forEach((device, i) =>
         views[i].show(device, state.job, time_s, intervalS, language()),
       );
+      legend.hidden = state.devices.every(
+        (device) => !device.meter && device.vram_used_bytes === null,
+      );
       isThrottled = state.devices.some((device) => device.throttle_reasons?.length);
       announce();
       setText(cost, costText(state.cost_share, pageShare, translate, language()));

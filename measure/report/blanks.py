@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 NO_RUN = "no run of this condition succeeded"
 NO_ENERGY = "energy was not measured"
 NO_IDLE = "idle power was not measured"
+NO_SPEED = "the number of steps or the time of denoising is not known"
 NO_STEPS = "the number of steps is not known"
 NO_BATCH = "the number of images is not known"
 NO_RATIO = "not measured for both conditions by the same meter"
@@ -36,10 +37,10 @@ NEED_ENERGY = {
 }
 
 OTHERWISE = {
+    **dict.fromkeys(NEED_ENERGY, NO_ENERGY),
     **dict.fromkeys(("load_time_s", *TIMES), UNSEEN),
-    "it_per_s": "the number of steps or the time of denoising is not known",
+    **dict.fromkeys(("it_per_s", "s_per_step"), NO_SPEED),
     "img_per_s": "not every phase was observed, or the number of images is not known",
-    "s_per_step": "the number of steps or the time of denoising is not known",
     "j_per_step": NO_STEPS,
     "j_per_img": NO_BATCH,
     "img_per_kwh": NO_BATCH,

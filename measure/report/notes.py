@@ -34,6 +34,7 @@ def run_notes(runs: pd.DataFrame) -> list[str]:
 
 
 def gathered(cells: pd.Series) -> Iterator[str]:
+    """The notes of a column's cells, kind by kind."""
     kinds: dict[str, list[list[str]]] = {}
     for cell in cells:
         for note in dict.fromkeys(part for part in cell.split(SEPARATOR) if part):
