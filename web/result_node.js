@@ -13,6 +13,9 @@ const MIN_HEIGHT_PX = 110;
 const MAX_GROWN_HEIGHT_PX = 1100;
 const MARGIN_PX = 10;
 
+/** Nodes 2.0 needs a little more around a widget than LiteGraph says. */
+const SLACK_PX = 6;
+
 /** In a kept output: when the past job ended that it was restored from. */
 const RESTORED = "wattbench_restored_ms";
 
@@ -132,7 +135,7 @@ function outputKey(node) {
  */
 function growToFit(node, element) {
   const [width, height] = node.size;
-  const around = node.computeSize()[1] - MIN_HEIGHT_PX + 2 * MARGIN_PX;
+  const around = node.computeSize()[1] - MIN_HEIGHT_PX + 2 * MARGIN_PX + SLACK_PX;
   const needed = around + heightAt(element, width - 2 * MARGIN_PX);
   const grown = Math.max(height, Math.min(needed, MAX_GROWN_HEIGHT_PX, roomBelow(node)));
   if (grown > height) node.setSize([width, grown]);
