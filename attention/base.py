@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from enum import Enum
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -167,12 +168,21 @@ class Target:
 ANYWHERE = Target(kind="", dtypes=("float64", *FLOATS))
 
 
+class InGraphs(Enum):
+    """How a kernel can be part of a model that torch.compile compiles."""
+
+    TRACED = "the compiler sees torch's own operators"
+    RECORDED = "the compiler calls it; a CUDA graph can record what it launches and replay that"
+    CALLED = "it is called between CUDA graphs: what it launches depends on the memory that is free"
+
+
 @dataclass(frozen=True)
 class Backend:
     """A way to compute attention.
 
     ``is_exact`` says that it differs from the definition by rounding only; a kernel that quantizes
     is not exact. ``upcasts`` says that it sums the scores of half-precision tensors in fp32.
+    ``in_graphs`` says what torch.compile can do with it.
     ``least_version`` and ``below_version`` bound the version of ``package``.
     """
 
@@ -187,6 +197,7 @@ class Backend:
     install: str = ""
     is_exact: bool = True
     upcasts: bool = True
+    in_graphs: InGraphs = InGraphs.RECORDED
 
     def __call__(
         self,

@@ -253,7 +253,7 @@ def test_the_operator_is_called_by_compiled_code(operator):
     import comfy.ldm.modules.attention as core
 
     override = CountedOverride()
-    operator.options = {"optimized_attention_override": override}
+    operator.begin({"optimized_attention_override": override})
 
     def model(q, mask):
         options = {"optimized_attention_override": operator}
@@ -279,7 +279,7 @@ def test_the_operator_is_called_by_compiled_code(operator):
 def test_the_operators_promises_hold(operator, has_heads, keeps_heads):
     """torch's own check: schema, no aliasing, and shapes and strides as promised."""
     q = torch.randn((2, 2, 6, 8) if has_heads else (2, 6, 16))
-    given = (None, "attention_basic", 2, None, has_heads, keeps_heads, False, True, None)
+    given = (None, "", "attention_basic", 2, None, has_heads, keeps_heads, False, True, None)
     with torch.inference_mode(False):
         checks = ("test_schema", "test_faketensor")
         torch.library.opcheck(
