@@ -92,7 +92,7 @@ class AttentionOperator:
         """
         self._options, self._choice = options, ""
         override = options.get(OVERRIDE)
-        if self.lanes is not None:
+        if isinstance(override, Override) and override.compiled is not None:
             if override not in self._choices:
                 self._choices[override] = str(next(self._numbers))
             self._choice = self._choices[override]
@@ -184,15 +184,15 @@ def is_traceable(options: dict[str, Any]) -> bool:
 def _lane_of(node: torch.fx.Node, lanes: Lanes) -> Lane | None:
     """The lane of the operator's call in a traced graph; ``None`` where a size is not fixed."""
     arguments: tuple[Any, ...] = node.args
-    tensors: list[Any] = [a and a.meta["example_value"] for a in arguments[:4]]
-    shapes = (tensor.shape for tensor in tensors if tensor is not None)
+    q, k, v, mask = (a and a.meta["example_value"] for a in arguments[:4])
+    shapes = (tensor.shape for tensor in (q, k, v, mask) if tensor is not None)
     if not all(isinstance(size, int) for shape in shapes for size in shape):
         return None
     given = _arguments(arguments[7:])
     precision, has_heads = given.pop("attn_precision", None), given.pop("skip_reshape", False)
     given.pop("skip_output_reshape", None)
     given.update(transformer_options=None, _inside_attn_wrapper=True)
-    return lanes.known(key_of(*tensors[:3], arguments[6], tensors[3], precision, has_heads, given))
+    return lanes.known(key_of(q, k, v, arguments[6], mask, precision, has_heads, given))
 
 
 def _arguments(values: tuple[Any, ...]) -> dict[str, Any]:

@@ -83,9 +83,7 @@ class _Compilation:
 
     def __init__(self, mode: str, dynamic: bool | None) -> None:
         self._attention = AttentionOperator()
-        self._options = (
-            {} if mode == "default" else torch._inductor.list_mode_options(mode, dynamic)
-        )
+        self._mode, self._dynamic = mode, dynamic
         self._evaluations = RECORDINGS if mode in GRAPH_MODES else 1
         self._compiled: set[Any] = set()
 
