@@ -47,7 +47,8 @@ KERNEL_SCHEMA = "(Tensor q, Tensor k, Tensor v, Tensor? mask, float? scale, str 
 class AttentionOperator:
     """An ``optimized_attention_override`` that runs the override of a model call, or core's choice.
 
-    ``operator`` and ``kernel`` are torch's: a whole attention call, and a backend's kernel alone.
+    ``operator`` and ``kernel`` are torch's: a whole attention call, under ``name``, and a backend's
+    kernel alone.
     """
 
     def __init__(self) -> None:
@@ -55,9 +56,9 @@ class AttentionOperator:
         self._choice = ""
         self._choices: WeakKeyDictionary[Override, str] = WeakKeyDictionary()
         self._numbers = itertools.count(1)
-        self._name = _free_name("attention")
+        self.name = _free_name("attention")
         self.operator = torch.library.custom_op(
-            f"wattbench::{self._name}",
+            f"wattbench::{self.name}",
             self._run,
             mutates_args=(),
             schema=SCHEMA,
@@ -113,7 +114,7 @@ class AttentionOperator:
         tallies: list[Tally] = []
         if lanes is None or lanes.timed:
             return tallies
-        operator = getattr(torch.ops.wattbench, self._name).default
+        operator = getattr(torch.ops.wattbench, self.name).default
         for node in graph.graph.find_nodes(op="call_function", target=operator):
             lane = _lane_of(node, lanes)
             compute = None if lane is None else self._part_of_graph(lane, node)
