@@ -31,8 +31,10 @@ def sdpa(
     """As torch picks: the first of its variants that can run the call, in torch's own order."""
     import torch
 
+    if q.shape[1] == k.shape[1]:
+        return torch.nn.functional.scaled_dot_product_attention(q, k, v, mask, scale=scale)
     return torch.nn.functional.scaled_dot_product_attention(
-        q, k, v, mask, scale=scale, enable_gqa=q.shape[1] != k.shape[1]
+        q, k, v, mask, scale=scale, enable_gqa=True
     )
 
 

@@ -86,17 +86,21 @@ class AttentionOperator:
         return self.operator(q, k, v, mask, self._choice, name, heads, *values)
 
     def begin(self, options: dict[str, Any]) -> None:
-        """Compute the calls of the model call that goes on as its transformer options say.
+        """Compute the calls of the model call that goes on as its transformer options say."""
+        self._options, self._choice = options, self.choice_of(options)
 
-        Kernels become part of a graph, so each choice of this pack has a name of its own, which is
-        an argument of the operator and keeps the graphs of two choices apart.
+    def choice_of(self, options: dict[str, Any]) -> str:
+        """A name for what decides about kernels: kernels become part of a graph.
+
+        It is an argument of the operator, which keeps the graphs of two choices of this pack apart.
+        Empty for any other override, whose Python runs at every call.
         """
-        self._options, self._choice = options, ""
         override = options.get(OVERRIDE)
-        if isinstance(override, Override) and override.compiled is not None:
-            if override not in self._choices:
-                self._choices[override] = str(next(self._numbers))
-            self._choice = self._choices[override]
+        if not isinstance(override, Override) or override.compiled is None:
+            return ""
+        if override not in self._choices:
+            self._choices[override] = str(next(self._numbers))
+        return self._choices[override]
 
     @property
     def lanes(self) -> Lanes | None:

@@ -79,7 +79,7 @@ def compile_model(model: Any, mode: str = MODES[0], dynamic: bool | None = None)
 
 
 class _Compilation:
-    """The wrappers of one compiled model, and the shapes that it has been compiled for."""
+    """The wrappers of one compiled model, and what it has been compiled for: choice and shapes."""
 
     def __init__(self, mode: str, dynamic: bool | None) -> None:
         self._attention = AttentionOperator()
@@ -121,11 +121,12 @@ class _Compilation:
         ComfyUI calls ``(guider, sigmas, extra_args, callback, noise, ...)``.
         """
         guider, sigmas, extra_args, _, noise = args[:5]
-        shapes = _shapes(guider, noise)
+        options = guider.model_options.get("transformer_options", {})
+        known_as = self._attention.choice_of(options), _shapes(guider, noise)
         with torch._dynamo.config.patch(
             recompile_limit=RECOMPILE_LIMIT, fail_on_recompile_limit_hit=True
         ):
-            if shapes not in self._compiled:
+            if known_as not in self._compiled:
                 before, start_s = _graphs(), time.perf_counter()
                 evaluate = partial(
                     guider, noise * sigmas[0], sigmas[:1].expand(noise.shape[0]), **extra_args
@@ -135,7 +136,7 @@ class _Compilation:
                 for _ in range(self._evaluations):
                     evaluate()
                 ledgers_of(guider.model_patcher).clear()
-                self._compiled.add(shapes)
+                self._compiled.add(known_as)
                 _tell(before, time.perf_counter() - start_s)
             before = _graphs()
             try:
@@ -180,6 +181,8 @@ def _put_first(model: Any, kind: str, wrapper: Any) -> None:
 
 def _refusal(device: torch.device) -> tuple[str, str]:
     """A reason and a remedy, both empty where nothing stands in the way."""
+    if not (hasattr(torch.Tag, "cudagraph_unsafe") and hasattr(torch.compiler, "set_stance")):
+        return f"torch {torch.__version__} is too old for it", "Update torch, or bypass this node."
     if device.type == "cpu":
         if _program("CXX", "g++", "clang++", "cl") is None:
             return "no C++ compiler was found", "Install g++ (Debian: apt install g++)."

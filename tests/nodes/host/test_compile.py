@@ -147,22 +147,24 @@ def test_the_ledger_leaves_out_what_was_dropped(sd35, compiling):
     assert inside.calls == plain.calls
 
 
-def test_the_packs_own_attention_runs_within(sd35, compiled, tmp_path):
+def test_the_packs_own_attention_is_compiled(sd35, compiled, tmp_path, caplog):
+    """Chosen behind the node, for a size that is known: compiled before the sampling, counted."""
     from wattbench.attention.choices import Choices
     from wattbench.nodes.host.attention import Setting, choose_attention, override_of
 
     model, sample = sd35
-    setting = Setting("sub_quadratic")
-    plain = choose_attention(model, setting, Choices(tmp_path / "choices.json"))
-    expected = sample(plain)
-    chosen = choose_attention(compiled, setting, Choices(tmp_path / "choices.json"))
-    result = sample(chosen)
-    override_of(chosen).clear()
-    assert torch.equal(sample(chosen), result)
-    assert (result - expected).norm() / expected.norm() < 1e-5
-    override_of(plain).clear()
-    sample(plain)
-    assert override_of(chosen).read() == override_of(plain).read()
+    sample(compiled)
+    memory = Choices(tmp_path / "choices.json")
+    for name in ("sub_quadratic", "sdpa_math"):
+        plain = choose_attention(model, Setting(name), memory)
+        expected = sample(plain)
+        chosen = choose_attention(compiled, Setting(name), memory)
+        for _ in range(2):
+            override_of(chosen).clear()
+            result = sample(chosen)
+            assert (result - expected).norm() / expected.norm() < 1e-5
+            assert override_of(chosen).read() == override_of(plain).read()
+    assert "compiled anew" not in caplog.text
 
 
 def test_weight_patches_take_effect(sd35, compiled):
@@ -234,6 +236,12 @@ def test_what_a_gpu_needs(compiling, monkeypatch, capability, triton, path, reas
     offer = compiling.compile_offer(torch.device("cuda"))
     assert (offer.available, offer.reason) == (not reason, reason)
     assert bool(offer.remedy) == bool(reason)
+
+
+def test_an_old_torch_is_a_refusal(compiling, monkeypatch):
+    monkeypatch.delattr("torch.compiler.set_stance")
+    offer = compiling.compile_offer(torch.device("cpu"))
+    assert offer.reason == f"torch {torch.__version__} is too old for it"
 
 
 def test_an_unknown_mode_is_refused(compiling, sd35):
