@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,8 +15,9 @@ from .base import CONFIG, Format, WeightRangeError, encode_config
 from .files import Entry, FileError, TensorFile
 from .formats import find
 from .layers import Kept, LayerRules, Quantized
+from .pipeline import Change, Progress, kept, one_torch_thread, stored_as
 from .stored import WIDE, StoredLayer, layers_of, model_prefix, quantized_already
-from .stream import DIGEST_PLACE, Change, Progress, kept, stored_as, write_converted
+from .stream import DIGEST_PLACE, write_converted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -97,7 +99,8 @@ def convert_file(
     with TensorFile(source) as file:
         plan = _Plan(file, request)
         metadata = plan.metadata()
-        digest = write_converted(file, plan.changes, target, metadata, progress)
+        with one_torch_thread() if _is_quick(request.format) else nullcontext():
+            digest = write_converted(file, plan.changes, target, metadata, progress)
     return Conversion(
         target,
         source.stat().st_size,
@@ -216,6 +219,14 @@ def _cast(entry: Entry, dtype_name: str) -> Change:
         {entry.name: stored_as(torch.empty(entry.shape, dtype=dtype, device="meta"))},
         convert,
     )
+
+
+def _is_quick(wanted: Format) -> bool:
+    """Whether numbers of ``wanted`` are made about as fast as a file is read and hashed.
+
+    Those of fewer than 8 bits are searched for or rotated, which takes ten times as long.
+    """
+    return wanted.bits_per_weight((4096, 4096)) >= 8
 
 
 def _check(request: Request) -> None:

@@ -13,7 +13,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from wattbench.quant import stream
+from wattbench.quant import pipeline, stream
 from wattbench.quant.files import FileError, TensorFile
 
 KILLED = """
@@ -32,7 +32,7 @@ PIECE_BYTES = 1000
 
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch):
-    monkeypatch.setattr(stream, "PIECE_BYTES", PIECE_BYTES)
+    monkeypatch.setattr(pipeline, "PIECE_BYTES", PIECE_BYTES)
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def source(tmp_path):
 
 def copy(source, target, progress=lambda done, total: None, metadata=None):
     with TensorFile(source) as file:
-        changes = [stream.kept(entry) for entry in file.entries.values()]
+        changes = [pipeline.kept(entry) for entry in file.entries.values()]
         return stream.write_converted(file, changes, target, metadata or {}, progress)
 
 
@@ -145,10 +145,10 @@ def test_no_room_is_said_before_a_byte_is_written(source, tmp_path, monkeypatch)
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
 def test_a_disk_that_fills_up_while_writing_fails_the_conversion(source, tmp_path):
     with TensorFile(source) as file, open("/dev/full", "wb", buffering=0) as full:  # noqa: PTH123
-        changes = [stream.kept(entry) for entry in file.entries.values()]
+        changes = [pipeline.kept(entry) for entry in file.entries.values()]
         starts = dict.fromkeys(file.entries, 0)
         with pytest.raises(OSError, match="No space left"):
-            stream._run(file, changes, full, starts, lambda done, total: None)
+            pipeline.convert_all(file, changes, full, starts, lambda done, total: None)
 
 
 def test_a_source_that_shrinks_is_named(source, tmp_path):
@@ -161,11 +161,11 @@ def test_a_source_that_shrinks_is_named(source, tmp_path):
 
 def test_a_conversion_that_makes_something_else_is_refused(source, tmp_path):
     with TensorFile(source) as file:
-        changes = [stream.kept(entry) for entry in file.entries.values()]
+        changes = [pipeline.kept(entry) for entry in file.entries.values()]
         place = next(i for i, change in enumerate(changes) if change.source.name == "a")
         entry = changes[place].source
-        changes[place] = stream.Change(
-            entry, {"a": stream.Stored("F16", (5, 3), 30)}, lambda a: {"a": a}
+        changes[place] = pipeline.Change(
+            entry, {"a": pipeline.Stored("F16", (5, 3), 30)}, lambda a: {"a": a}
         )
         with pytest.raises(FileError, match=r"a became .*F32.* and not .*F16"):
             stream.write_converted(
