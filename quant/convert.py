@@ -201,10 +201,13 @@ def _quantize(
 
 
 def _cast(entry: Entry, dtype_name: str) -> Change:
-    """The tensor in a 16-bit type."""
+    """The tensor in a 16-bit type; one that has it stays as it is."""
     import torch
 
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[dtype_name]
+    stored = stored_as(torch.empty(entry.shape, dtype=dtype, device="meta"))
+    if stored.dtype == entry.dtype:
+        return kept(entry)
 
     def convert(tensor: Tensor) -> dict[str, Tensor]:
         narrow = tensor.to(dtype)
@@ -214,11 +217,7 @@ def _cast(entry: Entry, dtype_name: str) -> Change:
                 raise WeightRangeError(f"{entry.name} overflows {dtype_name}, or holds NaN")
         return {entry.name: narrow}
 
-    return Change(
-        entry,
-        {entry.name: stored_as(torch.empty(entry.shape, dtype=dtype, device="meta"))},
-        convert,
-    )
+    return Change(entry, {entry.name: stored}, convert)
 
 
 def _is_quick(wanted: Format) -> bool:

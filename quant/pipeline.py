@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Generic, TypeVar
 
 from .files import TORCH_NAMES, Entry, FileError, TensorFile, torch_dtype
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+T = TypeVar("T")
 
 PIECE_BYTES = 2**25
 """A tensor that stays as it is goes through in pieces of this size."""
@@ -25,8 +27,8 @@ PIECE_BYTES = 2**25
 AHEAD_BYTES = 5 * 2**26
 """What may be read at most before it is converted: two of the largest layers of Flux or Wan."""
 
-BEHIND_BYTES = 2**28
-"""What may be held at most for writing."""
+BEHIND_BYTES = 2**27
+"""What may wait at most to be written."""
 
 FREE_BYTES = 2**27
 """What may be kept at most of memory that is used again."""
@@ -51,7 +53,8 @@ class Stored:
 class Change:
     """A tensor of the source and what becomes of it: nothing else, where ``convert`` is ``None``.
 
-    ``convert`` is given the tensor and answers a tensor for each name in ``stored``.
+    ``convert`` is given the tensor and answers a tensor for each name in ``stored``, in memory of
+    its own: that of the tensor is used again.
     """
 
     source: Entry
@@ -108,26 +111,32 @@ def convert_all(
     """
     digest = hashlib.sha256(source.header)
     total, done = sum(change.source.nbytes for change in changes), 0
-    memory, coming = _Memory(), deque(_pieces(changes))
-    ahead, behind = _Line(AHEAD_BYTES), _Line(BEHIND_BYTES)
+    coming, memory = deque(_pieces(changes)), _Memory()
+    ahead: _Line[tuple[_Piece, Tensor]] = _Line(AHEAD_BYTES)
+    behind: _Line[Tensor | None] = _Line(BEHIND_BYTES)
 
-    def read(piece: _Piece, raw: Tensor) -> None:
+    def read(piece: _Piece, raw: Tensor) -> tuple[_Piece, Tensor]:
         source.read_into(raw, piece.change.source.name, piece.start)
         digest.update(raw.numpy().data)
+        return piece, raw
 
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
         while coming or ahead:
             while coming and ahead.has_room(coming[0].nbytes):
                 piece = coming.popleft()
                 raw = memory.take(piece.nbytes)
-                ahead.add(_Waiting(piece, raw, piece.nbytes, reader.submit(read, piece, raw)))
-            arrived = ahead.next()
-            piece, raw = arrived.piece, arrived.raw
-            while behind and not behind.has_room(2 * piece.nbytes):
-                memory.give(behind.next().raw)
+                ahead.add(piece.nbytes, reader.submit(read, piece, raw))
+            piece, raw = ahead.next()
+            while not behind.has_room(piece.stored_bytes):
+                memory.give(behind.next())
             ready = _converted(piece, raw, starts)
-            nbytes = piece.nbytes + sum(tensor.nbytes for _, tensor in ready)
-            behind.add(_Waiting(piece, raw, nbytes, writer.submit(_write, file, ready)))
+            if piece.change.convert is None:
+                written = writer.submit(_write, file, ready, raw)
+            else:
+                written = writer.submit(_write, file, ready)
+                memory.give(raw)
+            del ready
+            behind.add(piece.stored_bytes, written)
             done += piece.nbytes
             progress(done, total)
         while behind:
@@ -143,6 +152,12 @@ class _Piece:
     start: int
     nbytes: int
 
+    @property
+    def stored_bytes(self) -> int:
+        if self.change.convert is None:
+            return self.nbytes
+        return sum(stored.nbytes for stored in self.change.stored.values())
+
 
 def _pieces(changes: Sequence[Change]) -> Iterator[_Piece]:
     for change in changes:
@@ -152,23 +167,13 @@ def _pieces(changes: Sequence[Change]) -> Iterator[_Piece]:
             yield _Piece(change, start, min(step, size - start))
 
 
-@dataclass(frozen=True)
-class _Waiting:
-    """A piece that a thread reads or writes; ``nbytes`` is what it holds in memory."""
-
-    piece: _Piece
-    raw: Tensor
-    nbytes: int
-    work: Future[None]
-
-
-class _Line:
-    """Pieces in order, which together hold at most ``limit`` bytes, or one that is larger."""
+class _Line(Generic[T]):
+    """What a thread works on, in order: together at most ``limit`` bytes, or one thing alone."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._held = 0
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: deque[tuple[int, Future[T]]] = deque()
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -176,16 +181,15 @@ class _Line:
     def has_room(self, nbytes: int) -> bool:
         return not self._waiting or self._held + nbytes <= self._limit
 
-    def add(self, waiting: _Waiting) -> None:
-        self._waiting.append(waiting)
-        self._held += waiting.nbytes
+    def add(self, nbytes: int, work: Future[T]) -> None:
+        self._waiting.append((nbytes, work))
+        self._held += nbytes
 
-    def next(self) -> _Waiting:
-        """The oldest, when its work is done."""
-        oldest = self._waiting.popleft()
-        self._held -= oldest.nbytes
-        oldest.work.result()
-        return oldest
+    def next(self) -> T:
+        """The result of the oldest, when it is there."""
+        nbytes, work = self._waiting.popleft()
+        self._held -= nbytes
+        return work.result()
 
 
 class _Memory:
@@ -204,9 +208,9 @@ class _Memory:
                 return raw
         return torch.empty(nbytes, dtype=torch.uint8)
 
-    def give(self, raw: Tensor) -> None:
+    def give(self, raw: Tensor | None) -> None:
         """Take ``raw`` back; what was kept longest goes where it becomes too much."""
-        if raw.numel() >= POOLED_BYTES:
+        if raw is not None and raw.numel() >= POOLED_BYTES:
             self._free.append(raw)
         while sum(kept.numel() for kept in self._free) > FREE_BYTES:
             self._free.popleft()
@@ -224,7 +228,10 @@ def _converted(piece: _Piece, raw: Tensor, starts: Mapping[str, int]) -> list[tu
     return [(starts[name], made[name]) for name in change.stored]
 
 
-def _write(file: IO[bytes], tensors: Sequence[tuple[int, Tensor]]) -> None:
+def _write(
+    file: IO[bytes], tensors: Sequence[tuple[int, Tensor]], raw: Tensor | None = None
+) -> Tensor | None:
+    """Write tensors to their places; answers ``raw``, the memory that is free again."""
     import torch
 
     for start, tensor in tensors:
@@ -232,3 +239,4 @@ def _write(file: IO[bytes], tensors: Sequence[tuple[int, Tensor]]) -> None:
         view = tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
         while view:
             view = view[file.write(view) :]
+    return raw
