@@ -30,6 +30,10 @@ AHEAD_BYTES = 5 * 2**26
 BEHIND_BYTES = 2**27
 """What may wait at most to be written."""
 
+WRITE_BYTES = 2**20
+"""What is written in one call. A call with a whole layer took ten times the processor's time: the
+page cache then looks for large blocks of memory (ext4, Linux 6.18, virtual machine)."""
+
 FREE_BYTES = 2**27
 """What may be kept at most of memory that is used again."""
 
@@ -238,5 +242,5 @@ def _write(
         file.seek(start)
         view = tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
         while view:
-            view = view[file.write(view) :]
+            view = view[file.write(view[:WRITE_BYTES]) :]
     return raw
