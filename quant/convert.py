@@ -16,7 +16,7 @@ from .files import Entry, FileError, TensorFile
 from .formats import find
 from .layers import Kept, LayerRules, Quantized
 from .pipeline import Change, Progress, kept, one_torch_thread, stored_as
-from .stored import WIDE, StoredLayer, layers_of, model_prefix, quantized_already
+from .stored import INPUT_SCALE, WIDE, StoredLayer, layers_of, model_prefix, quantized_already
 from .stream import DIGEST_PLACE, write_converted
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 METADATA_KEY = "wattbench"
 STALE_KEYS = ("modelspec.hash_sha256",)
 """What a source's metadata says of its own tensors, and would be wrong of other ones."""
-
-INPUT_SCALE = "input_scale"
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,9 @@ TORCH_NAMES = {
 }
 """The format's names of types and torch's."""
 
+SHORT_NAMES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
+"""What tables call torch's types; others keep torch's name, for example ``float8_e4m3fn``."""
+
 LENGTH = struct.Struct("<Q")
 """What a file begins with: the bytes of its header, which is JSON."""
 
@@ -133,6 +136,12 @@ def torch_dtype(name: str) -> torch.dtype:
     if not isinstance(dtype, torch.dtype):
         raise FileError(f"tensors of type {name} cannot be computed with")
     return dtype
+
+
+def dtype_name(name: str) -> str:
+    """What tables call a type of the header: ``bf16`` for ``BF16``."""
+    torch_name = TORCH_NAMES.get(name, name)
+    return SHORT_NAMES.get(torch_name, torch_name)
 
 
 def header_of(
