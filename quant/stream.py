@@ -49,7 +49,7 @@ def write_converted(
     starts, end = {}, len(header)
     for name, stored in layout:
         starts[name], end = end, end + stored.nbytes
-    _check_room(target, end)
+    check_room(target, end)
     partial = target.with_name(target.name + PARTIAL)
     try:
         with partial.open("xb", buffering=0) as file:
@@ -68,14 +68,28 @@ def write_converted(
             f"{partial} exists: another run makes this file now, or one was killed. "
             "In the second case remove it."
         ) from error
+    publish(partial, target)
+    return digest
+
+
+def publish(partial: Path, target: Path) -> None:
+    """Give a file that is whole its name.
+
+    Raises:
+        FileExistsError: ``target`` came into being meanwhile; ``partial`` is removed.
+    """
     if target.exists():
         partial.unlink()
         raise FileExistsError(f"{target} was made by another program meanwhile; it is left as is")
     partial.replace(target)
-    return digest
 
 
-def _check_room(target: Path, needed_bytes: int) -> None:
+def check_room(target: Path, needed_bytes: int) -> None:
+    """Refuse a file of ``needed_bytes`` that does not fit on its disk.
+
+    Raises:
+        OSError: it does not fit, or there is no such folder.
+    """
     free_bytes = shutil.disk_usage(target.parent).free
     if needed_bytes > free_bytes:
         raise OSError(
