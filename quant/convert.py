@@ -194,7 +194,10 @@ def _quantize(
     try:
         made = chosen.quantize(weight)
     except WeightRangeError as error:
-        raise WeightRangeError(f"{layer}: {error}; keep it, or get the file again") from error
+        raise WeightRangeError(
+            f"layer {layer} cannot be quantized: {error}. Keep it in high precision with the "
+            f"pattern {layer}, or get the file again. Nothing was written."
+        ) from error
     return {stem + suffix: tensor for suffix, tensor in {**made, **added}.items()}
 
 
@@ -212,7 +215,10 @@ def _cast(entry: Entry, dtype_name: str) -> Change:
         if narrow.numel():
             low, high = torch.aminmax(narrow)
             if not (torch.isfinite(low) and torch.isfinite(high)):
-                raise WeightRangeError(f"{entry.name} overflows {dtype_name}, or holds NaN")
+                raise WeightRangeError(
+                    f"{entry.name} overflows {dtype_name}, or holds NaN. bf16 reaches as far as "
+                    "fp32; or leave the type as it is. Nothing was written."
+                )
         return {entry.name: narrow}
 
     return Change(entry, {entry.name: stored}, convert)

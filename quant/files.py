@@ -162,6 +162,8 @@ def _read_header(path: Path) -> tuple[bytes, dict[str, str], dict[str, Entry]]:
     """The header as it is, metadata and entries, after the safetensors library has checked it."""
     from safetensors import SafetensorError, safe_open
 
+    if path.is_dir():
+        raise FileError(f"{path} is a folder; name the .safetensors file in it")
     with path.open("rb") as file:
         start = file.read(LENGTH.size)
         if start.startswith(PICKLE_STARTS):

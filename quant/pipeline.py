@@ -238,9 +238,12 @@ def _write(
     """Write tensors to their places; answers ``raw``, the memory that is free again."""
     import torch
 
-    for start, tensor in tensors:
-        file.seek(start)
-        view = tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
-        while view:
-            view = view[file.write(view[:WRITE_BYTES]) :]
+    try:
+        for start, tensor in tensors:
+            file.seek(start)
+            view = tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
+            while view:
+                view = view[file.write(view[:WRITE_BYTES]) :]
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, file.name) from error
     return raw

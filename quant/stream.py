@@ -37,7 +37,7 @@ def write_converted(
         FileError: a tensor did not become what ``changes`` say.
         OSError: there is no room for ``target``, or it cannot be written.
     """
-    if target.exists():
+    if os.path.lexists(target):
         raise FileExistsError(f"{target} exists; give another name, or remove it first")
     # Types of wide elements first: so every tensor begins at a multiple of its element's size.
     layout = sorted(
@@ -78,7 +78,7 @@ def publish(partial: Path, target: Path) -> None:
     Raises:
         FileExistsError: ``target`` came into being meanwhile; ``partial`` is removed.
     """
-    if target.exists():
+    if os.path.lexists(target):
         partial.unlink()
         raise FileExistsError(f"{target} was made by another program meanwhile; it is left as is")
     partial.replace(target)
@@ -88,13 +88,16 @@ def check_room(target: Path, needed_bytes: int) -> None:
     """Refuse a file of ``needed_bytes`` that does not fit on its disk.
 
     Raises:
-        OSError: it does not fit, or there is no such folder.
+        FileNotFoundError: there is no such folder.
+        OSError: it does not fit.
     """
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"the folder {target.parent} does not exist; make it first")
     free_bytes = shutil.disk_usage(target.parent).free
     if needed_bytes > free_bytes:
         raise OSError(
-            f"{target} needs {needed_bytes / 1e9:.2f} GB and {target.parent} has "
-            f"{free_bytes / 1e9:.2f} GB free. Make room, or write to another disk."
+            f"{target} needs {needed_bytes / 1e6:.1f} MB and {target.parent} has "
+            f"{free_bytes / 1e6:.1f} MB free. Make room, or write to another disk."
         )
 
 
