@@ -20,6 +20,7 @@ from ....quant.formats.plain import Plain
 from ....quant.layers import LayerRules
 from ..describe import WEIGHT_FORMAT_KEY
 from ..ledgers import attach_ledger
+from ..new_files import shown_progress
 from .ledger import KEY, LinearLedger
 from .operations import Layer, quantized_operations
 from .sources import ModelFileError, read_tensors
@@ -140,8 +141,7 @@ def _parts(tensors: StateDict, request: Request, config: Any) -> _Parts:
     if wanted is None and not quantized:
         return _Parts(chosen)
     if not quantized and wanted is not None:
-        bar = comfy.utils.ProgressBar(1)
-        quantize_layers(tensors, wanted, rules, dtype, device, bar.update_absolute)
+        quantize_layers(tensors, wanted, rules, dtype, device, shown_progress())
     ledger = LinearLedger()
     operations = quantized_operations(dtype, machine_of(device), ledger)
     name = main_format(tensors) if wanted is None else wanted.name

@@ -18,9 +18,10 @@ from ....offer import Machine
 from ....quant.base import CONFIG, Execution, Format, decode_config, encode_config
 from ....quant.formats.fp8 import Fp8
 from ....quant.products import ALIGNMENT, fp8_linear, has_kernels, widen_fp8
+from ....quant.stored import format_of
 from ..describe import dtype_name
 from .ledger import LinearLedger
-from .stored import execution_of, format_of
+from .stored import execution_of
 
 FLOATS = (torch.bfloat16, torch.float16, torch.float32)
 
