@@ -155,6 +155,7 @@ class Format(ABC):
         reason = self.supports(tuple(weight.shape))
         if reason:
             raise UnsupportedLayerError(f"{self.name}: {reason}")
+        self.check_installed()
         stored = self._quantize(weight)
         if self.is_quantized:
             stored[CONFIG] = encode_config(self.config(tuple(weight.shape)))
@@ -184,6 +185,13 @@ class Format(ABC):
             return Execution("native", self.arithmetic)
         device = machine.name or machine.kind
         return Execution("emulated", "eager", f"{device} has no {self.arithmetic}")
+
+    def check_installed(self) -> None:
+        """Raise ImportError, which says how to get it, where the format's package is missing."""
+        if self.package is not None and not self.package.is_installed:
+            raise ImportError(
+                f"{self.name} needs the package {self.package.name}: {self.package.install}"
+            )
 
     def offer(self, machine: Machine) -> Offer:
         """Whether ``machine`` can load this format; the description says how it computes."""

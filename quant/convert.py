@@ -235,11 +235,7 @@ def _is_quick(wanted: Format) -> bool:
 def _check(request: Request) -> None:
     if not request.format.can_quantize:
         raise ValueError(f"{request.format.name} files are only read; choose another format")
-    package = request.format.package
-    if package is not None and not package.is_installed:
-        raise ImportError(
-            f"{request.format.name} needs the package {package.name}: {package.install}"
-        )
+    request.format.check_installed()
     if request.format.name == "fp8_static" and not request.input_scales:
         raise ValueError(
             "fp8_static needs calibrated scales: make a calibration file with Calibrate, or take "

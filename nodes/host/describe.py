@@ -11,6 +11,7 @@ import comfy.ldm.modules.attention as comfy_attention
 from comfy.samplers import KSampler
 
 from ...quant.files import SHORT_NAMES
+from .alterations import launch_options, patches_of, previews
 from .attention import OVERRIDE, Override
 from .identity import ModelIdentity, identity_of, optimizations_of
 
@@ -140,7 +141,9 @@ def model_facts(model: Any) -> dict[str, Any]:
         "weights": identity.weights,
         "attention": attention_requested(model),
         "weight_format": weight_format(model),
-        "optimizations": ", ".join(optimizations_of(model)),
+        "optimizations": ", ".join(
+            (*optimizations_of(model), *patches_of(model), *launch_options())
+        ),
     }
 
 
@@ -167,8 +170,10 @@ def sampling_facts(guider: Any, noise: Any, sampler: Any, sigmas: Any) -> dict[s
     model = guider.model_patcher
     ratio = model.get_model_object("latent_format").spacial_downscale_ratio
     function = getattr(getattr(sampler, "sampler_function", None), "__name__", "")
+    facts = model_facts(model)
     return {
-        **model_facts(model),
+        **facts,
+        "optimizations": ", ".join(part for part in (facts["optimizations"], *previews()) if part),
         "width_px": noise.shape[-1] * ratio,
         "height_px": noise.shape[-2] * ratio,
         "batch_size": noise.shape[0],

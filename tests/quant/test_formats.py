@@ -248,3 +248,5 @@ def test_a_missing_package_is_an_offer_with_a_remedy(monkeypatch):
     assert not offer.available
     assert "bitsandbytes" in offer.reason
     assert "pip install" in offer.remedy
+    with pytest.raises(ImportError, match="nf4 needs the package bitsandbytes: pip install"):
+        find("nf4").quantize(torch.ones(64, 64))
