@@ -6,9 +6,9 @@
 
 A synthetic bf16 model is written to a file and read back in each format by the node's own loader.
 Each row is one way to use it. ``distance`` is that of the latent from the one as loaded. Peaks are
-those of the row: what torch allocated, and the process's resident memory, the mapped file included.
-Low VRAM is real: the card is filled until half of the weights fit. Writes loading.csv; it changes
-no setting of the card.
+those of the row: what torch allocated on the card, and by how much the process's resident memory
+rose, the mapped file included. Low VRAM is real: the card is filled until half of the weights fit.
+Writes loading.csv; it changes no setting of the card.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from quantize import peak_bytes
 
 GGUF = "gguf"
 COLUMNS = (
-    "format", "way", "seconds", "weights_on_card", "vram_peak_gib", "rss_peak_gib", "distance",
+    "format", "way", "seconds", "weights_on_card", "vram_peak_gib", "rss_rise_gib", "distance",
     "products_executed", "reasons",
 )  # fmt: skip
 
@@ -63,6 +63,7 @@ def main() -> int:
         if args.size == "tiny":
             detect_as(bench.source.model.model_config)
         files = write_files(bench)
+        bench.source = None
         for name in args.formats:
             for row in rows(bench, name, files[GGUF if name == GGUF else "bf16"]):
                 table.writerow(row)
@@ -199,6 +200,7 @@ def measured(name: str, way: str) -> Iterator[dict[str, Any]]:
     on_card = torch.cuda.is_available()
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5", "ascii")  # VmHWM begins anew
+    resident = peak_bytes()
     if on_card:
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
@@ -208,7 +210,7 @@ def measured(name: str, way: str) -> Iterator[dict[str, Any]]:
         torch.cuda.synchronize()
         row["vram_peak_gib"] = f"{torch.cuda.max_memory_allocated() / 2**30:.2f}"
     row["seconds"] = f"{time.perf_counter() - start_s:.2f}"
-    row["rss_peak_gib"] = f"{peak_bytes() / 2**30:.2f}"
+    row["rss_rise_gib"] = f"{(peak_bytes() - resident) / 2**30:.2f}"
 
 
 def with_lora(model: Any) -> Any:
