@@ -78,12 +78,12 @@ class LinearLedger:
         """One evaluation of the model, by ``executor``, and its products."""
         self._counted.clear()
         result = executor(*args, **kw)
-        in_graphs = self._traced.keys() - self._counted
+        in_graphs = [layer for layer in self._traced if layer not in self._counted]
         for layer in in_graphs:
             self._counts[layer].update(self._traced[layer].products)
         if in_graphs:
-            silent = self._formats.keys() - self._traced.keys() - self._counted
-            self._not_seen.update(self._formats[layer] for layer in silent)
+            seen = self._traced.keys() | self._counted
+            self._not_seen.update(f for layer, f in self._formats.items() if layer not in seen)
         return result
 
     def clear(self) -> None:
