@@ -25,7 +25,7 @@ KERNELS_FROM = (8, 9)
 
 SCALES_ROWS = 9
 """The major compute capability whose matrix kernel takes a scale per row. torch has none in its
-builds for Windows, and the one that it chooses on 12.0 fails (pytorch issue 192707)."""
+builds for Windows, and users of 12.0 report that the one chosen there fails (torch 2.10)."""
 
 
 def fp8_linear(
