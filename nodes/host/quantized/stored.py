@@ -39,9 +39,11 @@ def execution_of(weight_format: Format, machine: Machine) -> Execution:
     """As the format says, and as the kernels that are installed allow."""
     execution = weight_format.execution(machine)
     if weight_format.name == "int4_gemm" and machine.kind == "cuda":
-        backend = comfy_kitchen.list_backends()["cuda"]
+        name = "hip" if machine.gfx else "cuda"
+        backend = comfy_kitchen.list_backends()[name]
         if not backend["available"] or backend["disabled"]:
-            reason = "comfy-kitchen's CUDA kernels are not available (they need CUDA 13)"
+            why = backend["unavailable_reason"] or "ComfyUI uses it from CUDA 13 on"
+            reason = f"comfy-kitchen's backend {name} is not available: {why}"
             return Execution("emulated", "eager", reason)
     return execution
 
