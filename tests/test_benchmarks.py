@@ -114,15 +114,6 @@ def test_gpu_meters_writes_its_figures(run_script, tmp_path):
     assert "energy of a step" in printed
 
 
-def test_gpu_overhead_compares_ways_to_open_the_instrument(run_script, tmp_path):
-    options = ["--size", "tiny", "--cpu", "--rounds", "1", "--meter", "estimate"]
-    run_script("gpu_overhead.py", *options)
-    table = pd.read_csv(tmp_path / "output" / "gpu_overhead" / "overhead.csv").set_index("arm")
-    assert list(table.index) == ["bare", "stranger", "known", "kept"]
-    assert (table["seconds"] > 0).all()
-    assert (table["counter reads a second"].drop("bare") > 1).all()
-
-
 def test_attention_gives_every_backend_a_row_with_figures_or_a_reason(run_script, tmp_path):
     options = ["--device", "cpu", "--scale", "64", "--seconds", "0.05", "--dtype", "float32"]
     printed = run_script("attention.py", *options, "--meter", "estimate")
