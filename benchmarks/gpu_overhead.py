@@ -62,8 +62,6 @@ def main() -> int:
         model = bench.model("fp8_static")
         bench.calibrate(model)
         model, seconds = timed_clone(model)
-        for seed in range(2):
-            bench.sample(model, seed)
         rhythms = wattbench("measure.rhythms").Rhythms()
         for seed in range(-1, args.rounds):
             for arm in arms if seed % 2 else reversed(arms):
@@ -128,8 +126,10 @@ def counted(meter: Any) -> Iterator[list[float]]:
         return read()
 
     meter.read_energy_j = noted
-    yield reads
-    meter.read_energy_j = read
+    try:
+        yield reads
+    finally:
+        meter.read_energy_j = read
 
 
 def row(wattbench: Any, bare: Arm, arm: Arm) -> dict[str, Any]:

@@ -17,6 +17,7 @@ DRIFT = 1e-5
 """How far two clocks go apart, as a part of the time that passes unwatched. Quartz is better."""
 
 LEAST_PERIOD_S = 1e-6
+LEAST_SLACK_S = 1e-4
 
 
 class TickClock:
@@ -82,6 +83,10 @@ class TickClock:
         shortest_s = max(min(periods_s) - bend_s, LEAST_PERIOD_S)
         self._set(number, (early_s - by_s, late_s + by_s), (shortest_s, max(periods_s) + bend_s))
         self._last = number
+
+    def tighten(self) -> None:
+        """Ticks have come where they had to for a while: let them be more even again."""
+        self.slack_s = self.slack_s / 2 if self.slack_s > LEAST_SLACK_S else 0.0
 
 
 def _cut(

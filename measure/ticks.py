@@ -28,12 +28,21 @@ EDGE_S = 5e-4
 FIRST_CHECKS, CHECK_EVERY = 3, 20
 """A rhythm is checked from both sides at its first ticks, and then at every so-many-th one."""
 
+TRUST_EVERY = 5 * CHECK_EVERY
+"""So often a rhythm that was found uneven is taken to be more even again."""
+
 LEAST_LENGTHS, MOST_LENGTHS = 2, 64
 """So many ticks in line make a rhythm; twice as many each time that one was wrong."""
 
 EVEN = 1 / 8
 """A tick that is further off, as a part of the period, ends the rhythm; one that was known before
 and by now is known less well than to twice this part is not tried."""
+
+HELD_UP = 0.05
+"""A read that ends this part of the period after it was due may have seen a tick more."""
+
+HELD_UP_POLLS = 4
+"""A tick for which this many polls should have looked is not taken into a line."""
 
 QUIET = 0.85
 """Where there is no rhythm, this part of the shortest recent tick goes by before the next one is
@@ -82,7 +91,6 @@ class Ticks:
         self._ticked = ticked
         self._last = _Read(0.0, 0.0, math.nan)
         self._read_s = math.inf
-        self._is_in_doubt = False
         self._begin_search(LEAST_LENGTHS)
         self._begin_rhythm()
 
@@ -102,8 +110,8 @@ class Ticks:
         self.due_s = max(ended_s, began_s + self._meter.poll_period_s)
         if self._meter.is_computed:
             self._keep(read.middle_s, energy_j, self._meter.poll_period_s / 2)
-        elif not self._samples.tick_errors and self._is_first(read):
-            self._samples.counter[:] = [CounterSample(read.middle_s, energy_j)]
+        elif not self._samples.counter or (self._is_in_doubt and not self._samples.tick_errors):
+            self._begin(read)
         elif self.clock is not None:
             self._follow(self.clock, read)
         else:
@@ -111,25 +119,17 @@ class Ticks:
         self._last = read
         return True
 
-    def _is_first(self, read: _Read) -> bool:
-        """Whether it is only after this read that changes tell something.
-
-        With a rhythm in mind it must be known between which two of its ticks that is.
-        """
-        clock, is_new = self.clock, math.isnan(self._last.energy_j)
-        if clock is None or not (is_new or self._is_in_doubt):
-            return is_new
-        self._expect(clock, clock.first_after(read.ended_s))
-        if self._late_s - self._early_s > 2 * EVEN * clock.period_s:
+    def _begin(self, read: _Read) -> None:
+        """Only after this read do changes tell something."""
+        self._samples.counter[:] = [CounterSample(read.middle_s, read.energy_j)]
+        clock, self._is_in_doubt = self.clock, False
+        if clock is None:
+            return
+        early_s, late_s = clock.bounds(clock.first_after(read.ended_s))
+        if late_s - early_s > 2 * EVEN * clock.period_s:
             self.clock = None
-            return is_new
-        doubted_s = clock.bounds(self._number - 1)[1]
-        self._is_in_doubt = doubted_s >= read.began_s
-        if self._is_in_doubt:
-            self.due_s = doubted_s + EDGE_S
         else:
-            self._plan(clock)
-        return True
+            self._place(clock, read)
 
     # Without a rhythm.
 
@@ -150,16 +150,18 @@ class Ticks:
         if read.energy_j == self._last.energy_j:
             self._stood, self._paused = True, False
             return
-        half_s = (read.middle_s - self._last.middle_s) / 2
         if not (self._stood or self._paused):
             self._begin_search(self._needed_count)
+            half_s = (read.middle_s - self._last.middle_s) / 2
             self._keep(read.middle_s, read.energy_j, half_s)
             return
         before_s, self._span_s = self._span_s, (self._last.began_s, read.ended_s)
-        tick_s = sum(self._span_s) / 2
+        tick_s, span_s = sum(self._span_s) / 2, read.ended_s - self._last.began_s
         if self._samples.tick_errors:
             self._lengths.append(tick_s - self._samples.counter[-1].t_s)
-        self._keep(tick_s, read.energy_j, half_s)
+        self._keep(tick_s, read.energy_j, span_s / 2)
+        if span_s > HELD_UP_POLLS * self._meter.poll_period_s + self._read_s:
+            self._in_line_count, self._trial = 0, None
         self._try(before_s)
         self._stood = self._paused = False
         if self.clock is None and len(self._lengths) > LEAST_LENGTHS:
@@ -188,7 +190,7 @@ class Ticks:
     def _begin_rhythm(self) -> None:
         self._number = 0
         self._early_s = self._late_s = 0.0
-        self._has_looked = False
+        self._has_looked = self._is_in_doubt = self._is_confirmed = False
         self._checks_due = FIRST_CHECKS
         self._refined_s = math.inf
         self._recent: deque[tuple[int, int]] = deque(maxlen=REFINED_TICKS)
@@ -199,6 +201,9 @@ class Ticks:
 
     def _plan(self, clock: TickClock) -> None:
         """When to read next: before the tick, in the middle of where it can lie, or after it."""
+        if self._late_s - self._early_s > clock.period_s / 2:
+            self._give_up()
+            return
         check_s = self._early_s - EDGE_S - self._read_s
         fine_s = FINE_S + 1.5 * self._read_s + 4 * clock.slack_s
         is_checked = self._checks_due > 0 or self._number % CHECK_EVERY == 0
@@ -211,19 +216,37 @@ class Ticks:
             self.due_s = self._late_s + EDGE_S
 
     def _follow(self, clock: TickClock, read: _Read) -> None:
-        if read.energy_j == self._last.energy_j:
+        is_new = read.energy_j != self._last.energy_j
+        is_late = read.ended_s > self._late_s + self._near_s(clock)
+        if self._is_in_doubt or (is_new and is_late):
+            is_new = read.energy_j != self._samples.counter[-1].energy_j
+            if self._place(clock, read) and is_new:
+                self._expect(clock, self._number - 1)
+                self._keep_expected(clock, read)
+        elif not is_new:
             if self._fits(clock, after_s=read.began_s):
                 self._plan(clock)
-            else:
-                self._stood = True
-        elif self._is_held_up(clock, read):
-            self._plan(clock)
         elif self._fits(clock, before_s=read.ended_s):
-            self._keep_number(clock, self._number, read.energy_j)
-            self._plan(clock)
+            self._keep_expected(clock, read)
         else:
-            self._paused = True
             self._search(read)
+
+    def _near_s(self, clock: TickClock) -> float:
+        return HELD_UP * clock.period_s + 2 * self._read_s
+
+    def _place(self, clock: TickClock, read: _Read) -> bool:
+        """Expect the next tick after a read that came at any time; whether it is clear which it is.
+
+        Where the read may have been before or after a tick, another one is made after that.
+        """
+        self._expect(clock, clock.first_after(read.ended_s))
+        doubted_s = clock.bounds(self._number - 1)[1]
+        self._is_in_doubt = doubted_s >= read.began_s
+        if self._is_in_doubt:
+            self.due_s = doubted_s + EDGE_S
+        else:
+            self._plan(clock)
+        return not self._is_in_doubt
 
     def _fits(
         self, clock: TickClock, after_s: float = -math.inf, before_s: float = math.inf
@@ -238,44 +261,47 @@ class Ticks:
         fits = clock.narrow(self._number, after_s, before_s)
         if not fits:
             off_s = max(after_s - self._late_s, self._early_s - before_s, FINE_S)
-            if self._checks_due == 0 and clock.slack_s + off_s < EVEN * clock.period_s:
+            if self._is_confirmed and clock.slack_s + off_s < EVEN * clock.period_s:
+                self._checks_due = FIRST_CHECKS
                 clock.loosen(self._number, off_s)
                 fits = clock.narrow(self._number, after_s, before_s)
         if fits:
             self._early_s, self._late_s = clock.bounds(self._number)
             return True
-        self.clock = None
-        self._begin_search(min(2 * self._needed_count, MOST_LENGTHS))
-        self._begin_rhythm()
+        self._needed_count = min(2 * self._needed_count, MOST_LENGTHS)
+        self._give_up()
         return False
 
-    def _is_held_up(self, clock: TickClock, read: _Read) -> bool:
-        """Whether the machine let this read wait for the next tick, or for more than one.
+    def _give_up(self) -> None:
+        self.clock = None
+        self._begin_search(self._needed_count)
+        self._begin_rhythm()
+        self._paused = True
 
-        Its value is kept if it is clear whose it is.
+    def _keep_expected(self, clock: TickClock, read: _Read) -> None:
+        """The tick that was expected has come, by a read right after it or much later.
+
+        Until the rhythm has been seen to hold, ticks are timed by the reads around them.
         """
-        if read.ended_s < self._late_s + clock.period_s / 2:
-            return False
-        following = clock.first_after(read.ended_s)
-        if following <= self._number + 1:
-            return False
-        if clock.bounds(following - 1)[1] < read.began_s:
-            self._keep_number(clock, following - 1, read.energy_j)
-        else:
-            self._expect(clock, following)
-        return True
-
-    def _keep_number(self, clock: TickClock, number: int, energy_j: float) -> None:
-        if number != self._number:
-            self._expect(clock, number)
-        tick_s, error_s = (self._early_s + self._late_s) / 2, (self._late_s - self._early_s) / 2
-        self._keep(tick_s, energy_j, error_s)
-        self._note(number)
-        if error_s < BETTER * self._refined_s:
+        near_s = self._near_s(clock)
+        is_seen = (
+            self._last.began_s > self._early_s - near_s and read.ended_s < self._late_s + near_s
+        )
+        self._checks_due = max(self._checks_due - is_seen, 0)
+        self._is_confirmed = self._is_confirmed or self._checks_due == 0
+        span_s = (self._early_s, self._late_s)
+        if not self._is_confirmed:
+            span_s = (self._last.began_s, read.ended_s)
+        tick_s, error_s = sum(span_s) / 2, (span_s[1] - span_s[0]) / 2
+        self._keep(tick_s, read.energy_j, error_s)
+        self._note(self._number)
+        if self._is_confirmed and error_s < BETTER * self._refined_s:
             self._refined_s = error_s
             self._refine(clock)
-        self._checks_due = max(self._checks_due - 1, 0)
-        self._expect(clock, number + 1)
+        if is_seen and self._number % TRUST_EVERY == 0:
+            clock.tighten()
+        self._expect(clock, self._number + 1)
+        self._plan(clock)
 
     def _note(self, number: int, index: int | None = None) -> None:
         """The tick at ``index`` of the samples, the last one if none is given, has this number."""

@@ -66,6 +66,23 @@ def test_a_thread_that_is_stopped_for_long_numbers_no_tick_wrongly(meter, simula
     assert joules == sorted(joules)
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_a_busy_machine_leads_to_no_false_rhythm(simulated_time, seed):
+    """Reads come 3 ms late on average and now and then 0.4 s, from the start on."""
+    rng = random.Random(seed)
+
+    def hold_up():
+        return rng.uniform(0.02, 0.4) if rng.random() < 0.02 else rng.expovariate(1 / 0.003)
+
+    meter = ScriptedMeter(simulated_time, even_ticks(first_s=49.9 + rng.uniform(0, TICK_S)))
+    sampler = watch_ticks(meter, simulated_time, 20.0, hold_up)
+    off_s, stated_s = errors(sampler, meter.ticks_s[:400])
+    assert sampler.clock.period_s == pytest.approx(TICK_S, rel=1e-4)
+    assert sampler.clock.slack_s == 0
+    assert np.mean(np.abs(off_s) <= stated_s + 1e-9) > 0.98
+    assert np.abs(off_s[-50:]).max() < 5e-4
+
+
 @pytest.mark.parametrize("jitter_s", [0.001, 0.004])
 def test_ticks_that_are_a_little_uneven_get_an_honest_error(simulated_time, jitter_s):
     rng = random.Random(4)
@@ -73,8 +90,8 @@ def test_ticks_that_are_a_little_uneven_get_an_honest_error(simulated_time, jitt
     sampler = watch_ticks(ScriptedMeter(simulated_time, ticks_s), simulated_time, 60.0)
     off_s, stated_s = errors(sampler, ticks_s)
     assert abs(off_s.mean()) < jitter_s
-    assert np.mean(np.abs(off_s) <= stated_s) > 0.8
-    assert np.median(stated_s) < 8 * jitter_s
+    assert np.sqrt(np.mean(off_s**2)) < 1.5 * np.median(stated_s)
+    assert np.median(stated_s) < 3 * jitter_s
 
 
 def test_uneven_ticks_are_looked_for_one_by_one(simulated_time):
