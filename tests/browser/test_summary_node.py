@@ -458,7 +458,8 @@ def test_a_table_of_layers_has_the_same_face(frontend, node):
 def test_texts_follow_the_language(opened, output):
     opened.set("Comfy.Locale", "pt-BR")
     try:
-        expect(opened.page.get_by_role("button", name="Executar").first).to_be_visible()
+        run = opened.page.get_by_role("button", name="Executar").first
+        expect(run).to_be_visible(timeout=20000)
         opened.load(WORKFLOW, "resumo")
         assert opened.page.evaluate(f"{NODE}.inputs[0].localized_name") == "execuções"
         show(opened, output)
