@@ -41,7 +41,7 @@ class Job:
 def check_installed() -> None:
     """Raise UsageError where comfy-cli is not installed beside this package."""
     if importlib.util.find_spec("comfy_cli") is None:
-        raise UsageError("comfy-cli is missing; install it with `pip install wattbench[headless]`")
+        raise UsageError("comfy-cli is missing; install it with `pip install comfy-cli`")
 
 
 def to_api_format(client: ComfyClient, workflow: Path) -> dict[str, Any]:

@@ -35,14 +35,20 @@ class ServerError(CommandError):
     """ComfyUI did not start, or not with this pack; the message ends with the tail of its log."""
 
 
-def find_comfyui(chosen: Path | None = None) -> Path:
-    """ComfyUI's folder: ``chosen``, else ``COMFYUI_PATH``, else what ``tasks.py setup`` obtained.
+def find_comfyui(chosen: Path | None = None, pack_root: Path = PACK_ROOT) -> Path:
+    """ComfyUI's folder: ``chosen``, else ``COMFYUI_PATH``, else the one around the pack.
+
+    A pack in ``custom_nodes`` has a ComfyUI above it; elsewhere it is what ``tasks.py setup``
+    obtained.
 
     Raises:
         UsageError: that folder has no ``main.py``.
     """
     variable = os.environ.get("COMFYUI_PATH")
-    folder = chosen or (Path(variable) if variable else PACK_ROOT / ".comfyui" / "ComfyUI")
+    around = pack_root.parent.parent
+    if pack_root.parent.name != "custom_nodes" or not (around / "main.py").is_file():
+        around = pack_root / ".comfyui" / "ComfyUI"
+    folder = chosen or (Path(variable) if variable else around)
     if not (folder / "main.py").is_file():
         raise UsageError(
             f"no ComfyUI in {folder} (it has no main.py). Name its folder with --comfyui or "

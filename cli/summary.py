@@ -21,7 +21,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Print the summary of a runs.csv. A journal (journal.jsonl) does too: so runs "
         "that were measured before a crash or a cancellation become tables.",
     )
-    parser.add_argument("runs", type=Path, metavar="RUNS", help="a runs.csv or a journal.jsonl")
+    parser.add_argument(
+        "runs", type=Path, metavar="RUNS", help="a runs.csv, its folder, or a journal.jsonl"
+    )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="also write runs.csv, summary.csv and report.md"
     )
@@ -30,8 +32,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(args: argparse.Namespace) -> int:
     from ..measure.report import frame_text, runs_frame, write_all, write_frame
 
-    runs = read_journal(args.runs) if args.runs.suffix == ".jsonl" else None
-    frame = read_table(args.runs) if runs is None else runs_frame(runs)
+    path = args.runs / "runs.csv" if args.runs.is_dir() else args.runs
+    runs = read_journal(path) if path.suffix == ".jsonl" else None
+    frame = read_table(path) if runs is None else runs_frame(runs)
     print(frame_text(frame))
     if args.out is not None:
         try:
@@ -52,8 +55,10 @@ def read_journal(path: Path) -> list[Run]:
 
     try:
         return parse(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(str(error)) from error
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}") from error
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -66,5 +71,7 @@ def read_table(path: Path) -> pd.DataFrame:
 
     try:
         return read_runs(path)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
         raise UsageError(str(error)) from error

@@ -19,9 +19,7 @@ def new_figure(width_in: float, height_in: float) -> Any:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise PlotsUnavailableError(
-            "plots need matplotlib: pip install 'wattbench[plots]'"
-        ) from error
+        raise PlotsUnavailableError("plots need matplotlib: pip install matplotlib") from error
     figure = Figure(figsize=(width_in, height_in), layout="constrained")
     FigureCanvasAgg(figure)
     return figure

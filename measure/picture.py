@@ -112,6 +112,15 @@ def ssim(reference: np.ndarray, picture: np.ndarray) -> float:
     return float((luminance * structure)[border:-border, border:-border].mean())
 
 
+def broken(picture: np.ndarray) -> str:
+    """What is broken in a picture that can be seen without a reference; empty if nothing is."""
+    if not np.isfinite(picture).all():
+        return "the picture holds NaN or infinity"
+    if picture.std() < FLAT_STDEV:
+        return "the picture is black" if picture.max() < BLACK_MAXIMUM else "the picture is flat"
+    return ""
+
+
 def _check(
     reference: np.ndarray,
     picture: np.ndarray,
@@ -119,18 +128,15 @@ def _check(
     limits: Limits,
     lpips: Lpips | None,
 ) -> PictureCheck:
+    fault = broken(picture)
     if not np.isfinite(picture).all():
-        return PictureCheck(reference_id, "the picture holds NaN or infinity")
+        return PictureCheck(reference_id, fault)
     if not np.isfinite(reference).all():
         return PictureCheck(reference_id, "the reference's picture holds NaN or infinity")
     peak = psnr_db(reference, picture)
     similarity = ssim(reference, picture) if min(picture.shape[:2]) >= SSIM_LEAST_PX else None
     distance = None if lpips is None else lpips(reference, picture)
-    faults = []
-    if reference.std() >= FLAT_STDEV > picture.std():
-        faults.append(
-            "the picture is black" if picture.max() < BLACK_MAXIMUM else "the picture is flat"
-        )
+    faults = [fault] if fault and reference.std() >= FLAT_STDEV else []
     if peak < limits.min_psnr_db:
         faults.append(f"PSNR below {limits.min_psnr_db:g} dB")
     if similarity is not None and similarity < limits.min_ssim:

@@ -193,11 +193,12 @@ class KernelCalls:
 
 @dataclass(frozen=True)
 class PictureCheck:
-    """A run's picture against that of a reference run of the same seed.
+    """A run's picture, against that of a reference run of the same seed if there is one.
 
-    ``fault`` says what is broken (NaN, black, too far from the reference) and is empty where
-    nothing is. Distances are ``None`` where they were not measured: PSNR in dB for values between
-    0 and 1 (``None`` also for equal pictures, where it is infinite), SSIM and LPIPS without unit.
+    ``reference`` is that run's id, empty for what can be seen in the picture alone. ``fault`` says
+    what is broken (black, too far from the reference) and is empty where nothing is. Distances are
+    ``None`` where they were not measured: PSNR in dB for values between 0 and 1 (``None`` also for
+    equal pictures, where it is infinite), SSIM and LPIPS without unit.
     """
 
     reference: str

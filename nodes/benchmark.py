@@ -13,11 +13,13 @@ from comfy_api.latest import io
 from ..measure.experiment import SEED_RANGE, Attempt, Plan, repeat, warm_up
 from ..measure.instrument import Instrument
 from ..measure.journal import Journal
-from ..measure.records import Condition, Environment, Run, with_idle_after
+from ..measure.picture import broken
+from ..measure.records import Condition, Environment, PictureCheck, Run, with_idle_after
 from ..measure.runs import failed_run, make_run
 from .host import workspace
 from .host.core import core_inputs
 from .host.describe import model_facts
+from .host.pictures import arrays
 from .host.pipeline import ImageJob, as_one_batch, free_memory, rest, stop_if_cancelled
 from .observation import open_instrument
 from .types import CATEGORY, Forecast, Runs, meter_input
@@ -240,7 +242,12 @@ class _Benchmark:
             predicted_energy=None if self.forecast is None else self.forecast.energy,
         )
         flags = (*run.board.flags, *([self.remark] if self.remark else []))
-        return replace(run, board=replace(run.board, flags=flags))
+        faults = "; ".join(dict.fromkeys(filter(None, map(broken, arrays(image)))))
+        return replace(
+            run,
+            board=replace(run.board, flags=flags),
+            picture=PictureCheck("", faults) if faults else None,
+        )
 
     def failed(self, attempt: Attempt, error: str) -> Run:
         logging.error("WattBench: a run failed and goes into the table with its reason: %s", error)

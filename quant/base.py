@@ -69,18 +69,30 @@ class Execution:
         return f"{self.kind} ({self.arithmetic})"
 
 
+WITHOUT_TENSOR_CORES = (
+    "GTX 16", "MX450", "MX550", "T500", "T550", "T600", "T1000", "T1200", "T2000",
+)  # fmt: skip
+"""Names of NVIDIA's cards of compute capability 7.5 that have no tensor cores."""
+
+
 @dataclass(frozen=True)
 class Hardware:
-    """What gives a format native arithmetic: compute capabilities (NVIDIA) and targets (AMD)."""
+    """What gives a format native arithmetic: compute capabilities (NVIDIA) and targets (AMD).
+
+    ``tensor_cores`` says that the capability alone is not enough.
+    """
 
     at_least: tuple[int, int]
     below: tuple[int, int] = (99, 0)
     gfx: tuple[str, ...] = ()
+    tensor_cores: bool = False
 
     def has(self, machine: Machine) -> bool:
-        if machine.capability is not None:
-            return self.at_least <= machine.capability < self.below
-        return any(machine.gfx.startswith(target) for target in self.gfx)
+        if machine.capability is None:
+            return any(machine.gfx.startswith(target) for target in self.gfx)
+        if self.tensor_cores and any(name in machine.name for name in WITHOUT_TENSOR_CORES):
+            return False
+        return self.at_least <= machine.capability < self.below
 
 
 @dataclass(frozen=True)
@@ -155,6 +167,7 @@ class Format(ABC):
         reason = self.supports(tuple(weight.shape))
         if reason:
             raise UnsupportedLayerError(f"{self.name}: {reason}")
+        self.check_installed()
         stored = self._quantize(weight)
         if self.is_quantized:
             stored[CONFIG] = encode_config(self.config(tuple(weight.shape)))
@@ -184,6 +197,13 @@ class Format(ABC):
             return Execution("native", self.arithmetic)
         device = machine.name or machine.kind
         return Execution("emulated", "eager", f"{device} has no {self.arithmetic}")
+
+    def check_installed(self) -> None:
+        """Raise ImportError, which says how to get it, where the format's package is missing."""
+        if self.package is not None and not self.package.is_installed:
+            raise ImportError(
+                f"{self.name} needs the package {self.package.name}: {self.package.install}"
+            )
 
     def offer(self, machine: Machine) -> Offer:
         """Whether ``machine`` can load this format; the description says how it computes."""

@@ -37,9 +37,7 @@ def write_rate_distortion(report: QuantReport, path: Path) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise PlotsUnavailableError(
-            "plots need matplotlib: pip install 'wattbench[plots]'"
-        ) from error
+        raise PlotsUnavailableError("plots need matplotlib: pip install matplotlib") from error
     groups: dict[str, list[LayerReport]] = {}
     for layer in report.layers:
         if layer.is_quantized and layer.fidelity is not None and layer.fidelity.noise > 0:

@@ -119,14 +119,13 @@ def report_file(
 
 
 def _row(layer: StoredLayer) -> LayerReport:
-    quantized = bool(layer.config) or layer.tensors["weight"].dtype.startswith("F8")
     return LayerReport(
         layer.name,
         layer.format_name,
-        quantized,
+        layer.is_quantized,
         layer.shape,
         layer.nbytes,
-        note=NO_REFERENCE if quantized else "",
+        note=NO_REFERENCE if layer.is_quantized else "",
     )
 
 
@@ -141,7 +140,7 @@ def _compared(
     if layer.shape != source.shape:
         return replace(row, note=f"the reference's shape is {source.shape}")
     for which, stored in (("it", layer), ("the reference", source)):
-        if stored.config and stored.format is None:
+        if not stored.is_readable:
             return replace(row, note=f"{which} is stored as {stored.format_name}: not readable")
     before = source.weight(original, torch.float32)
     return replace(row, fidelity=compare(before, layer.weight(file, torch.float32)), note="")

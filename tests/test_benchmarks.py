@@ -146,3 +146,17 @@ def test_optimize_gives_the_arms_side_by_side(run_script, tmp_path):
     assert summary["it_per_s_ratio"].notna().tolist() == [False, True]
     error = float(re.search(r"channels_last: relative error .* ([\d.e-]+)", printed)[1])
     assert error < 1e-3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the script reads /proc")
+def test_gpu_loading_uses_each_format_in_every_way(run_script, tmp_path):
+    run_script("gpu_loading.py", "--size", "tiny", "--cpu", "--formats", "fp8", "gguf")
+    rows = pd.read_csv(tmp_path / "output" / "gpu_loading" / "loading.csv")
+    ways = ["load the file", "first sampling", "as loaded", "with a LoRA", "without it again"]
+    assert list(rows["way"]) == 2 * ways
+    rows = rows.set_index(["format", "way"])
+    assert (rows["seconds"] > 0).all()
+    for name, executed in (("fp8", "fp8: dequantized (bf16)"), ("gguf", "gguf:Q8_0: dequantized")):
+        assert rows.loc[(name, "with a LoRA"), "distance"] > 0.01
+        assert rows.loc[(name, "without it again"), "distance"] == 0
+        assert executed in rows.loc[(name, "as loaded"), "products_executed"]

@@ -64,7 +64,7 @@ def open_meter(spec: str, device: DeviceId, sources: Sequence[MeterSource] = MET
     measures ``device``. It never chooses an estimate or a recording.
 
     Raises:
-        MeterUnavailableError: with the reason of every source and what to do.
+        MeterUnavailableError: with the reason of every source, in one line: it becomes a note.
     """
     if spec == "auto":
         spec = os.environ.get(METER_VARIABLE) or "auto"
@@ -90,16 +90,15 @@ def _open_measured(device: DeviceId, sources: Sequence[MeterSource]) -> Meter:
         try:
             return source.open(selector)
         except MeterUnavailableError as error:
-            reasons.append(f"{source.key}:{selector}: {error}")
+            reasons.append(f"{source.key}:{selector} ({error.reason})")
     target = device.name or f"{device.kind}:{device.index}"
-    advice = (
-        f"no meter measures {target}: repair one of these, name another meter, or set "
-        f"{METER_VARIABLE}=estimate to opt in to a labelled estimate"
+    raise MeterUnavailableError(
+        f"no meter measures {target}. `wattbench doctor` says what to do about each, "
+        f"{METER_VARIABLE}=estimate opts in to a labelled estimate. Tried: {', '.join(reasons)}"
     )
-    raise MeterUnavailableError("\n  ".join([advice, *reasons]))
 
 
 def _why_not(offer: Offer, device: DeviceId) -> str:
     if offer.available:
-        return f"{offer.name}: measures {offer.description}, not {device.kind}:{device.index}"
-    return f"{offer.name}: {offer.reason}; {offer.remedy}"
+        return f"{offer.name} (measures {offer.description}, not {device.kind}:{device.index})"
+    return f"{offer.name} ({offer.reason})"

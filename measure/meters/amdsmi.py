@@ -115,7 +115,7 @@ class AmdSmiMeter(Meter):
             refusals.append(refusal_of(self.read_power_w))
             if not refusals[-1]:
                 return self._power_key
-        raise MeterUnavailableError("; ".join(refusals), _NEXT)
+        raise MeterUnavailableError(", ".join(refusals), _NEXT)
 
     def _watch_counter(self) -> None:
         """Raises:
@@ -209,7 +209,8 @@ def load() -> Any:
     """
     if importlib.util.find_spec("amdsmi") is None:
         raise MeterUnavailableError(
-            "the Python package amdsmi is missing", "for an AMD GPU: pip install wattbench[amd]"
+            "the Python package amdsmi is missing",
+            "for an AMD GPU: pip install amdsmi",
         )
     if not _has_library():
         raise MeterUnavailableError(f"{_LIBRARY} is not to be found", _INSTALL)

@@ -56,7 +56,7 @@ class AmdgpuMeter(Meter):
             if not refusals[-1]:
                 self.note = f"{remark}; an APU: CPU and GPU" if self._files.is_apu else remark
                 return
-        raise MeterUnavailableError("; ".join(refusals), _NO_SENSOR)
+        raise MeterUnavailableError(", ".join(refusals), _NO_SENSOR)
 
     def read_power_w(self) -> float:
         return believable_w(read_int(self._power) * 1e-6, str(self._power))

@@ -121,7 +121,7 @@ class NvmlMeter(Meter):
         if self._counter is None and self._power is None:
             raise MeterUnavailableError(
                 f"{board.name} has neither energy nor power: "
-                f"{'; '.join((no_energy, no_instant, no_average))}",
+                f"{', '.join((no_energy, no_instant, no_average))}",
                 f"a virtual GPU often has none; {_ESTIMATE}",
             )
         memories = (self._memory_without_reserve, self._memory_with_reserve)
@@ -272,7 +272,7 @@ class NvmlSource(MeterSource):
         with suppress(OSError):
             compatible = self._sysfs / "firmware/devicetree/base/compatible"
             if b"nvidia,tegra" in compatible.read_bytes():
-                return MeterUnavailableError(f"{error.reason}; {_JETSON}", _ESTIMATE)
+                return MeterUnavailableError(f"{error.reason}, {_JETSON}", _ESTIMATE)
         return error
 
 

@@ -27,12 +27,17 @@ def fallback_notes(runs: pd.DataFrame) -> list[str]:
 
 def picture_notes(runs: pd.DataFrame) -> list[str]:
     """For every condition whose pictures were checked: broken and why, or how near they are."""
-    checked = runs[runs["picture_reference"] != ""]
+    made = runs[(runs["error"] == "") & ~runs["is_warmup"]]
     keys = ["condition", "attention", "weight_format", "optimizations"]
-    return [_note(group, checked) for _, group in checked.groupby(keys, sort=False)]
+    groups = (group for _, group in made.groupby(keys, sort=False))
+    return [_note(group) for group in groups if _is_checked(group)]
 
 
-def _note(group: pd.DataFrame, checked: pd.DataFrame) -> str:
+def _is_checked(group: pd.DataFrame) -> bool:
+    return bool(((group["picture_reference"] != "") | (group["picture_fault"] != "")).any())
+
+
+def _note(group: pd.DataFrame) -> str:
     first = group.iloc[0]
     name = ", ".join(
         part

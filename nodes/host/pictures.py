@@ -23,13 +23,13 @@ def as_arrays(images: Any, reference: Any) -> tuple[Pictures, Pictures]:
     if isinstance(images, dict) != isinstance(reference, dict):
         raise ValueError("an image cannot be compared with a latent; connect two of one kind")
     if not isinstance(images, dict):
-        return _arrays(images), _arrays(reference)
+        return arrays(images), arrays(reference)
     latent, origin = (item["samples"].movedim(1, -1).float() for item in (images, reference))
     finite = origin[torch.isfinite(origin)]
     low = finite.min() if finite.numel() else torch.tensor(0.0)
     span = (finite.max() - low) if finite.numel() else torch.tensor(1.0)
     scale = span if span > 0 else torch.tensor(1.0)
-    return _arrays((latent - low) / scale), _arrays((origin - low) / scale)
+    return arrays((latent - low) / scale), arrays((origin - low) / scale)
 
 
 def load_lpips() -> Callable[[np.ndarray, np.ndarray], float] | None:
@@ -51,5 +51,6 @@ def load_lpips() -> Callable[[np.ndarray, np.ndarray], float] | None:
     return distance
 
 
-def _arrays(pictures: torch.Tensor) -> Pictures:
+def arrays(pictures: torch.Tensor) -> Pictures:
+    """The pictures of a batch, ``[batch, height, width, channels]``."""
     return list(pictures.float().cpu().numpy())

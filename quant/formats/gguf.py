@@ -59,7 +59,7 @@ GGUF = Gguf(
     "files of llama.cpp's kind",
     "dequantized",
     weight_only="gguf",
-    package=Package("gguf", 'pip install "wattbench[quant]" (or gguf)'),
+    package=Package("gguf", "pip install gguf"),
 )
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 BLOCK = 64
 NESTED_BLOCK = 256
 
-BITSANDBYTES = Package("bitsandbytes", 'pip install "wattbench[quant]" (or bitsandbytes)')
+BITSANDBYTES = Package("bitsandbytes", "pip install bitsandbytes")
 
 
 @dataclass(frozen=True)

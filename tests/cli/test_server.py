@@ -90,6 +90,15 @@ def test_folder_without_comfyui_is_refused(tmp_path):
         find_comfyui(tmp_path)
 
 
+def test_a_pack_in_custom_nodes_finds_the_comfyui_around_it(tmp_path, monkeypatch):
+    monkeypatch.delenv("COMFYUI_PATH", raising=False)
+    pack = tmp_path / "custom_nodes" / "wattbench"
+    with pytest.raises(UsageError, match=r"tasks\.py setup"):
+        find_comfyui(pack_root=pack)
+    (tmp_path / "main.py").touch()
+    assert find_comfyui(pack_root=pack) == tmp_path.resolve()
+
+
 def test_comfyui_path_is_used(tmp_path, monkeypatch):
     (tmp_path / "main.py").touch()
     monkeypatch.setenv("COMFYUI_PATH", str(tmp_path))

@@ -69,7 +69,13 @@ def test_a_table_has_the_same_summary_as_its_journal(journal, tmp_path, capsys):
     assert capsys.readouterr().out == from_journal
 
 
+def test_a_folder_stands_for_its_table(tmp_path, capsys):
+    write_all([make_run(number) for number in range(3)], tmp_path / "written")
+    assert main(["summary", str(tmp_path / "written")]) == 0
+    assert "300.0 ± 0.0" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", ["missing.jsonl", "missing.csv"])
 def test_a_file_that_is_not_there_is_a_usage_error(tmp_path, capsys, name):
     assert main(["summary", str(tmp_path / name)]) == 2
-    assert name in capsys.readouterr().err
+    assert f"{name} cannot be read: No such file" in capsys.readouterr().err

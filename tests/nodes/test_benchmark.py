@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from wattbench.measure.journal import parse
+from wattbench.measure.report import runs_frame, table_of
 
 
 @pytest.fixture
@@ -146,6 +147,15 @@ def test_a_picture_that_is_not_finite_is_a_failure(run_benchmark, tiny_models, m
     images, runs = run_benchmark(warmup_runs=0, repeats=1)
     assert "NaN" in runs[0].error
     assert type(images).__name__ == "ExecutionBlocker"
+
+
+def test_a_black_picture_is_marked_without_a_guard(run_benchmark, tiny_models, monkeypatch):
+    monkeypatch.setattr(tiny_models().vae, "process_output", lambda image: image.zero_())
+    _, runs = run_benchmark(repeats=1)
+    assert {run.picture.fault for run in runs} == {"the picture is black"}
+    table = table_of(runs_frame(runs))
+    assert "[broken picture]" in table.rows[0][0]
+    assert any("1 of 1 pictures" in note for note in table.notes)
 
 
 def test_cancelling_keeps_what_was_measured(

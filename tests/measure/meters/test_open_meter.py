@@ -19,6 +19,7 @@ from wattbench.measure.meters.apple import AppleSource
 from wattbench.measure.meters.estimate import EstimateSource
 from wattbench.measure.meters.rapl import RaplSource
 from wattbench.measure.meters.replay import ReplaySource
+from wattbench.measure.report.notes import SEPARATOR
 
 CPU = DeviceId("cpu")
 
@@ -68,11 +69,17 @@ def test_auto_never_takes_an_estimate_or_a_recording(sysfs):
             "auto", CPU, (RaplSource(sysfs), AppleSource(), EstimateSource(), ReplaySource())
         )
     message = str(caught.value)
-    assert message.startswith("no meter measures cpu:0: ")
-    assert "set WATTBENCH_METER=estimate to opt in to a labelled estimate" in message
-    assert "\n  rapl: the kernel lists no RAPL zone" in message
-    assert "\n  apple: " in message
+    assert message.startswith("no meter measures cpu:0. ")
+    assert "WATTBENCH_METER=estimate opts in to a labelled estimate" in message
+    assert "Tried: rapl (the kernel lists no RAPL zone), apple (" in message
     assert "estimated:" not in message
+
+
+def test_why_nothing_measures_is_one_note_under_the_table():
+    with pytest.raises(MeterUnavailableError) as caught:
+        open_meter("auto", DeviceId("cuda", name="Unknown board"))
+    assert len(str(caught.value).splitlines()) == 1
+    assert SEPARATOR not in str(caught.value)
 
 
 def test_the_environment_decides_what_auto_means(monkeypatch):

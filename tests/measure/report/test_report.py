@@ -1,5 +1,6 @@
 """The columns are a contract; a blank has a reason; nothing is pooled that differs."""
 
+import os
 from dataclasses import replace
 
 import pandas as pd
@@ -177,6 +178,14 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, make_run, monkeypatch):
         "runs.csv",
         "summary.csv",
     ]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
+def test_others_may_read_what_the_umask_lets_them(tmp_path, make_run):
+    plain = tmp_path / "plain.txt"
+    plain.touch()
+    (table, *_) = write_all([make_run("a")], tmp_path)
+    assert table.stat().st_mode == plain.stat().st_mode
 
 
 def _no_space(*_):
