@@ -51,6 +51,12 @@ def test_gpu_attention_compares_auto_with_stock_and_the_best(run_script, tmp_pat
     assert "seconds of auto over " in printed
 
 
+def test_attention_host_gives_the_cost_of_each_choice(run_script):
+    printed = run_script("attention_host.py", "--cpu", "--rounds", "1")
+    names = re.findall(r"^(\S+) +[\d.]+ us, +[+-][\d.]+ us$", printed, re.MULTILINE)
+    assert names == ["stock", "sdpa", "sdpa_flash", "sdpa_math", "sub_quadratic", "split", "auto"]
+
+
 def test_probe_overhead_gives_a_ratio_with_its_interval(run_script):
     printed = run_script("probe_overhead.py", "--pairs", "2", "--size-px", "64")
     ratio, low, high = map(float, re.search(r"([\d.]+) \[([\d.]+), ([\d.]+)\]", printed).groups())

@@ -171,13 +171,10 @@ class AttentionOperator:
         given = _arguments(values)
         given.update(transformer_options=self._options, _inside_attn_wrapper=True)
         override = self._options.get(OVERRIDE)
-        if self.lanes is not None:
-            result = self.lanes.attend(func, q, k, v, heads, mask, **given)
-        elif override is not None:
-            result = override(func, q, k, v, heads, mask=mask, **given)
-        else:
-            result = func(q, k, v, heads, mask=mask, **given)
-        return result.contiguous()
+        if override is None:
+            return func(q, k, v, heads, mask=mask, **given).contiguous()
+        attend = override if self.lanes is None else self.lanes.attend
+        return attend(func, q, k, v, heads, mask=mask, **given).contiguous()
 
 
 def is_traceable(options: dict[str, Any]) -> bool:
