@@ -72,7 +72,7 @@ def run_way(args: argparse.Namespace) -> list[float]:
     )
     path = args.folder / "flux.safetensors"
     if args.way == "make":
-        make_file(path, args)
+        make_file(path, args.width, args.double_blocks)
         return [path.stat().st_size]
     loading = wattbench("nodes.host.quantized")
     import comfy.sd
@@ -86,18 +86,18 @@ def run_way(args: argparse.Namespace) -> list[float]:
     return [watch.seconds, watch.anonymous_bytes, watch.resident_bytes]
 
 
-def make_file(path: Path, args: argparse.Namespace) -> None:
+def make_file(path: Path, width: int, double_blocks: int) -> None:
     """A Flux as files hold it, with one single block."""
     import comfy.ldm.flux.model
     import comfy.ops
     import torch
     from safetensors.torch import save_file
 
-    heads = args.width // (WIDTH // HEADS)
+    heads = width // (WIDTH // HEADS)
     with torch.device("meta"):
         model = comfy.ldm.flux.model.Flux(
             in_channels=16, out_channels=16, patch_size=2, vec_in_dim=768, context_in_dim=4096,
-            hidden_size=args.width, mlp_ratio=4.0, num_heads=heads, depth=args.double_blocks,
+            hidden_size=width, mlp_ratio=4.0, num_heads=heads, depth=double_blocks,
             depth_single_blocks=1, axes_dim=[16, 56, 56], theta=10000, qkv_bias=True,
             txt_ids_dims=[], guidance_embed=True, operations=comfy.ops.disable_weight_init,
         )  # fmt: skip

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .base import CONFIG, Format, WeightRangeError, encode_config
-from .files import Entry, FileError, TensorFile
+from .files import WIDE, Entry, FileError, TensorFile
 from .formats import find
 from .layers import Kept, LayerRules, Quantized
 from .pipeline import Change, Progress, kept, one_torch_thread, stored_as
-from .stored import INPUT_SCALE, WIDE, StoredLayer, layers_of, model_prefix, quantized_already
+from .stored import INPUT_SCALE, StoredLayer, layers_of, model_prefix, quantized_already
 from .stream import DIGEST_PLACE, write_converted
 
 if TYPE_CHECKING:

@@ -37,6 +37,9 @@ TORCH_NAMES = {
 }
 """The format's names of types and torch's."""
 
+WIDE = frozenset({"F64", "F32", "F16", "BF16"})
+"""Types of weights that nothing has quantized."""
+
 SHORT_NAMES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 """What tables call torch's types; others keep torch's name, for example ``float8_e4m3fn``."""
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from .fidelity import Fidelity, compare
 from .files import TensorFile
-from .stored import StoredLayer, layers_of, model_prefix
+from .gguf_files import GgufFile
+from .stored import StoredLayer, layers_of, model_prefix, open_weights
 
 NO_REFERENCE = "no reference was given"
 
@@ -97,7 +98,7 @@ def report_file(
         FileError: a file cannot be read.
         OSError: a file cannot be opened.
     """
-    with TensorFile(path) as file:
+    with open_weights(path) as file:
         prefix = model_prefix(file.entries)
         layers = layers_of(file, prefix)
         own = {entry.name for layer in layers for entry in layer.tensors.values()}
@@ -109,7 +110,7 @@ def report_file(
         if reference is None:
             rows = [_row(layer) for layer in layers]
             return QuantReport(path.name, "", tuple(rows), other)
-        with TensorFile(reference) as original:
+        with open_weights(reference) as original:
             found = {x.name: x for x in layers_of(original, model_prefix(original.entries))}
             rows = []
             for layer in layers:
@@ -130,7 +131,10 @@ def _row(layer: StoredLayer) -> LayerReport:
 
 
 def _compared(
-    file: TensorFile, layer: StoredLayer, original: TensorFile, source: StoredLayer | None
+    file: TensorFile | GgufFile,
+    layer: StoredLayer,
+    original: TensorFile | GgufFile,
+    source: StoredLayer | None,
 ) -> LayerReport:
     import torch
 

@@ -6,20 +6,19 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .base import CONFIG, Format, decode_config, encode_config
-from .files import Entry, FileError, TensorFile, dtype_name
+from .files import WIDE, Entry, FileError, TensorFile, dtype_name
 from .formats import FORMATS, find
 from .formats.gguf import PREFIX as GGUF_PREFIX
 from .ggml import BLOCK_TYPES
+from .gguf_files import SUFFIX, GgufFile
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
-
-WIDE = frozenset({"F64", "F32", "F16", "BF16"})
-"""Types of weights that nothing has quantized."""
 
 HEADER_KEY = "_quantization_metadata"
 """Where some files hold the configurations of all layers: in the header, ``{"layers": {…}}``."""
@@ -121,11 +120,11 @@ class StoredLayer:
             return stored
         return self.format.shape({"weight": torch.empty(stored, device="meta")})
 
-    def read(self, file: TensorFile) -> dict[str, Tensor]:
+    def read(self, file: TensorFile | GgufFile) -> dict[str, Tensor]:
         """Its tensors by suffix."""
         return {suffix: file.read(entry.name) for suffix, entry in self.tensors.items()}
 
-    def weight(self, file: TensorFile, dtype: torch.dtype) -> Tensor:
+    def weight(self, file: TensorFile | GgufFile, dtype: torch.dtype) -> Tensor:
         """The weight as it is computed with.
 
         Raises:
@@ -142,6 +141,16 @@ class StoredLayer:
         return self.format.dequantize({CONFIG: encode_config(self.config), **stored}, dtype)
 
 
+def open_weights(path: Path) -> TensorFile | GgufFile:
+    """A model file for reading.
+
+    Raises:
+        FileError: it is neither safetensors nor GGUF, or damaged or truncated.
+        OSError: it cannot be opened.
+    """
+    return GgufFile(path) if path.suffix.lower() == SUFFIX else TensorFile(path)
+
+
 def model_prefix(names: Iterable[str]) -> str:
     """How the names of the diffusion model begin; empty where the file holds nothing else."""
     names = list(names)
@@ -150,13 +159,13 @@ def model_prefix(names: Iterable[str]) -> str:
     return most if counts[most] > FEW else ""
 
 
-def layers_of(file: TensorFile, prefix: str) -> list[StoredLayer]:
+def layers_of(file: TensorFile | GgufFile, prefix: str) -> list[StoredLayer]:
     """The weights of two or more dimensions whose names begin with ``prefix``, in file order.
 
     Raises:
         FileError: the configuration of a layer cannot be read.
     """
-    configs = _configs(file, prefix)
+    configs = _in_blocks(file) if isinstance(file, GgufFile) else _configs(file, prefix)
     layers = []
     for key, entry in file.entries.items():
         layer = key.removesuffix(".weight")
@@ -188,6 +197,14 @@ def quantized_already(file: TensorFile, prefix: str) -> str:
         if layer.tensors["weight"].dtype not in WIDE:
             return f"the weight of {layer.name} has the type {layer.tensors['weight'].dtype}"
     return ""
+
+
+def _in_blocks(file: GgufFile) -> dict[str, Mapping[str, Any]]:
+    return {
+        name.removesuffix(".weight"): {"format": entry.dtype}
+        for name, entry in file.entries.items()
+        if file.is_in_blocks(name)
+    }
 
 
 def _configs(file: TensorFile, prefix: str) -> dict[str, Mapping[str, Any]]:

@@ -2,6 +2,9 @@
 
 import json
 import math
+import runpy
+import sys
+from pathlib import Path
 
 import gguf
 import pytest
@@ -160,6 +163,19 @@ def test_a_file_that_is_not_whole_leaves_nothing(flux, load, models_folder):
     assert [path.name for path in folder.iterdir()] == ["flux.safetensors"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_loading_holds_the_result_and_not_its_source(load, models_folder):
+    script = Path(__file__).parents[2] / "benchmarks" / "load_quantized.py"
+    bench = runpy.run_path(str(script), run_name="bench")
+    path = models_folder / "diffusion_models" / "wide.safetensors"
+    bench["make_file"](path, width=1024, double_blocks=1)
+    with bench["Watch"]() as watch:
+        model = load("diffusion_models/wide.safetensors", "fp8", compute_dtype="bf16")
+    size_bytes = path.stat().st_size
+    assert model.model.diffusion_model.double_blocks[0].img_mlp[0].weight.shape == (4096, 1024)
+    assert watch.anonymous_bytes < 0.9 * size_bytes
+
+
 @pytest.mark.parametrize("kind", ["model", "clip"])
 def test_loading_shows_progress_and_stops_between_layers(kind, flux, load, models_folder, comfyui):
     import comfy.model_management as management
@@ -292,6 +308,19 @@ def test_a_gguf_file_loads_and_takes_a_lora(gguf_file, load, sample, original):
     patched.add_patches({key: ("diff", (torch.full(shape, 0.3),))}, 1.0)
     assert psnr_db(latent, sample(patched)) < 60
     assert torch.equal(sample(model), latent)
+
+
+def test_report_and_model_name_gguf_alike_and_errors_are_told(gguf_file, flux, load, models_folder):
+    from wattbench.quant.report import report_file
+
+    file = "diffusion_models/flux-Q8_0.gguf"
+    told, loaded = formats_told(load(file, compute_dtype="bf16"), file, models_folder)
+    assert told == loaded
+    assert {name for name, _ in told.values()} == {"gguf:Q8_0", "bf16"}
+    report = report_file(gguf_file, models_folder / flux)
+    layer = next(x for x in report.layers if x.format == "gguf:Q8_0")
+    assert layer.bits_per_weight == 8.5
+    assert 35 < layer.fidelity.sqnr_db < 60
 
 
 def test_a_gguf_file_is_not_quantized_again(gguf_file, load):

@@ -98,6 +98,27 @@ def test_copy_holds_the_same_tensors_and_tells_the_source(source, tmp_path, monk
     assert partials(tmp_path) == []
 
 
+def test_memory_that_is_used_again_mixes_nothing_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline, "AHEAD_BYTES", 5000)
+    source, target = tmp_path / "source.safetensors", tmp_path / "half.safetensors"
+    tensors = {f"w{i}": torch.full((100, 4), float(i)) for i in range(50)}
+    save_file(tensors, source)
+    with TensorFile(source) as file:
+        changes = [
+            pipeline.Change(
+                entry,
+                {entry.name: pipeline.Stored("F16", entry.shape, entry.nbytes // 2)},
+                lambda tensor, name=entry.name: {name: tensor.half()},
+            )
+            for entry in file.entries.values()
+        ]
+        stream.write_converted(file, changes, target, {}, lambda done, total: None)
+    made = load_file(target)
+    assert {name: tensor.unique().tolist() for name, tensor in made.items()} == {
+        name: [float(name[1:])] for name in tensors
+    }
+
+
 def test_every_tensor_begins_at_a_multiple_of_its_element(source, tmp_path):
     target = tmp_path / "copy.safetensors"
     copy(source, target)
