@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from enum import Enum
 from functools import partial
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -167,13 +169,35 @@ class Target:
 ANYWHERE = Target(kind="", dtypes=("float64", *FLOATS))
 
 
+def import_fault(package: str) -> str:
+    """Why an installed package cannot be imported; empty where it can.
+
+    A compiled one that was made for another torch is found and does not load.
+    """
+    try:
+        import_module(package)
+    except (ImportError, OSError, RuntimeError) as error:
+        return f"the package {package} does not load: {error}".splitlines()[0]
+    return ""
+
+
+class InGraphs(Enum):
+    """How a kernel can be part of a model that torch.compile compiles."""
+
+    TRACED = "the compiler sees torch's own operators"
+    RECORDED = "the compiler calls it; a CUDA graph can record what it launches and replay that"
+    CALLED = "it is called between CUDA graphs: what it launches depends on the memory that is free"
+
+
 @dataclass(frozen=True)
 class Backend:
     """A way to compute attention.
 
     ``is_exact`` says that it differs from the definition by rounding only; a kernel that quantizes
     is not exact. ``upcasts`` says that it sums the scores of half-precision tensors in fp32.
-    ``least_version`` and ``below_version`` bound the version of ``package``.
+    ``in_graphs`` says what torch.compile can do with it.
+    ``least_version`` and ``below_version`` bound the version of ``package``; ``fault`` says why an
+    installed one does not work here.
     """
 
     name: str
@@ -185,8 +209,10 @@ class Backend:
     least_version: tuple[int, ...] = ()
     below_version: tuple[int, ...] = ()
     install: str = ""
+    fault: Callable[[str], str] = import_fault
     is_exact: bool = True
     upcasts: bool = True
+    in_graphs: InGraphs = InGraphs.RECORDED
 
     def __call__(
         self,
@@ -237,7 +263,7 @@ class Backend:
         if find_spec(self.package) is None:
             return f"the package {self.package} is not installed"
         if not self.least_version and not self.below_version:
-            return ""
+            return self.fault(self.package)
         found = installed_version(self.distribution or self.package)
         if found is None:
             return f"the version of the package {self.package} is not to be had"
@@ -246,7 +272,7 @@ class Backend:
             return f"{self.package} {found} is older than {_version(self.least_version)}"
         if self.below_version and numbers >= self.below_version:
             return f"{self.package} {found} is not older than {_version(self.below_version)}"
-        return ""
+        return self.fault(self.package)
 
 
 def describe(machine: Machine) -> str:

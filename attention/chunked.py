@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from .base import Backend, repeat_kv
+from .base import Backend, InGraphs, repeat_kv
 
 if TYPE_CHECKING:
     from torch import Tensor, device
@@ -154,6 +154,13 @@ BACKENDS = (
         "attention in blocks of rows and keys; slow and small",
         sub_quadratic,
         upcasts=False,
+        in_graphs=InGraphs.CALLED,
     ),
-    Backend("split", "attention in blocks of rows; slow and small", split, upcasts=False),
+    Backend(
+        "split",
+        "attention in blocks of rows; slow and small",
+        split,
+        upcasts=False,
+        in_graphs=InGraphs.CALLED,
+    ),
 )

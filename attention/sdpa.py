@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .base import ANYWHERE, FLOATS, HALF, Backend, Target
+from .base import FLOATS, HALF, Backend, InGraphs, Target
 from .chunked import free_bytes
 
 if TYPE_CHECKING:
@@ -29,10 +29,12 @@ def sdpa(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, scale: float | None = None
 ) -> Tensor:
     """As torch picks: the first of its variants that can run the call, in torch's own order."""
-    from torch.nn.functional import scaled_dot_product_attention
+    import torch
 
-    return scaled_dot_product_attention(
-        q, k, v, mask, scale=scale, enable_gqa=q.shape[1] != k.shape[1]
+    if q.shape[1] == k.shape[1]:
+        return torch.nn.functional.scaled_dot_product_attention(q, k, v, mask, scale=scale)
+    return torch.nn.functional.scaled_dot_product_attention(
+        q, k, v, mask, scale=scale, enable_gqa=True
     )
 
 
@@ -74,30 +76,31 @@ def lack_of_memory(name: str, tensors: Tensors) -> str:
 def _only(
     variant: str, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float | None
 ) -> Tensor:
-    """sdpa with all variants but one switched off, which is what ``torch.nn.attention.sdpa_kernel``
-    does, at a third of its cost on the host."""
-    from torch.backends import cuda
+    """sdpa with all variants but one switched off.
 
+    What ``torch.nn.attention.sdpa_kernel`` does, without most of its cost on the host, which a
+    model that waits for the host pays at every call.
+    """
+    import torch
+
+    cuda = torch.backends.cuda
     before = (
         cuda.math_sdp_enabled(),
         cuda.flash_sdp_enabled(),
         cuda.mem_efficient_sdp_enabled(),
         cuda.cudnn_sdp_enabled(),
     )
-    _enable(*(variant == name for name in VARIANTS))
+    cuda.enable_math_sdp(variant == "math")
+    cuda.enable_flash_sdp(variant == "flash")
+    cuda.enable_mem_efficient_sdp(variant == "efficient")
+    cuda.enable_cudnn_sdp(variant == "cudnn")
     try:
         return sdpa(q, k, v, mask, scale)
     finally:
-        _enable(*before)
-
-
-def _enable(math: bool, flash: bool, efficient: bool, cudnn: bool) -> None:
-    from torch.backends import cuda
-
-    cuda.enable_math_sdp(math)
-    cuda.enable_flash_sdp(flash)
-    cuda.enable_mem_efficient_sdp(efficient)
-    cuda.enable_cudnn_sdp(cudnn)
+        cuda.enable_math_sdp(before[0])
+        cuda.enable_flash_sdp(before[1])
+        cuda.enable_mem_efficient_sdp(before[2])
+        cuda.enable_cudnn_sdp(before[3])
 
 
 def sdpa_flash(
@@ -125,7 +128,12 @@ def sdpa_math(
 
 
 BACKENDS = (
-    Backend("sdpa", "torch's scaled_dot_product_attention, as torch picks", sdpa),
+    Backend(
+        "sdpa",
+        "torch's scaled_dot_product_attention, as torch picks",
+        sdpa,
+        in_graphs=InGraphs.TRACED,
+    ),
     Backend(
         "sdpa_flash",
         "torch's FlashAttention-2",
@@ -140,18 +148,26 @@ BACKENDS = (
                 masks=False,
             ),
         ),
+        in_graphs=InGraphs.TRACED,
     ),
     Backend(
         "sdpa_efficient",
         "torch's memory-efficient attention (CUTLASS)",
         sdpa_efficient,
         (Target(capabilities=(((5, 0), (99, 9)),), gfx=AOTRITON),),
+        in_graphs=InGraphs.TRACED,
     ),
     Backend(
         "sdpa_cudnn",
         "cuDNN's attention, through torch",
         sdpa_cudnn,
         (Target(capabilities=(((8, 0), (99, 9)),), dtypes=HALF, head_dim_step=8),),
+        in_graphs=InGraphs.TRACED,
     ),
-    Backend("sdpa_math", "torch's unfused attention; the whole matrix", sdpa_math, (ANYWHERE,)),
+    Backend(
+        "sdpa_math",
+        "torch's unfused attention; the whole matrix",
+        sdpa_math,
+        in_graphs=InGraphs.TRACED,
+    ),
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .base import FLOATS, HALF, Backend, Target, repeat_kv
+from .base import FLOATS, HALF, Backend, Target, import_fault, repeat_kv
 from .flash import CK_TARGETS
 
 if TYPE_CHECKING:
@@ -43,6 +43,22 @@ def aligned_bias(mask: Tensor, q: Tensor, kv_len: int) -> Tensor:
     return rows[..., :kv_len].expand(batch, heads, -1, -1)
 
 
+def without_kernels(package: str) -> str:
+    """Why the installed package has nothing to run; empty where it has.
+
+    Where its extension does not load, its import warns and goes on: it then has the kernels of
+    torch that it can call itself (release 0.0.35, on NVIDIA), or none.
+    """
+    reason = import_fault(package + ".ops")
+    if reason:
+        return reason
+    from xformers.ops import fmha
+
+    if any(kind.FwOp.is_available() for kind in (fmha.flash, fmha.cutlass, fmha.ck)):
+        return ""
+    return "the package xformers has no kernels: its extension was made for another torch"
+
+
 BACKENDS = (
     Backend(
         "xformers",
@@ -55,5 +71,6 @@ BACKENDS = (
         ),
         package="xformers",
         install="pip install xformers, in the version made for your torch",
+        fault=without_kernels,
     ),
 )

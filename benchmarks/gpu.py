@@ -45,7 +45,16 @@ RUNS = (
 )
 SIZES_PX = {"full": 1024, "tiny": 128}
 
-SCRIPTS = ("meters", "attention", "optimize", "quantization", "stack", "devices")
+SCRIPTS = (
+    "meters",
+    "overhead",
+    "attention",
+    "optimize",
+    "quantization",
+    "loading",
+    "stack",
+    "devices",
+)
 """The scripts gpu_*.py; each fills the card with a model of its own, so it has its own process."""
 
 

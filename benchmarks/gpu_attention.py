@@ -1,19 +1,29 @@
 """Attention backends end to end: synthetic SDXL and Z-Image Turbo, sampled with each of them.
 
     python benchmarks/gpu_attention.py                    # 1024 x 1024, five rounds
+    python benchmarks/gpu_attention.py --only sdxl --steps 8 --rounds 24 --compile
     python benchmarks/gpu_attention.py --size tiny --cpu  # the same path in a minute, anywhere
 
-Only the denoiser runs: prompts are encoded once and nothing is decoded. Every backend samples once
-with one seed, which is its warm-up and gives the latent that is compared with that of sdpa_math;
-then all take turns, in rounds. A backend whose warm-up took half as long again as the fastest gets
-one round. Prints a table for each model, and `auto` against ComfyUI's own choice (`stock`) and
-against the best single backend as paired ratios; writes runs.csv and table.csv.
+Only the denoiser runs: prompts are encoded once and nothing is decoded. Every arm samples once with
+one seed, which is its warm-up and gives the latent that is compared with that of sdpa_math; then
+all take turns, in rounds. An arm that took twice as long as the fastest in the first round gets no
+other.
+
+`stock` is ComfyUI as it comes, with its PyTorch attention. `stock NAME` is ComfyUI started with the
+flag of another of its functions (`sage`: --use-sage-attention): a bare override calls the function,
+because models have bound the flag's when they were imported. `--compile` adds arms that the node
+Compile compiles: stock, stock in channels_last, and auto.
+
+Prints a table for each model, with the seconds of every arm over those of `stock`, and `auto` over
+the best single backend and over the best of ComfyUI's own: medians of the ratios of a round, with a
+95 % bootstrap interval. Writes runs.csv and table.csv.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import statistics
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -26,10 +36,14 @@ if __package__ in (None, ""):
 from gpu import PROMPT, RUNS, SIZES_PX, StudyRun
 from pack import import_pack
 
-STOCK = "stock"
+STOCK, AUTO = "stock", "auto"
+COMPILED, FORMAT = " + compile", " + channels_last"
+FLAGS = ("sage", "flash", "xformers")
+"""ComfyUI's own attention functions that a flag makes its global choice, where installed."""
+
 REFERENCE = "sdpa_math"
-SLOW = 1.5
-"""A warm-up this many times as long as the fastest leaves a backend one round."""
+SLOW = 2.0
+"""A first round this many times as long as the fastest leaves an arm no other."""
 
 
 @dataclass
@@ -79,6 +93,7 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--meter", default="auto", help="as wattbench doctor lists it")
     parser.add_argument("--only", default="", choices=["", *(r.architecture for r in RUNS)])
     parser.add_argument("--backends", nargs="*", help="leave out the others")
+    parser.add_argument("--compile", action="store_true", help="stock and auto compiled, too")
     parser.add_argument("--comfyui", type=Path, help="ComfyUI's folder")
     parser.add_argument("--cpu", action="store_true", help="do not use the GPU")
     parser.add_argument("--out", type=Path, default=Path("output") / "gpu_attention")
@@ -108,18 +123,19 @@ def measure(wattbench: Any, study_run: StudyRun, args: argparse.Namespace) -> li
         for arm in arms:
             sample(wattbench, arm, inputs, opened, is_warmup=True)
             print(f"{study_run.architecture} {arm.name}: warm-up {arm.warm_up_s:.2f} s", flush=True)
-        fastest = min(arm.warm_up_s for arm in arms)
         for repeat in range(args.rounds):
             for arm in arms[repeat % len(arms) :] + arms[: repeat % len(arms)]:
-                if repeat == 0 or arm.warm_up_s < SLOW * fastest:
+                if repeat == 0 or first_s(arm) < SLOW * min(map(first_s, arms)):
                     sample(wattbench, arm, inputs, opened, repeat=repeat)
-            seconds = (f"{arm.name} {mean_seconds(arm):.3f} s" for arm in arms)
-            print(f"round {repeat + 1}, mean denoise: {', '.join(seconds)}", flush=True)
+            seconds = (f"{arm.name} {median_seconds(arm):.3f} s" for arm in arms)
+            print(f"round {repeat + 1}, median denoise: {', '.join(seconds)}", flush=True)
     return arms
 
 
 def make_arms(wattbench: Any, model: Any, args: argparse.Namespace) -> list[Arm]:
-    """Stock, ``auto``, and every backend that this machine has."""
+    """Stock with each of its flags, ``auto``, and every backend that this machine has."""
+    from comfy.ldm.modules.attention import REGISTERED_ATTENTION_FUNCTIONS as OWN
+
     attention = wattbench("nodes.host.attention")
     ledgers = wattbench("nodes.host.ledgers")
     offers = wattbench("attention").offers(wattbench("offer").machine_of(model.load_device))
@@ -128,11 +144,32 @@ def make_arms(wattbench: Any, model: Any, args: argparse.Namespace) -> list[Arm]
     # The same kinds of attachment keep ComfyUI from loading the weights anew for each arm.
     stock.set_attachments(ledgers.KEY, ledgers.Ledgers())
     arms = [Arm(STOCK, stock)]
-    for name in ("auto", *(offer.name for offer in offers if offer.available)):
-        if args.backends is None or name in args.backends:
-            setting = attention.Setting(name)
-            arms.append(Arm(name, attention.choose_attention(model, setting, choices)))
+    for name in [flag for flag in FLAGS if flag in OWN]:
+        flagged = stock.clone()
+        options = flagged.model_options.setdefault("transformer_options", {})
+        options[attention.OVERRIDE] = bare(OWN[name].__wrapped__)
+        arms.append(Arm(f"{STOCK} {name}", flagged))
+    for name in (AUTO, *(offer.name for offer in offers if offer.available)):
+        setting = attention.Setting(name)
+        arms.append(Arm(name, attention.choose_attention(model, setting, choices)))
+    if args.backends is not None:
+        arms = [arm for arm in arms if arm.name == STOCK or arm.name in args.backends]
+    if args.compile:
+        compile_model = wattbench("nodes.host.compile").compile_model
+        use_channels_last = wattbench("nodes.host.memory_format").use_channels_last
+        chosen = [arm for arm in arms if arm.name in (STOCK, AUTO)]
+        chosen.append(Arm(STOCK + FORMAT, use_channels_last(stock)))
+        arms += [Arm(arm.name + COMPILED, compile_model(arm.model)) for arm in chosen]
     return arms
+
+
+def bare(function: Any) -> Any:
+    """An override that does no more than call another of ComfyUI's attention functions."""
+
+    def override(_: Any, *args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return override
 
 
 def sample(
@@ -176,15 +213,20 @@ def sample(
         arm.runs.append(run)
 
 
+def first_s(arm: Arm) -> float:
+    """Seconds of denoising in the first round."""
+    return float(denoise_of(arm.runs[0]).duration_s)
+
+
 def denoise_of(run: Any) -> Any:
     return next(phase for phase in run.phases if phase.name == "denoise")
 
 
 def row_of(study_run: StudyRun, arm: Arm, arms: list[Arm]) -> dict[str, Any]:
-    """A line of the table; means over the rounds."""
+    """A line of the table; medians over the rounds."""
     phases = [denoise_of(run) for run in arm.runs]
     energies = [phase.energy.energy_j for phase in phases if phase.energy is not None]
-    seconds = sum(phase.duration_s for phase in phases) / len(phases)
+    seconds = statistics.median(phase.duration_s for phase in phases)
     by_name = {other.name: other for other in arms}
     reference = by_name.get(REFERENCE, arm).latent
     difference = (arm.latent - reference).norm() / reference.norm()
@@ -196,7 +238,8 @@ def row_of(study_run: StudyRun, arm: Arm, arms: list[Arm]) -> dict[str, Any]:
         "n": len(phases),
         "it_per_s": arm.runs[-1].condition.steps / seconds,
         "denoise_s": seconds,
-        "denoise_j": sum(energies) / len(energies) if energies else None,
+        "over_stock": in_words(over(arm, by_name[STOCK])),
+        "denoise_j": statistics.median(energies) if energies else None,
         "peak_allocated_gib": max(peaks) / 2**30 if peaks else None,
         f"latent_error_to_{REFERENCE}": float(difference),
         "executed": "; ".join(f"{c.executed}: {c.call_count}" for c in calls),
@@ -212,33 +255,56 @@ def report(wattbench: Any, study_run: StudyRun, arms: list[Arm], rows: list[Any]
     with pd.option_context("display.width", 250, "display.max_columns", None):
         print(table.drop(columns="architecture").to_string(index=False, float_format="%.5g"))
     by_name = {arm.name: arm for arm in arms}
-    auto = by_name.get("auto")
+    auto = by_name.get(AUTO)
     if auto is None:
         return
     override = wattbench("nodes.host.attention").override_of(auto.model)
     for label, decision in override.decisions.items():
         print(f"  {label}: {decision}")
+    plain = [arm for arm in arms if len(arm.runs) > 1 and not arm.name.endswith(COMPILED)]
+    own = [arm for arm in plain if arm.name.startswith(STOCK)]
     singles = [
         arm
-        for arm in arms
-        if arm.name not in ("auto", STOCK)
-        and len(arm.runs) > 1
+        for arm in plain
+        if arm is not auto
+        and arm not in own
         and not any(calls.reason for calls in arm.runs[-1].kernel_calls)
     ]
-    best = min(singles, key=mean_seconds, default=None)
-    for other in (by_name[STOCK], best):
-        if other is not None and len(other.runs) == len(auto.runs) > 1:
-            times = [[denoise_of(run).duration_s for run in arm.runs] for arm in (other, auto)]
-            ratio = wattbench("measure.stats").paired_ratio(*times).ratio
-            print(
-                f"seconds of auto over {other.name}: {ratio.value:.4f} "
-                f"[{ratio.ci_low:.4f}, {ratio.ci_high:.4f}] (95 %, {ratio.n} pairs)",
-                flush=True,
-            )
+    pairs = [(auto, min(group, key=median_seconds)) for group in (own, singles) if group]
+    if AUTO + COMPILED in by_name:
+        pairs.append((by_name[AUTO + COMPILED], by_name[STOCK + COMPILED]))
+    for arm, other in pairs:
+        print(f"seconds of {arm.name} over {other.name}: {in_words(over(arm, other))}", flush=True)
 
 
-def mean_seconds(arm: Arm) -> float:
-    return sum(denoise_of(run).duration_s for run in arm.runs) / len(arm.runs)
+def over(arm: Arm, other: Arm) -> tuple[float, float, float] | None:
+    """Seconds of an arm over those of another: the median of the rounds' ratios, and its interval.
+
+    A sampling that something else disturbed moves a mean and not a median. ``None`` for one round.
+    """
+    import numpy as np
+    from scipy.stats import bootstrap
+
+    if len(arm.runs) != len(other.runs) or len(arm.runs) < 2:
+        return None
+    ratios = np.array(
+        [
+            denoise_of(run).duration_s / denoise_of(baseline).duration_s
+            for run, baseline in zip(arm.runs, other.runs, strict=True)
+        ]
+    )
+    if np.ptp(ratios) == 0:
+        return float(ratios[0]), float(ratios[0]), float(ratios[0])
+    found = bootstrap((ratios,), np.median, method="percentile", rng=0).confidence_interval
+    return float(np.median(ratios)), float(found.low), float(found.high)
+
+
+def in_words(ratio: tuple[float, float, float] | None) -> str:
+    return "" if ratio is None else "{:.4f} [{:.4f}, {:.4f}]".format(*ratio)
+
+
+def median_seconds(arm: Arm) -> float:
+    return statistics.median(denoise_of(run).duration_s for run in arm.runs)
 
 
 def release() -> None:

@@ -47,7 +47,8 @@ class Score:
     """One tool: root mean square over experiments of the error of the mean of ten runs.
 
     ``phase_errors`` and ``whole_error`` are shares of the truth, ``run_error`` is the same of
-    single runs over all phases, ``cpu_share`` CPU seconds a second beyond those of doing nothing.
+    single runs over all phases, ``cpu_share`` CPU seconds a second beyond those of doing nothing,
+    and ``reading_share`` those of them that a thread spent which reads the meter.
     """
 
     tool: str
@@ -55,6 +56,7 @@ class Score:
     whole_error: float
     run_error: float
     cpu_share: float
+    reading_share: float
 
     @property
     def phase_error(self) -> float:
@@ -186,6 +188,7 @@ def score(tool: str, result: peers.Result, runs: int, idle: peers.Result) -> lis
             ),
             run_error=rms(single),
             cpu_share=result.cpu_s / result.elapsed_s - idle.cpu_s / idle.elapsed_s,
+            reading_share=result.reading_s / result.elapsed_s,
         )
         for label, found in methods.items()
         if found
@@ -210,12 +213,20 @@ def rms(values: Sequence[float]) -> float:
     return (sum(value**2 for value in values) / len(values)) ** 0.5
 
 
-HEADINGS = ("Tool", *(phase.label for phase in peers.PHASES), "Whole run", "One run", "CPU")
+HEADINGS = (
+    "Tool",
+    *(phase.label for phase in peers.PHASES),
+    "Whole run",
+    "One run",
+    "CPU",
+    "of it reading",
+)
 
 
 def cells(one: Score) -> tuple[str, ...]:
     errors = [*one.phase_errors.values(), one.whole_error, one.run_error]
-    return (one.tool, *(f"{error:.1%}" for error in errors), f"{one.cpu_share:.2%}")
+    cpu = (f"{one.cpu_share:.2%}", f"{one.reading_share:.2%}" if one.reading_share else "")
+    return (one.tool, *(f"{error:.1%}" for error in errors), *cpu)
 
 
 def table(scores: Sequence[Score]) -> str:
@@ -244,13 +255,13 @@ def key(one: Score) -> float:
 
 def write_csv(scores: Sequence[Score], path: Path) -> None:
     """Errors as shares of the truth."""
-    columns = [*(f"{phase.name}_error" for phase in peers.PHASES)]
+    columns = [*(f"{phase.name}_error" for phase in peers.PHASES), "whole_error", "run_error"]
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["tool", *columns, "whole_error", "run_error", "cpu_share"])
+        writer.writerow(["tool", *columns, "cpu_share", "reading_share"])
         for one in scores:
-            errors = [*one.phase_errors.values(), one.whole_error, one.run_error, one.cpu_share]
-            writer.writerow([one.tool, *errors])
+            errors = [*one.phase_errors.values(), one.whole_error, one.run_error]
+            writer.writerow([one.tool, *errors, one.cpu_share, one.reading_share])
 
 
 if __name__ == "__main__":

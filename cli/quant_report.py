@@ -17,10 +17,10 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = subparsers.add_parser(
         "quant-report",
         help="say for each layer of a model file its format, bytes and error",
-        description="Say how the diffusion model in a safetensors file is stored: formats, bytes, "
+        description="Say how the diffusion model in a file is stored: formats, bytes, "
         "and, against a reference, signal-to-noise ratio, cosine and largest error of each layer.",
     )
-    parser.add_argument("file", type=Path, metavar="FILE", help="a .safetensors file")
+    parser.add_argument("file", type=Path, metavar="FILE", help="a .safetensors or .gguf file")
     parser.add_argument(
         "--reference", type=Path, metavar="ORIGINAL", help="the file that FILE was made of"
     )
@@ -30,6 +30,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="NAME",
         help="of FILE, as sdxl or z_image: adds which share of the FLOPs are convolutions",
     )
+    parser.add_argument("--layers", action="store_true", help="a row per layer, not per format")
     parser.add_argument("--csv", type=Path, metavar="CSV", help="write a row per layer")
     parser.add_argument(
         "--plot", type=Path, metavar="PICTURE", help="write bits against distortion, .svg or .png"
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     from ..measure.flop.shares import share_note
     from ..measure.report import Table, as_text
     from ..quant.report import report_file
-    from ..quant.tables import HEADINGS, notes, rows
+    from ..quant.tables import HEADINGS, LAYER_HEADINGS, layer_rows, notes, rows
 
     if args.plot is not None and args.reference is None:
         raise UsageError("--plot draws errors, which need --reference")
@@ -51,7 +52,8 @@ def run(args: argparse.Namespace) -> int:
             lines.append(share_note(args.architecture))
     except (OSError, ValueError, ImportError) as error:
         raise UsageError(str(error)) from error
-    print(as_text(Table(HEADINGS, rows(report), tuple(lines))))
+    table = (LAYER_HEADINGS, layer_rows(report)) if args.layers else (HEADINGS, rows(report))
+    print(as_text(Table(*table, tuple(lines))))
     _write(args, report)
     return 0
 

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         kind = CommandError if isinstance(error, WeightRangeError) else UsageError
         raise kind(str(error)) from error
     except OSError as error:
-        raise CommandError(f"cannot write {args.target}: {error}") from error
+        raise CommandError(f"{error}\nNothing is left of {args.target}.") from error
     finally:
         shown.close()
     seconds = time.perf_counter() - start_s

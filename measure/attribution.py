@@ -132,14 +132,23 @@ def solve_powers(
         gram: ``seconds.T @ seconds``, ``[columns, columns]``, s².
         moment: ``seconds.T @ energy``, ``[columns]``, J s.
     """
+    prior = max(tick_error_s, LEAST_ERROR_S) ** 2
+    gram_and_prior = gram + prior * np.eye(len(gram))
+    above = moment - gram.sum(axis=1) * least_power_w + prior * (mean_power_w - least_power_w)
+    solution = np.linalg.solve(gram_and_prior, above)
+    if solution.min() < 0:
+        solution = _non_negative(gram_and_prior, above)
+    return np.maximum(least_power_w + solution, mean_power_w * LEAST_POWER)
+
+
+def _non_negative(gram: Floats, moment: Floats) -> Floats:
+    """Least squares whose free solution is negative somewhere, with none below 0."""
     from scipy.linalg import solve_triangular
     from scipy.optimize import nnls
 
-    prior = max(tick_error_s, LEAST_ERROR_S) ** 2
-    factor = np.linalg.cholesky(gram + prior * np.eye(len(gram)))
-    above = moment - gram.sum(axis=1) * least_power_w + prior * (mean_power_w - least_power_w)
-    solution, _ = nnls(factor.T, solve_triangular(factor, above, lower=True))
-    return np.maximum(least_power_w + solution, mean_power_w * LEAST_POWER)
+    factor = np.linalg.cholesky(gram)
+    solution, _ = nnls(factor.T, solve_triangular(factor, moment, lower=True))
+    return np.asarray(solution)
 
 
 def _check(ticks: Sequence[CounterSample], intervals: Sequence[Interval]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy as np
 from .attribution import Interval, integrate, share_ticks
 from .meters import Meter
 from .records import CounterSample, EnergyReading, Method, PowerSample
-from .sampler import Samples, around
+from .samples import Samples, around
 
 COUNTED_TICKS = 50
 """A span of this many ticks is called ``counter``: borders can be wrong by two ticks, 4 %, at most.
@@ -21,7 +20,7 @@ A shorter one is called ``attributed``."""
 DISAGREEMENT = 0.05
 """Relative difference of counter and integrated power above which a note says so."""
 
-RECENT_SAMPLES = 1000
+RECENT_SAMPLES = 200
 """So many power samples tell how often the sensor is refreshed."""
 
 
@@ -53,9 +52,16 @@ def read_energies(
         counted = share_ticks(counter, intervals, error_s) if counter else []
     except ValueError as error:
         return missing, f"{meter.name}: {error}"
+    tick_s, resolution_j = _tick(meter, counter)
     readings: list[EnergyReading | None] = [
-        replace(
-            _reading(meter, interval, energy_j, counter, len(counter or power)),
+        EnergyReading(
+            energy_j,
+            interval.duration_s,
+            meter.name,
+            meter.scope,
+            _method(meter, interval.duration_s, tick_s),
+            resolution_j,
+            len(counter or power),
             counter_j=counted[index] if counted else None,
             integrated_j=integrated[index] if integrated else None,
         )
@@ -103,23 +109,17 @@ def refresh_period(power: Sequence[PowerSample]) -> float:
     return float(np.median(np.diff(changes))) if len(changes) > 1 else 0.0
 
 
-def _reading(
-    meter: Meter,
-    interval: Interval,
-    energy_j: float,
-    counter: Sequence[CounterSample],
-    sample_count: int,
-) -> EnergyReading:
-    method: Method = "integrated"
-    resolution_j: float | None = None
-    if counter:
-        ticks = np.diff(np.array(counter), axis=0)
-        tick_s, resolution_j = (float(value) for value in np.median(ticks, axis=0))
-        if meter.is_computed:
-            resolution_j = meter.energy_resolution_j
-        method = "counter" if interval.duration_s >= COUNTED_TICKS * tick_s else "attributed"
+def _tick(meter: Meter, counter: Sequence[CounterSample]) -> tuple[float, float | None]:
+    """Seconds and joules of a tick, in the middle; 0 and ``None`` without a counter."""
+    if not counter:
+        return 0.0, None
+    tick_s, resolution_j = (float(v) for v in np.median(np.diff(np.array(counter), axis=0), axis=0))
+    return tick_s, meter.energy_resolution_j if meter.is_computed else resolution_j
+
+
+def _method(meter: Meter, duration_s: float, tick_s: float) -> Method:
     if meter.provenance != "measured":
-        method = meter.provenance
-    return EnergyReading(
-        energy_j, interval.duration_s, meter.name, meter.scope, method, resolution_j, sample_count
-    )
+        return meter.provenance
+    if not tick_s:
+        return "integrated"
+    return "counter" if duration_s >= COUNTED_TICKS * tick_s else "attributed"

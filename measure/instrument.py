@@ -24,7 +24,9 @@ from .records import (
     Phase,
     Trace,
 )
-from .sampler import Sampler, around
+from .rhythms import Rhythms
+from .sampler import Sampler
+from .samples import around
 from .timeline import Timeline, timeline_for
 from .window import Span, Window
 
@@ -73,12 +75,22 @@ class Instrument:
     With ``spec="auto"`` a machine without a meter still gives times and memory, and every energy
     is ``None`` with the reason. A meter asked for by name must exist.
 
+    ``rhythms`` has how the meter's counter ticked before, and is told how it ticks: the next
+    instrument then need not look for that, which takes many reads.
+
     Raises:
         MeterUnavailableError: on entering, where a meter asked for by name cannot be opened.
     """
 
-    def __init__(self, device: torch.device, device_id: DeviceId, spec: str = "auto") -> None:
+    def __init__(
+        self,
+        device: torch.device,
+        device_id: DeviceId,
+        spec: str = "auto",
+        rhythms: Rhythms | None = None,
+    ) -> None:
         self.device_id = device_id
+        self._rhythms = rhythms or Rhythms()
         self.meter: Meter | None = None
         self._spec = spec
         self._refusal = ""
@@ -95,7 +107,11 @@ class Instrument:
         read_vram, self._vram_source = self._vram_reader()
         gauges = self._gauges
         self._sampler = Sampler(
-            self.meter, read_vram, gauges.read_rss_bytes, gauges.read_allocator_bytes
+            self.meter,
+            read_vram,
+            gauges.read_rss_bytes,
+            gauges.read_allocator_bytes,
+            self._rhythms.of(self.meter.name) if self.meter is not None else None,
         )
         self._sampler.__enter__()
         self._sampler.wait_for_tick(TICK_TIMEOUT_S)
@@ -106,6 +122,7 @@ class Instrument:
     def __exit__(self, *_: object) -> None:
         self._sampler.__exit__()
         if self.meter is not None:
+            self._rhythms.keep(self.meter.name, self._sampler.clock)
             self.meter.close()
 
     @contextmanager

@@ -12,8 +12,11 @@ from .live_device import LiveDevice, LiveReading
 TICK_S = 0.1
 """How often the thread looks whether a job began or ended, and reads power while one runs."""
 
-LEAST_LAPSE_S = 3.0
-"""A watcher that has not called for this long is gone, or for three of its intervals."""
+LEAST_LAPSE_S = 6.0
+"""A watcher that has not called for this long is gone, or for three of its intervals.
+
+A server that loads a model may keep its watchers waiting for seconds.
+"""
 
 INTERVAL_RANGE_S = (0.5, 10.0)
 """Shortest and longest interval that a watcher may ask for."""

@@ -1,77 +1,115 @@
 """The rhythm of a counter that ticks evenly: once it is known, ticks need not be looked for.
 
-On an H200 the energy counter ticked every 100.0 ms, and no tick lay further from an even rhythm
-than the time between two reads.
+A tick can only be seen after it happened, and a read may be held up, so the time at which a tick is
+seen is late by an unknown amount and an average of such times is late as well. A read that shows
+the old value, however, came before the tick for certain, and one that shows the new value after it.
+Each read thus cuts off some of the pairs of phase and period that an even rhythm may have; what is
+left is a convex polygon, and says from when to when any tick of the rhythm can lie. It does not
+matter when the reads were made, nor how late any of them was.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections.abc import Sequence
 
-import numpy as np
+DRIFT = 1e-5
+"""How far two clocks go apart, as a part of the time that passes unwatched. Quartz is better."""
 
-LEAST_TICKS = 10
-"""Ticks that have to lie evenly before the rhythm is believed."""
-
-
-MOST_TICKS = 20
-"""After so many ticks one is looked for again in any case."""
-
-TOLERANCE = 1.5
-"""How far a tick may lie from the fitted rhythm, in uncertainties: the fit has an error too."""
+LEAST_PERIOD_S = 1e-6
+LEAST_SLACK_S = 1e-4
 
 
 class TickClock:
-    """Learns the rhythm from ticks of known uncertainty, and forgets it when one is off."""
+    """All even rhythms that no read contradicts. Ticks are numbered; numbers go on for ever.
 
-    def __init__(self) -> None:
-        self._seen: deque[tuple[float, float]] = deque(maxlen=4 * LEAST_TICKS)
-        self.period_s = 0.0
-        self.error_s = math.inf
-        self._origin_s = 0.0
+    Args:
+        first: between which two moments a tick came, in ``time.perf_counter`` seconds.
+        second: the same for the next tick; they get the numbers 0 and 1.
+    """
+
+    def __init__(self, first: tuple[float, float], second: tuple[float, float]) -> None:
+        self.slack_s = 0.0
+        """How far a tick may lie from an even rhythm."""
+        self._last = 1
+        shortest_s = max(second[0] - first[1], LEAST_PERIOD_S)
+        self._set(1, second, (shortest_s, max(second[1] - first[0], shortest_s)))
+        self.narrow(0, *first)
+
+    def _set(self, anchor: int, span_s: Sequence[float], periods_s: Sequence[float]) -> None:
+        (early_s, late_s), (short_s, long_s) = span_s, periods_s
+        self._first = self._anchor = anchor
+        self._corners = [(early_s, short_s), (late_s, short_s), (late_s, long_s), (early_s, long_s)]
 
     @property
-    def is_known(self) -> bool:
-        return self.period_s > 0
+    def period_s(self) -> float:
+        return sum(period_s for _, period_s in self._corners) / len(self._corners)
 
-    @property
-    def trusted_ticks(self) -> int:
-        """How many ticks beyond the last one seen can be told: half as many as the fit spans."""
-        if not self.is_known:
-            return 0
-        span_s = self._seen[-1][0] - self._seen[0][0]
-        return min(round(span_s / self.period_s / 2), MOST_TICKS)
+    def bounds(self, number: int) -> tuple[float, float]:
+        """The earliest and the latest moment at which a tick can come."""
+        ahead = number - self._anchor
+        times = [tick_s + ahead * period_s for tick_s, period_s in self._corners]
+        doubt_s = self.slack_s + max(0, number - self._last) * self._corners[0][1] * DRIFT
+        return min(times) - doubt_s, max(times) + doubt_s
 
-    def observe(self, tick_s: float, half_s: float) -> None:
-        """A tick was seen between ``tick_s - half_s`` and ``tick_s + half_s``."""
-        if self.is_known and abs(tick_s - self.nearest(tick_s)) > TOLERANCE * half_s:
-            self.forget()
-        self._seen.append((tick_s, half_s))
-        if len(self._seen) >= LEAST_TICKS:
-            self._fit()
+    def time(self, number: int) -> tuple[float, float]:
+        """When a tick comes, and how far off that may be."""
+        early_s, late_s = self.bounds(number)
+        return (early_s + late_s) / 2, (late_s - early_s) / 2
 
-    def forget(self) -> None:
-        self._seen.clear()
-        self.period_s, self.error_s = 0.0, math.inf
+    def first_after(self, t_s: float) -> int:
+        """The number of the first tick that comes after ``t_s`` for certain."""
+        number = self._anchor + math.floor((t_s - self._corners[0][0]) / self.period_s) - 1
+        while self.bounds(number)[0] <= t_s:
+            number += 1
+        return number
 
-    def nearest(self, t_s: float) -> float:
-        """The tick of the rhythm that is nearest to ``t_s``."""
-        return self._origin_s + round((t_s - self._origin_s) / self.period_s) * self.period_s
+    def narrow(self, number: int, after_s: float = -math.inf, before_s: float = math.inf) -> bool:
+        """A tick came between two moments; answers false, and learns nothing, if it cannot have."""
+        ahead = number - self._anchor
+        corners = _cut(self._corners, ahead, after_s - self.slack_s, 1)
+        corners = _cut(corners, ahead, before_s + self.slack_s, -1)
+        if corners:
+            self._corners, self._last = corners, max(self._last, number)
+            self._first = min(self._first, number)
+        return bool(corners)
 
-    def last_before(self, t_s: float) -> float:
-        """The last tick of the rhythm at or before ``t_s``."""
-        return self._origin_s + math.floor((t_s - self._origin_s) / self.period_s) * self.period_s
+    def loosen(self, number: int, by_s: float) -> None:
+        """A tick lay ``by_s`` outside of its bounds: ticks are that much less even, or drifted."""
+        early_s, late_s = self.bounds(number)
+        self.slack_s = by_s = max(2 * self.slack_s, by_s)
+        bend_s = by_s / max(number - self._first, 1)
+        periods_s = [period_s for _, period_s in self._corners]
+        shortest_s = max(min(periods_s) - bend_s, LEAST_PERIOD_S)
+        self._set(number, (early_s - by_s, late_s + by_s), (shortest_s, max(periods_s) + bend_s))
+        self._last = number
 
-    def _fit(self) -> None:
-        """A straight line of time against number; kept if it meets every tick's uncertainty."""
-        times, halves = np.array(self._seen).T
-        period_s = self.period_s or float(np.median(np.diff(times)))
-        numbers = np.round((times - times[-1]) / period_s)
-        slope_s, origin_s = np.polyfit(numbers, times, 1, w=1 / halves)
-        off_s = np.abs(times - origin_s - slope_s * numbers)
-        if (off_s <= TOLERANCE * halves).all() and len(set(numbers)) == len(numbers):
-            self.period_s, self._origin_s = float(slope_s), float(origin_s)
-            self.error_s = float(np.sqrt(np.average(off_s**2, weights=halves**-2)))
-        else:
-            self.period_s, self.error_s = 0.0, math.inf
+    def tighten(self) -> None:
+        """Ticks have come where they had to for a while: let them be more even again."""
+        self.slack_s = self.slack_s / 2 if self.slack_s > LEAST_SLACK_S else 0.0
+
+
+def _cut(
+    corners: list[tuple[float, float]], ahead: int, limit_s: float, sign: int
+) -> list[tuple[float, float]]:
+    """The part of a convex polygon where ``sign * (tick + ahead * period - limit)`` is >= 0.
+
+    Sutherland and Hodgman, Reentrant polygon clipping, Communications of the ACM 17 (1974) 32.
+    """
+    above = [sign * (tick_s + ahead * period_s - limit_s) for tick_s, period_s in corners]
+    if min(above, default=0.0) >= 0:
+        return corners
+    kept = []
+    for index, corner in enumerate(corners):
+        before, before_above = corners[index - 1], above[index - 1]
+        if (above[index] < 0) != (before_above < 0):
+            part = before_above / (before_above - above[index])
+            kept.append(
+                (
+                    before[0] + part * (corner[0] - before[0]),
+                    before[1] + part * (corner[1] - before[1]),
+                )
+            )
+        if above[index] >= 0:
+            kept.append(corner)
+    return kept

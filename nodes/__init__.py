@@ -22,6 +22,7 @@ from . import (
     watch,
 )
 from .host.live import add_live_route
+from .host.rhythms import add_rhythms
 from .host.watch_route import add_watch_route
 
 
@@ -29,6 +30,7 @@ class WattBenchExtension(ComfyExtension):
     """All nodes of the pack; to add one, put it into its family's ``NODES``."""
 
     async def on_load(self) -> None:
+        add_rhythms()
         add_live_route()
         add_watch_route(watch.GraphWatch)
 

@@ -10,10 +10,12 @@ from typing import Any
 from ..measure.environment import capture, identify
 from ..measure.instrument import Instrument, Recording
 from ..measure.records import Condition, Environment, Run
+from ..measure.rhythms import Rhythms
 from ..measure.runs import make_run
 from ..measure.window import Window
 from .host import workspace
 from .host.describe import join_optimizations
+from .host.rhythms import known_rhythms
 
 UNKNOWN: dict[str, Any] = {
     field.name: "" if field.type == "str" else None for field in fields(Condition)
@@ -40,10 +42,15 @@ class Probe:
 
 
 @contextmanager
-def open_instrument(device: Any, meter: str) -> Iterator[tuple[Instrument, Environment]]:
-    """An instrument for a torch device, and the environment it measures in."""
+def open_instrument(
+    device: Any, meter: str, rhythms: Rhythms | None = None
+) -> Iterator[tuple[Instrument, Environment]]:
+    """An instrument for a torch device, and the environment it measures in.
+
+    ``rhythms`` are those of counters that were watched before; by default the running server's.
+    """
     device_id = identify(device)
-    with Instrument(device, device_id, meter) as instrument:
+    with Instrument(device, device_id, meter, rhythms or known_rhythms()) as instrument:
         yield (
             instrument,
             capture(device_id, instrument.meter, workspace.HOST, workspace.host_version()),

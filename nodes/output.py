@@ -8,8 +8,8 @@ from typing import Any
 from comfy_api.latest import io, ui
 
 from ..measure.records import Run
-from ..measure.report import append_runs, runs_frame, table_of
-from ..measure.report.series import series_of
+from ..measure.report import append_runs
+from ..measure.report.shown import summary_shown
 from .host.workspace import folder_in_output, open_journal, output_folder
 from .types import CATEGORY, Runs
 
@@ -61,8 +61,8 @@ class WattBenchShowSummary(io.ComfyNode):
             display_name="Show Summary (WattBench)",
             category=CATEGORY,
             description=(
-                "Shows a set of runs in the node: the table, and for each condition its phases, "
-                "steps and repeats as charts."
+                "Shows a set of runs in the node: the table, where time and energy went phase by "
+                "phase, and for each condition its phases, steps and repeats as charts."
             ),
             search_aliases=["show results", "table", "statistics", "chart", "plot"],
             is_output_node=True,
@@ -72,15 +72,7 @@ class WattBenchShowSummary(io.ComfyNode):
 
     @classmethod
     def execute(cls, runs: tuple[Run, ...]) -> io.NodeOutput:
-        frame = runs_frame(runs)
-        table = table_of(frame)
-        shown = {
-            "headings": table.headings,
-            "rows": table.rows,
-            "notes": table.notes,
-            "series": series_of(frame, runs),
-        }
-        return io.NodeOutput(ui={"wattbench_summary": [shown]})
+        return io.NodeOutput(ui={"wattbench_summary": [summary_shown(runs)]})
 
 
 def listed(path: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from .output import listed
 from .table import shown_table
 from .types import CATEGORY
 
-SUFFIX = ".safetensors"
+SUFFIXES = (".safetensors", ".gguf")
 
 
 class WattBenchQuantReport(io.ComfyNode):
@@ -44,12 +44,12 @@ class WattBenchQuantReport(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "file",
-                    options=[NO_FILE, *list_files(MODEL_FOLDERS, (SUFFIX,))],
-                    tooltip="A .safetensors file of checkpoints or diffusion_models.",
+                    options=[NO_FILE, *list_files(MODEL_FOLDERS, SUFFIXES)],
+                    tooltip="A file of checkpoints or diffusion_models, GGUF files too.",
                 ),
                 io.Combo.Input(
                     "reference_file",
-                    options=[NO_FILE, *list_files(MODEL_FOLDERS, (SUFFIX,))],
+                    options=[NO_FILE, *list_files(MODEL_FOLDERS, SUFFIXES)],
                     tooltip="The file that `file` was made of. Without one, errors stay blank.",
                 ),
                 io.String.Input(

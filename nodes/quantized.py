@@ -99,9 +99,11 @@ class WattBenchLoadQuantized(io.ComfyNode):
         calibration: Calibration | None = None,
     ) -> io.NodeOutput:
         request = host.Request(weight_format, compute_dtype, layers, _scales(calibration))
+        target = host.new_model_path(save_as) if save_as.strip() else None
         model = host.load_model(host.path_of(file), request)
-        if save_as.strip():
-            logging.info("WattBench saved %s", host.save_model(model, save_as, weight_format))
+        if target is not None:
+            host.save_model(model, target, weight_format)
+            logging.info("WattBench saved %s", target)
         return io.NodeOutput(model)
 
 

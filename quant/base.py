@@ -69,18 +69,30 @@ class Execution:
         return f"{self.kind} ({self.arithmetic})"
 
 
+WITHOUT_TENSOR_CORES = (
+    "GTX 16", "MX450", "MX550", "T500", "T550", "T600", "T1000", "T1200", "T2000",
+)  # fmt: skip
+"""Names of NVIDIA's cards of compute capability 7.5 that have no tensor cores."""
+
+
 @dataclass(frozen=True)
 class Hardware:
-    """What gives a format native arithmetic: compute capabilities (NVIDIA) and targets (AMD)."""
+    """What gives a format native arithmetic: compute capabilities (NVIDIA) and targets (AMD).
+
+    ``tensor_cores`` says that the capability alone is not enough.
+    """
 
     at_least: tuple[int, int]
     below: tuple[int, int] = (99, 0)
     gfx: tuple[str, ...] = ()
+    tensor_cores: bool = False
 
     def has(self, machine: Machine) -> bool:
-        if machine.capability is not None:
-            return self.at_least <= machine.capability < self.below
-        return any(machine.gfx.startswith(target) for target in self.gfx)
+        if machine.capability is None:
+            return any(machine.gfx.startswith(target) for target in self.gfx)
+        if self.tensor_cores and any(name in machine.name for name in WITHOUT_TENSOR_CORES):
+            return False
+        return self.at_least <= machine.capability < self.below
 
 
 @dataclass(frozen=True)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .base import CONFIG, Format, WeightRangeError, encode_config
-from .files import Entry, FileError, TensorFile
+from .files import WIDE, Entry, FileError, TensorFile
 from .formats import find
 from .layers import Kept, LayerRules, Quantized
-from .stored import WIDE, StoredLayer, layers_of, model_prefix, quantized_already
-from .stream import DIGEST_PLACE, Change, Progress, kept, stored_as, write_converted
+from .pipeline import Change, Progress, kept, one_torch_thread, stored_as
+from .stored import INPUT_SCALE, StoredLayer, layers_of, model_prefix, quantized_already
+from .stream import DIGEST_PLACE, write_converted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
 METADATA_KEY = "wattbench"
 STALE_KEYS = ("modelspec.hash_sha256",)
 """What a source's metadata says of its own tensors, and would be wrong of other ones."""
-
-INPUT_SCALE = "input_scale"
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,8 @@ def convert_file(
     with TensorFile(source) as file:
         plan = _Plan(file, request)
         metadata = plan.metadata()
-        digest = write_converted(file, plan.changes, target, metadata, progress)
+        with one_torch_thread() if _is_quick(request.format) else nullcontext():
+            digest = write_converted(file, plan.changes, target, metadata, progress)
     return Conversion(
         target,
         source.stat().st_size,
@@ -193,29 +194,42 @@ def _quantize(
     try:
         made = chosen.quantize(weight)
     except WeightRangeError as error:
-        raise WeightRangeError(f"{layer}: {error}; keep it, or get the file again") from error
+        raise WeightRangeError(
+            f"layer {layer} cannot be quantized: {error}. Keep it in high precision with the "
+            f"pattern {layer}, or get the file again. Nothing was written."
+        ) from error
     return {stem + suffix: tensor for suffix, tensor in {**made, **added}.items()}
 
 
 def _cast(entry: Entry, dtype_name: str) -> Change:
-    """The tensor in a 16-bit type."""
+    """The tensor in a 16-bit type; one that has it stays as it is."""
     import torch
 
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[dtype_name]
+    stored = stored_as(torch.empty(entry.shape, dtype=dtype, device="meta"))
+    if stored.dtype == entry.dtype:
+        return kept(entry)
 
     def convert(tensor: Tensor) -> dict[str, Tensor]:
         narrow = tensor.to(dtype)
         if narrow.numel():
             low, high = torch.aminmax(narrow)
             if not (torch.isfinite(low) and torch.isfinite(high)):
-                raise WeightRangeError(f"{entry.name} overflows {dtype_name}, or holds NaN")
+                raise WeightRangeError(
+                    f"{entry.name} overflows {dtype_name}, or holds NaN. bf16 reaches as far as "
+                    "fp32; or leave the type as it is. Nothing was written."
+                )
         return {entry.name: narrow}
 
-    return Change(
-        entry,
-        {entry.name: stored_as(torch.empty(entry.shape, dtype=dtype, device="meta"))},
-        convert,
-    )
+    return Change(entry, {entry.name: stored}, convert)
+
+
+def _is_quick(wanted: Format) -> bool:
+    """Whether numbers of ``wanted`` are made about as fast as a file is read and hashed.
+
+    Those of fewer than 8 bits are searched for or rotated, which takes ten times as long.
+    """
+    return wanted.bits_per_weight((4096, 4096)) >= 8
 
 
 def _check(request: Request) -> None:

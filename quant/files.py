@@ -37,6 +37,12 @@ TORCH_NAMES = {
 }
 """The format's names of types and torch's."""
 
+WIDE = frozenset({"F64", "F32", "F16", "BF16"})
+"""Types of weights that nothing has quantized."""
+
+SHORT_NAMES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
+"""What tables call torch's types; others keep torch's name, for example ``float8_e4m3fn``."""
+
 LENGTH = struct.Struct("<Q")
 """What a file begins with: the bytes of its header, which is JSON."""
 
@@ -135,6 +141,12 @@ def torch_dtype(name: str) -> torch.dtype:
     return dtype
 
 
+def dtype_name(name: str) -> str:
+    """What tables call a type of the header: ``bf16`` for ``BF16``."""
+    torch_name = TORCH_NAMES.get(name, name)
+    return SHORT_NAMES.get(torch_name, torch_name)
+
+
 def header_of(
     shapes: Mapping[str, tuple[str, tuple[int, ...], int]], metadata: Mapping[str, str]
 ) -> bytes:
@@ -153,6 +165,8 @@ def _read_header(path: Path) -> tuple[bytes, dict[str, str], dict[str, Entry]]:
     """The header as it is, metadata and entries, after the safetensors library has checked it."""
     from safetensors import SafetensorError, safe_open
 
+    if path.is_dir():
+        raise FileError(f"{path} is a folder; name the .safetensors file in it")
     with path.open("rb") as file:
         start = file.read(LENGTH.size)
         if start.startswith(PICKLE_STARTS):

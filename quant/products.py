@@ -7,6 +7,7 @@ pass, and outliers of one token do not coarsen the others; its matrix kernel wan
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -22,8 +23,9 @@ ALIGNMENT = 16
 KERNELS_FROM = (8, 9)
 """The least compute capability for which triton converts to E4M3 and back."""
 
-SCALES_ROWS_FROM = (9, 0)
-"""The least compute capability whose matrix kernel takes a scale per row."""
+SCALES_ROWS = 9
+"""The major compute capability whose matrix kernel takes a scale per row. torch has none in its
+builds for Windows, and users of 12.0 report that the one chosen there fails (torch 2.10)."""
 
 
 def fp8_linear(
@@ -57,15 +59,18 @@ def fp8_linear(
                 torch.linalg.vector_norm(rows, float("inf"), dtype=torch.float32)
             )
         quantized = quantize(rows, input_scale)
+    fused_bias = None if x.dtype == torch.float32 else bias  # CUDA's kernel adds none to fp32
     product = torch._scaled_mm(
         quantized,
         weight.t(),
         scale_a=input_scale,
         scale_b=weight_scale,
-        bias=bias,
+        bias=fused_bias,
         out_dtype=x.dtype,
         use_fast_accum=True,
     )
+    if bias is not None and fused_bias is None:
+        product += bias
     return product.reshape(*x.shape[:-1], weight.shape[0])
 
 
@@ -104,9 +109,9 @@ def _can_scale_rows(x: torch.Tensor) -> bool:
 def _has_row_scales(device: torch.device) -> bool:
     import torch
 
-    if torch.version.hip is not None:
+    if torch.version.hip is not None or os.name == "nt":
         return False
-    return torch.cuda.get_device_capability(device) >= SCALES_ROWS_FROM
+    return torch.cuda.get_device_capability(device)[0] == SCALES_ROWS
 
 
 def widen_fp8(weight: torch.Tensor, scale: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from .fidelity import Fidelity, compare
 from .files import TensorFile
-from .stored import StoredLayer, layers_of, model_prefix
+from .gguf_files import GgufFile
+from .stored import StoredLayer, layers_of, model_prefix, open_weights
 
 NO_REFERENCE = "no reference was given"
 
@@ -97,7 +98,7 @@ def report_file(
         FileError: a file cannot be read.
         OSError: a file cannot be opened.
     """
-    with TensorFile(path) as file:
+    with open_weights(path) as file:
         prefix = model_prefix(file.entries)
         layers = layers_of(file, prefix)
         own = {entry.name for layer in layers for entry in layer.tensors.values()}
@@ -109,7 +110,7 @@ def report_file(
         if reference is None:
             rows = [_row(layer) for layer in layers]
             return QuantReport(path.name, "", tuple(rows), other)
-        with TensorFile(reference) as original:
+        with open_weights(reference) as original:
             found = {x.name: x for x in layers_of(original, model_prefix(original.entries))}
             rows = []
             for layer in layers:
@@ -119,19 +120,21 @@ def report_file(
 
 
 def _row(layer: StoredLayer) -> LayerReport:
-    quantized = bool(layer.config) or layer.tensors["weight"].dtype.startswith("F8")
     return LayerReport(
         layer.name,
         layer.format_name,
-        quantized,
+        layer.is_quantized,
         layer.shape,
         layer.nbytes,
-        note=NO_REFERENCE if quantized else "",
+        note=NO_REFERENCE if layer.is_quantized else "",
     )
 
 
 def _compared(
-    file: TensorFile, layer: StoredLayer, original: TensorFile, source: StoredLayer | None
+    file: TensorFile | GgufFile,
+    layer: StoredLayer,
+    original: TensorFile | GgufFile,
+    source: StoredLayer | None,
 ) -> LayerReport:
     import torch
 
@@ -141,7 +144,7 @@ def _compared(
     if layer.shape != source.shape:
         return replace(row, note=f"the reference's shape is {source.shape}")
     for which, stored in (("it", layer), ("the reference", source)):
-        if stored.config and stored.format is None:
+        if not stored.is_readable:
             return replace(row, note=f"{which} is stored as {stored.format_name}: not readable")
     before = source.weight(original, torch.float32)
     return replace(row, fidelity=compare(before, layer.weight(file, torch.float32)), note="")

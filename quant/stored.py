@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import prod
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .base import CONFIG, Format, decode_config, encode_config
-from .files import Entry, FileError, TensorFile
-from .formats import FORMATS
+from .files import WIDE, Entry, FileError, TensorFile, dtype_name
+from .formats import FORMATS, find
+from .formats.gguf import PREFIX as GGUF_PREFIX
+from .ggml import BLOCK_TYPES
+from .gguf_files import SUFFIX, GgufFile
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
-
-WIDE = frozenset({"F64", "F32", "F16", "BF16"})
-"""Types of weights that nothing has quantized."""
 
 HEADER_KEY = "_quantization_metadata"
 """Where some files hold the configurations of all layers: in the header, ``{"layers": {…}}``."""
@@ -24,9 +26,11 @@ HEADER_KEY = "_quantization_metadata"
 OLD_MARK = "scaled_fp8"
 """A tensor of this name marks ComfyUI's first layout of FP8 files; scales end in the following."""
 
-OLD_SCALES = {"scale_weight": "weight_scale", "scale_input": "input_scale"}
+INPUT_SCALE = "input_scale"
+OLD_SCALES = {"scale_weight": "weight_scale", "scale_input": INPUT_SCALE}
+"""The old layout's suffixes and ours; of its input scales ComfyUI passes over those that are 1."""
 
-SCALES = ("weight_scale", "weight_nested_scale", "weight_nested_offset", "input_scale")
+SCALES = ("weight_scale", "weight_nested_scale", "weight_nested_offset", INPUT_SCALE)
 """Suffixes of what a quantized layer may hold beside ``weight`` and ``bias``."""
 
 MODEL_PREFIXES = ("model.diffusion_model.", "model.model.", "net.")
@@ -34,6 +38,35 @@ MODEL_PREFIXES = ("model.diffusion_model.", "model.model.", "net.")
 
 FEW = 5
 """So few names with a prefix are no model: ComfyUI's own limit."""
+
+
+def format_of(config: Mapping[str, Any], has_input_scale: bool) -> Format | None:
+    """Our format for what a file says of a layer; ``None`` for one that ComfyUI alone reads.
+
+    A file of others that says fp8 and nothing of activations is computed as ``fp8``, where
+    ComfyUI would take the scale 1 for all activations.
+    """
+    name = str(config["format"])
+    widened = config.get("full_precision_matrix_mult", False)
+    if name == "float8_e4m3fn":
+        if widened:
+            return find("fp8_w")
+        activation = config.get("activation_scale", "static" if has_input_scale else "dynamic")
+        return find("fp8_static" if activation == "static" else "fp8")
+    if name == "int8_tensorwise":
+        return find("int8" if widened and not config.get("convrot") else "int8_w8a8")
+    if name == "convrot_w4a4":
+        return find("int4_gemm")
+    if name.removeprefix(GGUF_PREFIX) in BLOCK_TYPES:
+        return find(name)
+    ours = (f for f in FORMATS if f.is_quantized and f.can_quantize and f.stock is None)
+    return next((f for f in ours if f.name == name), None)
+
+
+def format_name(config: Mapping[str, Any], has_input_scale: bool) -> str:
+    """Our name of a layer's format; ComfyUI's where it is none of ours, as ``nvfp4``."""
+    found = format_of(config, has_input_scale)
+    return str(config["format"]) if found is None else found.name
 
 
 @dataclass(frozen=True)
@@ -53,41 +86,45 @@ class StoredLayer:
         return sum(entry.nbytes for entry in self.tensors.values())
 
     @property
+    def is_quantized(self) -> bool:
+        """Whether it is stored in a format, or in plain numbers of 8 bits."""
+        return bool(self.config) or self.tensors["weight"].dtype not in WIDE
+
+    @property
     def format(self) -> Format | None:
-        """The format of ours that reads it; ``None`` if none does."""
-        same = [f for f in FORMATS if f.is_quantized and _marks(f.config((64, 64))) == self._marks]
-        kin = [f for f in FORMATS if f.stock is not None and f.stock == self.config.get("format")]
-        return next(iter(same + kin), None)
+        """The format of ours that it is stored in; ``None`` if it is in none."""
+        return format_of(self.config, INPUT_SCALE in self.tensors) if self.config else None
 
     @property
     def format_name(self) -> str:
-        """Our name; for others ComfyUI's, or the weights' type, as ``nvfp4`` or ``F32``."""
+        """Our name; for others ComfyUI's, or the weights' type, as ``nvfp4`` or ``fp32``."""
         if not self.config:
-            return self.tensors["weight"].dtype
-        found = self.format
-        if found is not None and _marks(found.config((64, 64))) == self._marks:
-            return found.name
-        return str(self.config["format"])
+            return dtype_name(self.tensors["weight"].dtype)
+        return format_name(self.config, INPUT_SCALE in self.tensors)
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether :meth:`weight` can tell the numbers; int8 that ComfyUI has rotated it cannot."""
+        if not self.config:
+            return True
+        rotated = self.config["format"] == "int8_tensorwise" and self.config.get("convrot")
+        return self.format is not None and not rotated
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Of the weight before it was stored: some formats put two numbers into a byte."""
+        import torch
+
         stored = self.tensors["weight"].shape
-        if self.config and self.format is not None:
-            twice = (stored[0], 2 * stored[-1])
-            if self.format.stored_spec(twice)["weight"].shape == stored:
-                return twice
-        return stored
+        if self.format is None:
+            return stored
+        return self.format.shape({"weight": torch.empty(stored, device="meta")})
 
-    @property
-    def _marks(self) -> tuple[Any, ...]:
-        return _marks(self.config)
-
-    def read(self, file: TensorFile) -> dict[str, Tensor]:
+    def read(self, file: TensorFile | GgufFile) -> dict[str, Tensor]:
         """Its tensors by suffix."""
         return {suffix: file.read(entry.name) for suffix, entry in self.tensors.items()}
 
-    def weight(self, file: TensorFile, dtype: torch.dtype) -> Tensor:
+    def weight(self, file: TensorFile | GgufFile, dtype: torch.dtype) -> Tensor:
         """The weight as it is computed with.
 
         Raises:
@@ -96,12 +133,22 @@ class StoredLayer:
         stored = self.read(file)
         if not self.config:
             return stored["weight"].to(dtype)
-        if self.format is None:
+        if self.format is None or not self.is_readable:
             raise FileError(f"{self.name} is stored as {self.format_name}: not readable")
         missing = [key for key in self.format.stored_spec(self.shape) if key not in stored]
         if missing:
             raise FileError(f"{self.name} is stored as {self.format_name} but has no {missing[0]}")
         return self.format.dequantize({CONFIG: encode_config(self.config), **stored}, dtype)
+
+
+def open_weights(path: Path) -> TensorFile | GgufFile:
+    """A model file for reading.
+
+    Raises:
+        FileError: it is neither safetensors nor GGUF, or damaged or truncated.
+        OSError: it cannot be opened.
+    """
+    return GgufFile(path) if path.suffix.lower() == SUFFIX else TensorFile(path)
 
 
 def model_prefix(names: Iterable[str]) -> str:
@@ -112,13 +159,13 @@ def model_prefix(names: Iterable[str]) -> str:
     return most if counts[most] > FEW else ""
 
 
-def layers_of(file: TensorFile, prefix: str) -> list[StoredLayer]:
+def layers_of(file: TensorFile | GgufFile, prefix: str) -> list[StoredLayer]:
     """The weights of two or more dimensions whose names begin with ``prefix``, in file order.
 
     Raises:
         FileError: the configuration of a layer cannot be read.
     """
-    configs = _configs(file, prefix)
+    configs = _in_blocks(file) if isinstance(file, GgufFile) else _configs(file, prefix)
     layers = []
     for key, entry in file.entries.items():
         layer = key.removesuffix(".weight")
@@ -131,7 +178,7 @@ def layers_of(file: TensorFile, prefix: str) -> list[StoredLayer]:
                 tensors[suffix] = found
         for old, suffix in OLD_SCALES.items():
             found = file.entries.get(f"{layer}.{old}")
-            if found is not None:
+            if found is not None and (suffix != INPUT_SCALE or file.read(found.name).item() != 1):
                 tensors[suffix] = found
         layers.append(StoredLayer(layer.removeprefix(prefix), configs.get(layer, {}), tensors))
     return layers
@@ -152,6 +199,14 @@ def quantized_already(file: TensorFile, prefix: str) -> str:
     return ""
 
 
+def _in_blocks(file: GgufFile) -> dict[str, Mapping[str, Any]]:
+    return {
+        name.removesuffix(".weight"): {"format": entry.dtype}
+        for name, entry in file.entries.items()
+        if file.is_in_blocks(name)
+    }
+
+
 def _configs(file: TensorFile, prefix: str) -> dict[str, Mapping[str, Any]]:
     """The configuration of each quantized layer, by its name with prefix."""
     configs: dict[str, Mapping[str, Any]] = {}
@@ -161,6 +216,7 @@ def _configs(file: TensorFile, prefix: str) -> dict[str, Mapping[str, Any]]:
             configs.update({name: dict(config) for name, config in listed.items()})
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise FileError(f"{file.path}: {HEADER_KEY} cannot be read: {error!r}") from error
+    old = _old_config(file, prefix)
     for key in file.entries:
         layer = key.removesuffix(f".{CONFIG}")
         if layer != key:
@@ -170,11 +226,13 @@ def _configs(file: TensorFile, prefix: str) -> dict[str, Mapping[str, Any]]:
                 raise FileError(f"{file.path}, {key}: {error}") from error
         layer = key.removesuffix(".scale_weight")
         if layer != key:
-            configs[layer] = {"format": "float8_e4m3fn"}
+            configs[layer] = old
     return configs
 
 
-def _marks(config: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What tells formats apart that ComfyUI gives one name."""
-    keys = ("format", "full_precision_matrix_mult", "activation_scale")
-    return tuple(config.get(key) or None for key in keys)
+def _old_config(file: TensorFile, prefix: str) -> dict[str, Any]:
+    """What ComfyUI makes of the layers of its old layout: a mark of two numbers asks to widen."""
+    marks = [file.entries[name] for name in (OLD_MARK, prefix + OLD_MARK) if name in file.entries]
+    widened = any(prod(mark.shape) == 2 for mark in marks)
+    wide = {"full_precision_matrix_mult": True} if widened else {}
+    return {"format": "float8_e4m3fn", **wide}

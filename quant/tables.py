@@ -41,6 +41,7 @@ HEADINGS = (
     "Max error",
     "Executed",
 )
+LAYER_HEADINGS = ("Layer", "Format", "Shape", *HEADINGS[3:])
 BLANK = "—"
 WORST = 3
 """So many layers are named that lost most."""
@@ -82,6 +83,19 @@ def rows(report: QuantReport) -> tuple[tuple[str, ...], ...]:
     return tuple(_cells(kind, name, layers, report) for (kind, name), layers in ordered)
 
 
+def layer_rows(report: QuantReport) -> tuple[tuple[str, ...], ...]:
+    """A row per layer under :data:`LAYER_HEADINGS`, in the order of the file; cells are text."""
+    return tuple(
+        (
+            layer.name,
+            layer.format,
+            "x".join(map(str, layer.shape)),
+            *_cells(layer.kind, layer.format, [layer], report)[3:],
+        )
+        for layer in report.layers
+    )
+
+
 def notes(report: QuantReport) -> list[str]:
     """What a reader of the table must know."""
     touched, left = (report.share("matrix", quantized=value) for value in (True, False))
@@ -98,6 +112,8 @@ def notes(report: QuantReport) -> list[str]:
             lines.append(f"Quantized layers against {report.reference}: SQNR {sqnr:.1f} dB.")
     else:
         lines.append("No reference file was given, so errors are blank.")
+    if not any(layer.executed for layer in report.layers):
+        lines.append("Nothing was counted as executed: counts are those of a model that sampled.")
     worst = sorted(
         (layer.fidelity.sqnr_db, layer.name)
         for layer in report.layers

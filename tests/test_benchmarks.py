@@ -68,6 +68,12 @@ def test_gpu_attention_compares_auto_with_stock_and_the_best(run_here, tmp_path)
     assert "seconds of auto over " in printed
 
 
+def test_attention_host_gives_the_cost_of_each_choice(run_script):
+    printed = run_script("attention_host.py", "--cpu", "--rounds", "1")
+    names = re.findall(r"^(\S+) +[\d.]+ us, +[+-][\d.]+ us$", printed, re.MULTILINE)
+    assert names == ["stock", "sdpa", "sdpa_flash", "sdpa_math", "sub_quadratic", "split", "auto"]
+
+
 def test_probe_overhead_gives_a_ratio_with_its_interval(run_script):
     printed = run_script("probe_overhead.py", "--pairs", "2", "--size-px", "64")
     ratio, low, high = map(float, re.search(r"([\d.]+) \[([\d.]+), ([\d.]+)\]", printed).groups())
@@ -157,3 +163,17 @@ def test_optimize_gives_the_arms_side_by_side(run_here, tmp_path):
     assert summary["it_per_s_ratio"].notna().tolist() == [False, True]
     error = float(re.search(r"channels_last: relative error .* ([\d.e-]+)", printed)[1])
     assert error < 1e-3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the script reads /proc")
+def test_gpu_loading_uses_each_format_in_every_way(run_script, tmp_path):
+    run_script("gpu_loading.py", "--size", "tiny", "--cpu", "--formats", "fp8", "gguf")
+    rows = pd.read_csv(tmp_path / "output" / "gpu_loading" / "loading.csv")
+    ways = ["load the file", "first sampling", "as loaded", "with a LoRA", "without it again"]
+    assert list(rows["way"]) == 2 * ways
+    rows = rows.set_index(["format", "way"])
+    assert (rows["seconds"] > 0).all()
+    for name, executed in (("fp8", "fp8: dequantized (bf16)"), ("gguf", "gguf:Q8_0: dequantized")):
+        assert rows.loc[(name, "with a LoRA"), "distance"] > 0.01
+        assert rows.loc[(name, "without it again"), "distance"] == 0
+        assert executed in rows.loc[(name, "as loaded"), "products_executed"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -11,7 +12,6 @@ import pytest
 
 from wattbench.measure.meters.base import Provenance
 from wattbench.measure.records import Method, Scope
-from wattbench.measure.report.markdown import DIFFERENCES, HEADINGS
 
 ROOT = Path(__file__).parents[1]
 LOCALES = ROOT / "locales"
@@ -106,19 +106,34 @@ def test_portuguese_translates_all_that_english_has_to_read(served):
     assert english == set()
 
 
-def sources(pattern):
-    return "\n".join(path.read_text("utf-8") for path in (ROOT / "web").glob(pattern))
+def sources(*patterns):
+    paths = [path for pattern in patterns for path in (ROOT / "web").glob(pattern)]
+    return "\n".join(path.read_text("utf-8") for path in paths)
 
 
-def test_the_widget_finds_its_texts():
-    source = sources("summary*.js")
+def used_in(*patterns):
+    source = sources(*patterns)
     used = set(re.findall(r'translate\("(\w+)"\)', source))
-    used |= set(re.findall(r'copied \? "(\w+)" : "(\w+)"', source)[0])
-    english = load("en", "main")["wattbench"]["summary"]
-    portuguese = load("pt-BR", "main")["wattbench"]["summary"]
-    assert set(english) == used
-    assert set(portuguese) - used <= {*HEADINGS, *DIFFERENCES.values()}
-    assert used <= set(portuguese)
+    return used | {key for pair in re.findall(r'\? "(\w+)" : "(\w+)"\)', source) for key in pair}
+
+
+def sentences_of(folder):
+    """All string literals of its modules: headings, notes and reasons are their own keys."""
+    trees = [ast.parse(path.read_text("utf-8")) for path in (ROOT / folder).glob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    return {node.value for node in nodes if isinstance(node.value, str)}
+
+
+RESULTS = ("result_node.js", "tables.js", "actions.js")
+
+
+def test_results_find_their_texts(language):
+    texts = load(language, "main")["wattbench"]
+    used = used_in("summary*.js", *RESULTS) | {"blank"}
+    own = {*texts["common"], *texts["summary"]}
+    assert used <= own
+    assert own - used <= (set() if language == "en" else sentences_of("measure/report"))
+    assert set(texts["layers"]) == {"caption", "empty"} <= set(texts["summary"])
 
 
 def test_the_hud_finds_its_texts(language):
@@ -134,8 +149,10 @@ def test_the_hud_finds_its_texts(language):
 
 
 def test_what_nodes_cost_finds_its_texts(language):
-    used = set(re.findall(r'translate\("(\w+)"\)', sources("watch*.js")))
-    assert set(load(language, "main")["wattbench"]["watch"]) == used
+    texts = load(language, "main")["wattbench"]
+    used = used_in("watch*.js")
+    shared = {*texts["common"]} - {*texts["watch"]}
+    assert used - shared == set(texts["watch"])
 
 
 def test_settings_are_those_of_the_pages(language):

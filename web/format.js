@@ -85,3 +85,32 @@ export function seconds(language, duration_s) {
 export function percent(language, share) {
   return `${number(language, 100 * share, 2)} %`;
 }
+
+/**
+ * A cell of a table as the server writes it, `1.50 ± 0.01`, with the decimal sign of a language.
+ *
+ * @param {string} language
+ * @param {string} text
+ */
+export function cell(language, text) {
+  if (!isNumeric(text)) return text;
+  const sign = (0.5).toLocaleString(language).charAt(1);
+  return text.replace(/(\d)\.(?=\d)/g, `$1${sign}`).replace(" to ", " – ");
+}
+
+/** @param {string} text Of a cell. */
+export function isNumeric(text) {
+  return /^[-−]?\d/.test(text);
+}
+
+/**
+ * A moment, or two with what they have in common said once.
+ *
+ * @param {string} language
+ * @param {Date} first
+ * @param {Date} last
+ */
+export function moments(language, first, last) {
+  const style = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" });
+  return style.formatRange(first, last);
+}

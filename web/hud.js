@@ -8,7 +8,8 @@ import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { addStyleSheet } from "./dom.js";
 import { createFeed } from "./hud_feed.js";
-import { BLANK, badgeText, createPanel } from "./hud_view.js";
+import { badgeText, createPanel, deviceName } from "./hud_view.js";
+import { BLANK } from "./tables.js";
 import { language, loadTranslator } from "./translator.js";
 
 const ROUTE = "/wattbench/live";
@@ -41,7 +42,7 @@ const feed = createFeed({
   onState: show,
   onStatus(status) {
     panel.setStatus(status);
-    if (status !== "live") writeBadge(BLANK, translate(`status_${status}`));
+    if (status !== "live") writeBadge(BLANK, [translate(`status_${status}`)]);
   },
 });
 
@@ -55,7 +56,8 @@ function show(state) {
   // A panel that is not on the page is written too: its charts are there when it is opened.
   panel.show(state, start_ms / 1000, intervalS(), pageCost.share());
   const [device] = state.devices;
-  if (isBadgeWanted) writeBadge(badgeText(device, language()), device.power_reason);
+  const text = badgeText(device, language());
+  if (isBadgeWanted) writeBadge(text, [deviceName(device), text, device.power_reason]);
   pageCost.add(start_ms, performance.now() - start_ms);
 }
 
@@ -69,10 +71,10 @@ function createBadge() {
   return button;
 }
 
-/** @param {string} text @param {string} reason Why it, or a part of it, is missing. */
-function writeBadge(text, reason) {
+/** @param {string} text @param {string[]} details What it is of, and why a part of it is missing. */
+function writeBadge(text, details) {
   if (badge.textContent !== text) badge.textContent = text;
-  const label = [translate("badge_label"), text, reason].filter(Boolean).join(": ");
+  const label = [translate("badge_label"), ...details].filter(Boolean).join(": ");
   if (badge.title !== label) badge.title = label;
 }
 

@@ -3,6 +3,7 @@
 import { make } from "./dom.js";
 import * as format from "./format.js";
 import { createChart } from "./hud_chart.js";
+import { BLANK } from "./tables.js";
 
 /**
  * @typedef {import("./hud_feed.js").Reading} Reading
@@ -16,9 +17,6 @@ import { createChart } from "./hud_chart.js";
  * @property {(state: State, time_s: number, intervalS: number, pageShare: number | null) => void} show
  */
 
-/** What stands where nothing is known. */
-export const BLANK = "—";
-
 /** More devices than this are shown folded, all but the first. */
 const MAX_UNFOLDED = 2;
 
@@ -27,6 +25,11 @@ const HOTTEST_C = 100;
 /** @param {Element} element @param {string} text Written only if it differs: readers would say it. */
 function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
+}
+
+/** @param {Reading} device */
+export function deviceName(device) {
+  return `${device.name} (${device.device})`;
 }
 
 /**
@@ -55,7 +58,8 @@ export function createPanel(translate, language) {
   const devices = make("div", "wattbench-hud-devices");
   const legend = make("p", "wattbench-hud-cost", translate("charts"));
   const cost = make("p", "wattbench-hud-cost");
-  const element = make("div", "wattbench-hud", statusLine, devices, legend, cost);
+  const title = make("header", "", make("h2", "", translate("title")), statusLine);
+  const element = make("div", "wattbench-hud", title, devices, legend, cost);
   /** @type {Status} */
   let status = "starting";
   let isThrottled = false;
@@ -85,6 +89,9 @@ export function createPanel(translate, language) {
       }
       state.devices.forEach((device, i) =>
         views[i].show(device, state.job, time_s, intervalS, language()),
+      );
+      legend.hidden = state.devices.every(
+        (device) => !device.meter && device.vram_used_bytes === null,
       );
       isThrottled = state.devices.some((device) => device.throttle_reasons?.length);
       announce();
@@ -125,6 +132,7 @@ function createDevice(translate, isFolded, isFirst) {
     createRow(translate("throttle")),
   ];
   const rows = [powerRow, energyRow, vramRow, temperatureRow, clockRow, throttleRow];
+  const meterRows = rows.filter((row) => row !== vramRow);
   const list = make("dl", "", ...rows.map((row) => row.element));
   const element = isFolded
     ? make("details", "wattbench-hud-device", make("summary", "", name, " ", brief), source, list)
@@ -139,17 +147,18 @@ function createDevice(translate, isFolded, isFirst) {
    * @param {string} language
    */
   function show(device, job, time_s, intervalS, language) {
-    setText(name, `${device.name} (${device.device})`);
+    setText(name, deviceName(device));
     setText(brief, isFolded ? badgeText(device, language) : "");
     setText(source, sourceText(device, translate));
-    source.title = device.meter_note;
-    // Without a meter the reason stands above, once.
-    const untold = device.meter ? translate("not_told") : "";
+    // Without a meter its rows would all be blank; the reason stands above, once.
+    for (const row of meterRows) row.element.hidden = !device.meter;
+    // A meter that failed told nothing: the reason stands with the power, once.
+    const untold = device.power_reason ? "" : translate("not_told");
     powerRow.write(powerText(device, translate, language), device.meter ? device.power_reason : "");
     energyRow.label(translate(job && !job.is_running ? "energy_last" : "energy"));
     energyRow.write(
       energyText(device, job, translate, language),
-      device.meter ? device.energy_reason : "",
+      device.energy_reason === device.power_reason ? "" : device.energy_reason,
     );
     vramRow.write(vramText(device, language), device.vram_reason);
     temperatureRow.write(optional(device.temperature_c, format.temperature, language), untold);
@@ -203,7 +212,8 @@ function optional(value, write, language) {
 function sourceText(device, translate) {
   if (!device.meter) return device.power_reason;
   const scope = translate(`scope_${device.scope}`);
-  return `${device.meter} · ${translate(device.provenance)} · ${scope}`;
+  const parts = [device.meter, translate(device.provenance), scope, device.meter_note];
+  return parts.filter(Boolean).join(" · ");
 }
 
 /** @param {Reading} device @param {Translator} translate @param {string} language */

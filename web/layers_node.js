@@ -5,9 +5,8 @@
  */
 
 import { app } from "../../scripts/app.js";
-import { addStyleSheet } from "./dom.js";
 import { resultNode } from "./result_node.js";
-import { createSummaryView } from "./summary_view.js";
+import { renderSummary } from "./summary_view.js";
 import { language, loadTranslator } from "./translator.js";
 
 const NODE_IDS = ["WattBenchCalibrate", "WattBenchQuantReport"];
@@ -18,15 +17,12 @@ for (const nodeId of NODE_IDS) {
   app.registerExtension({
     name: `WattBench.Layers.${nodeId}`,
 
-    init() {
-      addStyleSheet("result.css");
-      addStyleSheet("summary.css");
-    },
-
     ...resultNode({
       nodeId,
       output: "wattbench_table",
-      createView: () => createSummaryView(translate, language),
+      className: "wattbench-summary",
+      empty: () => translate("empty"),
+      render: (table) => renderSummary(table, translate, language()),
     }),
   });
 }

@@ -1,22 +1,33 @@
 /** A node whose body shows what its last execution gave. */
 
 import { app } from "../../scripts/app.js";
+import { addStyleSheet, make } from "./dom.js";
+import * as format from "./format.js";
+import { allNodes, pathTo } from "./graph.js";
+import { pastJobs } from "./history.js";
+import { language, loadTranslator } from "./translator.js";
 
 const WIDGET = "result";
 const START_SIZE_PX = [560, 200];
 const MIN_HEIGHT_PX = 110;
-const MAX_GROWN_HEIGHT_PX = 860;
+const MAX_GROWN_HEIGHT_PX = 1100;
 const MARGIN_PX = 10;
 
+/** Nodes 2.0 needs a little more around a widget than LiteGraph says. */
+const SLACK_PX = 6;
+
+/** In a kept output: when the past job ended that it was restored from. */
+const RESTORED = "wattbench_restored_ms";
+
+const translate = await loadTranslator();
+
 /**
- * @typedef {object} ResultView
- * @property {HTMLElement} element The widget.
- * @property {(result: any) => void} show Replace what is shown.
- *
  * @typedef {object} ResultNode
  * @property {string} nodeId The type of the node.
  * @property {string} output The key of its output; the first item there is the result.
- * @property {() => ResultView} createView Called once for each node.
+ * @property {string} className Of the element around the result.
+ * @property {() => string} empty What stands there before there is a result.
+ * @property {(result: any) => HTMLElement[]} render
  */
 
 /**
@@ -24,24 +35,66 @@ const MARGIN_PX = 10;
  *
  * @param {ResultNode} options
  */
-export function resultNode({ nodeId, output, createView }) {
-  /** @param {any} node Of any type. @returns {ResultView | undefined} */
-  function viewOf(node) {
-    if (node.type !== nodeId) return undefined;
-    return node.widgets?.find((/** @type {any} */ widget) => widget.name === WIDGET)?.view;
+export function resultNode({ nodeId, output, className, empty, render }) {
+  /** @param {any} node @returns {HTMLElement | undefined} */
+  const bodyOf = (node) =>
+    node.widgets?.find((/** @type {any} */ widget) => widget.name === WIDGET)?.element.firstChild;
+
+  const ownNodes = () => allNodes(app.rootGraph).filter((node) => node.type === nodeId);
+
+  /** @param {any} node */
+  const keptOutputs = (node) => {
+    const outputs = app.nodeOutputs?.[outputKey(node)];
+    return outputs?.[output] ? outputs : undefined;
+  };
+
+  /** @param {any} node @param {Record<string, any>} outputs */
+  function show(node, outputs) {
+    const origin = outputs[RESTORED] ? [createOrigin(new Date(outputs[RESTORED]))] : [];
+    bodyOf(node)?.replaceChildren(...origin, ...render(outputs[output][0]));
+  }
+
+  /** @param {any} node @param {Record<string, any>} outputs */
+  function showAndGrow(node, outputs) {
+    show(node, outputs);
+    const body = bodyOf(node);
+    if (body?.parentElement) growToFit(node, body.parentElement);
+  }
+
+  /** Fill nodes that have nothing to show from the workflow's past jobs, as after a reload. */
+  async function restore() {
+    const isWaiting = () => ownNodes().some((node) => !keptOutputs(node));
+    if (!isWaiting()) return;
+    const { rootGraph } = app;
+    const workflowId = rootGraph.id;
+    for await (const { ended_ms, outputs } of pastJobs(workflowId)) {
+      if (rootGraph.id !== workflowId || !isWaiting()) return;
+      for (const [id, past] of Object.entries(outputs)) {
+        const node = past[output] && pathTo(rootGraph, id).at(-1);
+        if (node?.type !== nodeId || keptOutputs(node)) continue;
+        app.nodeOutputs[outputKey(node)] = { ...past, [RESTORED]: ended_ms };
+        showAndGrow(node, keptOutputs(node));
+      }
+    }
   }
 
   return {
+    init() {
+      addStyleSheet("result.css");
+    },
+
     /** @param {any} nodeType @param {{name: string}} nodeData */
     beforeRegisterNodeDef(nodeType, nodeData) {
       if (nodeData.name !== nodeId) return;
-      chain(nodeType, "onNodeCreated", (node) => addView(node, output, createView()));
+      chain(nodeType, "onNodeCreated", (node) => addBody(node, output, className, empty()));
       chain(nodeType, "onExecuted", (node, outputs) => {
-        const view = viewOf(node);
-        if (!view || !outputs?.[output]) return;
-        view.show(outputs[output][0]);
-        growToFit(node, view.element);
+        if (outputs?.[output]) showAndGrow(node, outputs);
       });
+    },
+
+    /** ComfyUI waits for what this returns, and need not wait for the past. */
+    afterConfigureGraph() {
+      restore();
     },
 
     /**
@@ -49,14 +102,18 @@ export function resultNode({ nodeId, output, createView }) {
      * outlive the nodes themselves, which are made anew when a workflow is configured.
      */
     onNodeOutputsUpdated() {
-      for (const graph of [app.rootGraph, ...app.rootGraph.subgraphs.values()]) {
-        for (const node of graph.nodes) {
-          const kept = node.type === nodeId && app.nodeOutputs?.[outputKey(node)]?.[output];
-          if (kept) viewOf(node)?.show(kept[0]);
-        }
+      for (const node of ownNodes()) {
+        const outputs = keptOutputs(node);
+        if (outputs) show(node, outputs);
       }
     },
   };
+}
+
+/** @param {Date} ended */
+function createOrigin(ended) {
+  const time = format.moments(language(), ended, ended);
+  return make("p", "", `${translate("restored")} ${time}. ${translate("restored_note")}`);
 }
 
 /**
@@ -70,25 +127,37 @@ function outputKey(node) {
 }
 
 /**
- * Make room for all of the view, up to a limit; what is larger scrolls. A node never shrinks.
+ * Make room for all of the element, up to a limit and to the next node below; what is larger scrolls.
+ * A node never shrinks.
  *
  * @param {any} node
  * @param {HTMLElement} element
  */
 function growToFit(node, element) {
   const [width, height] = node.size;
-  const around = node.computeSize()[1] - MIN_HEIGHT_PX + 2 * MARGIN_PX;
+  const around = node.computeSize()[1] - MIN_HEIGHT_PX + 2 * MARGIN_PX + SLACK_PX;
   const needed = around + heightAt(element, width - 2 * MARGIN_PX);
-  const grown = Math.max(height, Math.min(needed, MAX_GROWN_HEIGHT_PX));
+  const grown = Math.max(height, Math.min(needed, MAX_GROWN_HEIGHT_PX, roomBelow(node)));
   if (grown > height) node.setSize([width, grown]);
   node.graph?.setDirtyCanvas(true, true);
 }
 
+/** @param {any} node @returns {number} The height at which it would reach the next node. */
+function roomBelow({ graph, pos: [left, top], size: [width] }) {
+  // @ts-ignore ComfyUI puts LiteGraph on the window.
+  const titleHeight = window.LiteGraph.NODE_TITLE_HEIGHT;
+  const tops = graph.nodes
+    .filter(
+      (/** @type {any} */ { pos: [x, y], size: [otherWidth] }) =>
+        y > top && x < left + width && left < x + otherWidth,
+    )
+    .map((/** @type {any} */ { pos: [, y] }) => y - titleHeight - MARGIN_PX - top);
+  return Math.min(...tops);
+}
+
 /** @param {HTMLElement} element @param {number} widthPx */
 function heightAt(element, widthPx) {
-  const probe = document.createElement("div");
-  probe.className = "wattbench-probe";
-  probe.append(element.cloneNode(true));
+  const probe = make("div", "wattbench-probe", element.cloneNode(true));
   probe.style.width = `${widthPx}px`;
   document.body.append(probe);
   const height = Math.ceil(probe.getBoundingClientRect().height);
@@ -99,20 +168,24 @@ function heightAt(element, widthPx) {
 /**
  * @param {any} node A fresh node, not yet configured from a workflow.
  * @param {string} output
- * @param {ResultView} view
+ * @param {string} className
+ * @param {string} empty
  */
-function addView(node, output, view) {
+function addBody(node, output, className, empty) {
+  const body = make("div", "wattbench-body", make("p", "wattbench-empty", empty));
+  const element = make("div", `wattbench-result ${className}`, body);
+  // In Nodes 2.0 the wheel scrolls the result, once it has the focus, instead of the canvas.
+  element.dataset.captureWheel = "true";
   // Nodes 2.0 mounts an element once per graph, node id, name and type. A workflow that is loaded
   // again has the first three in common with its predecessor, so the type makes the difference.
   const type = `${output}_${Math.random()}`;
-  const widget = node.addDOMWidget(WIDGET, type, view.element, {
+  const widget = node.addDOMWidget(WIDGET, type, element, {
     serialize: false,
     hideOnZoom: false,
     margin: MARGIN_PX,
     getMinHeight: () => MIN_HEIGHT_PX,
   });
   widget.serialize = false;
-  widget.view = view;
   node.setSize([
     Math.max(node.size[0], START_SIZE_PX[0]),
     Math.max(node.size[1], START_SIZE_PX[1]),

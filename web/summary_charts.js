@@ -21,7 +21,7 @@ const GAP = 1;
 const DOT = 2.2;
 
 /**
- * Charts of one condition, each with its numbers as text; what has no data has no chart.
+ * Charts of one condition; what has no data has no chart.
  *
  * @param {Series} series
  * @param {Translator} translate
@@ -31,15 +31,13 @@ const DOT = 2.2;
 export function createCharts({ phases, step_times_s, repeats }, translate, language) {
   const charts = [];
   if (phases.length) {
-    const seconds = (/** @type {number} */ value) => format.seconds(language, value);
     const parts = phases.map(({ name, time_s }) => ({ name, value: time_s }));
-    charts.push(bar(translate("phases_time"), parts, seconds, translate, language));
+    charts.push(bar(translate("phases_time"), parts, translate));
   }
   const measured = phases.filter(({ name }) => name !== "load");
   if (measured.length && measured.every(({ energy_j }) => energy_j !== null)) {
-    const joules = (/** @type {number} */ value) => format.energy(language, value, null);
     const parts = measured.map(({ name, energy_j }) => ({ name, value: Number(energy_j) }));
-    charts.push(bar(translate("phases_energy"), parts, joules, translate, language));
+    charts.push(bar(translate("phases_energy"), parts, translate));
   }
   if (step_times_s.length > 1) charts.push(steps(step_times_s, translate, language));
   const repeated = repeats.filter(({ values }) => values.length > 1);
@@ -47,18 +45,18 @@ export function createCharts({ phases, step_times_s, repeats }, translate, langu
 }
 
 /**
+ * Parts of a whole; noise can make one of them negative, which has no width.
+ *
  * @param {string} title
  * @param {{name: string, value: number}[]} parts
- * @param {(value: number) => string} write
  * @param {Translator} translate
- * @param {string} language
  */
-function bar(title, parts, write, translate, language) {
-  const total = parts.reduce((sum, { value }) => sum + value, 0);
+function bar(title, parts, translate) {
+  const total = parts.reduce((sum, { value }) => sum + Math.max(0, value), 0);
   const scale = total > 0 ? WIDTH / total : 0;
   let x = 0;
   const segments = parts.map(({ name, value }) => {
-    const width = value * scale;
+    const width = Math.max(0, value) * scale;
     const segment = makeSvg("rect", {
       class: `wattbench-${name}`,
       x,
@@ -73,19 +71,18 @@ function bar(title, parts, write, translate, language) {
     {
       viewBox: `0 0 ${WIDTH} ${BAR_HEIGHT}`,
       preserveAspectRatio: "none",
-      // The list below says all of it.
+      // The table of phases says all of it.
       "aria-hidden": "true",
     },
     ...segments,
   );
-  const lines = parts.map(({ name, value }) => {
+  const lines = parts.map(({ name }) => {
     const swatch = makeSvg(
       "svg",
       { viewBox: "0 0 10 10", "aria-hidden": "true" },
       makeSvg("rect", { class: `wattbench-${name}`, width: 10, height: 10 }),
     );
-    const share = total > 0 ? ` (${format.number(language, (100 * value) / total, 0)} %)` : "";
-    return make("li", "", swatch, `${phaseName(name, translate)} ${write(value)}${share}`);
+    return make("li", "", swatch, phaseName(name, translate));
   });
   const legend = make("ul", "wattbench-legend", ...lines);
   return make("figure", "wattbench-phases", make("figcaption", "", title), drawing, legend);

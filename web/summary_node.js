@@ -1,5 +1,5 @@
 /**
- * The body of Show Summary: the table and charts that the node's last execution gave.
+ * The body of Show Summary: the tables and charts that the node's last execution gave.
  *
  * ComfyUI loads every module of this folder as an extension; this one registers itself.
  */
@@ -7,7 +7,7 @@
 import { app } from "../../scripts/app.js";
 import { addStyleSheet } from "./dom.js";
 import { resultNode } from "./result_node.js";
-import { createSummaryView } from "./summary_view.js";
+import { renderSummary } from "./summary_view.js";
 import { language, loadTranslator } from "./translator.js";
 
 const translate = await loadTranslator("summary");
@@ -15,14 +15,15 @@ const translate = await loadTranslator("summary");
 app.registerExtension({
   name: "WattBench.Summary",
 
-  init() {
-    addStyleSheet("result.css");
+  setup() {
     addStyleSheet("summary.css");
   },
 
   ...resultNode({
     nodeId: "WattBenchShowSummary",
     output: "wattbench_summary",
-    createView: () => createSummaryView(translate, language),
+    className: "wattbench-summary",
+    empty: () => translate("empty"),
+    render: (summary) => renderSummary(summary, translate, language()),
   }),
 });

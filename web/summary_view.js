@@ -1,178 +1,101 @@
-/** The summary as an element, table and charts: no ComfyUI in here. */
+/** A summary as elements, tables and charts: no ComfyUI in here. */
 
+import { createActions } from "./actions.js";
 import { make } from "./dom.js";
-import { asMarkdown } from "./markdown.js";
+import * as format from "./format.js";
 import { createCharts } from "./summary_charts.js";
+import { asCsv, asMarkdown } from "./table_text.js";
+import { createReasons, createTable } from "./tables.js";
 
 /**
- * What the node's output `wattbench_summary` holds; every cell is text, and there is one series for
- * each row. Outputs kept by an earlier version have no series.
+ * As measure/report/shown.py has it; there is one series for each row. A table of layers has no more
+ * than the table and its notes, and so have outputs kept by an earlier version.
  *
- * @typedef {{headings: string[], rows: string[][], notes: string[], series?: Series[]}} Summary
- * @typedef {import("./summary_charts.js").Series} Series
+ * @typedef {object} SummaryParts
+ * @property {string[]} notes
+ * @property {Table} [phases] A row for each row of the summary.
+ * @property {import("./summary_charts.js").Series[]} [series]
+ * @property {[string, string]} [measured_at] When the first and the last run began, ISO 8601.
  *
- * @typedef {object} SummaryView
- * @property {HTMLElement} element The widget.
- * @property {(summary: Summary) => void} show Replace what is shown.
+ * @typedef {import("./tables.js").Table} Table
+ * @typedef {Table & SummaryParts} Summary
+ * @typedef {import("./translator.js").Translator} Translator
  */
 
-const BLANK = "—";
-const NUMERIC = /^[-−]?\d/;
-
-/** Up to so many conditions stand side by side, one column each; more become one row each. */
-const MAX_COLUMNS = 3;
-
-/**
- * @param {import("./translator.js").Translator} translate
- * @param {() => string} language
- * @returns {SummaryView}
- */
-export function createSummaryView(translate, language) {
-  const body = make("div", "wattbench-body", make("p", "wattbench-empty", translate("empty")));
-  const element = make("div", "wattbench-result wattbench-summary", body);
-  // In Nodes 2.0 the wheel scrolls the table, once it has the focus, instead of the canvas.
-  element.dataset.captureWheel = "true";
-  return {
-    element,
-    show: (summary) => body.replaceChildren(...content(summary, translate, language())),
-  };
-}
+/** The phases of more conditions than these are folded. */
+const MAX_OPEN_PHASES = 3;
 
 /**
  * @param {Summary} summary
- * @param {import("./translator.js").Translator} translate
+ * @param {Translator} translate
+ * @param {string} language
+ * @returns {HTMLElement[]}
+ */
+export function renderSummary(summary, translate, language) {
+  const reasons = createReasons();
+  const tables = [{ table: /** @type {Table} */ (summary), caption: translate("caption") }];
+  if (summary.phases) tables.push({ table: summary.phases, caption: translate("phases_caption") });
+  const [main, ...phases] = tables.map(({ table, caption }) =>
+    createTable(table, caption, reasons, translate, language),
+  );
+  const isOpen = summary.rows.length <= MAX_OPEN_PHASES;
+  const notes = notesOf(summary, translate, language);
+  return [
+    main,
+    ...phases.map((table) => fold(translate("phases"), isOpen, table)),
+    ...list("ol", "wattbench-reasons", translate("blanks"), reasons.all().map(translate)),
+    ...list("ul", "wattbench-notes", translate("notes"), notes),
+    createActions(
+      translate,
+      () => asMarkdown(tables, notes),
+      () => asCsv(tables.map(({ table }) => table)),
+    ),
+    ...charts(summary, translate, language),
+  ];
+}
+
+/** @param {Summary} summary @param {Translator} translate @param {string} language */
+function notesOf({ notes, measured_at }, translate, language) {
+  const texts = notes.map(translate);
+  if (!measured_at?.length) return texts;
+  const [first, last] = measured_at.map((time) => new Date(time));
+  return [`${translate("measured_at")} ${format.moments(language, first, last)}.`, ...texts];
+}
+
+/**
+ * Charts of one condition are open, those of several folded, each set under the condition's name.
+ *
+ * @param {Summary} summary
+ * @param {Translator} translate
  * @param {string} language
  */
-function content(summary, translate, language) {
-  const caption = make("caption", "", translate("caption"));
-  const table =
-    summary.rows.length <= MAX_COLUMNS
-      ? conditionsAsColumns(summary, caption, translate)
-      : conditionsAsRows(summary, caption, translate);
-  const region = make("div", "wattbench-region", table);
-  region.tabIndex = 0;
-  region.setAttribute("role", "region");
-  region.setAttribute("aria-label", translate("caption"));
-  const notes = make("ul", "wattbench-notes", ...summary.notes.map((note) => make("li", "", note)));
-  notes.setAttribute("aria-label", translate("notes"));
-  const charts = folds(summary, translate, language);
-  return [region, ...(summary.notes.length ? [notes] : []), actions(summary, translate), ...charts];
-}
-
-/**
- * The charts of each condition, to be folded; a single condition's are open.
- *
- * @param {Summary} summary
- * @param {import("./translator.js").Translator} translate
- * @param {string} language
- */
-function folds({ rows, series = [] }, translate, language) {
-  return series.flatMap((one, i) => {
-    const charts = createCharts(one, translate, language);
-    if (!charts.length) return [];
-    const title = series.length > 1 ? `${translate("charts")}: ${rows[i][0]}` : translate("charts");
-    const plots = make("div", "wattbench-plots", ...charts);
-    const fold = make("details", "wattbench-charts", make("summary", "", title), plots);
-    fold.open = series.length === 1;
-    return [fold];
+function charts({ rows, series = [] }, translate, language) {
+  const isSingle = series.length === 1;
+  const sets = series.flatMap((one, i) => {
+    const figures = createCharts(one, translate, language);
+    const name = isSingle ? [] : [make("h4", "", rows[i][0])];
+    return figures.length ? [make("div", "wattbench-plots", ...name, ...figures)] : [];
   });
+  return sets.length ? [fold(translate("charts"), isSingle, ...sets)] : [];
 }
 
-/**
- * @param {Summary} summary
- * @param {HTMLElement} caption
- * @param {import("./translator.js").Translator} translate
- */
-function conditionsAsColumns({ headings, rows }, caption, translate) {
-  const head = make("tr", "", header(headings[0], "col", translate));
-  head.append(...rows.map((row) => header(row[0], "col", translate)));
-  const lines = headings.slice(1).map((heading, i) => {
-    const cells = rows.map((row) => cell(row[i + 1], translate));
-    return make("tr", "", header(heading, "row", translate), ...cells);
-  });
-  return make("table", "wattbench-columns", caption, make("thead", "", head), body(lines));
-}
-
-/**
- * @param {Summary} summary
- * @param {HTMLElement} caption
- * @param {import("./translator.js").Translator} translate
- */
-function conditionsAsRows({ headings, rows }, caption, translate) {
-  const head = make("tr", "", ...headings.map((heading) => header(heading, "col", translate)));
-  const lines = rows.map(([condition, ...values]) => {
-    const cells = values.map((value) => cell(value, translate));
-    return make("tr", "", header(condition, "row", translate), ...cells);
-  });
-  return make("table", "wattbench-rows", caption, make("thead", "", head), body(lines));
-}
-
-/** @param {HTMLElement[]} lines */
-function body(lines) {
-  return make("tbody", "", ...lines);
-}
-
-/**
- * @param {string} text A heading of the summary, or a condition, which has no translation.
- * @param {"col" | "row"} scope
- * @param {import("./translator.js").Translator} translate
- */
-function header(text, scope, translate) {
-  const element = make("th", "", translate(text));
-  element.scope = scope;
+/** @param {string} title @param {boolean} isOpen @param {HTMLElement[]} content */
+function fold(title, isOpen, ...content) {
+  const element = make("details", "wattbench-fold", make("summary", "", title), ...content);
+  element.open = isOpen;
   return element;
 }
 
 /**
- * @param {string} text
- * @param {import("./translator.js").Translator} translate
+ * @param {"ol" | "ul"} tag
+ * @param {string} className
+ * @param {string} label
+ * @param {string[]} texts
+ * @returns {HTMLElement[]} Nothing where there are no texts.
  */
-function cell(text, translate) {
-  if (text === BLANK) {
-    const blank = make("abbr", "", BLANK);
-    blank.title = translate("blank");
-    return make("td", "wattbench-number", blank);
-  }
-  return make("td", NUMERIC.test(text) ? "wattbench-number" : "", text);
-}
-
-/**
- * @param {Summary} summary
- * @param {import("./translator.js").Translator} translate
- */
-function actions(summary, translate) {
-  const button = make("button", "wattbench-button", translate("copy"));
-  button.type = "button";
-  const status = make("span", "wattbench-status");
-  status.setAttribute("role", "status");
-  button.addEventListener("click", async () => {
-    const copied = await copy(asMarkdown(summary, translate("caption")), button);
-    status.textContent = translate(copied ? "copied" : "not_copied");
-  });
-  return make("div", "wattbench-actions", button, status);
-}
-
-/**
- * Put text on the clipboard. Browsers offer their clipboard only to pages from this machine or over
- * HTTPS; elsewhere, as on a ComfyUI in the local network, the older command still works.
- *
- * @param {string} text
- * @param {HTMLElement} button Gets the focus back.
- * @returns {Promise<boolean>} Whether it worked.
- */
-async function copy(text, button) {
-  if (navigator.clipboard) {
-    return navigator.clipboard.writeText(text).then(
-      () => true,
-      () => false,
-    );
-  }
-  const field = make("textarea", "wattbench-clipboard");
-  field.value = text;
-  document.body.append(field);
-  field.select();
-  const copied = document.execCommand("copy");
-  field.remove();
-  button.focus();
-  return copied;
+function list(tag, className, label, texts) {
+  if (!texts.length) return [];
+  const element = make(tag, className, ...texts.map((text) => make("li", "", text)));
+  element.setAttribute("aria-label", label);
+  return [element];
 }

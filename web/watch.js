@@ -10,7 +10,7 @@ import { addStyleSheet } from "./dom.js";
 import { resultNode } from "./result_node.js";
 import { language, loadTranslator } from "./translator.js";
 import { createBadges } from "./watch_badges.js";
-import { createWatchView } from "./watch_view.js";
+import { renderCost } from "./watch_view.js";
 
 const EVENT = "wattbench_watch";
 const ROUTE = "/wattbench/watch";
@@ -77,12 +77,8 @@ app.registerExtension({
     },
   ],
 
-  init() {
-    addStyleSheet("result.css");
-    addStyleSheet("watch.css");
-  },
-
   setup() {
+    addStyleSheet("watch.css");
     isReady = true;
     document.body.append(badges.element);
     api.addEventListener(EVENT, (/** @type {CustomEvent} */ { detail }) => {
@@ -96,6 +92,8 @@ app.registerExtension({
   ...resultNode({
     nodeId: "WattBenchWatchGraph",
     output: EVENT,
-    createView: () => createWatchView(translate, language),
+    className: "wattbench-watch",
+    empty: () => translate("empty"),
+    render: (cost) => renderCost(cost, translate, language()),
   }),
 });

@@ -2,6 +2,7 @@
 
 import { make } from "./dom.js";
 import * as format from "./format.js";
+import { pathTo } from "./graph.js";
 
 /**
  * @typedef {import("./watch_view.js").GraphCost} GraphCost
@@ -120,23 +121,6 @@ function byNode(rootGraph, costs) {
     }
   }
   return [...found].map(([node, costs]) => ({ node, costs }));
-}
-
-/**
- * @param {any} rootGraph
- * @param {string} displayId A node's id, after those of the subgraphs that it lies in: `7:3`.
- * @returns {any[]} The subgraphs' nodes and the node; empty where the graph has no such node.
- */
-function pathTo(rootGraph, displayId) {
-  const path = [];
-  let graph = rootGraph;
-  for (const id of displayId.split(":")) {
-    const node = graph?.getNodeById(id);
-    if (!node) return [];
-    path.push(node);
-    graph = node.subgraph;
-  }
-  return path;
 }
 
 /**

@@ -2,6 +2,7 @@
 
 import { make } from "./dom.js";
 import * as format from "./format.js";
+import { BLANK, createRegion } from "./tables.js";
 
 /**
  * As nodes/watch.py has it.
@@ -31,26 +32,13 @@ import * as format from "./format.js";
  * @typedef {import("./translator.js").Translator} Translator
  */
 
-const BLANK = "—";
-
 /**
+ * @param {GraphCost} cost
  * @param {Translator} translate
- * @param {() => string} language
- * @returns {import("./result_node.js").ResultView}
+ * @param {string} language
+ * @returns {HTMLElement[]}
  */
-export function createWatchView(translate, language) {
-  const body = make("div", "wattbench-body", make("p", "wattbench-empty", translate("empty")));
-  const element = make("div", "wattbench-result wattbench-watch", body);
-  // In Nodes 2.0 the wheel scrolls the table, once it has the focus, instead of the canvas.
-  element.dataset.captureWheel = "true";
-  return {
-    element,
-    show: (cost) => body.replaceChildren(...content(cost, translate, language())),
-  };
-}
-
-/** @param {GraphCost} cost @param {Translator} translate @param {string} language */
-function content(cost, translate, language) {
+export function renderCost(cost, translate, language) {
   const headings = [
     translate("node"),
     translate("time"),
@@ -72,10 +60,7 @@ function content(cost, translate, language) {
     make("thead", "", make("tr", "", ...headings)),
     make("tbody", "", total, ...lines),
   );
-  const region = make("div", "wattbench-region", table);
-  region.tabIndex = 0;
-  region.setAttribute("role", "region");
-  region.setAttribute("aria-label", translate("caption"));
+  const region = createRegion(table, translate("caption"));
   const source = cost.meter ? [`${translate("energy")}: ${cost.meter} (${cost.method})`] : [];
   const texts = [...source, ...cost.notes, ...ownNotes(cost.nodes), cost.file];
   const notes = make("ul", "wattbench-notes", ...texts.map((text) => make("li", "", text)));

@@ -29,11 +29,12 @@ def run_notes(runs: pd.DataFrame) -> list[str]:
     return [
         f"{title}: {note}"
         for column, title in NOTE_COLUMNS.items()
-        for note in _gathered(counted[column])
+        for note in gathered(counted[column])
     ]
 
 
-def _gathered(cells: pd.Series) -> Iterator[str]:
+def gathered(cells: pd.Series) -> Iterator[str]:
+    """The notes of a column's cells, kind by kind."""
     kinds: dict[str, list[list[str]]] = {}
     for cell in cells:
         for note in dict.fromkeys(part for part in cell.split(SEPARATOR) if part):

@@ -7,7 +7,7 @@ from itertools import pairwise
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from ..records import PHASES, Run
+from ..records import COMPUTE_PHASES, PHASES, Run
 from ..stats import estimate
 from .summary import METRICS, conditions, independent_values
 
@@ -22,7 +22,7 @@ FIGURES = 5
 def series_of(frame: pd.DataFrame, runs: Sequence[Run]) -> list[dict[str, Any]]:
     """One entry for each row of the summary of ``frame``, which is the table of ``runs``.
 
-    Each holds ``phases`` (``name``, mean ``time_s``, mean ``energy_j`` or ``None``),
+    Each holds ``phases`` (``name``, mean ``time_s``, mean pooled ``energy_j`` or ``None``),
     ``step_times_s`` (mean over the repeats, empty where they differ in their number of steps) and
     ``repeats`` (of a metric: its ``unit``, ``values``, and ``mean``, ``low`` and ``high`` of the
     95 % Student-t interval, ``None`` where there is but one value).
@@ -44,9 +44,9 @@ def _phases(measured: pd.DataFrame) -> list[dict[str, Any]]:
     phases = []
     for name in PHASES:
         times = measured[f"{name}_time_s"].dropna()
-        energies = measured[f"{name}_energy_j"].dropna()
+        energies = measured[f"{name}_pooled_j"].dropna() if name in COMPUTE_PHASES else ()
         if len(times):
-            energy_j = _short(energies.mean()) if len(energies) == len(times) else None
+            energy_j = _short(fmean(energies)) if 0 < len(energies) == len(times) else None
             phases.append({"name": name, "time_s": _short(times.mean()), "energy_j": energy_j})
     return phases
 

@@ -1,20 +1,29 @@
-"""Attention as one operator that torch.compile calls and does not look into.
+"""Attention in a compiled model: one operator for each call, until its kernel is known.
 
 Traced, an attention override would run its Python once, at compile time: a ledger would count that
 call and no other, and what the compiler cannot trace would split the model into hundreds of graphs.
-As an operator, the override runs at every call, within one graph. A CUDA graph, which replays
-kernels without their Python, is recorded around it.
+So the tracer is given an operator, which it does not look into. Before the graph is compiled, calls
+whose kernel was chosen beforehand (:class:`.attention_lanes.Lanes`) are replaced: by torch's own
+operators, or by one that launches the kernel and that CUDA graphs can record. These are counted
+each time the graph runs. The others stay, and run their override's Python at every call, between
+CUDA graphs.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import comfy.ldm.modules.attention as comfy_attention
 import torch
 
-OVERRIDE = "optimized_attention_override"
+from ...attention import backend_named
+from ...attention.base import InGraphs
+from ...attention.ledger import Tally
+from .attention import OVERRIDE, Override
+from .attention_lanes import Lane, Lanes, key_of, with_heads, without_heads
 
 SETTINGS = {
     "attn_precision": None,
@@ -28,28 +37,38 @@ SETTINGS = {
 operator takes them in this order."""
 
 SCHEMA = (
-    "(Tensor q, Tensor k, Tensor v, Tensor? mask, str function, int heads, "
+    "(Tensor q, Tensor k, Tensor v, Tensor? mask, str choice, str function, int heads, "
     "ScalarType? attn_precision, bool skip_reshape, bool skip_output_reshape, bool enable_gqa, "
     "bool low_precision_attention, float? scale) -> Tensor"
 )
+KERNEL_SCHEMA = "(Tensor q, Tensor k, Tensor v, Tensor? mask, float? scale, str backend) -> Tensor"
 
 
 class AttentionOperator:
-    """An ``optimized_attention_override`` that runs the override of ``options``, or core's choice.
+    """An ``optimized_attention_override`` that runs the override of a model call, or core's choice.
 
-    ``options`` are the transformer options of the model call that goes on; ``operator`` is torch's.
+    ``operator`` and ``kernel`` are torch's: a whole attention call, under ``name``, and a backend's
+    kernel alone.
     """
 
     def __init__(self) -> None:
-        self.options: dict[str, Any] = {}
+        self._options: dict[str, Any] = {}
+        self._choice = ""
+        self._choices: WeakKeyDictionary[Override, str] = WeakKeyDictionary()
+        self._numbers = itertools.count(1)
+        self.name = _free_name("attention")
         self.operator = torch.library.custom_op(
-            f"wattbench::{_free_name()}",
+            f"wattbench::{self.name}",
             self._run,
             mutates_args=(),
             schema=SCHEMA,
             tags=(torch.Tag.cudagraph_unsafe,),
         )
         self.operator.register_fake(_shape)
+        self.kernel = torch.library.custom_op(
+            f"wattbench::{_free_name('kernel')}", _launch, mutates_args=(), schema=KERNEL_SCHEMA
+        )
+        self.kernel.register_fake(_launched)
 
     def __call__(self, func: Any, q: Any, k: Any, v: Any, heads: int, *args: Any, **kw: Any) -> Any:
         """ComfyUI calls ``func(q, k, v, heads, mask=None, ...)``.
@@ -64,22 +83,98 @@ class AttentionOperator:
         if not hasattr(comfy_attention, name) or not given.keys() <= SETTINGS.keys():
             return func(q, k, v, heads, *args, **kw)
         values = {**SETTINGS, **given}.values()
-        return self.operator(q, k, v, mask, name, heads, *values)
+        return self.operator(q, k, v, mask, self._choice, name, heads, *values)
+
+    def begin(self, options: dict[str, Any]) -> None:
+        """Compute the calls of the model call that goes on as its transformer options say."""
+        self._options, self._choice = options, self.choice_of(options)
+
+    def choice_of(self, options: dict[str, Any]) -> str:
+        """A name for what decides about kernels: kernels become part of a graph.
+
+        It is an argument of the operator, which keeps the graphs of two choices of this pack apart.
+        Empty for any other override, whose Python runs at every call.
+        """
+        override = options.get(OVERRIDE)
+        if not isinstance(override, Override) or override.compiled is None:
+            return ""
+        if override not in self._choices:
+            self._choices[override] = str(next(self._numbers))
+        return self._choices[override]
+
+    @property
+    def lanes(self) -> Lanes | None:
+        """The lanes of this pack's choice, where it alone says what runs."""
+        override = self._options.get(OVERRIDE)
+        return override.compiled if isinstance(override, Override) else None
+
+    def resolve(self, graph: torch.fx.GraphModule) -> list[Tally]:
+        """Put known kernels into a traced graph; the tallies to count on each time it runs.
+
+        A call stays as it is where its kernel is not known, cannot be part of a graph, or is to be
+        timed.
+        """
+        lanes = self.lanes
+        tallies: list[Tally] = []
+        if lanes is None or lanes.timed:
+            return tallies
+        operator = getattr(torch.ops.wattbench, self.name).default
+        for node in graph.graph.find_nodes(op="call_function", target=operator):
+            lane = _lane_of(node, lanes)
+            compute = None if lane is None else self._part_of_graph(lane, node)
+            if lane is not None and compute is not None:
+                with graph.graph.inserting_before(node):
+                    part = graph.graph.call_function(compute, node.args[:4])
+                part.meta = dict(node.meta)
+                node.replace_all_uses_with(part)
+                graph.graph.erase_node(node)
+                tallies.append(lane.tally)
+        graph.recompile()
+        return tallies
+
+    def _part_of_graph(self, lane: Lane, node: torch.fx.Node) -> Callable[..., Any] | None:
+        """What computes a call as a part of the graph: a function of q, k, v and mask."""
+        backend = lane.plan.backend
+        if backend is None or backend.in_graphs is InGraphs.CALLED:
+            return None
+        name, kernel = backend.name, backend.kernel
+        if backend.in_graphs is InGraphs.RECORDED:
+            recorded = self.kernel
+
+            def kernel(q: Any, k: Any, v: Any, mask: Any, scale: Any) -> Any:
+                return recorded(q, k, v, mask, scale, name).transpose(1, 2)
+
+        arguments: tuple[Any, ...] = node.args
+        heads, settings = arguments[6], dict(zip(SETTINGS, arguments[7:], strict=True))
+
+        def wattbench_attention(q: Any, k: Any, v: Any, mask: Any) -> Any:
+            has_heads, grouped = settings["skip_reshape"], settings["enable_gqa"]
+            hnd = with_heads(q, k, v, heads, mask, has_heads, grouped)
+            out = kernel(*hnd, settings["scale"])
+            return out if settings["skip_output_reshape"] else without_heads(out)
+
+        return wattbench_attention
 
     def _run(
-        self, q: Any, k: Any, v: Any, mask: Any, function: str, heads: int, *values: Any
+        self,
+        q: Any,
+        k: Any,
+        v: Any,
+        mask: Any,
+        choice: str,
+        function: str,
+        heads: int,
+        *values: Any,
     ) -> Any:
         """The operator at run time; its output has the strides that :func:`_shape` promises."""
         func = getattr(comfy_attention, function).__wrapped__
-        given = zip(SETTINGS, values, strict=True)
-        known = {name: value for name, value in given if value != SETTINGS[name]}
-        known.update(mask=mask, transformer_options=self.options, _inside_attn_wrapper=True)
-        override = self.options.get(OVERRIDE)
+        given = _arguments(values)
+        given.update(transformer_options=self._options, _inside_attn_wrapper=True)
+        override = self._options.get(OVERRIDE)
         if override is None:
-            result = func(q, k, v, heads, **known)
-        else:
-            result = override(func, q, k, v, heads, **known)
-        return result.contiguous()
+            return func(q, k, v, heads, mask=mask, **given).contiguous()
+        attend = override if self.lanes is None else self.lanes.attend
+        return attend(func, q, k, v, heads, mask=mask, **given).contiguous()
 
 
 def is_traceable(options: dict[str, Any]) -> bool:
@@ -88,9 +183,29 @@ def is_traceable(options: dict[str, Any]) -> bool:
     return OVERRIDE not in options and core is comfy_attention.attention_pytorch
 
 
-def _free_name() -> str:
+def _lane_of(node: torch.fx.Node, lanes: Lanes) -> Lane | None:
+    """The lane of the operator's call in a traced graph; ``None`` where a size is not fixed."""
+    arguments: tuple[Any, ...] = node.args
+    q, k, v, mask = (a and a.meta["example_value"] for a in arguments[:4])
+    shapes = (tensor.shape for tensor in (q, k, v, mask) if tensor is not None)
+    if not all(isinstance(size, int) for shape in shapes for size in shape):
+        return None
+    given = _arguments(arguments[7:])
+    precision, has_heads = given.pop("attn_precision", None), given.pop("skip_reshape", False)
+    given.pop("skip_output_reshape", None)
+    given.update(transformer_options=None, _inside_attn_wrapper=True)
+    return lanes.known(key_of(q, k, v, arguments[6], mask, precision, has_heads, given))
+
+
+def _arguments(values: tuple[Any, ...]) -> dict[str, Any]:
+    """The operator's settings that differ from the defaults, by name."""
+    given = zip(SETTINGS, values, strict=True)
+    return {name: value for name, value in given if value != SETTINGS[name]}
+
+
+def _free_name(kind: str) -> str:
     """A name that is free; the same after every start, so that torch's cache on disk serves."""
-    names = (f"attention_{number}" for number in itertools.count())
+    names = (f"{kind}_{number}" for number in itertools.count())
     return next(name for name in names if not hasattr(torch.ops.wattbench, name))
 
 
@@ -99,6 +214,7 @@ def _shape(
     k: Any,
     v: Any,
     mask: Any,
+    choice: str,
     function: str,
     heads: int,
     attn_precision: Any,
@@ -114,3 +230,14 @@ def _shape(
     if skip_output_reshape:
         return q.new_empty((batch, heads, q_len, head_dim))
     return q.new_empty((batch, q_len, heads * head_dim))
+
+
+def _launch(q: Any, k: Any, v: Any, mask: Any, scale: float | None, backend: str) -> Any:
+    """The kernel operator: q, k and v in the layout HND, the result contiguous in NHD."""
+    return backend_named(backend)(q, k, v, mask, scale).transpose(1, 2).contiguous()
+
+
+def _launched(q: Any, k: Any, v: Any, mask: Any, scale: float | None, backend: str) -> Any:
+    """An empty tensor of :func:`_launch`'s shape."""
+    batch, heads, q_len, head_dim = q.shape
+    return q.new_empty((batch, q_len, heads, head_dim))

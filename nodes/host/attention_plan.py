@@ -143,16 +143,17 @@ class Planner:
         executed = substitute.name if short else executed_variant(*tensors)
         return self._refused(call, reason, Plan(executed, reason, substitute))
 
-    def settle(self, plan: Plan, idle: float) -> Plan:
+    def settle(self, plan: Plan, idle: float | None) -> Plan:
         """The plan that a provisional plan's trials speak for.
 
         Args:
-            idle: the part of the model's calls at which the device had nothing left to do, 0 to 1.
+            idle: the part of the model's calls at which the device had nothing left to do, 0 to 1;
+                ``None`` where the host's time does not count.
         """
-        best = pick(plan.trials, idle)
+        best = pick(plan.trials, idle or 0.0)
         backend = _backend(best.backend if best else SDPA, plan.precise)
         executed = plan.executed if backend.name == SDPA else backend.name
-        waits = f", the GPU idle at {idle:.0%} of the calls" if self._machine.kind == "cuda" else ""
+        waits = "" if idle is None else f", the GPU idle at {idle:.0%} of the calls"
         told = _told(plan.trials, self._machine)
         self.decisions[plan.label] = f"{executed}, {plan.how}{waits}: {told}"
         logging.info("WattBench attention, %s: %s", plan.label, self.decisions[plan.label])
@@ -196,7 +197,7 @@ class Planner:
             how=how,
             trials=tuple(trials),
         )
-        return self.settle(plan, 0.0) if trials[0].refusal else plan
+        return self.settle(plan, None) if trials[0].refusal else plan
 
     def _fallback(self, call: AttentionCall, tensors: Tensors, reason: str) -> Plan:
         """torch's sdpa, or the last resort where sdpa would need more memory than there is."""

@@ -6,6 +6,8 @@ import logging
 import os
 import shutil
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -65,11 +67,11 @@ def compile_model(model: Any, mode: str = MODES[0], dynamic: bool | None = None)
     if not offer.available:
         raise ValueError(f"this machine cannot compile: {offer.reason}. {offer.remedy}")
     compiled = model.clone(disable_dynamic=True)
-    compilation = _Compilation(mode)
+    compilation = _Compilation(mode, dynamic)
     compiled.remove_wrappers_with_key(WrappersMP.APPLY_MODEL, KEY)
     compiled.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, compilation.apply_model)
     _put_first(compiled, WrappersMP.SAMPLER_SAMPLE, compilation.sampler_sample)
-    set_torch_compile_wrapper(compiled, BACKEND, mode=mode, dynamic=dynamic)
+    set_torch_compile_wrapper(compiled, compilation.compile_graph, dynamic=dynamic)
     details = [mode] if mode != MODES[0] else []
     details += ["dynamic" if dynamic else "static"] if dynamic is not None else []
     attach_optimization(compiled, NAME, " ".join((NAME, *details)))
@@ -77,10 +79,11 @@ def compile_model(model: Any, mode: str = MODES[0], dynamic: bool | None = None)
 
 
 class _Compilation:
-    """The wrappers of one compiled model, and the shapes that it has been compiled for."""
+    """The wrappers of one compiled model, and what it has been compiled for: choice and shapes."""
 
-    def __init__(self, mode: str) -> None:
+    def __init__(self, mode: str, dynamic: bool | None) -> None:
         self._attention = AttentionOperator()
+        self._mode, self._dynamic = mode, dynamic
         self._evaluations = RECORDINGS if mode in GRAPH_MODES else 1
         self._compiled: set[Any] = set()
 
@@ -93,10 +96,24 @@ class _Compilation:
         The operator comes first: the order of keys is part of a graph's guards.
         """
         if not is_traceable(transformer_options):
-            self._attention.options = transformer_options
+            self._attention.begin(transformer_options)
             others = {k: v for k, v in transformer_options.items() if k != OVERRIDE}
             transformer_options = {OVERRIDE: self._attention, **others}
         return executor(x, t, concat, crossattn, control, transformer_options, **kw)
+
+    def compile_graph(self, graph: torch.fx.GraphModule, inputs: list[Any]) -> Callable[..., Any]:
+        """torch.compile's back end: the kernels of known attention calls become part of a graph."""
+        tallies = self._attention.resolve(graph)
+        compiler: Any = torch._dynamo.lookup_backend(BACKEND)
+        options = torch._inductor.list_mode_options(self._mode, self._dynamic)
+        run = compiler(graph, inputs, config_patches=options)
+
+        def counted(*args: Any) -> Any:
+            for tally in tallies:
+                tally.call_count += 1
+            return run(*args)
+
+        return counted if tallies else run
 
     def sampler_sample(self, executor: Any, *args: Any, **kw: Any) -> Any:
         """Compile by evaluations whose results are dropped, then sample.
@@ -104,16 +121,22 @@ class _Compilation:
         ComfyUI calls ``(guider, sigmas, extra_args, callback, noise, ...)``.
         """
         guider, sigmas, extra_args, _, noise = args[:5]
-        shapes = _shapes(guider, noise)
+        options = guider.model_options.get("transformer_options", {})
+        known_as = self._attention.choice_of(options), _shapes(guider, noise)
         with torch._dynamo.config.patch(
             recompile_limit=RECOMPILE_LIMIT, fail_on_recompile_limit_hit=True
         ):
-            if shapes not in self._compiled:
+            if known_as not in self._compiled:
                 before, start_s = _graphs(), time.perf_counter()
+                evaluate = partial(
+                    guider, noise * sigmas[0], sigmas[:1].expand(noise.shape[0]), **extra_args
+                )
+                with torch.compiler.set_stance("force_eager"):
+                    evaluate()  # attention kernels are chosen here, before they are part of a graph
                 for _ in range(self._evaluations):
-                    guider(noise * sigmas[0], sigmas[:1].expand(noise.shape[0]), **extra_args)
+                    evaluate()
                 ledgers_of(guider.model_patcher).clear()
-                self._compiled.add(shapes)
+                self._compiled.add(known_as)
                 _tell(before, time.perf_counter() - start_s)
             before = _graphs()
             try:
@@ -158,6 +181,8 @@ def _put_first(model: Any, kind: str, wrapper: Any) -> None:
 
 def _refusal(device: torch.device) -> tuple[str, str]:
     """A reason and a remedy, both empty where nothing stands in the way."""
+    if not (hasattr(torch.Tag, "cudagraph_unsafe") and hasattr(torch.compiler, "set_stance")):
+        return f"torch {torch.__version__} is too old for it", "Update torch, or bypass this node."
     if device.type == "cpu":
         if _program("CXX", "g++", "clang++", "cl") is None:
             return "no C++ compiler was found", "Install g++ (Debian: apt install g++)."

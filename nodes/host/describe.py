@@ -10,12 +10,10 @@ from typing import Any
 import comfy.ldm.modules.attention as comfy_attention
 from comfy.samplers import KSampler
 
+from ...quant.files import SHORT_NAMES
 from .alterations import launch_options, patches_of, previews
 from .attention import OVERRIDE, Override
 from .identity import ModelIdentity, identity_of, optimizations_of
-
-DTYPE_NAMES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
-"""Other types keep ComfyUI's own key, for example ``float8_e4m3fn``."""
 
 ATTENTION_NAMES = {"pytorch": "sdpa", "sub_quad": "sub_quadratic", "flash": "flash_attention_2"}
 """ComfyUI's registered names and the ones the field uses, where they differ."""
@@ -114,7 +112,7 @@ def weight_format(model: Any) -> str:
 def dtype_name(dtype: Any) -> str:
     """The pack's short name of a torch dtype; what is no dtype keeps its name."""
     name = str(dtype).removeprefix("torch.")
-    return DTYPE_NAMES.get(name, name)
+    return SHORT_NAMES.get(name, name)
 
 
 def attention_requested(model: Any) -> str:

@@ -12,7 +12,7 @@ from comfy.quant_ops import QuantizedTensor
 
 from ...quant.fidelity import compare
 from ...quant.report import NO_REFERENCE, LayerReport, QuantReport
-from .describe import DTYPE_NAMES, describe_model
+from .describe import describe_model, dtype_name
 from .quantized import linear_ledger
 from .quantized.operations import Layer
 
@@ -53,7 +53,7 @@ def _weights(model: Any) -> Iterator[tuple[str, Any]]:
 
 def _row(name: str, module: Any, originals: dict[str, Any]) -> LayerReport:
     weight = module.weight
-    quantized = isinstance(weight, QuantizedTensor)
+    quantized = isinstance(weight, QuantizedTensor) or weight.dtype.itemsize == 1
     row = LayerReport(
         name,
         format_name(module),
@@ -78,8 +78,7 @@ def format_name(module: Any) -> str:
     if isinstance(layer, Layer) and layer.format is not None:
         return layer.format.name
     quantized = getattr(module, "quant_format", None)
-    dtype = str(module.weight.dtype).removeprefix("torch.")
-    return str(quantized or DTYPE_NAMES.get(dtype, dtype))
+    return str(quantized or dtype_name(module.weight.dtype))
 
 
 def _plain(weight: torch.Tensor) -> torch.Tensor:

@@ -11,6 +11,7 @@ import comfy.ldm.modules.diffusionmodules.model as comfy_vae
 import torch
 
 from ...attention import AttentionCall, Backend, backend_named
+from ...attention.auto import brief, check, kernel_errors
 from ...attention.ledger import Ledger, clock_of
 from ...measure.records import KernelCalls
 from ...offer import Machine, machine_of
@@ -23,10 +24,15 @@ OWN = ("normal_attention", "xformers_attention", "pytorch_attention")
 """ComfyUI's attention functions of VAEs, one of which each attention block holds."""
 
 
+MAX_ERROR = 0.05
+"""The relative error against fp32 above which a kernel that quantizes is refused."""
+
+
 def choose_vae_attention(vae: Any, backend_name: str) -> Any:
     """A copy of ``vae`` whose attention blocks compute with a backend, and count their calls.
 
-    A call that the backend cannot run is left to ComfyUI's function, and counted with its reason.
+    The first call of a shape is compared with fp32. A call that the backend cannot run, or gets
+    wrong, is left to ComfyUI's function and counted with its reason.
 
     Raises:
         ValueError: no such backend, or the VAE has no attention block.
@@ -70,17 +76,25 @@ class _Attention:
         self._backend = backend
         self._machine = machine
         self._ledger = Ledger(f"vae {backend.name}", clock_of(machine.kind))
+        self._refusals: dict[AttentionCall, str] = {}
 
     def compute(self, own: Any, q: Any, k: Any, v: Any) -> Any:
         """Attention of one head over all points of ``[batch, channels, ...]``, in that shape."""
         hnd = [t.flatten(2).transpose(1, 2).unsqueeze(1).contiguous() for t in (q, k, v)]
-        reason = self._backend.supports(AttentionCall.of(self._machine, hnd[0], hnd[1]))
-        if reason:
-            self._ledger.tally(f"vae {own.__name__}", reason).call_count += 1
-            return own(q, k, v)
-        out: torch.Tensor = self._backend(*hnd)
-        self._ledger.tally(f"vae {self._backend.name}").call_count += 1
-        return out.squeeze(1).transpose(1, 2).reshape(q.shape)
+        call = AttentionCall.of(self._machine, hnd[0], hnd[1])
+        if call not in self._refusals:
+            trial = check(self._backend, call, (*hnd, None, None), MAX_ERROR)
+            self._refusals[call] = trial.refusal
+        if not self._refusals[call]:
+            try:
+                out: torch.Tensor = self._backend(*hnd)
+            except kernel_errors() as error:
+                self._refusals[call] = f"it raised {type(error).__name__}: {brief(error)}"
+            else:
+                self._ledger.tally(f"vae {self._backend.name}").call_count += 1
+                return out.squeeze(1).transpose(1, 2).reshape(q.shape)
+        self._ledger.tally(f"vae {own.__name__}", self._refusals[call]).call_count += 1
+        return own(q, k, v)
 
     def clear(self) -> None:
         self._ledger.clear()

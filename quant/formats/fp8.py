@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 E4M3_MAX = 448.0
 """The largest finite number of E4M3 in the variant ``fn``, which has no infinities."""
 
-TENSOR_CORES = Hardware((8, 9), gfx=("gfx94", "gfx95", "gfx12"))
+TENSOR_CORES = Hardware((8, 9), gfx=("gfx95", "gfx12"))
+"""Not gfx94: its units compute with another encoding, E4M3 FNUZ (hipBLASLt, data type support)."""
 
 
 @dataclass(frozen=True)

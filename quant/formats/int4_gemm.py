@@ -1,8 +1,9 @@
 """Symmetric int4 weights and activations, rotated first: ComfyUI's ``convrot_w4a4``.
 
 Groups of columns are multiplied with a Hadamard matrix, which spreads outliers, before weights and
-activations are rounded; comfy-kitchen does both. Native int4 tensor cores exist on compute
-capability 8.x alone; from 9.0 comfy-kitchen multiplies the same integers with int8 units.
+activations are rounded; comfy-kitchen does both. It has int4 kernels for compute capabilities 7.5
+and 8.x and for RDNA 3 and 4. From 9.0 it rounds activations to 8 bits and multiplies with int8
+units; elsewhere it rounds both to 4 bits and multiplies floats.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 ROTATIONS = (256, 64)
 """Sizes of the Hadamard matrix, powers of 4, best first; comfy-kitchen packs columns by 64."""
 
+INT4_UNITS = Hardware((7, 5), below=(9, 0), gfx=("gfx11", "gfx12"), tensor_cores=True)
 INT8_UNITS = Hardware((9, 0))
 
 
@@ -82,7 +84,7 @@ INT4_GEMM = ConvRotW4A4(
     "4-bit integer weights and activations, rotated",
     "int4 tensor cores",
     "convrot_w4a4",
-    Hardware((8, 0), below=(9, 0)),
+    INT4_UNITS,
     weight_only="fp8_w",
     package=Package("comfy_kitchen", "pip install comfy-kitchen (ComfyUI's requirements have it)"),
 )

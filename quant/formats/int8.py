@@ -9,13 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..base import Format, Hardware, Tensors, TensorSpec, largest
+from ...offer import Machine
+from ..base import WIDE, Execution, Format, Hardware, Tensors, TensorSpec, largest
 from ..blocks import divide_and_round
 
 if TYPE_CHECKING:
     import torch
 
 INT8_MAX = 127.0
+
+TENSOR_CORES = Hardware(
+    (7, 5), gfx=("gfx908", "gfx90a", "gfx94", "gfx95", "gfx11", "gfx12"), tensor_cores=True
+)
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,13 @@ class Int8(Format):
             return stored["weight"].to(dtype) * scale
         return torch.mul(stored["weight"], scale).to(dtype)
 
+    def execution(self, machine: Machine) -> Execution:
+        """torch multiplies integers on such units and on a CPU; other devices widen the weights."""
+        execution = super().execution(machine)
+        if execution.kind == "emulated" and machine.kind != "cpu":
+            return Execution("dequantized", WIDE, execution.reason)
+        return execution
+
 
 INT8 = Int8(
     "int8",
@@ -73,6 +85,6 @@ INT8_W8A8 = Int8(
     "8-bit integer weights and activations",
     "int8 tensor cores",
     "int8_tensorwise",
-    Hardware((7, 5), gfx=("gfx908", "gfx90a", "gfx94", "gfx95", "gfx11", "gfx12")),
+    TENSOR_CORES,
     weight_only="fp8_w",
 )

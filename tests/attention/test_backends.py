@@ -171,6 +171,23 @@ def test_reasons_name_what_is_wrong(name, package, change, reason, tensors, with
     assert reason in backend_named(name).supports(call)
 
 
+def test_a_package_that_does_not_load_says_so(with_package, tmp_path, monkeypatch):
+    """As one does that was compiled for another torch."""
+    with_package("xformers")
+    offer = backend_named("xformers").offer(CARDS["Ampere"])
+    assert offer.available
+    from xformers.ops import FwOp
+
+    monkeypatch.setattr(FwOp, "is_available", lambda: False)
+    offer = backend_named("xformers").offer(CARDS["Ampere"])
+    assert offer.reason.startswith("the package xformers has no kernels")
+    assert offer.remedy == "pip install xformers, in the version made for your torch"
+    (tmp_path / "flash_attn_interface.py").write_text("raise ImportError('undefined symbol: _Z')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    offer = backend_named("flash_attention_3").offer(CARDS["Hopper"])
+    assert offer.reason == "the package flash_attn_interface does not load: undefined symbol: _Z"
+
+
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(ValueError, match=r"'sdp'; choose one of sdpa, sdpa_flash"):
         backend_named("sdp")

@@ -31,12 +31,14 @@ COLORS = 128
 
 def trace() -> str:
     """Bursts of 12 s at about 290 W between 8 s at 62 W, on a card with 6 to 10 GiB in use."""
-    lines = ["t_s,power_w,vram_bytes"]
+    lines = ["t_s,energy_j,power_w,vram_bytes"]
+    energy_j = 0.0
     for i in range(6000):
         t_s = i / 10
         is_busy = t_s % 20 > 8
         power_w = 290 + 8 * math.sin(5 * t_s) if is_busy else 62 + math.sin(3 * t_s)
-        lines.append(f"{t_s},{power_w:.1f},{int((9.8 if is_busy else 6.4) * 2**30)}")
+        energy_j += power_w / 10
+        lines.append(f"{t_s},{energy_j:.1f},{power_w:.1f},{int((9.8 if is_busy else 6.4) * 2**30)}")
     return "\n".join(lines)
 
 

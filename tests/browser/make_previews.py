@@ -62,6 +62,10 @@ TABLE_NODE = """() => {
     const [dx, dy] = app.canvas.ds.offset;
     return {x: x + dx + canvas.left, y: y + dy + canvas.top, width, height};
 }"""
+END_OF_TABLES = """(top) => {
+    const actions = document.querySelector(".wattbench-actions");
+    return actions.getBoundingClientRect().bottom - top;
+}"""
 
 
 def is_tiny(workflow: dict[str, Any]) -> bool:
@@ -141,6 +145,7 @@ def make_preview(frontend: Frontend, path: Path, workflow: dict[str, Any]) -> No
         TABLE.parent.mkdir(parents=True, exist_ok=True)
         clip = frontend.page.evaluate(TABLE_NODE)
         frontend.page.wait_for_timeout(500)
+        clip["height"] = frontend.page.evaluate(END_OF_TABLES, clip["y"])
         frontend.page.screenshot(path=TABLE, clip=clip)
         print(TABLE)
 

@@ -14,11 +14,12 @@ from playwright.sync_api import expect
 from wattbench.cli.server import ComfyServer, find_comfyui, free_port
 
 MEAN_W = 200
-TRACE = "t_s,power_w,vram_bytes\n" + "".join(
-    f"{i / 10},{MEAN_W + (10 if i % 2 else -10) + i % 7 - 3},{(9 + i % 5) * 2**30}\n"
+TRACE = "t_s,energy_j,power_w,vram_bytes\n" + "".join(
+    f"{i / 10},{MEAN_W * i / 10},"
+    f"{MEAN_W + (10 if i % 2 else -10) + i % 7 - 3},{(9 + i % 5) * 2**30}\n"
     for i in range(6000)
 )
-"""About 200 W, another value every tenth of a second."""
+"""About 200 W, another value every tenth of a second, and a counter of as much."""
 
 WORKFLOW = {
     "1": {
@@ -199,7 +200,9 @@ def test_energy_of_a_prompt(frontend, page):
     expect(ended).to_be_visible()
     text = value(page, "Energy of the last prompt").text_content()
     pattern = r"([\d.]+) ± ([\d.]+) (k?)J · ([\d.]+) s · simulated"
-    energy, error, kilo, duration = re.fullmatch(pattern, text).groups()
+    found = re.fullmatch(pattern, text)
+    assert found is not None, text
+    energy, error, kilo, duration = found.groups()
     factor, duration = 1000 if kilo else 1, float(duration)
     assert duration > 2
     assert float(error) * factor == pytest.approx(0.2 * MEAN_W, rel=0.2)
@@ -241,6 +244,33 @@ def test_without_badge_and_tab_nothing_is_asked(frontend, server, page):
     assert changes(badge(page))
 
 
+def test_a_second_page_sleeps_and_leaves_without_harm_to_the_first(frontend, page, browser):
+    second = Frontend(browser, frontend.url, {})
+    try:
+        second.page.clock.install()
+        badge(second.page).click()
+        expect(status(second.page)).to_have_text("Live.")
+        second.page.clock.fast_forward("08:00:00")
+        assert changes(value(second.page, "Power"))
+        assert changes(value(page, "Power"))
+        assert second.complaints == []
+    finally:
+        second.close()
+    assert changes(value(page, "Power"))
+
+
+def test_a_chart_of_many_hours_stays_small(page):
+    line = page.evaluate(
+        """async () => {
+            const { createChart } = await import("/extensions/wattbench/hud_chart.js");
+            const chart = createChart();
+            for (let t = 0; t < 4 * 3600; t += 0.5) chart.add(t, 100 + (t % 7), 350, 0.5);
+            return chart.element.firstChild.getAttribute("d");
+        }"""
+    )
+    assert len(re.findall("[ML]", line)) == 2 * 120 + 1
+
+
 def test_many_devices_are_folded_and_all_is_said(page):
     devices = [{**MADE_UP, "device": f"cuda:{i}", "meter": f"nvml:{i}"} for i in range(3)]
     assert page.evaluate(SHOW, devices) == "213 W · 9.8 GiB · 71 °C"
@@ -274,7 +304,20 @@ def test_without_a_meter_the_reason_stands_there(page):
     assert page.evaluate(SHOW, [device]) == "—"
     shown = page.locator("#made-up")
     expect(shown.get_by_text("no meter measures this")).to_have_count(1)
+    expect(shown.locator(".wattbench-hud-row:visible dt")).to_have_text(["vram"])
     assert set(shown.locator(".wattbench-hud-value").all_text_contents()) == {"—"}
+    page.evaluate("document.querySelector('#made-up').remove()")
+
+
+def test_a_failed_meter_says_why_once(page):
+    lost = "nvml:0: GPU is lost"
+    told_nothing = {"power_w", "energy_j", "temperature_c", "sm_clock_hz", "throttle_reasons"}
+    device = {**MADE_UP, **dict.fromkeys(told_nothing)}
+    device |= {"power_reason": lost, "energy_reason": lost}
+    assert page.evaluate(SHOW, [device]) == "9.8 GiB"
+    shown = page.locator("#made-up")
+    expect(shown.get_by_text(lost)).to_have_count(1)
+    assert shown.locator(".wattbench-hud-value").all_text_contents().count("—") == len(told_nothing)
     page.evaluate("document.querySelector('#made-up').remove()")
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import re
+import uuid
 
 import pytest
 from frontend import CONTRASTS
 from playwright.sync_api import expect
 
-from wattbench.measure.report.markdown import HEADINGS, Table, as_markdown
+from wattbench.measure.report.markdown import HEADINGS
 
 SYNTHETIC = {"architecture": "sdxl", "size": "tiny", "dtype": "fp32", "seed": 0}
 RUN = {
@@ -65,12 +67,20 @@ def opened(frontend):
 
 
 @pytest.fixture(scope="module")
-def output(frontend):
-    """What the node gave, and showed, in a real run."""
+def ran(frontend):
+    """A workflow with an id of its own, as a saved one has, after a real run."""
     frontend.load(WORKFLOW, "run")
+    frontend.page.evaluate("app.rootGraph.id = crypto.randomUUID()")
     frontend.page.evaluate(PREPARE)
     frontend.queue()
-    expect(widget(frontend).locator("table")).to_be_visible()
+    expect(main_table(frontend)).to_be_visible()
+    expect(widget(frontend)).not_to_contain_text("history")
+    return frontend.page.evaluate("app.rootGraph.serialize()")
+
+
+@pytest.fixture(scope="module")
+def output(frontend, ran):
+    """What the node gave, and showed, in that run."""
     [summary] = frontend.page.evaluate(f"app.nodeOutputs[{NODE}.id].wattbench_summary")
     return summary
 
@@ -84,6 +94,20 @@ def shown(opened, output):
 
 def widget(frontend):
     return frontend.page.locator(".wattbench-summary")
+
+
+def main_table(frontend):
+    return widget(frontend).locator("table").first
+
+
+def phases_table(frontend):
+    return widget(frontend).locator(".wattbench-fold table")
+
+
+def press(button):
+    """By keyboard: a tall node reaches out of the window."""
+    button.focus()
+    button.page.keyboard.press("Enter")
 
 
 def show(frontend, summary):
@@ -105,7 +129,7 @@ def test_an_empty_node_says_what_to_do(opened):
 
 
 def test_a_run_fills_the_table(shown):
-    table = widget(shown).locator("table")
+    table = main_table(shown)
     expect(table).to_be_visible()
     first, condition = table.locator("thead th[scope=col]").all_inner_texts()
     headings = (first, *table.locator("tbody th[scope=row]").all_inner_texts())
@@ -119,12 +143,37 @@ def test_a_run_fills_the_table(shown):
         mean = re.fullmatch(r"([\d.]+) ± [\d.]+", values[metric])
         assert mean is not None, (metric, values[metric])
         assert float(mean[1]) > 0
-    blank = table.locator("td abbr")
-    assert (blank.inner_text(), blank.get_attribute("title")) == (
-        "—",
-        "Not measured; the notes say why.",
-    )
-    expect(widget(shown).locator("li").filter(has_text="VRAM:")).to_have_count(1)
+    assert "Measured " in widget(shown).locator(".wattbench-notes li").first.inner_text()
+
+
+def test_phases_have_time_energy_and_share(shown, output):
+    table = phases_table(shown)
+    names = table.locator("tbody th[scope=row]").all_inner_texts()
+    cells = dict(zip(names, table.locator("td").all_inner_texts(), strict=True))
+    (row,) = output["phases"]["rows"]
+    assert dict(zip(output["phases"]["headings"][1:], row[1:], strict=True)).keys() == cells.keys()
+    for unit in ("s", "J"):
+        found = [cells[f"{phase} ({unit})"] for phase in ("Encode", "Denoise", "Decode")]
+        values, shares = zip(
+            *(re.fullmatch(r"([\d.]+) ± [\d.]+ \((\d+) %\)", cell).groups() for cell in found),
+            strict=True,
+        )
+        assert sum(map(int, shares)) == pytest.approx(100, abs=1)
+        total = sum(map(float, values))
+        assert [100 * float(value) / total for value in values] == pytest.approx(
+            [int(share) for share in shares], abs=15
+        )
+
+
+def test_every_blank_cell_leads_to_its_reason(shown):
+    reasons = widget(shown).locator(".wattbench-reasons li").all_inner_texts()
+    blank = widget(shown).locator("td:has(abbr)")
+    marks = [int(mark) for mark in blank.locator("sup").all_inner_texts()]
+    assert len(marks) == blank.count() > 1
+    titles = blank.locator("abbr").evaluate_all("(all) => all.map((one) => one.title)")
+    assert [reasons[mark - 1] for mark in marks] == titles
+    assert reasons[0].startswith("the model ran on the CPU")
+    assert "idle power was not measured" in reasons
 
 
 SERIES = {
@@ -158,21 +207,20 @@ def test_a_run_fills_the_charts(shown, output):
         "denoise",
         "decode",
     ]
-    # What is drawn is as wide as what is said.
+    # What is drawn is as wide as what was measured.
     bar = figures.nth(0).locator("svg").first
     widths = [float(part.get_attribute("width")) for part in bar.locator("rect").all()]
-    shares = [int(share) for share in re.findall(r"\((\d+) %\)", texts[0])]
-    assert [100 * width / 240 for width in widths] == pytest.approx(shares, abs=1)
+    times = [phase["time_s"] for phase in series["phases"]]
+    expected = [240 * time_s / sum(times) for time_s in times]
+    assert widths == pytest.approx(expected, abs=1.1)
 
 
 def test_charts_draw_what_they_say(opened):
     show(opened, {**MADE_UP, "rows": MADE_UP["rows"][:1], "series": [SERIES]})
     figures = widget(opened).locator("figure")
     times, energies, steps, repeats = figures.all_inner_texts()
-    assert "Loading 1 s (22 %)" in times
-    assert "Denoising 3 s (67 %)" in times
-    assert "Loading" not in energies
-    assert "Denoising 300 J (75 %)" in energies
+    assert times.splitlines()[1:] == ["Loading", "Denoising", "Decoding"]
+    assert energies.splitlines()[1:] == ["Denoising", "Decoding"]
     assert steps == (
         "Time of each step, from 0; steps: 3, mean 750 ms, shortest 500 ms, longest 1 s"
     )
@@ -189,14 +237,28 @@ def test_charts_draw_what_they_say(opened):
 
 def test_charts_of_many_conditions_are_folded_and_open_by_keyboard(opened):
     show(opened, {**MADE_UP, "series": [SERIES] * 5})
-    folds = widget(opened).locator("details")
-    expect(folds).to_have_count(5)
-    expect(widget(opened).locator("figure").first).not_to_be_visible()
-    first = folds.first.locator("summary").first
-    expect(first).to_contain_text("Charts: model 0")
-    first.focus()
+    fold = widget(opened).locator("details")
+    expect(fold).to_have_count(1)
+    expect(fold.locator("figure").first).not_to_be_visible()
+    fold.locator("summary").focus()
     opened.page.keyboard.press("Enter")
-    expect(folds.first.locator("figure").first).to_be_visible()
+    expect(fold.locator("figure").first).to_be_visible()
+    assert fold.locator("h4").all_inner_texts() == [row[0] for row in MADE_UP["rows"]]
+
+
+LONG = "a_checkpoint_of_a_merge_of_merges_" * 4
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_a_long_name_leaves_the_numbers_in_sight(opened, count):
+    rows = [[LONG + row[0], *row[1:]] for row in MADE_UP["rows"][:count]]
+    show(opened, {**MADE_UP, "rows": rows})
+    region = widget(opened).get_by_role("region")
+    end, cell_end = region.evaluate(
+        "(e) => [e.getBoundingClientRect(), e.querySelector('td').getBoundingClientRect()]"
+        ".map((box) => box.right)"
+    )
+    assert cell_end <= end
 
 
 def test_all_of_it_is_visible_in_the_node(shown):
@@ -204,12 +266,28 @@ def test_all_of_it_is_visible_in_the_node(shown):
         "(e) => [e.scrollWidth - e.clientWidth, e.scrollHeight - e.clientHeight]"
     )
     assert sizes == [0, 0]
-    region = widget(shown).locator("[role=region]")
-    assert region.evaluate("(e) => e.scrollWidth - e.clientWidth") == 0
+    for region in widget(shown).locator("[role=region]").all():
+        assert region.evaluate("(e) => e.scrollWidth - e.clientWidth") == 0
     bottom = shown.page.evaluate(f"{NODE}.pos[1] + {NODE}.size[1] + app.canvas.ds.offset[1]")
     top_of_canvas = shown.page.evaluate("app.canvasEl.getBoundingClientRect().top")
-    button = widget(shown).get_by_role("button").bounding_box()
+    button = widget(shown).get_by_role("button").first.bounding_box()
     assert button["y"] + button["height"] <= bottom + top_of_canvas
+
+
+def test_it_grows_no_further_than_the_next_node(opened, output):
+    opened.page.evaluate(
+        f"""() => {{
+            const node = {NODE};
+            node.setSize([560, 200]);
+            const below = app.rootGraph.nodes.find((one) => one.type === "WattBenchBenchmark");
+            below.pos = [node.pos[0], node.pos[1] + 400];
+        }}"""
+    )
+    show(opened, output)
+    expect(main_table(opened)).to_be_visible()
+    height = opened.page.evaluate(f"{NODE}.size[1]")
+    assert 300 < height < 400
+    assert widget(opened).evaluate("(e) => e.scrollHeight > e.clientHeight")
 
 
 @pytest.mark.parametrize("palette", ["dark", "light"])
@@ -220,22 +298,48 @@ def test_text_stands_out_from_its_ground(shown, palette):
     assert [found for found in contrasts if found[1] < 4.5] == []
 
 
-def test_the_keyboard_reaches_and_copies_the_table(shown, output):
+def test_the_keyboard_reaches_and_copies_the_tables(shown, output):
     page = shown.page
     region = widget(shown).get_by_role("region", name="Student-t interval")
-    button = widget(shown).get_by_role("button", name="Copy as Markdown")
+    stops = [
+        widget(shown).locator("summary", has_text="Phases"),
+        widget(shown).get_by_role("region", name="phase by phase"),
+        widget(shown).get_by_role("button", name="Copy as Markdown"),
+    ]
     region.focus()
-    page.keyboard.press("Tab")
-    expect(button).to_be_focused()
-    assert button.evaluate("(e) => getComputedStyle(e).outlineStyle") == "solid"
+    for stop in stops:
+        page.keyboard.press("Tab")
+        expect(stop).to_be_focused()
+        assert stop.evaluate("(e) => getComputedStyle(e).outlineStyle") == "solid"
     page.keyboard.press("Enter")
     expect(widget(shown).get_by_role("status")).to_have_text("Copied.")
-    table = Table(output["headings"], output["rows"], output["notes"])
-    report = as_markdown(table, Table((), (), ()), []).split("## Environment")[0]
     copied = page.evaluate("navigator.clipboard.readText()")
-    lines = [line for line in copied.splitlines() if line.startswith(("|", "- "))]
-    assert lines == [line for line in report.splitlines() if line.startswith(("|", "- "))]
-    assert len(lines) == 3 + len(output["notes"])
+    rows = [line.strip("| ").split(" | ") for line in copied.splitlines() if line[0:1] == "|"]
+    phases = output["phases"]
+    assert rows[0] == list(output["headings"])
+    assert rows[3] == list(phases["headings"])
+    for row, cells in ((rows[2], output["rows"][0]), (rows[5], phases["rows"][0])):
+        assert [cell.split(" [")[0] for cell in row[1:]] == list(cells[1:])
+    assert f"- [2] {widget(shown).locator('.wattbench-reasons li').nth(1).inner_text()}" in copied
+
+
+def test_the_saved_csv_has_the_figures_of_the_tables(shown, output):
+    with shown.page.expect_download() as download:
+        press(widget(shown).get_by_role("button", name="Save as CSV"))
+    assert download.value.suggested_filename == "wattbench.csv"
+    with download.value.path().open(newline="", encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert row["Condition"] == output["rows"][0][0]
+    figures = 0
+    for table in (output, output["phases"]):
+        for heading, cell in zip(table["headings"], table["rows"][0], strict=True):
+            if cell == "—":
+                assert row[heading] == ""
+            elif " ± " in cell:
+                value, half, *_ = cell.replace(" ± ", " ").split()
+                assert (row[heading], row[f"{heading} ±"]) == (value, half)
+                figures += 1
+    assert figures > 10
 
 
 def test_copying_works_without_the_clipboard_of_secure_pages(shown):
@@ -244,10 +348,26 @@ def test_copying_works_without_the_clipboard_of_secure_pages(shown):
     page.evaluate(
         "Object.defineProperty(navigator, 'clipboard', {value: undefined, configurable: true})"
     )
-    widget(shown).get_by_role("button").click()
+    press(widget(shown).get_by_role("button", name="Copy as Markdown"))
     expect(widget(shown).get_by_role("status")).to_have_text("Copied.")
     page.evaluate("delete navigator.clipboard")
     assert page.evaluate("navigator.clipboard.readText()").startswith("| Condition | n |")
+
+
+def test_after_a_reload_the_last_result_is_there_and_says_when(frontend, ran, output):
+    frontend.complaints.clear()
+    frontend.open()
+    frontend.load(ran, "kept")
+    frontend.page.evaluate(PREPARE)
+    expect(widget(frontend)).to_contain_text("history: a run that ended")
+    cells = main_table(frontend).locator("td").all_inner_texts()
+    assert [cell.removesuffix("1") if "—" in cell else cell for cell in cells] == output["rows"][0][
+        1:
+    ]
+    frontend.load({**ran, "id": str(uuid.uuid4())}, "another workflow")
+    frontend.page.wait_for_timeout(500)
+    expect(widget(frontend)).to_contain_text("press Run")
+    assert frontend.complaints == []
 
 
 def test_many_conditions_have_a_row_each_and_scroll_by_keyboard(opened):
@@ -273,16 +393,16 @@ def test_the_table_outlives_undo_and_a_change_of_tabs(shown):
     tracker = "app.extensionManager.workflow.activeWorkflow.changeTracker"
     page.evaluate(f"{tracker}.captureCanvasState()")
     page.evaluate(f"{tracker}.undo()")
-    expect(widget(shown).locator("caption")).to_have_count(1)
+    expect(widget(shown).locator("caption")).to_have_count(2)
     page.evaluate(f"{tracker}.redo()")
-    expect(widget(shown).locator("caption")).to_have_count(1)
+    expect(widget(shown).locator("caption")).to_have_count(2)
     first = page.evaluate_handle("app.extensionManager.workflow.activeWorkflow")
     shown.load(WORKFLOW, "another")
     page.evaluate(PREPARE)
     expect(widget(shown)).to_contain_text("press Run")
     page.evaluate("(w) => app.loadGraphData(w.activeState, true, true, w)", first)
     page.evaluate(PREPARE)
-    expect(widget(shown).locator("caption")).to_have_count(1)
+    expect(widget(shown).locator("caption")).to_have_count(2)
 
 
 def test_a_removed_node_leaves_nothing_behind(shown):
@@ -338,11 +458,16 @@ def test_a_table_of_layers_has_the_same_face(frontend, node):
 def test_texts_follow_the_language(opened, output):
     opened.set("Comfy.Locale", "pt-BR")
     try:
-        expect(opened.page.get_by_role("button", name="Executar").first).to_be_visible()
+        run = opened.page.get_by_role("button", name="Executar").first
+        expect(run).to_be_visible(timeout=20000)
         opened.load(WORKFLOW, "resumo")
         assert opened.page.evaluate(f"{NODE}.inputs[0].localized_name") == "execuções"
         show(opened, output)
         expect(widget(opened).locator("thead th").first).to_have_text("Condição")
-        expect(widget(opened).get_by_role("button")).to_have_text("Copiar como Markdown")
+        buttons = widget(opened).get_by_role("button")
+        expect(buttons).to_have_text(["Copiar como Markdown", "Salvar como CSV"])
+        decimal = re.compile(r"\d,\d+ ± \d")
+        expect(phases_table(opened).locator("td").filter(has_text=decimal).first).to_be_visible()
+        assert not re.search(r"\d\.\d", phases_table(opened).inner_text())
     finally:
         opened.set("Comfy.Locale", "en")

@@ -180,7 +180,8 @@ def test_a_subgraph_shows_what_its_nodes_cost(opened, badged):
 def test_texts_follow_the_language(opened):
     opened.set("Comfy.Locale", "pt-BR")
     try:
-        expect(opened.page.get_by_role("button", name="Executar").first).to_be_visible()
+        run = opened.page.get_by_role("button", name="Executar").first
+        expect(run).to_be_visible(timeout=20000)
         opened.load(WORKFLOW, "observar")
         expect(widget(opened)).to_contain_text("não precisa de conexões")
     finally:

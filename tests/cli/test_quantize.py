@@ -106,7 +106,7 @@ def test_the_report_tells_each_format_and_its_error(source, tmp_path, capsys):
     assert main(["quant-report", str(made), *arguments, "--architecture", "sdxl"]) == 0
     printed = capsys.readouterr().out
     assert re.search(r"^nf4 +2 +\d+\.\d% .* 20\.\d ", printed, re.MULTILINE)
-    assert re.search(r"^F32 \(convolution\) +1 ", printed, re.MULTILINE)
+    assert re.search(r"^fp32 \(convolution\) +1 ", printed, re.MULTILINE)
     assert "24% of the FLOPs of sdxl are convolutions" in printed
     rows = pd.read_csv(table).set_index("layer")
     assert rows.loc["blocks.0.attn", "format"] == "nf4"
@@ -119,9 +119,21 @@ def test_without_a_reference_errors_are_blank_and_there_is_no_plot(source, tmp_p
     made = tmp_path / "made.safetensors"
     main(["quantize", str(source), str(made), "--format", "fp8"])
     assert main(["quant-report", str(made)]) == 0
-    assert "No reference file was given" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "No reference file was given" in printed
+    assert "Nothing was counted as executed" in printed
     assert main(["quant-report", str(made), "--plot", str(tmp_path / "x.png")]) == 2
     assert "--reference" in capsys.readouterr().err
+
+
+def test_the_report_can_have_a_row_per_layer(source, tmp_path, capsys):
+    made = tmp_path / "made.safetensors"
+    main(["quantize", str(source), str(made), "--format", "fp8"])
+    capsys.readouterr()
+    assert main(["quant-report", str(made), "--reference", str(source), "--layers"]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"^blocks\.1\.attn +fp8 +64x128 +0\.0 +8\.\d+ +31\.\d ", printed, re.MULTILINE)
+    assert re.search(r"^conv +fp32 +64x32x3x3 +0\.1 +32\.00 +inf ", printed, re.MULTILINE)
 
 
 def test_a_plot_can_be_a_picture_of_pixels(source, tmp_path):

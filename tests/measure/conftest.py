@@ -1,4 +1,4 @@
-"""Runs to make tables of."""
+"""Runs to make tables of, and time that passes at a call."""
 
 from dataclasses import replace
 
@@ -14,6 +14,8 @@ from wattbench.measure.records import (
     Run,
     Trace,
 )
+
+from .simulated_board import SimulatedTime
 
 CONDITION = Condition(
     architecture="sdxl",
@@ -89,3 +91,12 @@ def make_run():
         return replace(run, **changes)
 
     return make
+
+
+@pytest.fixture
+def simulated_time(monkeypatch):
+    """The time that the sampler sees."""
+    clock = SimulatedTime()
+    for module in ("sampler", "ticks"):
+        monkeypatch.setattr(f"wattbench.measure.{module}.time", clock)
+    return clock

@@ -1,9 +1,12 @@
-"""A board of known power with a counter that ticks slowly, and a poller that watches it."""
+"""A board of known power with a counter that ticks slowly, and pollers that watch it."""
 
 import random
+from bisect import bisect_right
 
 from wattbench.measure.attribution import Interval
+from wattbench.measure.meters import Meter
 from wattbench.measure.records import CounterSample
+from wattbench.measure.sampler import Sampler
 
 TICK_S = 0.1
 POLL_S = 0.005
@@ -54,3 +57,63 @@ def image(seed):
         spans.append((at_s, at_s + duration_s, power_w))
         at_s += duration_s
     return Board(spans).ticks(intervals[0].start_s, at_s, rng), intervals
+
+
+class SimulatedTime:
+    """Stands in for the module ``time``: it passes when a meter is read, or by hand."""
+
+    def __init__(self):
+        self.now_s = 50.0
+
+    def perf_counter(self):
+        return self.now_s
+
+    def sleep(self, seconds):
+        self.now_s += seconds
+
+
+class ScriptedMeter(Meter):
+    """A counter that ticks at given moments; a read takes ``cost_s`` and shows its middle.
+
+    ``energy_at`` says what the board has drawn by a moment; 100 W if nothing is given.
+    """
+
+    name, scope, poll_period_s = "scripted:0", "gpu", 0.005
+
+    def __init__(self, clock, ticks_s, cost_s=5e-5, energy_at=lambda t_s: 100.0 * t_s):
+        self.clock = clock
+        self.ticks_s = ticks_s
+        self.cost_s = cost_s
+        self.energy_at = energy_at
+        self.read_count = 0
+
+    def read_energy_j(self):
+        self.read_count += 1
+        self.clock.sleep(self.cost_s / 2)
+        passed = bisect_right(self.ticks_s, self.clock.now_s)
+        self.clock.sleep(self.cost_s / 2)
+        return self.energy_at(self.ticks_s[passed - 1])
+
+    def close(self):
+        pass
+
+
+def even_ticks(first_s=49.937, period_s=TICK_S, count=10000):
+    return [first_s + period_s * number for number in range(count)]
+
+
+def run_sampler(sampler, clock, until_s, hold_up=lambda: 1e-4):
+    """Let a sampler read what is due in simulated time, without its thread.
+
+    ``hold_up`` says by how much the machine lets it wake too late.
+    """
+    while clock.now_s < until_s:
+        clock.now_s = max(clock.now_s, sampler._due_s()) + hold_up()
+        sampler._poll()
+
+
+def watch_ticks(meter, clock, seconds, hold_up=lambda: 1e-4, known=None):
+    """A sampler that has watched a meter for some simulated seconds."""
+    sampler = Sampler(meter, None, None, clock=known)
+    run_sampler(sampler, clock, clock.now_s + seconds, hold_up)
+    return sampler

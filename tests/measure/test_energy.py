@@ -8,7 +8,7 @@ from wattbench.measure.attribution import Interval
 from wattbench.measure.energy import read_energies
 from wattbench.measure.meters import Meter
 from wattbench.measure.records import CounterSample, PowerSample
-from wattbench.measure.sampler import Samples, TickError
+from wattbench.measure.samples import Samples, TickError
 
 TICK_S = 0.1
 RUN = [Interval("text_encode", 1.0, 1.06), Interval("denoise", 1.06, 2.5)]

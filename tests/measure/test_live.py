@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from wattbench.measure.live import LiveMonitor
+from wattbench.measure.live import LEAST_LAPSE_S, LiveMonitor
 from wattbench.measure.live_device import LiveDevice, LiveTarget, open_devices
 from wattbench.measure.meters import DeviceId, Meter, MeterReadError, open_meter
 
@@ -93,7 +93,7 @@ def test_it_stops_when_nobody_calls_any_more(monitor_of):
     next_state(monitor)
     start_s = time.perf_counter()
     until(lambda: not threads())
-    assert 2.5 < time.perf_counter() - start_s < 6
+    assert LEAST_LAPSE_S - 0.5 < time.perf_counter() - start_s < LEAST_LAPSE_S + 3
 
 
 def test_it_starts_again(monitor_of):

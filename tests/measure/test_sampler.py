@@ -6,22 +6,10 @@ import numpy as np
 import pytest
 
 from wattbench.measure.meters import DeviceStatus, Meter, MeterReadError
-from wattbench.measure.sampler import Sampler, around
+from wattbench.measure.sampler import Sampler
+from wattbench.measure.samples import around
 
-TICK_S = 0.1
-
-
-class SimulatedTime:
-    """Stands in for the module ``time``: it passes when a meter is read, or by hand."""
-
-    def __init__(self):
-        self.now_s = 50.0
-
-    def perf_counter(self):
-        return self.now_s
-
-    def sleep(self, seconds):
-        self.now_s += seconds
+from .simulated_board import TICK_S, run_sampler
 
 
 class TickingMeter(Meter):
@@ -61,17 +49,13 @@ class TickingMeter(Meter):
 
 
 @pytest.fixture
-def watch(monkeypatch):
+def watch(simulated_time):
     """A function that watches a meter of a kind for ten simulated seconds, without a thread."""
-    clock = SimulatedTime()
-    monkeypatch.setattr("wattbench.measure.sampler.time", clock)
 
     def watch_kind(kind, cost_s):
-        meter = kind(cost_s, clock)
+        meter = kind(cost_s, simulated_time)
         sampler = Sampler(meter, None, None)
-        while clock.now_s < meter.start_s + 10.0:
-            sampler._poll()
-            clock.now_s += 0.0007
+        run_sampler(sampler, simulated_time, meter.start_s + 10.0)
         return meter, sampler.samples
 
     return watch_kind

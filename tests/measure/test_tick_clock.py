@@ -1,68 +1,103 @@
-"""An even rhythm is learnt, followed, and given up when a tick is off."""
+"""What reads leave of the phase and period of an even rhythm."""
 
 import random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from wattbench.measure.tick_clock import LEAST_TICKS, MOST_TICKS, TickClock
+from wattbench.measure.tick_clock import TickClock
 
-HALF_S = 0.003
+PERIOD_S = 0.1
+POLL_S = 0.005
 
 
-def seen(true_s, rng):
-    """The middle of two polls 6 ms apart, between which the tick lay."""
-    return true_s + rng.uniform(-HALF_S, HALF_S)
+def tick(number):
+    return 5.0 + PERIOD_S * number
+
+
+def seen(number, late_s=0.0, rng=random):
+    """Between two reads, the second of which is late, a tick came."""
+    before_s = tick(number) - rng.uniform(0, POLL_S)
+    return before_s, before_s + POLL_S + late_s
 
 
 @pytest.fixture
 def clock():
+    """Two ticks that were looked for, and twenty of which one side was."""
     rng = random.Random(1)
-    clock = TickClock()
-    for number in range(31):
-        clock.observe(seen(5.0 + 0.1 * number, rng), HALF_S)
+    clock = TickClock(seen(0, rng=rng), seen(1, rng=rng))
+    for number in range(2, 22):
+        middle_s = sum(clock.bounds(number)) / 2
+        is_after = middle_s > tick(number)
+        assert clock.narrow(number, **{"before_s" if is_after else "after_s": middle_s})
     return clock
 
 
-def test_rhythm_is_found_more_exactly_than_any_tick(clock):
-    assert clock.is_known
-    assert clock.period_s == pytest.approx(0.1, abs=1e-4)
-    assert clock.error_s < HALF_S
-    assert clock.nearest(8.04) == pytest.approx(8.0, abs=0.001)
-    assert clock.last_before(8.09) == pytest.approx(8.0, abs=0.001)
-    assert clock.last_before(7.99) == pytest.approx(7.9, abs=0.001)
+def test_two_ticks_bound_the_next_one():
+    clock = TickClock((4.998, 5.003), (5.099, 5.104))
+    assert clock.bounds(0) == pytest.approx((4.998, 5.003), abs=1e-5)
+    assert clock.bounds(1) == pytest.approx((5.099, 5.104), abs=1e-5)
+    assert clock.bounds(2) == pytest.approx((5.099 + 0.096, 5.104 + 0.106), abs=1e-5)
 
 
-def test_a_few_ticks_are_not_believed():
-    clock = TickClock()
-    for number in range(LEAST_TICKS - 1):
-        clock.observe(0.1 * number, HALF_S)
-    assert not clock.is_known
+def test_one_bit_a_tick_finds_the_rhythm(clock):
+    """Twenty reads, each of which says only whether the tick had come."""
+    assert clock.period_s == pytest.approx(PERIOD_S, abs=1e-5)
+    for number in range(22):
+        time_s, error_s = clock.time(number)
+        assert abs(time_s - tick(number)) <= error_s < 2e-4
 
 
-def test_ticks_that_were_not_looked_for_are_counted(clock):
-    """After a pause of 20 ticks the rhythm still holds, and becomes more exact."""
-    for number in range(50, 200, 20):
-        clock.observe(5.0 + 0.1 * number, HALF_S)
-    assert clock.period_s == pytest.approx(0.1, abs=1e-5)
+@settings(deadline=None)
+@given(
+    period_s=st.floats(0.01, 1.0),
+    late_s=st.lists(st.floats(0, 0.02), min_size=3, max_size=30),
+    seed=st.integers(0, 2**32),
+)
+def test_late_reads_never_exclude_the_truth(period_s, late_s, seed):
+    """Reads are late by any amount: bounds hold every tick, and narrow only."""
+    rng = random.Random(seed)
+
+    def read(number):
+        before_s = number * period_s - rng.uniform(0, POLL_S)
+        return before_s, before_s + POLL_S + late_s[number]
+
+    clock = TickClock(read(0), read(1))
+    widths = []
+    for number in range(2, len(late_s)):
+        assert clock.narrow(number, *read(number))
+        for other in range(number + 1):
+            early_s, late = clock.bounds(other)
+            assert early_s - 1e-9 <= other * period_s <= late + 1e-9
+        widths.append(clock.time(0)[1])
+    assert widths == pytest.approx(sorted(widths, reverse=True), abs=1e-9)
 
 
-def test_trust_grows_with_what_was_seen(clock):
-    assert clock.trusted_ticks == 15
-    for number in range(45, 200, 15):
-        clock.observe(5.0 + 0.1 * number, HALF_S)
-    assert clock.trusted_ticks == MOST_TICKS
-    clock.forget()
-    assert clock.trusted_ticks == 0
+def test_doubt_grows_while_nobody_looks(clock):
+    """Ten minutes on, clocks may have drifted by 6 ms."""
+    error_s = clock.time(22)[1]
+    assert 0.006 < clock.time(22 + 6000)[1] - error_s < 0.1
 
 
-def test_a_tick_that_is_off_ends_it(clock):
-    clock.observe(8.05, HALF_S)
-    assert not clock.is_known
+def test_first_after(clock):
+    number = clock.first_after(6.05)
+    assert clock.bounds(number)[0] > 6.05 >= clock.bounds(number - 1)[0]
+    assert number == 11
+    assert clock.first_after(tick(11)) == 12
 
 
-def test_uneven_ticks_are_never_believed():
-    rng, clock, tick_s = random.Random(3), TickClock(), 0.0
-    for _ in range(200):
-        tick_s += 0.1 * rng.uniform(0.85, 1.15)
-        clock.observe(tick_s, HALF_S)
-        assert not clock.is_known
+def test_what_cannot_be_is_refused_and_changes_nothing(clock):
+    bounds = clock.bounds(30)
+    assert not clock.narrow(22, after_s=tick(22) + 0.004)
+    assert not clock.narrow(22, before_s=tick(22) - 0.004)
+    assert clock.bounds(30) == bounds
+
+
+def test_a_loosened_rhythm_takes_a_tick_that_was_off(clock):
+    late_s = tick(22) + 0.004
+    clock.loosen(22, late_s - clock.bounds(22)[1])
+    assert clock.narrow(22, after_s=late_s)
+    early_s, latest_s = clock.bounds(23)
+    assert early_s < tick(23) < tick(23) + 0.004 < latest_s
+    assert latest_s - early_s < 0.03

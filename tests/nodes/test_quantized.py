@@ -2,6 +2,9 @@
 
 import json
 import math
+import runpy
+import sys
+from pathlib import Path
 
 import gguf
 import pytest
@@ -134,11 +137,75 @@ def test_the_file_is_smaller_and_says_how_it_was_made(flux, load, models_folder)
     assert [p.name for p in path.parent.iterdir() if ".part" in p.name] == []
 
 
-def test_an_existing_file_is_not_overwritten(flux, load):
-    with pytest.raises(FileExistsError, match=r"flux\.safetensors exists"):
+def test_a_name_is_refused_before_anything_is_loaded(flux, load, models_folder):
+    """The source is damaged, so that reading it would fail otherwise."""
+    path = models_folder / "diffusion_models" / "flux.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(FileExistsError, match=r"flux\.safetensors exists, and no file is over"):
         load(flux, "fp8_w", save_as="flux")
     with pytest.raises(ValueError, match="without a folder"):
         load(flux, "fp8_w", save_as="../flux2")
+
+
+def test_a_file_that_is_not_whole_leaves_nothing(flux, load, models_folder):
+    """The limit on the size of files stands for a full disk."""
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(
+            OSError, match=r"large\.safetensors cannot be written: .*File too large"
+        ):
+            load(flux, "fp8_w", save_as="large")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    folder = models_folder / "diffusion_models"
+    assert [path.name for path in folder.iterdir()] == ["flux.safetensors"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_loading_holds_the_result_and_not_its_source(load, models_folder):
+    script = Path(__file__).parents[2] / "benchmarks" / "load_quantized.py"
+    bench = runpy.run_path(str(script), run_name="bench")
+    path = models_folder / "diffusion_models" / "wide.safetensors"
+    bench["make_file"](path, width=1024, double_blocks=1)
+    with bench["Watch"]() as watch:
+        model = load("diffusion_models/wide.safetensors", "fp8", compute_dtype="bf16")
+    size_bytes = path.stat().st_size
+    assert model.model.diffusion_model.double_blocks[0].img_mlp[0].weight.shape == (4096, 1024)
+    assert watch.anonymous_bytes < 0.9 * size_bytes
+
+
+@pytest.mark.parametrize("kind", ["model", "clip"])
+def test_loading_shows_progress_and_stops_between_layers(kind, flux, load, models_folder, comfyui):
+    import comfy.model_management as management
+    import comfy.utils
+
+    from wattbench.nodes.quantized import WattBenchLoadQuantizedCLIP
+
+    file = "text_encoders/many.safetensors"
+    weights = {f"blocks.{i}.w.weight": torch.ones(64, 64) for i in range(9)}
+    save_file(weights, models_folder / file)
+    seen = []
+
+    def show(done, total, preview, node_id=None):
+        seen.append((done, total))
+        management.interrupt_current_processing()
+
+    hook = comfy.utils.PROGRESS_BAR_HOOK
+    comfy.utils.set_progress_bar_global_hook(show)
+    try:
+        with pytest.raises(management.InterruptProcessingException):
+            if kind == "model":
+                load(flux, "int8")
+            else:
+                WattBenchLoadQuantizedCLIP.execute(file, "flux", "int8", "auto", "")
+    finally:
+        comfy.utils.set_progress_bar_global_hook(hook)
+        management.interrupt_current_processing(False)
+    ((done, total),) = seen
+    assert done == 1
+    assert total >= 9
 
 
 def test_the_arithmetic_of_a_file_can_be_chosen(flux, load, sample):
@@ -243,6 +310,19 @@ def test_a_gguf_file_loads_and_takes_a_lora(gguf_file, load, sample, original):
     assert torch.equal(sample(model), latent)
 
 
+def test_report_and_model_name_gguf_alike_and_errors_are_told(gguf_file, flux, load, models_folder):
+    from wattbench.quant.report import report_file
+
+    file = "diffusion_models/flux-Q8_0.gguf"
+    told, loaded = formats_told(load(file, compute_dtype="bf16"), file, models_folder)
+    assert told == loaded
+    assert {name for name, _ in told.values()} == {"gguf:Q8_0", "bf16"}
+    report = report_file(gguf_file, models_folder / flux)
+    layer = next(x for x in report.layers if x.format == "gguf:Q8_0")
+    assert layer.bits_per_weight == 8.5
+    assert 35 < layer.fidelity.sqnr_db < 60
+
+
 def test_a_gguf_file_is_not_quantized_again(gguf_file, load):
     with pytest.raises(ValueError, match=r"already quantized \(gguf:Q8_0\)"):
         load("diffusion_models/flux-Q8_0.gguf", "fp8")
@@ -315,3 +395,100 @@ def test_quantize_model_node(tiny_models, sample, original):
     assert weight_format(model) == "nf4"
     assert describe_model(model) == describe_model(source)
     assert psnr_db(original, sample(model)) > FLOOR_DB
+
+
+def formats_told(model, file, models_folder):
+    """By layer, the formats that a report says of a file and of the MODEL loaded from it."""
+    from wattbench.nodes.host.quantized_layers import report_model
+    from wattbench.quant.report import report_file
+
+    reports = report_file(models_folder / file), report_model(model, None)
+    told = [{x.name: (x.format, x.is_quantized) for x in report.layers} for report in reports]
+    return told[0], {name: told[1][name] for name in told[0]}
+
+
+def old_layout(weights, mark):
+    """ComfyUI's first layout of FP8 files; the size of the mark says how to compute."""
+    tensors = {**weights, "scaled_fp8": torch.zeros(mark, dtype=torch.float8_e4m3fn)}
+    names = [name for name in weights if ".img_mlp." in name and name.endswith(".weight")]
+    for number, name in enumerate(names):
+        stem = name.removesuffix("weight")
+        tensors[name] = weights[name].to(torch.float8_e4m3fn)
+        tensors[f"{stem}scale_weight"] = torch.tensor(2.0)
+        tensors[f"{stem}scale_input"] = torch.tensor(1.0 + number)
+    return tensors
+
+
+def convert(source, target, name):
+    from wattbench.quant.convert import Request, convert_file
+    from wattbench.quant.formats import find
+
+    scales = {"double_blocks.0.img_mlp.0": 0.01} if name == "fp8_static" else {}
+    convert_file(source, target, Request(find(name), input_scales=scales))
+
+
+@pytest.mark.parametrize(
+    "name", ["fp8_w", "fp8", "fp8_static", "int8", "int8_w8a8", "nf4", "int4", "int4_gemm"]
+)
+def test_report_and_model_name_our_formats_alike(name, flux, load, models_folder):
+    file = "diffusion_models/made.safetensors"
+    convert(models_folder / flux, models_folder / file, name)
+    told, loaded = formats_told(load(file, compute_dtype="bf16"), file, models_folder)
+    assert told == loaded
+    assert name in {format_name for format_name, _ in told.values()}
+
+
+def in_the_header(weights):
+    layers = {}
+    tensors = dict(weights)
+    for name, config in (
+        ("double_blocks.0.img_mlp.0", {"format": "float8_e4m3fn"}),
+        ("double_blocks.0.img_mlp.2", {"format": "int8_tensorwise"}),
+    ):
+        (config_format,) = config.values()
+        dtype = torch.int8 if config_format == "int8_tensorwise" else torch.float8_e4m3fn
+        tensors[f"{name}.weight"] = weights[f"{name}.weight"].to(dtype)
+        rows = len(weights[f"{name}.weight"]) if dtype == torch.int8 else 1
+        tensors[f"{name}.weight_scale"] = torch.ones(rows, 1) if rows > 1 else torch.tensor(1.0)
+        layers[name] = config
+    return tensors, {"_quantization_metadata": json.dumps({"layers": layers})}
+
+
+@pytest.mark.parametrize(
+    ("make", "formats"),
+    [
+        (lambda weights: (old_layout(weights, 0), {}), {"fp8", "fp8_static", "bf16"}),
+        (lambda weights: (old_layout(weights, 2), {}), {"fp8_w", "bf16"}),
+        (in_the_header, {"fp8", "int8_w8a8", "bf16"}),
+    ],
+    ids=["old", "old, widened", "header"],
+)
+def test_report_and_model_name_formats_of_others_alike(
+    make, formats, load, flux_weights, models_folder
+):
+    file = "diffusion_models/theirs.safetensors"
+    tensors, metadata = make(flux_weights)
+    save_file(tensors, models_folder / file, metadata)
+    told, loaded = formats_told(load(file, compute_dtype="bf16"), file, models_folder)
+    assert told == loaded
+    assert {format_name for format_name, _ in told.values()} == formats
+
+
+def test_plain_fp8_is_named_alike_where_comfyui_keeps_it(
+    load, flux_weights, models_folder, monkeypatch
+):
+    """As on a GPU; on a CPU ComfyUI widens such a file to fp32, and the model's report says so."""
+    import comfy.model_management as management
+
+    file = "diffusion_models/plain.safetensors"
+    tensors = {
+        name: tensor.to(torch.float8_e4m3fn) if tensor.ndim == 2 else tensor
+        for name, tensor in flux_weights.items()
+    }
+    save_file(tensors, models_folder / file)
+    told, loaded = formats_told(load(file), file, models_folder)
+    assert set(told.values()) == {("float8_e4m3fn", True)}
+    assert set(loaded.values()) == {("fp32", False)}
+    monkeypatch.setattr(management, "unet_dtype", lambda **options: options["weight_dtype"])
+    told, loaded = formats_told(load(file), file, models_folder)
+    assert told == loaded

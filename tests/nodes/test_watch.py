@@ -102,6 +102,7 @@ class Server:
     last_node_id = None
 
     def __init__(self):
+        self.app = {}
         self.sent = []
 
     def send_sync(self, event, data, client_id=None):

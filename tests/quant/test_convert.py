@@ -239,5 +239,5 @@ def test_layers_are_read_back_with_their_names_and_shapes(source, target):
         layers = {layer.name: layer for layer in layers_of(file, model_prefix(file.entries))}
     assert layers["blocks.0.attn"].format_name == "nf4"
     assert layers["blocks.0.attn"].shape == (192, 128)
-    assert layers["img_in"].format_name == "BF16"
+    assert layers["img_in"].format_name == "bf16"
     assert layers["conv"].shape == (8, 4, 3, 3)

@@ -41,6 +41,13 @@ SQNR_FLOOR_DB = {
 HOPPER = Machine("cuda", "H200", (9, 0))
 AMPERE = Machine("cuda", "RTX 3090", (8, 6))
 ADA = Machine("cuda", "RTX 4090", (8, 9))
+TURING = Machine("cuda", "RTX 2080", (7, 5))
+TURING_16 = Machine("cuda", "NVIDIA GeForce GTX 1660", (7, 5))
+BLACKWELL = Machine("cuda", "RTX 5090", (12, 0))
+VEGA = Machine("cuda", "Radeon VII", None, "gfx906")
+CDNA3 = Machine("cuda", "MI300X", None, "gfx942")
+RDNA3 = Machine("cuda", "RX 7900", None, "gfx1100")
+RDNA4 = Machine("cuda", "RX 9070", None, "gfx1201")
 CPU = Machine("cpu", "")
 
 
@@ -192,10 +199,24 @@ def test_int8_is_quantized_as_comfy_kitchen_does(name, weight):
         ("fp8", HOPPER, "native", "fp8 tensor cores"),
         ("fp8_static", ADA, "native", "fp8 tensor cores"),
         ("fp8", AMPERE, "dequantized", "the compute dtype"),
+        ("fp8", BLACKWELL, "native", "fp8 tensor cores"),
+        ("fp8", RDNA4, "native", "fp8 tensor cores"),
+        ("fp8", CDNA3, "dequantized", "the compute dtype"),
+        ("fp8_static", RDNA3, "dequantized", "the compute dtype"),
         ("fp8_w", HOPPER, "dequantized", "the compute dtype"),
         ("int8_w8a8", AMPERE, "native", "int8 tensor cores"),
+        ("int8_w8a8", TURING, "native", "int8 tensor cores"),
+        ("int8_w8a8", TURING_16, "dequantized", "the compute dtype"),
+        ("int8_w8a8", CDNA3, "native", "int8 tensor cores"),
+        ("int8_w8a8", VEGA, "dequantized", "the compute dtype"),
+        ("int8_w8a8", CPU, "emulated", "eager"),
         ("int4_gemm", AMPERE, "native", "int4 tensor cores"),
+        ("int4_gemm", TURING, "native", "int4 tensor cores"),
+        ("int4_gemm", TURING_16, "emulated", "eager"),
+        ("int4_gemm", RDNA3, "native", "int4 tensor cores"),
+        ("int4_gemm", CDNA3, "emulated", "eager"),
         ("int4_gemm", HOPPER, "emulated", "int8 tensor cores"),
+        ("int4_gemm", BLACKWELL, "emulated", "int8 tensor cores"),
         ("nf4", HOPPER, "dequantized", "the compute dtype"),
         ("bf16", CPU, "emulated", "32-bit"),
     ],

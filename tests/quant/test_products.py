@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from wattbench.quant import products
 from wattbench.quant.formats import find
 from wattbench.quant.formats.fp8 import scale_of
 from wattbench.quant.products import fp8_linear, quantize_rows, widen_fp8
@@ -62,12 +63,28 @@ def test_a_calibrated_scale_is_as_good_as_a_dynamic_one(layer):
     assert static < 1.2 * dynamic
 
 
-def test_the_bias_is_added(layer):
-    weight, bias, stored = layer
-    x = activations(1)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_the_bias_is_added(layer, dtype):
+    weight, _, stored = layer
+    x = activations(1).to(dtype)
+    bias = torch.full((96,), 3.0, dtype=dtype)
     exact = torch.nn.functional.linear(x.float(), weight.float(), bias.float())
     product = fp8_linear(x, stored["weight"], stored["weight_scale"], None, bias)
+    assert product.dtype == dtype
     assert relative_error(exact, product) < DYNAMIC_ERROR
+
+
+@pytest.mark.parametrize(
+    ("capability", "system", "has"),
+    [((9, 0), "posix", True), ((9, 0), "nt", False), ((8, 9), "posix", False),
+     ((12, 0), "posix", False)],
+)  # fmt: skip
+def test_rows_are_scaled_where_the_matrix_kernel_is_known_to_take_it(
+    capability, system, has, monkeypatch
+):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(products.os, "name", system)
+    assert products._has_row_scales.__wrapped__(torch.device("cuda")) == has
 
 
 def test_each_row_has_a_scale_of_its_own():

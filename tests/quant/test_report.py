@@ -118,7 +118,7 @@ def test_layouts_of_others_are_named_and_read_where_that_is_known(original, tmp_
     bare = tmp_path / "bare.safetensors"
     save_file({"blocks.0.w.weight": weight}, bare)
     (layer,) = report_file(old, bare).layers
-    assert layer.format == "float8_e4m3fn"
+    assert layer.format == "fp8"
     assert layer.fidelity.sqnr_db > 28
     theirs = tmp_path / "theirs.safetensors"
     metadata = {"layers": {"blocks.0.w": {"format": "nvfp4"}}}

@@ -13,8 +13,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from wattbench.quant import stream
-from wattbench.quant.files import FileError, TensorFile
+from wattbench.quant import pipeline, stream
+from wattbench.quant.files import FileError, TensorFile, header_of
 
 KILLED = """
 import os, signal, sys
@@ -27,12 +27,24 @@ convert_file(Path(sys.argv[1]), Path(sys.argv[2]), Request(find("fp8")), stop)
 """
 
 
+HELD = """
+import sys
+from pathlib import Path
+from wattbench.quant.convert import Request, convert_file
+from wattbench.quant.formats import find
+convert_file(Path(sys.argv[1]), Path(sys.argv[2]), Request(find("fp8")))
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+print(1024 * int(status["VmHWM"].split()[0]))
+"""
+
 PIECE_BYTES = 1000
 
 
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch):
-    monkeypatch.setattr(stream, "PIECE_BYTES", PIECE_BYTES)
+    monkeypatch.setattr(pipeline, "PIECE_BYTES", PIECE_BYTES)
+    monkeypatch.setattr(pipeline, "WRITE_BYTES", 300)
+    monkeypatch.setattr(pipeline, "POOLED_BYTES", 100)
 
 
 @pytest.fixture
@@ -55,7 +67,7 @@ def source(tmp_path):
 
 def copy(source, target, progress=lambda done, total: None, metadata=None):
     with TensorFile(source) as file:
-        changes = [stream.kept(entry) for entry in file.entries.values()]
+        changes = [pipeline.kept(entry) for entry in file.entries.values()]
         return stream.write_converted(file, changes, target, metadata or {}, progress)
 
 
@@ -63,7 +75,11 @@ def partials(folder):
     return [path.name for path in folder.iterdir() if path.name.endswith(stream.PARTIAL)]
 
 
-def test_copy_holds_the_same_tensors_and_tells_the_source(source, tmp_path):
+@pytest.mark.parametrize("limit", [PIECE_BYTES, 2**20])
+def test_copy_holds_the_same_tensors_and_tells_the_source(source, tmp_path, monkeypatch, limit):
+    """Also where one piece must wait for another to make room."""
+    for name in ("AHEAD_BYTES", "BEHIND_BYTES", "FREE_BYTES"):
+        monkeypatch.setattr(pipeline, name, limit)
     target, seen = tmp_path / "copy.safetensors", []
     metadata = {"made of": stream.DIGEST_PLACE, "title": "a model"}
     digest = copy(source, target, lambda *done: seen.append(done), metadata)
@@ -80,6 +96,27 @@ def test_copy_holds_the_same_tensors_and_tells_the_source(source, tmp_path):
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
     assert len(seen) == len(before) + 10
     assert partials(tmp_path) == []
+
+
+def test_memory_that_is_used_again_mixes_nothing_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline, "AHEAD_BYTES", 5000)
+    source, target = tmp_path / "source.safetensors", tmp_path / "half.safetensors"
+    tensors = {f"w{i}": torch.full((100, 4), float(i)) for i in range(50)}
+    save_file(tensors, source)
+    with TensorFile(source) as file:
+        changes = [
+            pipeline.Change(
+                entry,
+                {entry.name: pipeline.Stored("F16", entry.shape, entry.nbytes // 2)},
+                lambda tensor, name=entry.name: {name: tensor.half()},
+            )
+            for entry in file.entries.values()
+        ]
+        stream.write_converted(file, changes, target, {}, lambda done, total: None)
+    made = load_file(target)
+    assert {name: tensor.unique().tolist() for name, tensor in made.items()} == {
+        name: [float(name[1:])] for name in tensors
+    }
 
 
 def test_every_tensor_begins_at_a_multiple_of_its_element(source, tmp_path):
@@ -103,6 +140,24 @@ def test_nothing_is_overwritten(source, tmp_path):
     with pytest.raises(FileExistsError, match=r"there\.safetensors exists"):
         copy(source, target)
     assert target.read_text() == "mine"
+
+
+def test_a_link_to_nowhere_is_left(source, tmp_path):
+    target = tmp_path / "link.safetensors"
+    target.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(FileExistsError, match=r"link\.safetensors exists"):
+        copy(source, target)
+    assert target.is_symlink()
+
+
+def test_a_folder_that_is_not_there_is_named(source, tmp_path):
+    with pytest.raises(FileNotFoundError, match="none does not exist; make it first"):
+        copy(source, tmp_path / "none" / "copy.safetensors")
+
+
+def test_a_folder_is_no_source(tmp_path):
+    with pytest.raises(FileError, match="is a folder"):
+        TensorFile(tmp_path)
 
 
 def test_a_file_that_appears_meanwhile_is_left(source, tmp_path):
@@ -134,10 +189,25 @@ def test_a_kill_leaves_a_recognisable_partial_file_and_no_other(tmp_path):
         copy(source, target)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_stays_under_the_largest_tensor_and_a_gib(tmp_path):
+    """Of a file that is larger by itself; it is sparse, and takes no room."""
+    source = tmp_path / "source.safetensors"
+    shape, nbytes = (8192, 5120), 2 * 8192 * 5120
+    names = [f"blocks.{i}.w.weight" for i in range(16)]
+    with source.open("wb") as file:
+        header = header_of(dict.fromkeys(names, ("BF16", shape, nbytes)), {})
+        file.write(header)
+        file.truncate(len(header) + len(names) * nbytes)
+    command = [sys.executable, "-c", HELD, source, tmp_path / "made.safetensors"]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    assert int(done.stdout) < nbytes + 2**30 < source.stat().st_size
+
+
 def test_no_room_is_said_before_a_byte_is_written(source, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=1000))
-    with pytest.raises(OSError, match=r"needs 0\.00 GB and .* has 0\.00 GB free"):
+    with pytest.raises(OSError, match=r"needs 0\.0 MB and .* has 0\.0 MB free"):
         copy(source, tmp_path / "new.safetensors")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["source.safetensors"]
 
@@ -145,10 +215,10 @@ def test_no_room_is_said_before_a_byte_is_written(source, tmp_path, monkeypatch)
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")  # noqa: PTH110
 def test_a_disk_that_fills_up_while_writing_fails_the_conversion(source, tmp_path):
     with TensorFile(source) as file, open("/dev/full", "wb", buffering=0) as full:  # noqa: PTH123
-        changes = [stream.kept(entry) for entry in file.entries.values()]
+        changes = [pipeline.kept(entry) for entry in file.entries.values()]
         starts = dict.fromkeys(file.entries, 0)
         with pytest.raises(OSError, match="No space left"):
-            stream._run(file, changes, full, starts, lambda done, total: None)
+            pipeline.convert_all(file, changes, full, starts, lambda done, total: None)
 
 
 def test_a_source_that_shrinks_is_named(source, tmp_path):
@@ -161,11 +231,11 @@ def test_a_source_that_shrinks_is_named(source, tmp_path):
 
 def test_a_conversion_that_makes_something_else_is_refused(source, tmp_path):
     with TensorFile(source) as file:
-        changes = [stream.kept(entry) for entry in file.entries.values()]
+        changes = [pipeline.kept(entry) for entry in file.entries.values()]
         place = next(i for i, change in enumerate(changes) if change.source.name == "a")
         entry = changes[place].source
-        changes[place] = stream.Change(
-            entry, {"a": stream.Stored("F16", (5, 3), 30)}, lambda a: {"a": a}
+        changes[place] = pipeline.Change(
+            entry, {"a": pipeline.Stored("F16", (5, 3), 30)}, lambda a: {"a": a}
         )
         with pytest.raises(FileError, match=r"a became .*F32.* and not .*F16"):
             stream.write_converted(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .files import NO_FILE, model_files, path_of, save_model, text_encoder_files
+from .files import NO_FILE, model_files, new_model_path, path_of, save_model, text_encoder_files
 from .ledger import LayerCalls, LinearLedger, linear_ledger
 from .loading import AS_STORED, COMPUTE_DTYPES, Request, load_model, quantize_model
 from .sources import ModelFileError
@@ -21,6 +21,7 @@ __all__ = [
     "load_clip",
     "load_model",
     "model_files",
+    "new_model_path",
     "path_of",
     "quantize_model",
     "save_model",

@@ -10,8 +10,11 @@ from typing import Any
 
 import folder_paths
 import safetensors.torch
+from safetensors import SafetensorError
 
 from ....measure.environment import pack_version
+from ....quant.stream import PARTIAL, check_room, publish
+from ..new_files import file_name
 from .sources import GGUF, SAFETENSORS
 
 MODEL_FOLDERS = ("diffusion_models", "checkpoints")
@@ -57,31 +60,42 @@ def path_of(choice: str) -> str:
     raise FileNotFoundError(f"{choice!r} names no file of the list; press R to read it anew")
 
 
-def save_model(model: Any, name: str, weight_format: str) -> Path:
-    """Keep the weights of a MODEL as a file among the diffusion models.
-
-    The file has its name only when it is whole.
+def new_model_path(name: str) -> Path:
+    """Where :func:`save_model` puts a file called ``name``, among the diffusion models.
 
     Raises:
         ValueError: ``name`` names a folder.
         FileExistsError: there is such a file.
     """
-    file_name = name.strip().removesuffix(SAFETENSORS[0]) + SAFETENSORS[0]
-    if Path(file_name).name != file_name or file_name == SAFETENSORS[0]:
-        raise ValueError(f"{name!r} must be the name of a file, without a folder")
-    path = Path(folder_paths.get_folder_paths(MODEL_FOLDERS[0])[0], file_name)
+    folder = Path(folder_paths.get_folder_paths(MODEL_FOLDERS[0])[0])
+    path = folder / file_name(name, SAFETENSORS[0])
     if path.exists():
-        raise FileExistsError(f"{path} exists. Choose another name, or delete it first.")
+        raise FileExistsError(
+            f"{path} exists, and no file is overwritten. Choose another name; or leave the name "
+            "empty and choose this file, if it is the one that you made before."
+        )
+    return path
+
+
+def save_model(model: Any, path: Path, weight_format: str) -> None:
+    """Keep the weights of a MODEL as a file, which has its name only when it is whole.
+
+    Raises:
+        FileExistsError: there is such a file by now.
+        OSError: there is no room, or the folder cannot be written.
+    """
     tensors = {
         key: tensor.detach().to("cpu").contiguous()
         for key, tensor in model.model.diffusion_model.state_dict().items()
     }
     made = {"format": weight_format, "version": pack_version()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    check_room(path, sum(tensor.nbytes for tensor in tensors.values()))
+    part = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
     try:
         safetensors.torch.save_file(tensors, part, metadata={METADATA_KEY: json.dumps(made)})
-        part.replace(path)
+        publish(part, path)
+    except SafetensorError as error:
+        raise OSError(f"{path} cannot be written: {error}. Nothing was left of it.") from error
     finally:
         part.unlink(missing_ok=True)
-    return path

@@ -19,8 +19,8 @@ from ....quant.formats import find
 from ....quant.formats.plain import Plain
 from ....quant.layers import LayerRules
 from ..describe import WEIGHT_FORMAT_KEY
-from ..ledgers import attach_ledger
-from .ledger import KEY, LinearLedger
+from ..new_files import shown_progress
+from .ledger import LinearLedger, ride
 from .operations import Layer, quantized_operations
 from .sources import ModelFileError, read_tensors
 from .stored import StateDict, main_format, quantize_layers, wrap_stored
@@ -140,8 +140,7 @@ def _parts(tensors: StateDict, request: Request, config: Any) -> _Parts:
     if wanted is None and not quantized:
         return _Parts(chosen)
     if not quantized and wanted is not None:
-        bar = comfy.utils.ProgressBar(1)
-        quantize_layers(tensors, wanted, rules, dtype, device, bar.update_absolute)
+        quantize_layers(tensors, wanted, rules, dtype, device, shown_progress())
     ledger = LinearLedger()
     operations = quantized_operations(dtype, machine_of(device), ledger)
     name = main_format(tensors) if wanted is None else wanted.name
@@ -151,7 +150,7 @@ def _parts(tensors: StateDict, request: Request, config: Any) -> _Parts:
 def _finish(model: Any, parts: _Parts) -> Any:
     if parts.ledger is not None:
         model.model.manual_cast_dtype = parts.compute_dtype
-        attach_ledger(model, KEY, parts.ledger)
+        ride(model, parts.ledger)
         for name, module in model.model.diffusion_model.named_modules():
             layer = getattr(module, "layer", None)
             if name in parts.input_scales and isinstance(layer, Layer) and layer.takes_scale:

@@ -15,12 +15,13 @@ import torch
 from comfy.quant_ops import QuantizedTensor
 
 from ....offer import Machine
-from ....quant.base import CONFIG, Execution, Format, decode_config, encode_config
+from ....quant.base import CONFIG, Execution, Format, Kind, decode_config, encode_config
 from ....quant.formats.fp8 import Fp8
 from ....quant.products import ALIGNMENT, fp8_linear, has_kernels, widen_fp8
+from ....quant.stored import format_of
 from ..describe import dtype_name
 from .ledger import LinearLedger
-from .stored import execution_of, format_of
+from .stored import execution_of
 
 FLOATS = (torch.bfloat16, torch.float16, torch.float32)
 
@@ -94,6 +95,7 @@ class QuantizedLinear:
         if chosen.name == "fp8_static" and input_scale is None and not execution.reason:
             execution = replace(execution, reason=UNCALIBRATED)
         self.layer = Layer(name, chosen, config, execution)
+        self.ledger.expect(name, chosen.name)
         if input_scale is not None:
             self.set_input_scale(input_scale)
 
@@ -128,8 +130,16 @@ class QuantizedLinear:
         return product
 
     def _count(self, requested: str, execution: Execution) -> None:
-        if not torch.compiler.is_compiling():
+        if torch.compiler.is_compiling():
+            self._trace(requested, execution.kind, execution.arithmetic, execution.reason)
+        else:
             self.ledger.count(self.layer.name, requested, execution)
+
+    @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+    def _trace(self, requested: str, kind: Kind, arithmetic: str, reason: str) -> bool:
+        """Called by the compiler, once for every product that it traces; it keeps the answer."""
+        self.ledger.trace(self.layer.name, requested, Execution(kind, arithmetic, reason))
+        return True
 
     def _why_not(self: Any, x: torch.Tensor) -> str:
         """Why this call cannot be computed in the format; empty if it can."""

@@ -6,17 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import comfy.utils
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 
 from ....quant.base import CONFIG, encode_config
-from ....quant.formats.gguf import of_type
-from ....quant.ggml import BLOCK_TYPES
+from ....quant.formats import find
+from ....quant.gguf_files import SUFFIX as GGUF
+from ....quant.gguf_files import GgufFile
 from ....quant.layers import is_table
 
 SAFETENSORS = (".safetensors", ".sft")
-GGUF = ".gguf"
 
 
 class ModelFileError(ValueError):
@@ -28,6 +27,7 @@ def read_tensors(path: str) -> tuple[dict[str, Any], dict[str, str]]:
 
     Raises:
         ModelFileError: the file is of another kind, truncated or malformed.
+        FileError: the same of a GGUF file.
         FileNotFoundError: there is none.
     """
     suffix = Path(path).suffix.lower()
@@ -54,41 +54,23 @@ def read_gguf(path: str) -> dict[str, Any]:
     """The tensors of a GGUF file: matrices as stored, with their configuration; the rest widened.
 
     Raises:
-        ModelFileError: the file is malformed or truncated, or the package gguf is missing.
+        FileError: the file is malformed or truncated, or the package gguf is missing.
     """
-    try:
-        import gguf
-    except ImportError as error:
-        raise ModelFileError(
-            "GGUF files need the package gguf: pip install gguf, then start ComfyUI anew."
-        ) from error
-    try:
-        reader = gguf.GGUFReader(path)
-        tensors: dict[str, Any] = {}
-        for item in reader.tensors:
-            tensors |= _gguf_tensor(reader, item)
-    except (ValueError, IndexError, KeyError) as error:
-        raise ModelFileError(
-            f"{Path(path).name} is no whole GGUF file ({error}). It may have been copied or "
-            "downloaded in part: fetch it again."
-        ) from error
+    tensors: dict[str, Any] = {}
+    with GgufFile(Path(path)) as file:
+        for name, entry in file.entries.items():
+            layer = name.removesuffix(".weight")
+            if layer != name and file.is_in_blocks(name) and not is_table(layer):
+                tensors[f"{layer}.{CONFIG}"] = encode_config({"format": entry.dtype})
+                tensors[name] = file.read(name)
+            else:
+                tensors[name] = _plain(file, name)
     return tensors
 
 
-def _gguf_tensor(reader: Any, item: Any) -> dict[str, Any]:
-    """One tensor under its name; ``orig_shape`` is what ComfyUI-GGUF notes of reshaped ones."""
-    from gguf.quants import dequantize
-
-    shape = tuple(int(size) for size in reversed(item.shape))
-    original = reader.get_field(f"comfy.gguf.orig_shape.{item.name}")
-    if original is not None:
-        shape = tuple(int(original.parts[part][0]) for part in original.data)
-    name, kind = item.name.removesuffix(".weight"), item.tensor_type.name
-    if kind in BLOCK_TYPES and len(shape) == 2 and name != item.name and not is_table(name):
-        config = encode_config(of_type(kind).config(shape))
-        data = torch.from_numpy(np.array(item.data).reshape(shape[0], -1))
-        return {item.name: data, f"{name}.{CONFIG}": config}
-    if kind in ("F32", "F16"):
-        return {item.name: torch.from_numpy(np.array(item.data)).reshape(shape)}
-    wide = torch.from_numpy(dequantize(item.data, item.tensor_type)).reshape(shape)
-    return {item.name: wide.to(torch.bfloat16)}
+def _plain(file: GgufFile, name: str) -> torch.Tensor:
+    """A tensor as floats: those of 16 or 32 bits as they are, others in bf16."""
+    entry, tensor = file.entries[name], file.read(name)
+    if file.is_in_blocks(name):
+        tensor = find(entry.dtype).dequantize({"weight": tensor}, torch.bfloat16)
+    return tensor if entry.dtype in ("F32", "F16") else tensor.to(torch.bfloat16)

@@ -12,9 +12,8 @@ from comfy.quant_ops import QuantizedTensor
 
 from ....offer import Machine
 from ....quant.base import CONFIG, Execution, Format, WeightRangeError, decode_config, encode_config
-from ....quant.formats import FORMATS, find
-from ....quant.formats.gguf import PREFIX as GGUF_PREFIX
 from ....quant.layers import LayerRules, Quantized
+from ....quant.stored import format_name, format_of
 from .layout import FIELDS, wrap
 
 WEIGHT = ".weight"
@@ -25,37 +24,14 @@ ARITHMETIC_KEYS = ("format", "full_precision_matrix_mult", "activation_scale")
 StateDict = dict[str, Any]
 
 
-def format_of(config: dict[str, Any], has_input_scale: bool) -> Format | None:
-    """Our format for what a file says of a layer; ``None`` for one that ComfyUI alone reads.
-
-    A file of others that says fp8 and nothing of activations is computed as ``fp8``, where
-    ComfyUI would take the scale 1 for all activations.
-    """
-    name = config["format"]
-    widened = config.get("full_precision_matrix_mult", False)
-    if name == "float8_e4m3fn":
-        if widened:
-            return find("fp8_w")
-        activation = config.get("activation_scale", "static" if has_input_scale else "dynamic")
-        return find("fp8_static" if activation == "static" else "fp8")
-    if name == "int8_tensorwise":
-        return find("int8" if widened and not config.get("convrot") else "int8_w8a8")
-    if name == "convrot_w4a4":
-        return find("int4_gemm")
-    if name.startswith(GGUF_PREFIX):
-        return find(name)
-    return next((ours for ours in FORMATS if ours.name == name), None)
-
-
 def main_format(tensors: StateDict) -> str:
     """The format of most quantized weights; ComfyUI's name where it is none of ours."""
     sizes: Counter[str] = Counter()
     for key in tensors:
         if key.endswith(f".{CONFIG}"):
             name = key.removesuffix(f".{CONFIG}")
-            config = decode_config(tensors[key])
-            chosen = format_of(config, f"{name}.input_scale" in tensors)
-            sizes[chosen.name if chosen else config["format"]] += tensors[f"{name}{WEIGHT}"].numel()
+            stored_as = format_name(decode_config(tensors[key]), f"{name}.input_scale" in tensors)
+            sizes[stored_as] += tensors[f"{name}{WEIGHT}"].numel()
     return sizes.most_common(1)[0][0]
 
 
@@ -63,9 +39,11 @@ def execution_of(weight_format: Format, machine: Machine) -> Execution:
     """As the format says, and as the kernels that are installed allow."""
     execution = weight_format.execution(machine)
     if weight_format.name == "int4_gemm" and machine.kind == "cuda":
-        backend = comfy_kitchen.list_backends()["cuda"]
+        name = "hip" if machine.gfx else "cuda"
+        backend = comfy_kitchen.list_backends()[name]
         if not backend["available"] or backend["disabled"]:
-            reason = "comfy-kitchen's CUDA kernels are not available (they need CUDA 13)"
+            why = backend["unavailable_reason"] or "ComfyUI uses it from CUDA 13 on"
+            reason = f"comfy-kitchen's backend {name} is not available: {why}"
             return Execution("emulated", "eager", reason)
     return execution
 
@@ -88,8 +66,9 @@ def wrap_stored(
     fitting, found = 0, set()
     for name in names:
         config = decode_config(tensors[f"{name}.{CONFIG}"])
-        stored_as = format_of(config, f"{name}.input_scale" in tensors)
-        found.add(stored_as.name if stored_as else config["format"])
+        has_input_scale = f"{name}.input_scale" in tensors
+        stored_as = format_of(config, has_input_scale)
+        found.add(format_name(config, has_input_scale))
         if stored_as is None:
             continue
         chosen = stored_as

@@ -14,6 +14,7 @@ from ....quant.formats import FORMATS, find
 from ....quant.formats.plain import Plain
 from ....quant.layers import LayerRules
 from ..ledgers import attach_ledger
+from ..new_files import shown_progress
 from .ledger import KEY, LinearLedger
 from .loading import AS_STORED, COMPUTE_DTYPES, Request
 from .operations import quantized_operations
@@ -56,8 +57,7 @@ def load_clip(
         tensors, _ = comfy.utils.convert_old_quants(tensors, "", metadata=metadata)
         held = wrap_stored(tensors, dtype, wanted, rules)
         if wanted is not None and wanted.is_quantized and not held:
-            bar = comfy.utils.ProgressBar(1)
-            quantize_layers(tensors, wanted, rules, dtype, device, bar.update_absolute)
+            quantize_layers(tensors, wanted, rules, dtype, device, shown_progress())
             held = 1
         quantized = quantized or bool(held)
         parts.append(tensors)

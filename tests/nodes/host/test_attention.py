@@ -1,5 +1,7 @@
 """The attention override in the real ComfyUI: what runs, what is counted, and what falls back."""
 
+import sys
+
 import pytest
 import torch
 
@@ -424,6 +426,25 @@ class TestCalls:
         (calls,) = mine.read()
         assert calls.executed in ("sub_quadratic", "split")
         assert "sdpa_math refused: its scores take" in next(iter(mine.decisions.values()))
+
+    def test_the_host_pays_no_more_than_for_comfyuis_own_function(self, override, core):
+        """In calls of Python and C functions, of which the time of a small call consists."""
+        import comfy.ldm.modules.attention as attention
+
+        q, k, v = self.make(has_heads=False)
+
+        def calls_with(options):
+            counted = []
+            sys.setprofile(lambda frame, event, arg: counted.append(event))
+            try:
+                attention.attention_pytorch(q, k, v, heads=4, transformer_options=options)
+            finally:
+                sys.setprofile(None)
+            return sum(event in ("call", "c_call") for event in counted)
+
+        chosen = {"optimized_attention_override": override("sdpa")}
+        assert calls_with(chosen) > calls_with({})  # the first call plans
+        assert calls_with(chosen) <= calls_with({})
 
     def test_a_genuine_error_is_not_hidden(self, override, core):
         q, k, v = self.make()

@@ -147,22 +147,24 @@ def test_the_ledger_leaves_out_what_was_dropped(sd35, compiling):
     assert inside.calls == plain.calls
 
 
-def test_the_packs_own_attention_runs_within(sd35, compiled, tmp_path):
+def test_the_packs_own_attention_is_compiled(sd35, compiled, tmp_path, caplog):
+    """Chosen behind the node, for a size that is known: compiled before the sampling, counted."""
     from wattbench.attention.choices import Choices
     from wattbench.nodes.host.attention import Setting, choose_attention, override_of
 
     model, sample = sd35
-    setting = Setting("sub_quadratic")
-    plain = choose_attention(model, setting, Choices(tmp_path / "choices.json"))
-    expected = sample(plain)
-    chosen = choose_attention(compiled, setting, Choices(tmp_path / "choices.json"))
-    result = sample(chosen)
-    override_of(chosen).clear()
-    assert torch.equal(sample(chosen), result)
-    assert (result - expected).norm() / expected.norm() < 1e-5
-    override_of(plain).clear()
-    sample(plain)
-    assert override_of(chosen).read() == override_of(plain).read()
+    sample(compiled)
+    memory = Choices(tmp_path / "choices.json")
+    for name in ("sub_quadratic", "sdpa_math"):
+        plain = choose_attention(model, Setting(name), memory)
+        expected = sample(plain)
+        chosen = choose_attention(compiled, Setting(name), memory)
+        for _ in range(2):
+            override_of(chosen).clear()
+            result = sample(chosen)
+            assert (result - expected).norm() / expected.norm() < 1e-5
+            assert override_of(chosen).read() == override_of(plain).read()
+    assert "compiled anew" not in caplog.text
 
 
 def test_weight_patches_take_effect(sd35, compiled):
@@ -236,63 +238,12 @@ def test_what_a_gpu_needs(compiling, monkeypatch, capability, triton, path, reas
     assert bool(offer.remedy) == bool(reason)
 
 
+def test_an_old_torch_is_a_refusal(compiling, monkeypatch):
+    monkeypatch.delattr("torch.compiler.set_stance")
+    offer = compiling.compile_offer(torch.device("cpu"))
+    assert offer.reason == f"torch {torch.__version__} is too old for it"
+
+
 def test_an_unknown_mode_is_refused(compiling, sd35):
     with pytest.raises(ValueError, match="unknown mode 'fast'; choose one of reduce-overhead"):
         compiling.compile_model(sd35[0], "fast")
-
-
-@pytest.fixture
-def operator(comfyui):
-    from wattbench.nodes.host.attention_op import AttentionOperator
-
-    return AttentionOperator()
-
-
-def test_the_operator_is_called_by_compiled_code(operator):
-    """Through AOTAutograd, as for the real compiler: in one graph, and counted at each call."""
-    import comfy.ldm.modules.attention as core
-
-    override = CountedOverride()
-    operator.options = {"optimized_attention_override": override}
-
-    def model(q, mask):
-        options = {"optimized_attention_override": operator}
-        out = core.attention_basic(q * 2, q, q, 2, mask=mask, transformer_options=options)
-        heads = q.view(1, 6, 2, 8).transpose(1, 2)
-        layout = {"skip_reshape": True, "skip_output_reshape": True}
-        rows = core.attention_basic(heads, heads, heads, 2, transformer_options=options, **layout)
-        return out + 1, rows + 1
-
-    q = torch.randn((1, 6, 16), generator=torch.Generator().manual_seed(0))
-    mask = torch.zeros((6, 6)).masked_fill(torch.ones((6, 6)).triu(1) > 0, float("-inf"))
-    expected = model(q, mask)
-    assert override.calls == 2
-    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
-    for _ in range(2):
-        for result, value in zip(compiled(q, mask), expected, strict=True):
-            assert torch.allclose(result, value, atol=1e-6)
-    assert override.calls == 6
-
-
-@pytest.mark.parametrize("has_heads", [False, True])
-@pytest.mark.parametrize("keeps_heads", [False, True])
-def test_the_operators_promises_hold(operator, has_heads, keeps_heads):
-    """torch's own check: schema, no aliasing, and shapes and strides as promised."""
-    q = torch.randn((2, 2, 6, 8) if has_heads else (2, 6, 16))
-    given = (None, "attention_basic", 2, None, has_heads, keeps_heads, False, True, None)
-    with torch.inference_mode(False):
-        checks = ("test_schema", "test_faketensor")
-        torch.library.opcheck(
-            operator.operator, (q.clone(), q.clone(), q.clone(), *given), test_utils=checks
-        )
-
-
-def test_a_call_of_another_kind_is_left_alone(operator):
-    """A third node's own function, and an argument that is not known."""
-
-    def third_party(q, k, v, heads, **kw):
-        return q + len(kw)
-
-    q = torch.zeros((1, 6, 16))
-    assert torch.equal(operator(third_party, q, q, q, 2), q)
-    assert torch.equal(operator(third_party, q, q, q, 2, unknown=1), q + 1)

@@ -226,6 +226,14 @@ def test_low_vram_and_full_load_agree(full, quantized, z_image, sample, lora, sm
         model.unpatch_model(model.offload_device)
 
 
+def test_a_clone_with_weights_of_its_own_has_their_ledger(quantized, z_image, sample):
+    """As a clone gets them that leaves dynamic VRAM."""
+    model, other = z_image("fp8"), z_image("int8")
+    clone = model.clone(model_override=other.get_clone_model_override())
+    assert quantized.linear_ledger(clone) is quantized.linear_ledger(other)
+    assert quantized.linear_ledger(model.clone()) is quantized.linear_ledger(model)
+
+
 def test_clones_and_batches(z_image, sample):
     model = z_image("nf4")
     one = sample(model)

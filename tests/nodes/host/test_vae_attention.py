@@ -55,6 +55,40 @@ def test_a_kernel_that_cannot_run_falls_back_and_is_told(choose, tiny_models, la
     assert "compute capability" in reason
 
 
+@pytest.mark.parametrize(
+    ("faults", "reason"),
+    [
+        (("raise",), "it raised RuntimeError: planted"),
+        (("wrong",), "its error against fp32 is 0.5"),
+        (("", "raise"), "it raised RuntimeError: planted"),
+    ],
+    ids=["raises", "wrong", "raises later"],
+)
+def test_a_faulty_kernel_does_not_reach_the_picture(
+    choose, tiny_models, latent, monkeypatch, faults, reason
+):
+    from wattbench.attention import backend_named
+
+    backend, left = backend_named("split"), list(faults)
+    kernel = backend.kernel
+
+    def faulty(*tensors):
+        fault = left.pop(0)
+        if fault == "raise":
+            raise RuntimeError("planted")
+        return kernel(*tensors) * (0.5 if fault else 1.0)
+
+    monkeypatch.setitem(vars(backend), "kernel", faulty)
+    vae = tiny_models().vae
+    chosen = choose(vae, "split")
+    assert torch.equal(chosen.decode(latent), vae.decode(latent))
+    assert torch.equal(chosen.decode(latent), vae.decode(latent))
+    ((requested, executed, count, told),) = calls_of(chosen)
+    assert (requested, count) == ("vae split", 2)
+    assert executed != "vae split"
+    assert told.startswith(reason)
+
+
 def test_it_goes_with_the_memory_format(choose, tiny_models, latent):
     from wattbench.nodes.host.identity import optimizations_of
     from wattbench.nodes.host.memory_format import use_channels_last_vae

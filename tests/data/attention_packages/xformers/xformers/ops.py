@@ -1,6 +1,19 @@
 """The layout NHD, no grouped-query attention in 4 dimensions, an aligned and expanded bias."""
 
+from types import SimpleNamespace
+
 import torch
+
+
+class FwOp:
+    """A kernel, as ``xformers.ops.fmha`` has one for each of its families."""
+
+    @classmethod
+    def is_available(cls):
+        return True
+
+
+fmha = SimpleNamespace(**{kind: SimpleNamespace(FwOp=FwOp) for kind in ("flash", "cutlass", "ck")})
 
 
 def memory_efficient_attention(

@@ -1,0 +1,322 @@
+"""Watching an energy counter for its ticks with as few reads as can be.
+
+At first the counter is read often, until two ticks have been seen. If ticks come evenly, one read
+right after each is enough from then on: it takes the new value, and shows that the tick was not
+late. As long as the rhythm is not known well, a read in the middle of the time in which the next
+tick can lie halves that time. Now and then a read right before a tick shows that it is not early.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from .meters import Meter
+from .records import CounterSample
+from .samples import Samples, TickError
+from .tick_clock import TickClock
+
+FINE_S = 2e-4
+"""A rhythm that is known within this, and within what a read takes, is not looked at closer."""
+
+EDGE_S = 5e-4
+"""A read that is to be before or after a tick keeps this far away from where the tick can lie."""
+
+FIRST_CHECKS, CHECK_EVERY = 3, 20
+"""A rhythm is checked from both sides at its first ticks, and then at every so-many-th one."""
+
+TRUST_EVERY = 5 * CHECK_EVERY
+"""So often a rhythm that was found uneven is taken to be more even again."""
+
+LEAST_LENGTHS, MOST_LENGTHS = 2, 64
+"""So many ticks in line make a rhythm; twice as many each time that one was wrong."""
+
+EVEN = 1 / 8
+"""A tick that is further off, as a part of the period, ends the rhythm; one that was known before
+and by now is known less well than to twice this part is not tried."""
+
+HELD_UP = 0.05
+"""A read that ends this part of the period after it was due may have seen a tick more."""
+
+HELD_UP_POLLS = 4
+"""A tick for which this many polls should have looked is not taken into a line."""
+
+QUIET = 0.85
+"""Where there is no rhythm, this part of the shortest recent tick goes by before the next one is
+looked for."""
+
+REFINED_TICKS = 32
+"""So many of the latest ticks are timed anew when the rhythm is known better."""
+
+BETTER = 0.7
+"""Uncertainty over that of the time before, at which this is done."""
+
+
+class _Read(NamedTuple):
+    began_s: float
+    ended_s: float
+    energy_j: float
+
+    @property
+    def middle_s(self) -> float:
+        return (self.began_s + self.ended_s) / 2
+
+
+class Ticks:
+    """Keeps the counter's ticks in ``samples``; to be read when ``due_s`` has come.
+
+    Args:
+        meter: has a counter.
+        samples: gets the ticks, and how well they are timed.
+        ticked: is called after each tick.
+        clock: the rhythm of the same counter as it was last known. It is not believed before it has
+            been seen to hold.
+    """
+
+    def __init__(
+        self,
+        meter: Meter,
+        samples: Samples,
+        ticked: Callable[[], None],
+        clock: TickClock | None = None,
+    ) -> None:
+        self.due_s = 0.0
+        self.clock = clock
+        """The rhythm, as soon as there is one."""
+        self._meter = meter
+        self._samples = samples
+        self._ticked = ticked
+        self._last = _Read(0.0, 0.0, math.nan)
+        self._read_s = math.inf
+        self._begin_search(LEAST_LENGTHS)
+        self._begin_rhythm()
+
+    def read(self) -> bool:
+        """Read the counter; false where the meter has none.
+
+        Raises:
+            MeterReadError: it fails.
+        """
+        began_s = time.perf_counter()
+        energy_j = self._meter.read_energy_j()
+        ended_s = time.perf_counter()
+        if energy_j is None:
+            return False
+        read = _Read(began_s, ended_s, energy_j)
+        self._read_s = min(self._read_s, ended_s - began_s)
+        self.due_s = max(ended_s, began_s + self._meter.poll_period_s)
+        if self._meter.is_computed:
+            self._keep(read.middle_s, energy_j, self._meter.poll_period_s / 2)
+        elif not self._samples.counter or (self._is_in_doubt and not self._samples.tick_errors):
+            self._begin(read)
+        elif self.clock is not None:
+            self._follow(self.clock, read)
+        else:
+            self._search(read)
+        self._last = read
+        return True
+
+    def _begin(self, read: _Read) -> None:
+        """Only after this read do changes tell something."""
+        self._samples.counter[:] = [CounterSample(read.middle_s, read.energy_j)]
+        clock, self._is_in_doubt = self.clock, False
+        if clock is None:
+            return
+        early_s, late_s = clock.bounds(clock.first_after(read.ended_s))
+        if late_s - early_s > 2 * EVEN * clock.period_s:
+            self.clock = None
+        else:
+            self._place(clock, read)
+
+    # Without a rhythm.
+
+    def _begin_search(self, needed_count: int) -> None:
+        self._needed_count = needed_count
+        self._trial: TickClock | None = None
+        self._span_s = (0.0, 0.0)
+        self._in_line_count = 0
+        self._lengths: deque[float] = deque(maxlen=8)
+        self._stood = self._paused = False
+
+    def _search(self, read: _Read) -> None:
+        """A tick, if there was one, came after the last read began and before this one ended.
+
+        A counter that changes at every read is as new as the read. The first read after a pause
+        cannot tell the two apart, so there it counts as a tick between.
+        """
+        if read.energy_j == self._last.energy_j:
+            self._stood, self._paused = True, False
+            return
+        if not (self._stood or self._paused):
+            self._begin_search(self._needed_count)
+            half_s = (read.middle_s - self._last.middle_s) / 2
+            self._keep(read.middle_s, read.energy_j, half_s)
+            return
+        before_s, self._span_s = self._span_s, (self._last.began_s, read.ended_s)
+        tick_s, span_s = sum(self._span_s) / 2, read.ended_s - self._last.began_s
+        if self._samples.tick_errors:
+            self._lengths.append(tick_s - self._samples.counter[-1].t_s)
+        self._keep(tick_s, read.energy_j, span_s / 2)
+        if span_s > HELD_UP_POLLS * self._meter.poll_period_s + self._read_s:
+            self._in_line_count, self._trial = 0, None
+        self._try(before_s)
+        self._stood = self._paused = False
+        if self.clock is None and len(self._lengths) > LEAST_LENGTHS:
+            self.due_s = max(self.due_s, tick_s + QUIET * min(self._lengths))
+            self._paused = self.due_s > read.began_s + self._meter.poll_period_s
+
+    def _try(self, before_s: tuple[float, float]) -> None:
+        """Whether the ticks of late lie in line."""
+        self._in_line_count += 1
+        if self._in_line_count == 1:
+            return
+        if self._trial is None or not self._trial.narrow(self._in_line_count - 1, *self._span_s):
+            self._trial, self._in_line_count = TickClock(before_s, self._span_s), 2
+            self._recent.clear()
+            self._note(0, len(self._samples.counter) - 2)
+        self._note(self._in_line_count - 1)
+        early_s, late_s = self._trial.bounds(self._in_line_count)
+        is_distinct = 2 * (late_s - early_s + 2 * self._read_s) < self._trial.period_s
+        if self._in_line_count >= self._needed_count and is_distinct:
+            self.clock = self._trial
+            self._expect(self.clock, self._in_line_count)
+            self._plan(self.clock)
+
+    # With a rhythm.
+
+    def _begin_rhythm(self) -> None:
+        self._number = 0
+        self._early_s = self._late_s = 0.0
+        self._has_looked = self._is_in_doubt = self._is_confirmed = False
+        self._checks_due = FIRST_CHECKS
+        self._refined_s = math.inf
+        self._recent: deque[tuple[int, int]] = deque(maxlen=REFINED_TICKS)
+
+    def _expect(self, clock: TickClock, number: int) -> None:
+        self._number, self._has_looked = number, False
+        self._early_s, self._late_s = clock.bounds(number)
+
+    def _plan(self, clock: TickClock) -> None:
+        """When to read next: before the tick, in the middle of where it can lie, or after it."""
+        if self._late_s - self._early_s > clock.period_s / 2:
+            self._give_up()
+            return
+        check_s = self._early_s - EDGE_S - self._read_s
+        fine_s = FINE_S + 1.5 * self._read_s + 4 * clock.slack_s
+        is_checked = self._checks_due > 0 or self._number % CHECK_EVERY == 0
+        if is_checked and self.due_s <= check_s:
+            self.due_s = check_s
+        elif self._late_s - self._early_s > fine_s and not self._has_looked:
+            self.due_s = (self._early_s + self._late_s - self._read_s) / 2
+            self._has_looked = True
+        else:
+            self.due_s = self._late_s + EDGE_S
+
+    def _follow(self, clock: TickClock, read: _Read) -> None:
+        is_new = read.energy_j != self._last.energy_j
+        is_late = read.ended_s > self._late_s + self._near_s(clock)
+        if self._is_in_doubt or (is_new and is_late):
+            is_new = read.energy_j != self._samples.counter[-1].energy_j
+            if self._place(clock, read) and is_new:
+                self._expect(clock, self._number - 1)
+                self._keep_expected(clock, read)
+        elif not is_new:
+            if self._fits(clock, after_s=read.began_s):
+                self._plan(clock)
+        elif self._fits(clock, before_s=read.ended_s):
+            self._keep_expected(clock, read)
+        else:
+            self._search(read)
+
+    def _near_s(self, clock: TickClock) -> float:
+        return HELD_UP * clock.period_s + 2 * self._read_s
+
+    def _place(self, clock: TickClock, read: _Read) -> bool:
+        """Expect the next tick after a read that came at any time; whether it is clear which it is.
+
+        Where the read may have been before or after a tick, another one is made after that.
+        """
+        self._expect(clock, clock.first_after(read.ended_s))
+        doubted_s = clock.bounds(self._number - 1)[1]
+        self._is_in_doubt = doubted_s >= read.began_s
+        if self._is_in_doubt:
+            self.due_s = doubted_s + EDGE_S
+        else:
+            self._plan(clock)
+        return not self._is_in_doubt
+
+    def _fits(
+        self, clock: TickClock, after_s: float = -math.inf, before_s: float = math.inf
+    ) -> bool:
+        """Take note that the tick came between two moments, and answer whether there is a rhythm.
+
+        A tick that was not where it had to be makes the rhythm less even, or ends it. One that has
+        not been seen to hold yet is given up at once.
+        """
+        if after_s <= self._early_s and before_s >= self._late_s:
+            return True
+        fits = clock.narrow(self._number, after_s, before_s)
+        if not fits:
+            off_s = max(after_s - self._late_s, self._early_s - before_s, FINE_S)
+            if self._is_confirmed and clock.slack_s + off_s < EVEN * clock.period_s:
+                self._checks_due = FIRST_CHECKS
+                clock.loosen(self._number, off_s)
+                fits = clock.narrow(self._number, after_s, before_s)
+        if fits:
+            self._early_s, self._late_s = clock.bounds(self._number)
+            return True
+        self._needed_count = min(2 * self._needed_count, MOST_LENGTHS)
+        self._give_up()
+        return False
+
+    def _give_up(self) -> None:
+        self.clock = None
+        self._begin_search(self._needed_count)
+        self._begin_rhythm()
+        self._paused = True
+
+    def _keep_expected(self, clock: TickClock, read: _Read) -> None:
+        """The tick that was expected has come, by a read right after it or much later.
+
+        Until the rhythm has been seen to hold, ticks are timed by the reads around them.
+        """
+        near_s = self._near_s(clock)
+        is_seen = (
+            self._last.began_s > self._early_s - near_s and read.ended_s < self._late_s + near_s
+        )
+        self._checks_due = max(self._checks_due - is_seen, 0)
+        self._is_confirmed = self._is_confirmed or self._checks_due == 0
+        span_s = (self._early_s, self._late_s)
+        if not self._is_confirmed:
+            span_s = (self._last.began_s, read.ended_s)
+        tick_s, error_s = sum(span_s) / 2, (span_s[1] - span_s[0]) / 2
+        self._keep(tick_s, read.energy_j, error_s)
+        self._note(self._number)
+        if self._is_confirmed and error_s < BETTER * self._refined_s:
+            self._refined_s = error_s
+            self._refine(clock)
+        if is_seen and self._number % TRUST_EVERY == 0:
+            clock.tighten()
+        self._expect(clock, self._number + 1)
+        self._plan(clock)
+
+    def _note(self, number: int, index: int | None = None) -> None:
+        """The tick at ``index`` of the samples, the last one if none is given, has this number."""
+        index = len(self._samples.counter) - 1 if index is None else index
+        self._recent.append((index, number))
+
+    def _refine(self, clock: TickClock) -> None:
+        """Time ticks of late by what is known of the rhythm now."""
+        counter, errors = self._samples.counter, self._samples.tick_errors
+        for index, number in self._recent:
+            tick_s, error_s = clock.time(number)
+            counter[index] = CounterSample(tick_s, counter[index].energy_j)
+            errors[index - 1] = TickError(tick_s, error_s)
+
+    def _keep(self, tick_s: float, energy_j: float, error_s: float) -> None:
+        self._samples.tick_errors.append(TickError(tick_s, error_s))
+        self._samples.counter.append(CounterSample(tick_s, energy_j))
+        self._ticked()

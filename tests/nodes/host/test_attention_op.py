@@ -1,0 +1,213 @@
+"""Attention in compiled graphs: what becomes of a call, and that each is counted.
+
+Graphs are traced as for any back end and run by torch's ``eager`` one.
+"""
+
+import pytest
+import torch
+
+OVERRIDE = "optimized_attention_override"
+GIVEN = (None, "", "attention_basic", 2, None)
+"""Mask, choice, function, heads and precision."""
+
+
+@pytest.fixture
+def operator(comfyui):
+    from wattbench.nodes.host.attention_op import AttentionOperator
+
+    return AttentionOperator()
+
+
+@pytest.fixture
+def choice(comfyui, tmp_path):
+    """A function that makes this pack's override."""
+    from wattbench.attention.choices import Choices
+    from wattbench.nodes.host.attention import Override, Setting
+    from wattbench.offer import Machine
+
+    def make(requested, previous=None, **setting):
+        memory = Choices(tmp_path / "attention.json")
+        return Override(Setting(requested, **setting), Machine("cpu", "cpu"), memory, previous)
+
+    return make
+
+
+@pytest.fixture
+def compiled(operator):
+    """A function that compiles another, and lists for each graph how many operators were left."""
+
+    def compile_it(function, **options):
+        left = []
+        whole = getattr(torch.ops.wattbench, operator.name).default
+
+        def backend(graph, inputs):
+            tallies = operator.resolve(graph)
+            left.append(len(graph.graph.find_nodes(op="call_function", target=whole)))
+
+            def run(*args):
+                for tally in tallies:
+                    tally.call_count += 1
+                return graph.forward(*args)
+
+            return run
+
+        return torch.compile(function, fullgraph=True, backend=backend, **options), left
+
+    yield compile_it
+    torch._dynamo.reset()  # the tests compile one function, for which torch has a limit
+
+
+def attend(q, k, mask, options):
+    """Two calls of ComfyUI's PyTorch attention: plain, and masked with heads and a scale."""
+    import comfy.ldm.modules.attention as core
+
+    out = core.attention_pytorch(q * 2, k, k, 2, transformer_options=options)
+    heads = q.view(1, -1, 2, 8).transpose(1, 2)
+    layout = {"skip_reshape": True, "skip_output_reshape": True, "scale": 0.3}
+    rows = core.attention_pytorch(
+        heads, heads, heads, 2, mask, transformer_options=options, **layout
+    )
+    return out + 1, rows + 1
+
+
+def tensors(length=6):
+    generator = torch.Generator().manual_seed(0)
+    q, k = (torch.randn((1, n, 16), generator=generator) for n in (length, 9))
+    return q, k, torch.randn((length, length), generator=generator)
+
+
+@pytest.fixture
+def check(operator, compiled):
+    """Plan eagerly, compile, run three times; answers what was left in the graphs, and counts."""
+
+    def run(override, **options):
+        function, left = compiled(attend, **options)
+        inputs = tensors()
+        expected = attend(*inputs, {})
+        operator.begin({OVERRIDE: override})
+        attend(*inputs, {OVERRIDE: operator})
+        override.clear()
+        for _ in range(3):
+            operator.begin({OVERRIDE: override})
+            for result, value in zip(
+                function(*inputs, {OVERRIDE: operator}), expected, strict=True
+            ):
+                assert torch.allclose(result, value, atol=1e-6)
+        return left, {calls.executed: calls.call_count for calls in override.read()}
+
+    return run
+
+
+@pytest.mark.parametrize("name", ["sdpa", "sdpa_flash", "sdpa_math"])
+def test_torchs_own_attention_is_left_to_the_compiler(name, choice, check):
+    assert check(choice(name)) == ([0], {"sdpa_flash" if name == "sdpa" else name: 6})
+
+
+def test_auto_is_part_of_the_graph_too(choice, check, monkeypatch):
+    from wattbench.nodes.host import attention_plan
+
+    admitted = [b for b in attention_plan.BACKENDS if b.name.startswith("sdpa")]
+    monkeypatch.setattr(attention_plan, "BACKENDS", admitted)
+    left, counts = check(choice("auto"))
+    assert left == [0]
+    assert sum(counts.values()) == 6
+
+
+def test_a_kernel_that_can_be_recorded_is_an_operator_of_its_own(
+    operator, choice, check, monkeypatch
+):
+    from wattbench.attention import backend_named
+    from wattbench.attention.base import InGraphs
+
+    monkeypatch.setitem(vars(backend_named("split")), "in_graphs", InGraphs.RECORDED)
+    assert check(choice("split")) == ([0], {"split": 6})
+    assert torch.Tag.cudagraph_unsafe not in operator.kernel._opoverload.tags
+    q = torch.randn(1, 2, 6, 8)
+    with torch.inference_mode(False):
+        checks = ("test_schema", "test_faketensor")
+        given = (q.clone(), q.clone(), q.clone(), None, None, "split")
+        torch.library.opcheck(operator.kernel, given, test_utils=checks)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("sub_quadratic", {}), ("sdpa", {"timed": True}), ("comfyui:split", {})],
+    ids=["by memory", "timed", "comfyui"],
+)
+def test_other_calls_run_their_python(name, options, choice, check):
+    executed = "sdpa_flash" if name == "sdpa" else name
+    assert check(choice(name, **options)) == ([2], {executed: 6})
+
+
+def test_so_do_calls_that_another_nodes_override_comes_before(choice, check):
+    seen = []
+
+    def other(function, *args, **kwargs):
+        seen.append(function)
+        return function(*args, **kwargs)
+
+    assert check(choice("sdpa", previous=other)) == ([2], {"sdpa_flash": 6})
+    assert len(seen) == 8
+
+
+def test_so_do_calls_of_sizes_that_are_not_fixed(choice, check):
+    assert check(choice("sdpa"), dynamic=True) == ([2], {"sdpa_flash": 6})
+
+
+def test_two_choices_of_one_model_have_graphs_of_their_own(operator, choice, compiled):
+    function, left = compiled(attend)
+    inputs = tensors()
+    choices = [choice("sdpa"), choice("sdpa_math")]
+    for override in choices:
+        operator.begin({OVERRIDE: override})
+        attend(*inputs, {OVERRIDE: operator})
+        override.clear()
+    for override in choices * 2:
+        operator.begin({OVERRIDE: override})
+        function(*inputs, {OVERRIDE: operator})
+    assert left == [0, 0]
+    counts = [[(c.executed, c.call_count) for c in override.read()] for override in choices]
+    assert counts == [[("sdpa_flash", 4)], [("sdpa_math", 4)]]
+
+
+def test_another_nodes_override_is_called_by_compiled_code(operator):
+    """Through AOTAutograd, as for the real compiler: in one graph, and at each call."""
+    calls = []
+
+    def override(function, *args, **kwargs):
+        calls.append(function)
+        return function(*args, **kwargs)
+
+    operator.begin({OVERRIDE: override})
+    inputs = tensors()
+    expected = attend(*inputs, {OVERRIDE: operator})
+    assert len(calls) == 2
+    compiled = torch.compile(attend, fullgraph=True, backend="aot_eager")
+    for _ in range(2):
+        for result, value in zip(compiled(*inputs, {OVERRIDE: operator}), expected, strict=True):
+            assert torch.allclose(result, value, atol=1e-6)
+    assert len(calls) == 6
+
+
+@pytest.mark.parametrize("has_heads", [False, True])
+@pytest.mark.parametrize("keeps_heads", [False, True])
+def test_the_operators_promises_hold(operator, has_heads, keeps_heads):
+    """torch's own check: schema, no aliasing, and shapes and strides as promised."""
+    q = torch.randn((2, 2, 6, 8) if has_heads else (2, 6, 16))
+    given = (*GIVEN, has_heads, keeps_heads, False, True, None)
+    with torch.inference_mode(False):
+        checks = ("test_schema", "test_faketensor")
+        torch.library.opcheck(
+            operator.operator, (q.clone(), q.clone(), q.clone(), *given), test_utils=checks
+        )
+
+
+def test_a_call_of_another_kind_is_left_alone(operator):
+    """A third node's own function, and an argument that is not known."""
+
+    def third_party(q, k, v, heads, **kw):
+        return q + len(kw)
+
+    q = torch.zeros((1, 6, 16))
+    assert torch.equal(operator(third_party, q, q, q, 2), q)
+    assert torch.equal(operator(third_party, q, q, q, 2, unknown=1), q + 1)

@@ -1,0 +1,49 @@
+"""What one node learnt of the counter, the next one knows."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+
+@pytest.fixture
+def server(comfyui, monkeypatch):
+    """As much of ComfyUI's server as the pack touches when it is loaded."""
+    from aiohttp import web
+    from server import PromptServer
+
+    server = SimpleNamespace(app=web.Application())
+    monkeypatch.setattr(PromptServer, "instance", server, raising=False)
+    return server
+
+
+@pytest.fixture
+def ticking(tmp_path):
+    """A recording of a counter at 100 W that ticks every 100 ms."""
+    path = tmp_path / "counter.csv"
+    rows = [f"{i / 10},{i * 10}" for i in range(100)]
+    path.write_text("\n".join(["t_s,energy_j", *rows]) + "\n", encoding="utf-8")
+    return f"replay:{path}"
+
+
+def test_the_server_keeps_what_an_instrument_learnt(server, ticking):
+    from wattbench.nodes.host.rhythms import add_rhythms, known_rhythms
+    from wattbench.nodes.observation import open_instrument
+
+    add_rhythms()
+    with open_instrument(torch.device("cpu"), ticking) as (instrument, _):
+        with instrument.record() as (window, recording), window.phase("denoise"):
+            pass
+        name = instrument.meter.name
+        assert recording.phases[0].energy is not None
+    assert known_rhythms().of(name).period_s == pytest.approx(0.1, abs=0.003)
+
+
+def test_without_a_server_nothing_is_kept(comfyui, monkeypatch):
+    from server import PromptServer
+
+    from wattbench.nodes.host.rhythms import add_rhythms, known_rhythms
+
+    monkeypatch.delattr(PromptServer, "instance", raising=False)
+    add_rhythms()
+    assert known_rhythms() is not known_rhythms()
