@@ -19,6 +19,10 @@ import tempfile
 import time
 from pathlib import Path
 
+if __package__ in (None, ""):
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+from pack import import_pack
+
 WAYS = ("copy", "whole", "stream")
 LAYER = (3072, 12288)
 """Of Flux's feed-forward; 75 MB in bf16."""
@@ -49,8 +53,7 @@ def make_source(path: Path, size_gb: float) -> int:
     """A file of normal weights in bf16, a layer at a time; answers its bytes."""
     import torch
 
-    from wattbench.quant.files import header_of
-
+    header_of = import_pack()("quant.files").header_of
     nbytes = 2 * LAYER[0] * LAYER[1]
     count = max(1, round(size_gb * 1e9 / nbytes))
     names = [f"blocks.{i}.mlp.weight" for i in range(count)]
@@ -78,16 +81,15 @@ def measure(way: str, folder: Path, name: str, threads: int) -> tuple[float, int
     import safetensors.torch
     import torch
 
-    from wattbench.quant.convert import Request, convert_file
-    from wattbench.quant.formats import find
-
+    wattbench = import_pack()
+    convert = wattbench("quant.convert")
     torch.set_num_threads(threads)
     source, target = folder / "source.safetensors", folder / f"{way}.safetensors"
-    weight_format = find(name)
+    weight_format = wattbench("quant.formats").find(name)
     weight_format.quantize(torch.ones(256, 256))  # imports what the format needs
     start_s = time.perf_counter()
     if way == "stream":
-        convert_file(source, target, Request(weight_format))
+        convert.convert_file(source, target, convert.Request(weight_format))
     else:
         tensors = safetensors.torch.load_file(source)
         if way == "whole":

@@ -11,3 +11,10 @@ class UsageError(Exception):
 
 class CancelledError(Exception):
     """Somebody interrupted the work on the server: exit code 130, as for Ctrl-C here."""
+
+
+def told(error: Exception) -> str:
+    """The message of an error; that of the operating system without its number."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)

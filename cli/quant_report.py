@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import CommandError, UsageError
+from .errors import CommandError, UsageError, told
 
 if TYPE_CHECKING:
     from ..quant.report import QuantReport
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         if args.architecture:
             lines.append(share_note(args.architecture))
     except (OSError, ValueError, ImportError) as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(told(error)) from error
     table = (LAYER_HEADINGS, layer_rows(report)) if args.layers else (HEADINGS, rows(report))
     print(as_text(Table(*table, tuple(lines))))
     _write(args, report)
@@ -70,6 +70,6 @@ def _write(args: argparse.Namespace, report: QuantReport) -> None:
             write_rate_distortion(report, args.plot)
             print(f"wrote {args.plot}")
     except (OSError, ValueError) as error:
-        raise CommandError(str(error)) from error
+        raise CommandError(told(error)) from error
     except PlotsUnavailableError as error:
         print(f"no plot: {error}", file=sys.stderr)

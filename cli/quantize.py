@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import CommandError, UsageError
+from .errors import CommandError, UsageError, told
 
 if TYPE_CHECKING:
     from ..quant.convert import Request
@@ -62,9 +62,9 @@ def run(args: argparse.Namespace) -> int:
         made = convert_file(args.source, args.target, request, shown.show)
     except (ValueError, ImportError, FileExistsError, FileNotFoundError) as error:
         kind = CommandError if isinstance(error, WeightRangeError) else UsageError
-        raise kind(str(error)) from error
+        raise kind(told(error)) from error
     except OSError as error:
-        raise CommandError(f"{error}\nNothing is left of {args.target}.") from error
+        raise CommandError(f"{told(error)}\nNothing is left of {args.target}.") from error
     finally:
         shown.close()
     seconds = time.perf_counter() - start_s
@@ -90,7 +90,7 @@ def _request(args: argparse.Namespace) -> Request:
             pack_version(),
         )
     except (OSError, ValueError) as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(told(error)) from error
 
 
 class _ProgressLine:
