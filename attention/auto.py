@@ -42,7 +42,7 @@ OUT_OF_MEMORY = "OutOfMemoryError"
 """What torch raises."""
 
 MARGIN = 0.02
-"""Another kernel must be faster than sdpa by this part, or sdpa stays."""
+"""Another kernel must save this part of what sdpa takes, host or device, or sdpa stays."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,15 @@ class Trial:
     error: float | None = None
     refusal: str = ""
 
-    def cost(self, idle: float) -> float:
-        """Seconds that a call costs where the device is idle at the part ``idle`` of the calls."""
+    def cost(self, idle: float, hidden_s: float) -> float:
+        """Seconds that a call costs where the device is idle at the part ``idle`` of the calls.
+
+        There it has ``hidden_s`` for the call while the host is busy with what follows.
+        """
         if self.seconds is None or self.host_s is None:
             return float("inf")
-        return idle * max(self.host_s, self.seconds) + (1 - idle) * self.seconds
+        waiting_s = self.host_s + max(0.0, self.seconds - hidden_s)
+        return idle * waiting_s + (1 - idle) * self.seconds
 
 
 def kernel_errors() -> tuple[type[Exception], ...]:
@@ -159,13 +163,17 @@ def pick(trials: Sequence[Trial], idle: float = 0.0) -> Trial | None:
 
     Args:
         trials: of one call, torch's sdpa first.
-        idle: the part of the model's calls at which the device had nothing left to do, 0 to 1.
+        idle: the part of the model's calls at which the device had nothing left to do, 0 to 1, seen
+            with sdpa: where the device was idle, all of sdpa's time on it was hidden.
     """
     admitted = [trial for trial in trials if trial.seconds is not None]
     if not admitted:
         return None
-    first, best = admitted[0], min(admitted, key=lambda trial: trial.cost(idle))
-    return best if best.cost(idle) < (1 - MARGIN) * first.cost(idle) else first
+    first = admitted[0]
+    taken_s, host_s = first.seconds or 0.0, first.host_s or 0.0
+    best = min(admitted, key=lambda trial: trial.cost(idle, taken_s))
+    saved_s = first.cost(idle, taken_s) - best.cost(idle, taken_s)
+    return best if saved_s > MARGIN * max(taken_s, host_s) else first
 
 
 def is_lasting(trials: Sequence[Trial]) -> bool:

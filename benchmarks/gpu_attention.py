@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import random
 import statistics
 import sys
 from collections.abc import Sequence
@@ -101,7 +102,7 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def measure(wattbench: Any, study_run: StudyRun, args: argparse.Namespace) -> list[Arm]:
-    """Warm-ups, then rounds in which the arms take turns, each round begun by another arm."""
+    """Warm-ups, then rounds in which the arms take turns, in an order of each round's own."""
     dtype = study_run.dtype if args.size == "full" else "auto"
     model, clip, _ = wattbench("nodes.host.synthetic").build(
         study_run.architecture, args.size, dtype, 0
@@ -124,7 +125,7 @@ def measure(wattbench: Any, study_run: StudyRun, args: argparse.Namespace) -> li
             sample(wattbench, arm, inputs, opened, is_warmup=True)
             print(f"{study_run.architecture} {arm.name}: warm-up {arm.warm_up_s:.2f} s", flush=True)
         for repeat in range(args.rounds):
-            for arm in arms[repeat % len(arms) :] + arms[: repeat % len(arms)]:
+            for arm in random.Random(repeat).sample(arms, len(arms)):
                 if repeat == 0 or first_s(arm) < SLOW * min(map(first_s, arms)):
                     sample(wattbench, arm, inputs, opened, repeat=repeat)
             seconds = (f"{arm.name} {median_seconds(arm):.3f} s" for arm in arms)

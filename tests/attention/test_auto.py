@@ -126,6 +126,16 @@ def test_what_a_call_costs_depends_on_who_waits():
     assert pick([queued, quick], idle=1.0) is queued
 
 
+def test_where_the_device_waits_only_the_host_and_what_it_cannot_hide_count():
+    """SDXL's largest attention on a card that waits for the host: nothing on the device helps."""
+    sdpa = Trial("sdpa", 304e-6, 21e-6)
+    cudnn = Trial("sdpa_cudnn", 183e-6, 25e-6)
+    efficient = Trial("sdpa_efficient", 697e-6, 12e-6)
+    assert pick([sdpa, cudnn, efficient], idle=1.0) is sdpa
+    assert pick([sdpa, cudnn, efficient], idle=0.0) is cudnn
+    assert pick([sdpa, Trial("quick", 304e-6, 9e-6)], idle=1.0).backend == "quick"
+
+
 def test_the_first_stays_unless_clearly_beaten():
     first, near, far = (Trial(n, s, s) for n, s in (("sdpa", 1.0), ("b", 0.99), ("c", 0.9)))
     refused = Trial("d", refusal="it raised")
