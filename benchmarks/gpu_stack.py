@@ -7,8 +7,8 @@
 An arm is a weight format, as gpu_quantization.py has them, with ``+`` and an attention backend or
 ``compile`` for every further lever. Arms take turns in rounds of the same seed; the first arm is
 the baseline. Each sampling is timed twice: bare, by the host's clock around a synchronised
-denoising, and probed, where joules come from. Prints the table and writes stack.csv. It changes no
-setting of the card.
+denoising, and probed, where joules come from. After every round it prints the table so far and
+writes stack.csv. It changes no setting of the card.
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ def main() -> int:
         for seed in range(args.rounds):
             for arm in arms if seed % 2 else reversed(arms):
                 measure(bench, arm, seed)
-    table = pd.DataFrame([row(bench, arms[0], arm) for arm in arms])
-    table.to_csv(args.out / "stack.csv", index=False)
-    print(table.to_string(index=False))
+            table = pd.DataFrame([row(bench, arms[0], arm) for arm in arms])
+            table.to_csv(args.out / "stack.csv", index=False)
+            print(f"round {seed + 1}\n{table.to_string(index=False)}", flush=True)
     return 0
 
 
