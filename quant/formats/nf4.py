@@ -12,6 +12,7 @@ from math import ceil, prod
 from typing import TYPE_CHECKING, Any
 
 from ..base import Format, Package, Tensors, TensorSpec, largest
+from ..blocks import in_blocks
 
 if TYPE_CHECKING:
     import torch
@@ -56,26 +57,18 @@ class Nf4(Format):
         return reason
 
     def _quantize(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Some blocks at a time: on a CPU bitsandbytes takes seven times their memory."""
         import torch
-        from bitsandbytes import functional
 
-        largest(weight)
-        if weight.dtype.itemsize == 1:
-            weight = weight.to(torch.bfloat16)
-        packed, state = functional.quantize_4bit(
-            weight.contiguous(),
-            blocksize=BLOCK,
-            quant_type="nf4",
-            compress_statistics=self.is_double,
-        )
-        stored = {
-            "weight": packed.view(weight.shape[0], weight.shape[1] // 2),
-            "weight_scale": state.absmax,
-        }
-        if self.is_double:
-            stored["weight_nested_scale"] = state.state2.absmax
-            stored["weight_nested_offset"] = state.offset
-        return stored
+        blocks = weight.reshape(-1, BLOCK)
+        packed = torch.empty((len(blocks), BLOCK // 2), dtype=torch.uint8, device=weight.device)
+        scales = torch.empty(len(blocks), dtype=torch.float32, device=weight.device)
+        for block, packed_part, scales_part in in_blocks(blocks, packed, scales):
+            _quantize_blocks(block, packed_part, scales_part)
+        stored = {"weight": packed.view(weight.shape[0], weight.shape[1] // 2)}
+        if not self.is_double:
+            return {**stored, "weight_scale": scales}
+        return {**stored, **_quantize_scales(scales)}
 
     def dequantize(self, stored: Tensors, dtype: torch.dtype) -> torch.Tensor:
         from bitsandbytes import functional
@@ -102,6 +95,32 @@ class Nf4(Format):
             stored["weight_scale"], absmax=nested, code=code, blocksize=NESTED_BLOCK
         )
         return scales + stored["weight_nested_offset"]
+
+
+def _quantize_blocks(blocks: torch.Tensor, packed: torch.Tensor, scales: torch.Tensor) -> None:
+    """Write the bytes of ``blocks`` ``[n, 64]`` to ``packed`` and their largest to ``scales``."""
+    import torch
+    from bitsandbytes import functional
+
+    if blocks.dtype.itemsize == 1:
+        blocks = blocks.to(torch.bfloat16)
+    largest(blocks)
+    made, state = functional.quantize_4bit(blocks, blocksize=BLOCK, quant_type="nf4")
+    packed.copy_(made.view(packed.shape))
+    scales.copy_(state.absmax)
+
+
+def _quantize_scales(scales: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Double quantization: what the scales differ from their mean by, as 8-bit numbers."""
+    from bitsandbytes import functional
+
+    offset = scales.mean()
+    codes, state = functional.quantize_blockwise(scales - offset, blocksize=NESTED_BLOCK)
+    return {
+        "weight_scale": codes,
+        "weight_nested_scale": state.absmax,
+        "weight_nested_offset": offset,
+    }
 
 
 NF4 = Nf4(

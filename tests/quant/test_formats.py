@@ -1,6 +1,8 @@
 """Every format stores what it says, gives it back nearly, and agrees with its makers."""
 
 import math
+import subprocess
+import sys
 
 import bitsandbytes.functional as bnb
 import comfy_kitchen
@@ -16,6 +18,7 @@ from wattbench.quant.base import (
     WeightRangeError,
     decode_config,
 )
+from wattbench.quant.blocks import BLOCK_ELEMENTS
 from wattbench.quant.formats import FORMATS, find
 from wattbench.quant.ggml import BLOCK_TYPES
 
@@ -37,6 +40,23 @@ SQNR_FLOOR_DB = {
     "int4_gemm": 17,
 }
 """For normal weights; what the number of bits allows, less a margin of about 1 dB."""
+
+HELD = """
+import torch
+from wattbench.quant.formats import find
+def status(key):
+    lines = dict(line.split(":", 1) for line in open("/proc/self/status"))
+    return 1024 * int(lines[key].split()[0])
+weight = torch.full((8192, 2560), 0.02, dtype=torch.bfloat16)
+formats = [find(name) for name in ("nf4", "int4", "int4_gemm")]
+for weight_format in formats:
+    weight_format.quantize(weight[:64])
+before = status("VmRSS")
+made = [weight_format.quantize(weight) for weight_format in formats]
+results = sum(tensor.nbytes for stored in made for tensor in stored.values())
+print(status("VmHWM") - before - results)
+"""
+"""Bytes that were taken beside the source and the results; a few rows first load what is needed."""
 
 HOPPER = Machine("cuda", "H200", (9, 0))
 AMPERE = Machine("cuda", "RTX 3090", (8, 6))
@@ -160,6 +180,51 @@ def test_int4_is_bitsandbytes_double_quantization_bit_for_bit(weight):
     assert torch.equal(stored["weight"].reshape(-1), packed.reshape(-1))
     ours = find("int4").dequantize(stored, torch.bfloat16)
     assert torch.equal(ours, bnb.dequantize_4bit(packed, state))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+@pytest.mark.parametrize("name", ["nf4", "int4"])
+def test_blocks_of_a_large_matrix_are_bitsandbytes_too(name, dtype):
+    """Two and a half times what is quantized at once, in parts of unequal length, zeros in it."""
+    weight = large_weight(dtype)
+    stored = find(name).quantize(weight)
+    packed, state = bnb.quantize_4bit(
+        weight, blocksize=64, quant_type="nf4", compress_statistics=name == "int4"
+    )
+    assert same_bits(stored["weight"], packed)
+    assert same_bits(stored["weight_scale"], state.absmax)
+    if name == "int4":
+        assert same_bits(stored["weight_nested_scale"], state.state2.absmax)
+        assert same_bits(stored["weight_nested_offset"], state.offset)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_rows_of_a_large_matrix_are_rotated_as_comfy_kitchen_does(dtype):
+    weight = large_weight(dtype)
+    stored = find("int4_gemm").quantize(weight)
+    qdata, scale = comfy_kitchen.quantize_convrot_w4a4_weight(weight.float(), 64)
+    assert same_bits(stored["weight"], qdata)
+    assert same_bits(stored["weight_scale"], scale)
+
+
+def large_weight(dtype):
+    generator = torch.Generator().manual_seed(2)
+    rows = 5 * BLOCK_ELEMENTS // (2 * 320) + 1
+    weight = torch.randn(rows, 320, generator=generator) * 0.02
+    weight[rows // 2 :: 7] *= 300
+    weight[1:3] = 0
+    return weight.to(dtype)
+
+
+def same_bits(ours, theirs):
+    ours, theirs = (tensor.reshape(-1).view(torch.uint8) for tensor in (ours, theirs))
+    return torch.equal(ours, theirs)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_four_bits_are_made_in_little_memory_beside_source_and_result():
+    done = subprocess.run([sys.executable, "-c", HELD], check=True, stdout=subprocess.PIPE)
+    assert int(done.stdout) < 64 * 2**20
 
 
 def test_fp8_is_torchs_cast_of_the_scaled_weight(weight):
