@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 BLOCK = 64
 NESTED_BLOCK = 256
+SMALLEST_SCALE = 1e-38
+"""By which bitsandbytes divides at least, on a CPU."""
 
 BITSANDBYTES = Package("bitsandbytes", "pip install bitsandbytes")
 
@@ -98,16 +100,31 @@ class Nf4(Format):
 
 
 def _quantize_blocks(blocks: torch.Tensor, packed: torch.Tensor, scales: torch.Tensor) -> None:
-    """Write the bytes of ``blocks`` ``[n, 64]`` to ``packed`` and their largest to ``scales``."""
+    """Write two numbers of ``blocks`` ``[n, 64]`` to each byte of ``packed``, and the scales.
+
+    On a CPU, in bitsandbytes' arithmetic but in a sixth of its time: there it searches for each
+    number in the sorted midpoints between the 16 values, and here each midpoint is compared with
+    all numbers at once.
+    """
     import torch
     from bitsandbytes import functional
 
     if blocks.dtype.itemsize == 1:
         blocks = blocks.to(torch.bfloat16)
     largest(blocks)
-    made, state = functional.quantize_4bit(blocks, blocksize=BLOCK, quant_type="nf4")
-    packed.copy_(made.view(packed.shape))
-    scales.copy_(state.absmax)
+    if blocks.device.type != "cpu":
+        made, state = functional.quantize_4bit(blocks, blocksize=BLOCK, quant_type="nf4")
+        packed.copy_(made.view(packed.shape))
+        scales.copy_(state.absmax)
+        return
+    scaled = blocks.to(torch.float32, copy=True)
+    torch.amax(scaled.abs(), 1, out=scales)
+    scaled.mul_(scales.clamp(min=SMALLEST_SCALE).reciprocal_()[:, None])
+    code = functional.get_4bit_type("nf4", device="cpu")
+    index, is_above = torch.zeros_like(scaled), torch.empty_like(scaled)
+    for midpoint in ((code[:-1] + code[1:]) / 2).tolist():
+        index.add_(torch.gt(scaled, midpoint, out=is_above))
+    packed.copy_(index[:, ::2].mul(16).add_(index[:, 1::2]))
 
 
 def _quantize_scales(scales: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -1,8 +1,8 @@
 """Every format stores what it says, gives it back nearly, and agrees with its makers."""
 
 import math
-import subprocess
-import sys
+import os
+from pathlib import Path
 
 import bitsandbytes.functional as bnb
 import comfy_kitchen
@@ -40,23 +40,6 @@ SQNR_FLOOR_DB = {
     "int4_gemm": 17,
 }
 """For normal weights; what the number of bits allows, less a margin of about 1 dB."""
-
-HELD = """
-import torch
-from wattbench.quant.formats import find
-def status(key):
-    lines = dict(line.split(":", 1) for line in open("/proc/self/status"))
-    return 1024 * int(lines[key].split()[0])
-weight = torch.full((8192, 2560), 0.02, dtype=torch.bfloat16)
-formats = [find(name) for name in ("nf4", "int4", "int4_gemm")]
-for weight_format in formats:
-    weight_format.quantize(weight[:64])
-before = status("VmRSS")
-made = [weight_format.quantize(weight) for weight_format in formats]
-results = sum(tensor.nbytes for stored in made for tensor in stored.values())
-print(status("VmHWM") - before - results)
-"""
-"""Bytes that were taken beside the source and the results; a few rows first load what is needed."""
 
 HOPPER = Machine("cuda", "H200", (9, 0))
 AMPERE = Machine("cuda", "RTX 3090", (8, 6))
@@ -198,6 +181,32 @@ def test_blocks_of_a_large_matrix_are_bitsandbytes_too(name, dtype):
         assert same_bits(stored["weight_nested_offset"], state.offset)
 
 
+@pytest.mark.parametrize("scale", [1e-40, 1e-38, 1.7e-38, 3e-9, 0.0173, 1.0, 6.1, 777.0, 3e38])
+def test_every_bf16_number_is_rounded_as_bitsandbytes_does(scale):
+    """Of all that a scale covers; every block has the scale as its first number."""
+    numbers = torch.arange(2**16, dtype=torch.int32).to(torch.uint16).view(torch.bfloat16)
+    largest = torch.tensor(scale, dtype=torch.bfloat16)
+    parts = numbers[numbers.abs() <= largest].split(63)
+    blocks = largest.repeat(len(parts), 64)
+    for block, part in zip(blocks, parts, strict=True):
+        block[1 : 1 + len(part)] = part
+    packed, state = bnb.quantize_4bit(blocks, blocksize=64, quant_type="nf4")
+    stored = find("nf4").quantize(blocks)
+    assert same_bits(stored["weight"], packed)
+    assert same_bits(stored["weight_scale"], state.absmax)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.25, 0.0173])
+def test_numbers_between_two_values_are_rounded_as_bitsandbytes_does(scale):
+    """The midpoints, of which the lower value is the nearest, and their neighbours."""
+    code = bnb.get_4bit_type("nf4", device="cpu")
+    middle = (code[:-1] + code[1:]) / 2
+    above, below = (middle.nextafter(torch.tensor(end)) for end in (2.0, -2.0))
+    block = torch.cat([torch.ones(1), middle, above, below, code, torch.zeros(2)]) * scale
+    packed, _ = bnb.quantize_4bit(block, blocksize=64, quant_type="nf4")
+    assert same_bits(find("nf4").quantize(block[None])["weight"], packed)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 def test_rows_of_a_large_matrix_are_rotated_as_comfy_kitchen_does(dtype):
     weight = large_weight(dtype)
@@ -221,10 +230,22 @@ def same_bits(ours, theirs):
     return torch.equal(ours, theirs)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_four_bits_are_made_in_little_memory_beside_source_and_result():
-    done = subprocess.run([sys.executable, "-c", HELD], check=True, stdout=subprocess.PIPE)
-    assert int(done.stdout) < 64 * 2**20
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="resets /proc's peak")
+@pytest.mark.parametrize("name", ["nf4", "int4", "int4_gemm"])
+def test_four_bits_are_made_in_little_memory_beside_source_and_result(name):
+    weight = torch.full((8192, 2560), 0.02, dtype=torch.bfloat16)
+    find(name).quantize(weight[:64])  # loads what is needed
+    Path("/proc/self/clear_refs").write_text("5")
+    before = resident_bytes("VmRSS")
+    stored = find(name).quantize(weight)
+    results = sum(tensor.nbytes for tensor in stored.values())
+    assert resident_bytes("VmHWM") - before - results < 64 * 2**20
+
+
+def resident_bytes(key):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    kilobytes = dict(line.split(":", 1) for line in lines)[key].split()[0]
+    return 1024 * int(kilobytes)
 
 
 def test_fp8_is_torchs_cast_of_the_scaled_weight(weight):
