@@ -14,9 +14,9 @@ BLOCK_ELEMENTS = 2**20
 
 
 def in_blocks(*matrices: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
-    """The same rows of each matrix, as views, about :data:`BLOCK_ELEMENTS` of the first at a time.
+    """The same rows of each, as views, with about :data:`BLOCK_ELEMENTS` of the first at a time.
 
-    All parts have as many rows, or one less: a few rows left over would be multiplied by another
+    All parts have equally many rows, or one less: a few rows left over may be multiplied by another
     kernel, which rounds otherwise.
     """
     first = matrices[0]

@@ -52,7 +52,7 @@ class ConvRotW4A4(Format):
         return reason
 
     def _quantize(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Some rows at a time: comfy-kitchen takes eight times their memory."""
+        """Some rows at a time, of which comfy-kitchen takes eight times the memory."""
         import torch
         from comfy_kitchen.tensor.convrot_w4a4 import quantize_convrot_w4a4_weight
 
