@@ -1,7 +1,9 @@
-"""A matrix scaled and rounded in blocks, so that no fp32 copy of the whole of it is made."""
+"""A matrix quantized a few rows at a time, so that no fp32 copy of the whole of it is made."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from math import ceil
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -9,6 +11,17 @@ if TYPE_CHECKING:
 
 BLOCK_ELEMENTS = 2**20
 """So many fp32 numbers lie in a processor's cache: several passes cost little more than one."""
+
+
+def in_blocks(*matrices: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
+    """The same rows of each, as views, with about :data:`BLOCK_ELEMENTS` of the first at a time.
+
+    All parts have equally many rows, or one less: a few rows left over may be multiplied by another
+    kernel, which rounds otherwise.
+    """
+    first = matrices[0]
+    count = max(1, min(len(first), ceil(first.numel() / BLOCK_ELEMENTS)))
+    return zip(*(matrix.tensor_split(count) for matrix in matrices), strict=True)
 
 
 def divide_and_round(
@@ -25,13 +38,10 @@ def divide_and_round(
     import torch
 
     rounded = torch.empty(weight.shape, dtype=dtype, device=weight.device)
-    rows = max(1, BLOCK_ELEMENTS // max(1, weight.shape[1]))
-    buffer = torch.empty((rows, weight.shape[1]), dtype=torch.float32, device=weight.device)
-    for start in range(0, weight.shape[0], rows):
-        part = slice(start, start + rows)
-        block = buffer[: weight[part].shape[0]]
-        block.copy_(weight[part]).div_(scale[part] if scale.ndim else scale)
+    scales = scale.expand(len(weight), 1)
+    for part, part_scale, rounded_part in in_blocks(weight, scales, rounded):
+        block = part.to(torch.float32, copy=True).div_(part_scale)
         if not dtype.is_floating_point:
             block.round_()
-        rounded[part].copy_(block.clamp_(-limit, limit))
+        rounded_part.copy_(block.clamp_(-limit, limit))
     return rounded

@@ -227,7 +227,7 @@ def _cast(entry: Entry, dtype_name: str) -> Change:
 def _is_quick(wanted: Format) -> bool:
     """Whether numbers of ``wanted`` are made about as fast as a file is read and hashed.
 
-    Those of fewer than 8 bits are searched for or rotated, which takes ten times as long.
+    Those of fewer than 8 bits take about ten times as long.
     """
     return wanted.bits_per_weight((4096, 4096)) >= 8
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ...offer import Machine
 from ..base import CONFIG, Execution, Format, Hardware, Package, Tensors, TensorSpec, decode_config
 from ..base import largest as check_range
+from ..blocks import in_blocks
 
 if TYPE_CHECKING:
     import torch
@@ -51,13 +52,21 @@ class ConvRotW4A4(Format):
         return reason
 
     def _quantize(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Some rows at a time, of which comfy-kitchen takes eight times the memory."""
         import torch
         from comfy_kitchen.tensor.convrot_w4a4 import quantize_convrot_w4a4_weight
 
-        check_range(weight)
         group = rotation(tuple(weight.shape))
-        qdata, scale = quantize_convrot_w4a4_weight(weight.to(torch.float32), group)
-        return {"weight": qdata, "weight_scale": scale}
+        stored = {
+            suffix: torch.empty(shape, dtype=dtype, device=weight.device)
+            for suffix, (shape, dtype) in self.stored_spec(tuple(weight.shape)).items()
+        }
+        for rows, qdata, scale in in_blocks(weight, *stored.values()):
+            check_range(rows)
+            made, made_scale = quantize_convrot_w4a4_weight(rows.to(torch.float32), group)
+            qdata.copy_(made)
+            scale.copy_(made_scale)
+        return stored
 
     def dequantize(self, stored: Tensors, dtype: torch.dtype) -> torch.Tensor:
         from comfy_kitchen.tensor.convrot_w4a4 import dequantize_convrot_w4a4_weight

@@ -12,12 +12,15 @@ from math import ceil, prod
 from typing import TYPE_CHECKING, Any
 
 from ..base import Format, Package, Tensors, TensorSpec, largest
+from ..blocks import in_blocks
 
 if TYPE_CHECKING:
     import torch
 
 BLOCK = 64
 NESTED_BLOCK = 256
+SMALLEST_SCALE = 1e-38
+"""By which bitsandbytes divides at least, on a CPU."""
 
 BITSANDBYTES = Package("bitsandbytes", "pip install bitsandbytes")
 
@@ -56,26 +59,19 @@ class Nf4(Format):
         return reason
 
     def _quantize(self, weight: torch.Tensor) -> dict[str, torch.Tensor]:
-        import torch
         from bitsandbytes import functional
 
-        largest(weight)
-        if weight.dtype.itemsize == 1:
-            weight = weight.to(torch.bfloat16)
-        packed, state = functional.quantize_4bit(
-            weight.contiguous(),
-            blocksize=BLOCK,
-            quant_type="nf4",
-            compress_statistics=self.is_double,
-        )
-        stored = {
-            "weight": packed.view(weight.shape[0], weight.shape[1] // 2),
-            "weight_scale": state.absmax,
-        }
-        if self.is_double:
-            stored["weight_nested_scale"] = state.state2.absmax
-            stored["weight_nested_offset"] = state.offset
-        return stored
+        blocks = weight.reshape(-1, BLOCK)
+        if weight.device.type == "cpu":
+            packed, scales = _quantize_on_cpu(blocks)
+        else:
+            blocks = _checked(blocks)
+            packed, state = functional.quantize_4bit(blocks, blocksize=BLOCK, quant_type="nf4")
+            scales = state.absmax
+        stored = {"weight": packed.view(weight.shape[0], weight.shape[1] // 2)}
+        if not self.is_double:
+            return {**stored, "weight_scale": scales}
+        return {**stored, **_quantize_scales(scales)}
 
     def dequantize(self, stored: Tensors, dtype: torch.dtype) -> torch.Tensor:
         from bitsandbytes import functional
@@ -102,6 +98,56 @@ class Nf4(Format):
             stored["weight_scale"], absmax=nested, code=code, blocksize=NESTED_BLOCK
         )
         return scales + stored["weight_nested_offset"]
+
+
+def _checked(blocks: torch.Tensor) -> torch.Tensor:
+    """``blocks`` in 16 bits or more, without infinities and NaN."""
+    import torch
+
+    if blocks.dtype.itemsize == 1:
+        blocks = blocks.to(torch.bfloat16)
+    largest(blocks)
+    return blocks
+
+
+def _quantize_on_cpu(blocks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """What bitsandbytes makes of ``blocks`` ``[n, 64]``, in little memory and a sixth of its time.
+
+    bitsandbytes searches for each number in the midpoints between the 16 values, and in seven
+    times the memory of the whole; here each midpoint is compared with many numbers at once.
+
+    Returns:
+        Bytes of two numbers each, uint8 ``[n, 32]``, and scales, fp32 ``[n]``.
+    """
+    import torch
+    from bitsandbytes import functional
+
+    code = functional.get_4bit_type("nf4", device="cpu")
+    midpoints = ((code[:-1] + code[1:]) / 2).tolist()
+    packed = torch.empty((len(blocks), BLOCK // 2), dtype=torch.uint8)
+    scales = torch.empty(len(blocks), dtype=torch.float32)
+    for part, packed_part, scale in in_blocks(blocks, packed, scales):
+        scaled = _checked(part).to(torch.float32, copy=True)
+        torch.amax(scaled.abs(), 1, out=scale)
+        scaled.mul_(scale.clamp(min=SMALLEST_SCALE).reciprocal_()[:, None])
+        index, is_above = torch.zeros_like(scaled), torch.empty_like(scaled)
+        for midpoint in midpoints:
+            index.add_(torch.gt(scaled, midpoint, out=is_above))
+        packed_part.copy_(index[:, ::2].mul(16).add_(index[:, 1::2]))
+    return packed, scales
+
+
+def _quantize_scales(scales: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Double quantization: what the scales differ from their mean by, as 8-bit numbers."""
+    from bitsandbytes import functional
+
+    offset = scales.mean()
+    codes, state = functional.quantize_blockwise(scales - offset, blocksize=NESTED_BLOCK)
+    return {
+        "weight_scale": codes,
+        "weight_nested_scale": state.absmax,
+        "weight_nested_offset": offset,
+    }
 
 
 NF4 = Nf4(

@@ -1,6 +1,8 @@
 """Every format stores what it says, gives it back nearly, and agrees with its makers."""
 
 import math
+import os
+from pathlib import Path
 
 import bitsandbytes.functional as bnb
 import comfy_kitchen
@@ -16,6 +18,7 @@ from wattbench.quant.base import (
     WeightRangeError,
     decode_config,
 )
+from wattbench.quant.blocks import BLOCK_ELEMENTS
 from wattbench.quant.formats import FORMATS, find
 from wattbench.quant.ggml import BLOCK_TYPES
 
@@ -160,6 +163,89 @@ def test_int4_is_bitsandbytes_double_quantization_bit_for_bit(weight):
     assert torch.equal(stored["weight"].reshape(-1), packed.reshape(-1))
     ours = find("int4").dequantize(stored, torch.bfloat16)
     assert torch.equal(ours, bnb.dequantize_4bit(packed, state))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+@pytest.mark.parametrize("name", ["nf4", "int4"])
+def test_blocks_of_a_large_matrix_are_bitsandbytes_too(name, dtype):
+    """Two and a half times what is quantized at once, in parts of unequal length, zeros in it."""
+    weight = large_weight(dtype)
+    stored = find(name).quantize(weight)
+    packed, state = bnb.quantize_4bit(
+        weight, blocksize=64, quant_type="nf4", compress_statistics=name == "int4"
+    )
+    assert same_bits(stored["weight"], packed)
+    assert same_bits(stored["weight_scale"], state.absmax)
+    if name == "int4":
+        assert same_bits(stored["weight_nested_scale"], state.state2.absmax)
+        assert same_bits(stored["weight_nested_offset"], state.offset)
+
+
+@pytest.mark.parametrize("scale", [1e-40, 1e-38, 1.7e-38, 3e-9, 0.0173, 1.0, 6.1, 777.0, 3e38])
+def test_every_bf16_number_is_rounded_as_bitsandbytes_does(scale):
+    """Of all that a scale covers; every block has the scale as its first number."""
+    numbers = torch.arange(2**16, dtype=torch.int32).to(torch.uint16).view(torch.bfloat16)
+    largest = torch.tensor(scale, dtype=torch.bfloat16)
+    parts = numbers[numbers.abs() <= largest].split(63)
+    blocks = largest.repeat(len(parts), 64)
+    for block, part in zip(blocks, parts, strict=True):
+        block[1 : 1 + len(part)] = part
+    packed, state = bnb.quantize_4bit(blocks, blocksize=64, quant_type="nf4")
+    stored = find("nf4").quantize(blocks)
+    assert same_bits(stored["weight"], packed)
+    assert same_bits(stored["weight_scale"], state.absmax)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.25, 0.0173])
+def test_numbers_between_two_values_are_rounded_as_bitsandbytes_does(scale):
+    """The midpoints, of which the lower value is the nearest, and their neighbours."""
+    code = bnb.get_4bit_type("nf4", device="cpu")
+    middle = (code[:-1] + code[1:]) / 2
+    above, below = (middle.nextafter(torch.tensor(end)) for end in (2.0, -2.0))
+    block = torch.cat([torch.ones(1), middle, above, below, code, torch.zeros(2)]) * scale
+    packed, _ = bnb.quantize_4bit(block, blocksize=64, quant_type="nf4")
+    assert same_bits(find("nf4").quantize(block[None])["weight"], packed)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_rows_of_a_large_matrix_are_rotated_as_comfy_kitchen_does(dtype):
+    weight = large_weight(dtype)
+    stored = find("int4_gemm").quantize(weight)
+    qdata, scale = comfy_kitchen.quantize_convrot_w4a4_weight(weight.float(), 64)
+    assert same_bits(stored["weight"], qdata)
+    assert same_bits(stored["weight_scale"], scale)
+
+
+def large_weight(dtype):
+    generator = torch.Generator().manual_seed(2)
+    rows = 5 * BLOCK_ELEMENTS // (2 * 320) + 1
+    weight = torch.randn(rows, 320, generator=generator) * 0.02
+    weight[rows // 2 :: 7] *= 300
+    weight[1:3] = 0
+    return weight.to(dtype)
+
+
+def same_bits(ours, theirs):
+    ours, theirs = (tensor.reshape(-1).view(torch.uint8) for tensor in (ours, theirs))
+    return torch.equal(ours, theirs)
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="resets /proc's peak")
+@pytest.mark.parametrize("name", ["nf4", "int4", "int4_gemm"])
+def test_four_bits_are_made_in_little_memory_beside_source_and_result(name):
+    weight = torch.full((8192, 2560), 0.02, dtype=torch.bfloat16)
+    find(name).quantize(weight[:64])  # loads what is needed
+    Path("/proc/self/clear_refs").write_text("5")
+    before = resident_bytes("VmRSS")
+    stored = find(name).quantize(weight)
+    results = sum(tensor.nbytes for tensor in stored.values())
+    assert resident_bytes("VmHWM") - before - results < 64 * 2**20
+
+
+def resident_bytes(key):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    kilobytes = dict(line.split(":", 1) for line in lines)[key].split()[0]
+    return 1024 * int(kilobytes)
 
 
 def test_fp8_is_torchs_cast_of_the_scaled_weight(weight):
