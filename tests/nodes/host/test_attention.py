@@ -479,7 +479,7 @@ def test_auto_waits_until_it_knows_who_waits(comfyui, tmp_path, monkeypatch):
             return True
 
     monkeypatch.setattr(torch.cuda, "Event", Event)
-    quick = [Trial("sdpa", 50e-6, 25e-6), Trial("sdpa_math", 20e-6, 30e-6)]
+    quick = [Trial("sdpa", 50e-6, 25e-6), Trial("sdpa_math", 50e-6, 15e-6)]
     slow_to_queue = [Trial("sdpa", 50e-6, 25e-6), Trial("sdpa_math", 20e-6, 70e-6)]
     for trials, chosen in ((quick, "sdpa_math"), (slow_to_queue, "sdpa_flash")):
         monkeypatch.setattr(plan, "try_all", lambda *args, trials=trials: trials)
