@@ -116,8 +116,8 @@ class ComfyServer:
     """ComfyUI as a child process, from ``with`` to the end of its block.
 
     The user's ComfyUI is only read: custom nodes, output, database and settings live in
-    ``base_directory``. Models come from there too, and from ``comfyui/models`` where ``comfyui`` is
-    not the one that ``tasks.py`` obtained.
+    ``base_directory``. Models come from there too, but from ``comfyui/models`` alone where
+    ``comfyui`` is not the one that ``tasks.py`` obtained.
 
     Args:
         comfyui: ComfyUI's folder, as :func:`find_comfyui` gives it.

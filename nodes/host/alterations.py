@@ -9,6 +9,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from comfy.cli_args import args
+from comfy_api.torch_helpers.torch_compile import COMPILE_KEY
+
+from .compile import KEY as OWN_COMPILE_KEY
 
 OWN = "wattbench"
 """Keys of our own wrappers begin with this: probes change nothing, the rest names itself."""
@@ -100,9 +103,11 @@ def patches_of(model: Any) -> list[str]:
 
 
 def _wrapper_keys(model: Any) -> Iterator[str]:
+    """Our node Compile, which names itself, uses core's wrapper for it."""
     for by_key in model.wrappers.values():
         for key, functions in by_key.items():
-            if functions and not str(key).startswith(OWN):
+            is_own = str(key).startswith(OWN) or (key == COMPILE_KEY and OWN_COMPILE_KEY in by_key)
+            if functions and not is_own:
                 yield str(key) if key is not None else f"wrapper {', '.join(_owners(functions))}"
 
 

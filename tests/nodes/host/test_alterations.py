@@ -39,6 +39,17 @@ def test_what_core_nodes_put_on_a_model_is_named(named):
     )
 
 
+def test_our_compilation_is_named_once_and_others_by_core(named, monkeypatch):
+    from comfy_extras.nodes_torch_compile import TorchCompileModel
+
+    from wattbench.nodes.host import compile as own
+    from wattbench.offer import Offer
+
+    monkeypatch.setattr(own, "compile_offer", lambda device: Offer("compile", "", True))
+    assert named(own.compile_model) == "compile"
+    assert named(lambda model: TorchCompileModel.execute(model, "eager").args[0]) == "torch.compile"
+
+
 def test_a_lora_is_named(named, tiny_models):
     name = "diffusion_model.out.2.weight"
     weight = tiny_models().model.model_state_dict()[name]
