@@ -33,8 +33,10 @@ from .window import Span, Window
 if TYPE_CHECKING:
     import torch
 
-TICK_TIMEOUT_S = 0.5
-"""How long to wait for a counter's tick before and after what is measured."""
+TICK_TIMEOUT_S = 2.0
+"""How long to wait for a counter's tick before and after what is measured.
+
+Ticks come every 0.1 s at most; a busy machine may hold the sampler up for several times as long."""
 
 START_JITTER_S = 0.1
 """What is measured begins up to this much later, so that runs meet a slow counter at different

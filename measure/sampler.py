@@ -105,10 +105,10 @@ class Sampler:
     def wait_for_tick(self, timeout_s: float) -> bool:
         """Block until the counter ticks next, so that what follows, or went before, is covered.
 
-        Answers whether it did; at once, where there is no counter.
+        Answers whether it did; at once, where there is no counter, or no longer.
         """
         called_s, counter = time.perf_counter(), self.samples.counter
-        if not counter:
+        if not counter or self._ticks is None:
             return False
         with self._ticked:
             self._is_awaited = True
