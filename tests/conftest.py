@@ -13,6 +13,16 @@ import pytest
 from wattbench.cli.inprocess import load_comfyui
 from wattbench.cli.server import ComfyServer, find_comfyui
 
+# The models are tiny: threads of torch would only wait for each other, ten times as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+    # Dozens of processes are started: without bytecode each compiles ComfyUI and torch anew.
+    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = str(
+        Path(__file__).parent.parent / ".pytest_cache" / "bytecode"
+    )
+    sys.dont_write_bytecode = False
+
 
 @pytest.fixture(scope="session")
 def comfy_server(tmp_path_factory):

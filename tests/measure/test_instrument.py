@@ -65,7 +65,7 @@ def test_counter_is_shared_among_phases(ticking_counter):
     total_j = sum(phase.energy.energy_j for phase in recording.phases)
     duration_s = sum(phase.duration_s for phase in recording.phases)
     assert total_j == pytest.approx(100 * duration_s, abs=border_j(recording))
-    assert recording.phases[0].energy.resolution_j == pytest.approx(2.0)
+    assert recording.phases[0].energy.resolution_j >= 2, "more where the sampler was held up"
 
 
 def border_j(recording):
