@@ -149,7 +149,7 @@ def test_killed_command_leaves_the_limit_as_it_was(sweep_at_150_w, board):
     process, family = sweep_at_150_w
     server = server_of(family)  # before the guardian has gone, which is one of the family
     process.kill()
-    wait_until(lambda: board.limits_w() == [350, 150, 350], 10)
+    wait_until(lambda: board.limits_w() == [350, 150, 350], 60)
     assert server.is_running()
 
 
@@ -159,7 +159,7 @@ def test_killed_server_ends_the_sweep_and_what_was_measured_is_kept(
 ):
     process, family = sweep_at_150_w
     server_of(family).send_signal(signal.SIGKILL)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 1
     assert err.startswith("wattbench powercap: ")
     assert "Traceback" not in err

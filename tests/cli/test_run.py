@@ -128,7 +128,7 @@ def test_ctrl_c_keeps_what_was_measured_and_frees_the_server(
         if "WattBenchBenchmark" in line:
             break
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "cancelled" in err
     assert len(pd.read_csv(tmp_path / "out" / "runs.csv")) == 2
