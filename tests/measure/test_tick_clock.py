@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from wattbench.measure.tick_clock import TickClock
@@ -49,7 +49,6 @@ def test_one_bit_a_tick_finds_the_rhythm(clock):
         assert abs(time_s - tick(number)) <= error_s < 2e-4
 
 
-@settings(deadline=None)
 @given(
     period_s=st.floats(0.01, 1.0),
     late_s=st.lists(st.floats(0, 0.02), min_size=3, max_size=30),
