@@ -136,7 +136,7 @@ def test_ctrl_c_keeps_what_was_measured_and_frees_the_server(
 
 
 def test_silent_server_times_out_and_is_freed(journal_server, wattbench, write_workflow, tmp_path):
-    code, _, err = wattbench(write_workflow(repeats=1, seed=3, then="wait"), "--timeout", "2")
+    code, _, err = wattbench(write_workflow(repeats=1, seed=3, then="wait"), "--timeout", "5")
     assert code == 1
     assert "ws_timeout" in err
     assert len(pd.read_csv(tmp_path / "out" / "runs.csv")) == 1
