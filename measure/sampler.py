@@ -36,7 +36,9 @@ EARLY_S, LATE_S = 0.02, 0.1
 
 
 class Sampler:
-    """Reads while it is entered; outside of that no thread exists.
+    """Reads in a thread while it is entered, as often as one likes; outside of that none exists.
+
+    Around that, :meth:`resume` and :meth:`wait_for_tick` read in the thread that calls them.
 
     The counter's value is kept when it changes, so the times in ``samples.counter`` are the
     counter's ticks (the first one excepted, which is the value found on entering), and
@@ -63,14 +65,12 @@ class Sampler:
         clock: TickClock | None = None,
     ) -> None:
         self.samples = samples = Samples()
-        self._ticked = threading.Condition()
-        self._is_awaited = False
         self._ticks: Ticks | None = None
         self._power: _Channel | None = None
         self._channels: list[_Channel] = []
         self._channels_due_s = 0.0
         if meter is not None:
-            self._ticks = Ticks(meter, samples, self._tell, clock)
+            self._ticks = Ticks(meter, samples, clock)
             self._power = _Channel(meter.poll_period_s, lambda: self._read_power(meter))
             status = _Channel(STATUS_PERIOD_S, lambda: self._read_status(meter))
             self._channels += [self._power, status]
@@ -89,9 +89,10 @@ class Sampler:
         return self._ticks.clock if self._ticks is not None else None
 
     def __enter__(self) -> Sampler:
-        self._poll()
+        self.poll()
         if self._ticks is not None and self._power is not None:
             self._power.period_s = max(self._power.period_s, CHECK_PERIOD_S)
+        self._running = threading.Lock()
         self._running.acquire()
         self._thread = threading.Thread(target=self._loop, name="wattbench-sampler", daemon=True)
         self._thread.start()
@@ -102,32 +103,43 @@ class Sampler:
         if self._thread is not None:
             self._thread.join()
 
+    def resume(self, timeout_s: float) -> float:
+        """Read what is due after a pause, and answer when the counter last ticked.
+
+        Where the rhythm of its ticks is not known, it has to tick once more for that. Where there
+        is no counter, the answer is the time.
+        """
+        if self._ticks is not None:
+            self._ticks.resume()
+        self._read_until(lambda ticks: ticks.is_current, timeout_s)
+        counter = self.samples.counter
+        return counter[-1].t_s if counter else time.perf_counter()
+
     def wait_for_tick(self, timeout_s: float) -> bool:
-        """Block until the counter ticks next, so that what follows, or went before, is covered.
+        """Read until the counter ticks next, so that what follows, or went before, is covered.
 
         Answers whether it did; at once, where there is no counter.
         """
         called_s, counter = time.perf_counter(), self.samples.counter
-        if not counter:
-            return False
-        with self._ticked:
-            self._is_awaited = True
-            ticked = self._ticked.wait_for(lambda: counter[-1].t_s > called_s, timeout_s)
-            self._is_awaited = False
-        return ticked
+        return self._read_until(lambda _: counter[-1].t_s > called_s, timeout_s)
 
-    def _tell(self) -> None:
-        """Nobody is missed: who waits has said so before looking for a tick that has come."""
-        if self._is_awaited:
-            with self._ticked:
-                self._ticked.notify_all()
+    def _read_until(self, is_enough: Callable[[Ticks], bool], timeout_s: float) -> bool:
+        deadline_s = time.perf_counter() + timeout_s
+        self.poll()
+        while self._ticks is not None and not is_enough(self._ticks):
+            now_s = time.perf_counter()
+            if now_s >= deadline_s:
+                return False
+            time.sleep(max(0.0, min(self._due_s(), deadline_s) - now_s))
+            self.poll()
+        return self._ticks is not None
 
     def _loop(self) -> None:
         """A lock is the cheapest thing to wait for: it is released to end the thread."""
         while self._channels or self._ticks is not None:
             if self._running.acquire(timeout=max(0.0, self._due_s() - time.perf_counter())):
                 return
-            self._poll()
+            self.poll()
 
     def _due_s(self) -> float:
         """When to wake: for the counter, or for a channel that cannot wait for the counter."""
@@ -135,11 +147,11 @@ class Sampler:
             return self._channels_due_s
         return self._ticks.due_s
 
-    def _poll(self) -> None:
+    def poll(self) -> None:
         """Read what is due, the counter first."""
-        now_s = time.perf_counter()
-        if self._ticks is not None and self._ticks.due_s <= now_s:
-            if not self._is_alive(self._ticks.read):
+        now_s, ticks = time.perf_counter(), self._ticks
+        if ticks is not None and ticks.due_s <= now_s:
+            if not self._is_alive(ticks.read):
                 self._ticks = None
             now_s = time.perf_counter()
         if self._channels_due_s - now_s <= EARLY_S:

@@ -109,7 +109,7 @@ def run_sampler(sampler, clock, until_s, hold_up=lambda: 1e-4):
     """
     while clock.now_s < until_s:
         clock.now_s = max(clock.now_s, sampler._due_s()) + hold_up()
-        sampler._poll()
+        sampler.poll()
 
 
 def watch_ticks(meter, clock, seconds, hold_up=lambda: 1e-4, known=None):

@@ -131,13 +131,12 @@ def test_the_allocator_is_sampled_beside_the_driver():
 
 
 def test_waiting_for_a_tick_tells_whether_it_came():
-    with Sampler(TickingMeter(0.0), None, None) as sampler:
-        called_s = time.perf_counter()
-        assert sampler.wait_for_tick(1.0)
-        assert sampler.samples.counter[-1].t_s > called_s
-        assert not sampler.wait_for_tick(0.001)
-    with Sampler(None, None, lambda: 1) as sampler:
-        assert not sampler.wait_for_tick(1.0)
+    sampler = Sampler(TickingMeter(0.0), None, None)
+    called_s = time.perf_counter()
+    assert sampler.wait_for_tick(1.0)
+    assert sampler.samples.counter[-1].t_s > called_s
+    assert not sampler.wait_for_tick(0.001)
+    assert not Sampler(None, None, lambda: 1).wait_for_tick(1.0)
 
 
 def test_around_reaches_over_both_ends(slow_meter):
@@ -160,10 +159,10 @@ class ComputedMeter(TickingMeter):
 
 def test_every_read_of_a_computed_counter_is_kept():
     """It need not change: a run after which nothing is used is covered all the same."""
-    with Sampler(ComputedMeter(0.0), None, lambda: None) as sampler:
-        assert sampler.wait_for_tick(0.5)
-        now_s = time.perf_counter()
-        assert sampler.wait_for_tick(0.5)
+    sampler = Sampler(ComputedMeter(0.0), None, lambda: None)
+    assert sampler.wait_for_tick(0.5)
+    now_s = time.perf_counter()
+    assert sampler.wait_for_tick(0.5)
     assert {sample.energy_j for sample in sampler.samples.counter} == {5.0}
     assert around(sampler.samples.counter, now_s, now_s)[0].t_s <= now_s
     assert sampler.samples.counter[-1].t_s > now_s
