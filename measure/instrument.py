@@ -113,9 +113,7 @@ class Instrument:
             gauges.read_allocator_bytes,
             self._rhythms.of(self.meter.name) if self.meter is not None else None,
         )
-        self._sampler.poll()
-        status = self._sampler.samples.status
-        self._power_limit_w = status[0].status.power_limit_w if status else None
+        self._power_limit_w = self.meter.power_limit_w() if self.meter is not None else None
         return self
 
     def __exit__(self, *_: object) -> None:
