@@ -21,6 +21,9 @@ from .tick_clock import TickClock
 FINE_S = 2e-4
 """A rhythm that is known within this, and within what a read takes, is not looked at closer."""
 
+USUAL = 3
+"""As long as a rhythm stays known within so many times that, reads need not be looked at at once."""
+
 EDGE_S = 5e-4
 """A read that is to be before or after a tick keeps this far away from where the tick can lie."""
 
@@ -256,7 +259,7 @@ class Ticks:
             self.due_s = self._late_s + EDGE_S
             early_s, late_s = clock.bounds(self._check_number)
             ahead = self._check_number - self._number
-            if self._is_confirmed and ahead > 0 and late_s - early_s <= fine_s:
+            if self._is_confirmed and ahead > 0 and late_s - early_s <= USUAL * fine_s:
                 self._usual_count = ahead - 1
                 self._usual_until_s = self.due_s + HELD_UP * clock.period_s
                 self._stride_s = (late_s - self._late_s) / ahead
