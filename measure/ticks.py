@@ -250,9 +250,10 @@ class Ticks:
         check_s = self._early_s - EDGE_S - self._read_s
         fine_s = FINE_S + 1.5 * self._read_s + 4 * clock.slack_s
         is_checked = self._seen_count < FIRST_CHECKS or self._number >= self._check_number
+        wide_s = fine_s if is_checked else USUAL * fine_s
         if is_checked and self.due_s <= check_s:
             self.due_s = check_s
-        elif self._late_s - self._early_s > fine_s and not self._has_looked:
+        elif self._late_s - self._early_s > wide_s and not self._has_looked:
             self.due_s = (self._early_s + self._late_s - self._read_s) / 2
             self._has_looked = True
         else:
