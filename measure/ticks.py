@@ -21,8 +21,8 @@ from .tick_clock import TickClock
 FINE_S = 2e-4
 """A rhythm that is known within this, and within what a read takes, is not looked at closer."""
 
-USUAL = 3
-"""As long as a rhythm stays known within so many times that, reads need not be looked at at once."""
+LEARN_S = 1e-5
+"""By how much a read can change what is known of how late the machine wakes the reader."""
 
 EDGE_S = 5e-4
 """A read that is to be before or after a tick keeps this far away from where the tick can lie."""
@@ -101,6 +101,7 @@ class Ticks:
         self._read_s = math.inf
         self._reads: list[_Read] = []
         self._seen_j = math.nan
+        self._lateness_s = 0.0
         self._usual_count = 0
         self._usual_until_s = self._stride_s = 0.0
         self._begin_search(LEAST_LENGTHS)
@@ -136,6 +137,8 @@ class Ticks:
             self._usual_until_s += self._stride_s
             self.due_s += self._stride_s
         else:
+            is_later = began_s - self.due_s > self._lateness_s
+            self._lateness_s += LEARN_S if is_later else -LEARN_S
             self.digest()
         return True
 
@@ -249,21 +252,27 @@ class Ticks:
             return
         check_s = self._early_s - EDGE_S - self._read_s
         fine_s = FINE_S + 1.5 * self._read_s + 4 * clock.slack_s
+        width_s = self._late_s - self._early_s
         is_checked = self._seen_count < FIRST_CHECKS or self._number >= self._check_number
-        wide_s = fine_s if is_checked else USUAL * fine_s
         if is_checked and self.due_s <= check_s:
             self.due_s = check_s
-        elif self._late_s - self._early_s > wide_s and not self._has_looked:
-            self.due_s = (self._early_s + self._late_s - self._read_s) / 2
+        elif width_s > fine_s and not self._has_looked:
+            self.due_s = self._early_s + (width_s - self._read_s) / 2 - self._lateness_s
             self._has_looked = True
         else:
             self.due_s = self._late_s + EDGE_S
-            early_s, late_s = clock.bounds(self._check_number)
-            ahead = self._check_number - self._number
-            if self._is_confirmed and ahead > 0 and late_s - early_s <= USUAL * fine_s:
-                self._usual_count = ahead - 1
-                self._usual_until_s = self.due_s + HELD_UP * clock.period_s
-                self._stride_s = (late_s - self._late_s) / ahead
+            if not is_checked:
+                self._leave_to(clock, fine_s)
+
+    def _leave_to(self, clock: TickClock, fine_s: float) -> None:
+        """Reads are usual until the next check, or until ticks are known less than finely."""
+        early_s, late_s = clock.bounds(self._check_number)
+        ahead = self._check_number - self._number
+        grows_s = (late_s - early_s - self._late_s + self._early_s) / ahead
+        fine_s -= self._late_s - self._early_s
+        self._usual_count = min(ahead - 1, int(fine_s / grows_s))
+        self._usual_until_s = self.due_s + HELD_UP * clock.period_s
+        self._stride_s = (late_s - self._late_s) / ahead
 
     def _follow(self, clock: TickClock, last: _Read, read: _Read) -> None:
         """The tick of the value that was read is the one that was expected, or a later one."""
