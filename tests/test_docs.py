@@ -55,6 +55,15 @@ def test_links_lead_somewhere(page):
         assert not anchor or anchor in anchors_of(path), f"{target}#{anchor}"
 
 
+def test_every_page_is_linked():
+    linked = {
+        (page.parent / "".join(groups).partition("#")[0]).resolve()
+        for page in PAGES
+        for groups in LINK.findall(page.read_text("utf-8"))
+    }
+    assert set((ROOT / "docs").glob("*.md")) <= linked
+
+
 def test_commands_and_their_options_exist(page, parser):
     text = page.read_text("utf-8").replace("\\\n", " ")
     for line in COMMAND.findall(text):

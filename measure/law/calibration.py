@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..cost import JOULES_PER_KWH
+from ..flop import DEFAULT_TEXT_TOKENS
 from .data import EDGE_NODES_CSV, Array, LawDataError, Observations, read_table
 from .operators import (
     PARAMETERS,
@@ -133,7 +134,7 @@ def edge_frame(table: pd.DataFrame) -> pd.DataFrame:
             "height_px": 1024,
             "guidance": "batched",
             "batch_size": 1,
-            "text_tokens": 12,
+            "text_tokens": DEFAULT_TEXT_TOKENS,
             "images": 1,
             "energy_j": JOULES_PER_KWH / row["img_per_kwh"],
             "duration_s": float("nan"),
