@@ -21,7 +21,7 @@ from .signals import held
 Event = dict[str, Any]
 
 TIMED_OUT, CANCELLED, UNKNOWN_NODES = "ws_timeout", "cancelled", "workflow_unknown_nodes"
-"""comfy-cli's error codes: the server fell silent, the prompt was interrupted, nodes are missing."""
+"""comfy-cli's error codes: a silent server, an interrupted prompt, nodes that are missing."""
 
 
 @dataclass
