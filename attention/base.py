@@ -8,6 +8,7 @@ and ``scale``, the factor of the scores (``None``: ``head_dim ** -0.5``).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 HALF = ("float16", "bfloat16")
 FLOATS = ("float32", *HALF)
+BEFORE_AMPERE = ("float32", "float16")
+"""What NVIDIA's cards below compute capability 8.0 compute in."""
 REMEDY = "choose sdpa, or sub_quadratic where memory is short"
 
 
@@ -96,15 +99,17 @@ class Target:
     """A kind of device that a kernel runs on, and what it asks of a call there.
 
     ``capabilities`` are ranges of NVIDIA's compute capability, ends included; ``gfx`` are AMD's
-    targets, by their beginnings. Both empty: any device of this kind. ``head_dims`` lists those
-    that are possible; where it is empty, ``most_head_dim`` and ``head_dim_step`` bound them. A
-    kernel that counts what its last block of ``kv_block`` keys lacks as keys of score 0 is refused
-    where those are more than the part ``most_padding`` of all keys.
+    targets, by their beginnings. Both empty: any device of this kind. ``switch`` is a variable of
+    the environment that must be TRUE. ``head_dims`` lists those that are possible; where it is
+    empty, ``most_head_dim`` and ``head_dim_step`` bound them. A kernel that counts what its last
+    block of ``kv_block`` keys lacks as keys of score 0 is refused where those are more than the
+    part ``most_padding`` of all keys.
     """
 
     kind: str = "cuda"
     capabilities: tuple[tuple[tuple[int, int], tuple[int, int]], ...] = ()
     gfx: tuple[str, ...] = ()
+    switch: str = ""
     dtypes: tuple[str, ...] = FLOATS
     head_dims: tuple[int, ...] = ()
     most_head_dim: int | None = None
@@ -117,6 +122,8 @@ class Target:
     def admits(self, machine: Machine) -> bool:
         """Whether ``machine`` is such a device."""
         if self.kind not in ("", machine.kind):
+            return False
+        if self.switch and os.environ.get(self.switch) != "TRUE":
             return False
         if not self.capabilities and not self.gfx:
             return True
@@ -156,14 +163,20 @@ class Target:
                 return reason
         return ""
 
-    def __str__(self) -> str:
-        ranges = [
+    def asked_of(self, machine: Machine) -> str:
+        """What it asks of a device of ``machine``'s maker; of any where ``machine`` has none."""
+        nvidia = [
             _dotted(low)
             + ("" if high == low else " or later" if high >= (99, 0) else f" to {_dotted(high)}")
             for low, high in self.capabilities
+            if not machine.gfx
         ]
-        nvidia = [f"compute capability {', '.join(ranges)}"] if ranges else []
-        return ", ".join([*nvidia, *self.gfx]) or f"a {self.kind or 'torch'} device"
+        amd = self.gfx if machine.capability is None else ()
+        if not nvidia and not amd:
+            return "" if self.capabilities or self.gfx else f"a {self.kind or 'torch'} device"
+        devices = [f"compute capability {', '.join(nvidia)}"] if nvidia else []
+        condition = f" with {self.switch}=TRUE" if self.switch else ""
+        return ", ".join([*devices, *amd]) + condition
 
 
 ANYWHERE = Target(kind="", dtypes=("float64", *FLOATS))
@@ -254,7 +267,8 @@ class Backend:
     def _machine_refusal(self, machine: Machine) -> str:
         if any(target.admits(machine) for target in self.targets):
             return ""
-        wanted = "; ".join(str(target) for target in self.targets)
+        asked = [target.asked_of(machine) for target in self.targets]
+        wanted = "; ".join(filter(None, asked)) or "an NVIDIA card"
         return f"it needs {wanted}; this device is {describe(machine)}"
 
     def _package_refusal(self) -> str:

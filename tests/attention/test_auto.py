@@ -1,6 +1,8 @@
 """The fastest kernel that is right; kernels that are planted to be wrong are caught."""
 
 import json
+import os
+import stat
 import time
 
 import pytest
@@ -58,6 +60,23 @@ def test_faults_are_caught(fault, is_exact, inputs):
     kernel, reason = FAULTS[fault]
     backend = Backend(fault, "planted", kernel, is_exact=is_exact)
     assert check(backend, *inputs, max_error=0.01).refusal.startswith(reason)
+
+
+def test_of_many_sequences_some_are_compared(monkeypatch):
+    """Video models have thousands; the last one is among those."""
+    from wattbench.attention import accuracy
+
+    sizes, in_chunks = [], accuracy.in_chunks
+    monkeypatch.setattr(
+        accuracy, "in_chunks", lambda q, *rest: (sizes.append(q.shape), in_chunks(q, *rest))[1]
+    )
+    q, k, v = torch.randn(3, 1000, 2, 6, 8, generator=torch.Generator().manual_seed(0))
+    for mask in (None, torch.rand(1000, 1, 6, 6) > 0.3, torch.rand(1, 1, 6, 6) > 0.3):
+        out = SDPA(q, k, v, mask)
+        assert accuracy.relative_error(out, q, k, v, mask) < 1e-6
+        out[-1] = 0
+        assert accuracy.relative_error(out, q, k, v, mask) > 0.4
+    assert set(sizes) == {(4, 2, 6, 8)}
 
 
 def test_a_quantized_kernel_is_admitted_up_to_the_bound(inputs):
@@ -166,6 +185,16 @@ def test_a_corrupt_file_is_replaced(text, tmp_path, caplog):
     assert Choices(path).get("a") == [Trial("sdpa")]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+def test_others_may_read_the_file_where_the_umask_says_so(tmp_path):
+    before = os.umask(0o022)
+    try:
+        Choices(tmp_path / "attention.json").put("a", [])
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "attention.json").stat().st_mode) == 0o644
+
+
 def test_a_folder_that_cannot_be_written_is_logged(tmp_path, caplog):
     blocked = tmp_path / "file"
     blocked.write_text("", "utf-8")
@@ -209,6 +238,33 @@ def test_a_clock_measures_time():
     start = clock.mark()
     time.sleep(0.01)
     assert 0.01 <= clock.seconds(start, clock.mark()) < 1
+
+
+def test_where_work_is_queued_no_clock_counts_the_queueing_alone(monkeypatch):
+    """Simulated: MPS is waited for, CUDA and XPU have events, and DirectML has neither."""
+    monkeypatch.setattr(torch.mps, "synchronize", lambda: time.sleep(0.01))
+    clock = clock_of("mps")
+    assert clock.seconds(clock.mark(), clock.mark()) >= 0.01
+
+    class Event:
+        def __init__(self, enable_timing):
+            assert enable_timing
+
+        def record(self):
+            pass
+
+        def synchronize(self):
+            pass
+
+        def elapsed_time(self, end):
+            return 3.0
+
+    for kind in ("cuda", "xpu"):
+        monkeypatch.setattr(getattr(torch, kind), "Event", Event)
+        clock = clock_of(kind)
+        assert clock.seconds(clock.mark(), clock.mark()) == 3e-3
+    with pytest.raises(ValueError, match=r"privateuseone devices .* Bypass this node"):
+        clock_of("privateuseone")
 
 
 def test_an_idle_device_is_noticed(monkeypatch):
