@@ -119,7 +119,8 @@ class Planner:
         else:
             may_quantize = arguments.get("low_precision_attention", True) is not False
             max_error = self._setting.max_error if may_quantize else 0.0
-            precise = precision == torch.float32 != q.dtype
+            asked = comfy_attention.get_attn_precision(precision, q.dtype)
+            precise = asked == torch.float32 != q.dtype
             find = self._auto_plan if requested == AUTO else self._backend_plan
             plan = find(call, tensors, max_error, precise)
         self.decisions.setdefault(call.label, plan.executed)

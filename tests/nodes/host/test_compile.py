@@ -176,7 +176,7 @@ def test_a_kernel_that_fails_in_the_middle_of_a_compiled_sampling(
     from wattbench.attention.choices import Choices
     from wattbench.nodes.host.attention import Setting, choose_attention, override_of
 
-    model, sample = sd35
+    _, sample = sd35
     fields = vars(backend_named("split"))
     kernel, calls = fields["kernel"], []
 
