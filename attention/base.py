@@ -16,6 +16,7 @@ from functools import partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from subprocess import SubprocessError
 from typing import TYPE_CHECKING
 
 from ..offer import Machine, Offer
@@ -182,6 +183,30 @@ class Target:
 ANYWHERE = Target(kind="", dtypes=("float64", *FLOATS))
 
 
+def kernel_errors() -> tuple[type[Exception], ...]:
+    """What packages of kernels raise on a machine or a call that they were not made for.
+
+    torch's own, their checks, what fails in code for another version, and Triton's compiler.
+    """
+    errors: tuple[type[Exception], ...] = (
+        RuntimeError,
+        ValueError,
+        TypeError,
+        LookupError,
+        NameError,
+        AttributeError,
+        AssertionError,
+        ImportError,
+        OSError,
+        SubprocessError,
+    )
+    try:
+        from triton.errors import TritonError
+    except ImportError:
+        return errors
+    return (*errors, TritonError)
+
+
 def import_fault(package: str) -> str:
     """Why an installed package cannot be imported; empty where it can.
 
@@ -189,7 +214,7 @@ def import_fault(package: str) -> str:
     """
     try:
         import_module(package)
-    except (ImportError, OSError, RuntimeError) as error:
+    except kernel_errors() as error:
         return f"the package {package} does not load: {error}".splitlines()[0]
     return ""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ...attention.auto import kernel_errors
+from ...attention.base import kernel_errors
 from ...attention.ledger import IdleWatch, Ledger, Tally
 from .attention_plan import Plan, Planner, Tensors
 

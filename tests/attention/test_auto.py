@@ -88,6 +88,33 @@ def test_a_quantized_kernel_is_admitted_up_to_the_bound(inputs):
     assert "its error" in check(exact, *inputs, max_error=0.03).refusal
 
 
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (KeyError("sm_75"), "it raised KeyError: 'sm_75'"),
+        (NameError("_qattn_sm89"), "it raised NameError: _qattn_sm89"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "memory is short"),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"), "memory is short"),
+    ],
+)
+def test_what_packages_raise_is_told(error, reason, inputs):
+    """As releases do that were made for other cards, and devices that are full."""
+
+    def fail(*tensors):
+        raise error
+
+    assert check(Backend("x", "", fail), *inputs, max_error=0.01).refusal == reason
+
+
+def test_sdpa_is_the_yardstick_and_not_held_to_it(inputs):
+    """Where it adds coarsely (TF32, FP16 sums), so may the others; NaN is refused all the same."""
+    coarse = Backend("sdpa", "", lambda *t: SDPA(*t) * 1.05)
+    other = Backend("other", "", lambda *t: SDPA(*t) * 1.06)
+    assert [t.refusal for t in try_all([coarse, other], *inputs, 0.01)] == ["", ""]
+    nan = Backend("sdpa", "", not_a_number)
+    assert try_all([nan], *inputs, 0.01)[0].refusal == "its result holds NaN or infinity"
+
+
 def test_nothing_is_said_of_inputs_that_are_not_finite(tensors):
     q, k, v = tensors()
     v[..., 0] = float("inf")
@@ -102,7 +129,8 @@ def test_a_moment_is_not_remembered(tensors):
     trials = try_all(BACKENDS[:2], AttentionCall.of(CPU, q, k), (q, k, v, None, None), 0.01)
     assert [t.refusal[:27] for t in trials] == ["", "the call's own numbers are "]
     assert not is_lasting(trials)
-    assert not is_lasting([Trial("sdpa"), Trial("b", refusal="it raised OutOfMemoryError: x")])
+    assert not is_lasting([Trial("sdpa"), Trial("b", refusal="memory is short")])
+    assert not is_lasting([Trial("sdpa", refusal="its scores take 9 GiB"), Trial("b", 1.0)])
     assert is_lasting([Trial("sdpa"), Trial("b", refusal="it takes no mask")])
 
 

@@ -226,6 +226,10 @@ def test_a_package_that_does_not_load_says_so(with_package, tmp_path, monkeypatc
     monkeypatch.syspath_prepend(str(tmp_path))
     offer = backend_named("flash_attention_3").offer(CARDS["Hopper"])
     assert offer.reason == "the package flash_attn_interface does not load: undefined symbol: _Z"
+    (tmp_path / "sageattn3.py").write_text("import triton_of_another_age as t", "utf-8")
+    (tmp_path / "triton_of_another_age.py").write_text("import os; os.no_such_function", "utf-8")
+    offer = backend_named("sage_3").offer(CARDS["Blackwell"])
+    assert "does not load: module 'os' has no attribute 'no_such_function'" in offer.reason
 
 
 def test_an_unknown_name_lists_the_known_ones():

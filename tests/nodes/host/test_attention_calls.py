@@ -196,6 +196,23 @@ def test_sdpa_is_no_substitute_where_it_would_need_too_much(override, core, monk
     assert calls.reason.endswith("and sdpa: its scores take 0.0 GiB, and 0.0 GiB are free")
 
 
+def test_auto_where_there_is_no_room_for_trials(override, core, monkeypatch):
+    """The copies that kernels are tried on take memory too."""
+    from wattbench.nodes.host import attention_plan
+
+    def full(*args):
+        raise torch.OutOfMemoryError("planted")
+
+    monkeypatch.setattr(attention_plan, "try_all", full)
+    mine = override("auto")
+    q, k, v = make()
+    out, expected = call(mine, core, q, k, v, 4, skip_reshape=True)
+    assert torch.allclose(out, expected, atol=1e-5)
+    (calls,) = mine.read()
+    assert calls.executed == "sdpa_flash"
+    assert calls.reason == "memory is too short to try kernels"
+
+
 def test_auto_where_sdpa_does_not_fit(override, core, monkeypatch):
     """As on a card without fused kernels: the best of the others, at once."""
     from wattbench.attention import sdpa
