@@ -74,15 +74,19 @@ def executed_variant(
 
 
 def _choice(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float | None) -> int:
-    """What torch's chooser answers: an index of :data:`VARIANTS`, or one of the others."""
+    """What torch's chooser answers: an index of :data:`VARIANTS`, or one of the others.
+
+    Where nothing can run the call, some releases answer ``NONE`` and some (2.5) raise.
+    """
     import torch
 
+    grouped = q.shape[1] != k.shape[1]
     try:
-        return int(
-            torch._fused_sdp_choice(q, k, v, mask, scale=scale, enable_gqa=q.shape[1] != k.shape[1])
-        )
+        return int(torch._fused_sdp_choice(q, k, v, mask, scale=scale, enable_gqa=grouped))
     except NotImplementedError:
         return OWN
+    except RuntimeError:
+        return NONE
 
 
 def lack_of_memory(name: str, tensors: Tensors) -> str:
