@@ -164,20 +164,19 @@ class Target:
                 return reason
         return ""
 
-    def asked_of(self, machine: Machine) -> str:
-        """What it asks of a device of ``machine``'s maker; of any where ``machine`` has none."""
-        nvidia = [
+    def cards(self, machine: Machine) -> str:
+        """The cards of ``machine``'s maker that it is for; empty where there are none."""
+        if machine.gfx:
+            named = ", ".join(self.gfx)
+            return f"{named} with {self.switch}=TRUE" if self.switch else named
+        if machine.capability is None or not self.capabilities:
+            return ""
+        ranges = (
             _dotted(low)
             + ("" if high == low else " or later" if high >= (99, 0) else f" to {_dotted(high)}")
             for low, high in self.capabilities
-            if not machine.gfx
-        ]
-        amd = self.gfx if machine.capability is None else ()
-        if not nvidia and not amd:
-            return "" if self.capabilities or self.gfx else f"a {self.kind or 'torch'} device"
-        devices = [f"compute capability {', '.join(nvidia)}"] if nvidia else []
-        condition = f" with {self.switch}=TRUE" if self.switch else ""
-        return ", ".join([*devices, *amd]) + condition
+        )
+        return f"compute capability {', '.join(ranges)}"
 
 
 ANYWHERE = Target(kind="", dtypes=("float64", *FLOATS))
@@ -292,9 +291,12 @@ class Backend:
     def _machine_refusal(self, machine: Machine) -> str:
         if any(target.admits(machine) for target in self.targets):
             return ""
-        asked = [target.asked_of(machine) for target in self.targets]
-        wanted = "; ".join(filter(None, asked)) or "an NVIDIA card"
-        return f"it needs {wanted}; this device is {describe(machine)}"
+        cards = "; ".join(filter(None, (target.cards(machine) for target in self.targets)))
+        if not cards:
+            both = any(target.gfx for target in self.targets)
+            cards = "an NVIDIA or AMD card" if both else "an NVIDIA card"
+        others = [f"a {t.kind}" for t in self.targets if not t.capabilities and not t.gfx]
+        return f"it needs {'; '.join([*others, cards])}; this device is {describe(machine)}"
 
     def _package_refusal(self) -> str:
         if not self.package:

@@ -196,11 +196,17 @@ def test_a_radeon_card_is_told_how_to_have_flash_attention(monkeypatch, with_pac
 
 
 def test_a_refusal_names_what_the_maker_has():
-    assert backend_named("sage_2").offer(CARDS["RDNA3"]).reason == (
-        "it needs an NVIDIA card; this device is RX 7900 of gfx1100"
+    def needs(name, machine):
+        reason = backend_named(name).offer(machine).reason
+        return reason.removeprefix("it needs ").split("; this device is ")[0]
+
+    assert needs("sage_2", CARDS["RDNA3"]) == "an NVIDIA card"
+    assert (
+        needs("sage_2", CARDS["Pascal"]) == "compute capability 8.0, 8.6, 8.9 to 9.0, 12.0 to 12.1"
     )
-    pascal = backend_named("sdpa_flash").offer(CARDS["Pascal"]).reason
-    assert pascal.startswith("it needs a cpu device; compute capability 8.0 or later; this")
+    assert needs("flash_attention_2", CARDS["Pascal"]) == "compute capability 8.0 or later"
+    assert needs("sdpa_flash", CARDS["Pascal"]) == "a cpu; compute capability 8.0 or later"
+    assert needs("sdpa_flash", Machine("mps", "mps")) == "a cpu; an NVIDIA or AMD card"
 
 
 def test_releases_of_sageattention_with_other_arguments_are_refused(with_package, monkeypatch):

@@ -67,7 +67,7 @@ def test_what_is_not_here_falls_back_or_stops(
 ):
     from wattbench.nodes.host.attention_plan import AttentionRefusedError
 
-    for name, why in (("sage_2", "it needs compute capability"), ("comfyui:sage", "registered")):
+    for name, why in (("sage_2", "it needs an NVIDIA card"), ("comfyui:sage", "registered")):
         model = choose(tiny_models().model, name)
         assert distance(sample(model), references("sdxl")) < TOLERANCE
         (calls,) = ledger_of(model)
