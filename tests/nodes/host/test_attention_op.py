@@ -126,7 +126,16 @@ def plant(monkeypatch):
 
 
 def test_a_kernel_that_can_be_recorded_is_an_operator_of_its_own(operator, choice, check, plant):
+    """It was checked and ran in the evaluation before; in the graph it is only launched."""
+    launches = []
+
+    def counted(kernel, *tensors):
+        launches.append(tensors)
+        return kernel(*tensors)
+
+    plant(counted)
     assert check(choice("split")) == ([0], {"split": 6})
+    assert len(launches) == 2 * (1 + 1 + 3)
     recorded = getattr(torch.ops.wattbench, f"{operator.name}_recorded").default
     assert torch.Tag.cudagraph_unsafe not in recorded.tags
 
