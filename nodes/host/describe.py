@@ -12,7 +12,7 @@ from comfy.samplers import KSampler
 
 from ...quant.files import SHORT_NAMES
 from .alterations import launch_options, patches_of, previews
-from .attention import OVERRIDE, Override
+from .attention import OVERRIDE, Override, override_name
 from .identity import ModelIdentity, identity_of, optimizations_of
 
 ATTENTION_NAMES = {"pytorch": "sdpa", "sub_quad": "sub_quadratic", "flash": "flash_attention_2"}
@@ -124,7 +124,7 @@ def attention_requested(model: Any) -> str:
     if isinstance(override, Override):
         return override.setting.requested
     if override is not None:
-        return f"override {getattr(override, '__qualname__', type(override).__name__)}"
+        return override_name(override)
     chosen = comfy_attention.optimized_attention
     for name, function in comfy_attention.REGISTERED_ATTENTION_FUNCTIONS.items():
         if function is chosen:
