@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import uuid
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
@@ -15,7 +14,7 @@ from ..measure.instrument import Instrument
 from ..measure.journal import Journal
 from ..measure.picture import broken
 from ..measure.records import Condition, Environment, PictureCheck, Run, with_idle_after
-from ..measure.runs import failed_run, make_run
+from ..measure.runs import failed_run, measured_run, new_run
 from .host import workspace
 from .host.core import core_inputs
 from .host.describe import model_facts
@@ -216,7 +215,12 @@ class _Benchmark:
         if idle_power_after_w is not None:
             self.journal.append_idle_after(runs, idle_power_after_w)
             runs = [with_idle_after(run, idle_power_after_w) for run in runs]
-        return [*warmed.runs, *runs]
+        every = [*warmed.runs, *runs]
+        failed = sum(bool(run.error) for run in every)
+        workspace.show_text(
+            f"done, {len(every)} runs in the journal" + (f", {failed} failed" if failed else "")
+        )
+        return every
 
     def _idle_power(self, seconds: float) -> float | None:
         if seconds == 0:
@@ -230,33 +234,27 @@ class _Benchmark:
             image = self.job.make_image(window, attempt.seed)
         if not attempt.is_warmup:
             self.images.append(image)
-        run = make_run(
-            [recording],
-            self.job.condition,
-            self.environment,
-            seed=attempt.seed,
-            visit=workspace.visit(),
-            repeat=attempt.repeat,
-            is_warmup=attempt.is_warmup,
-            idle_power_before_w=self.idle_power_before_w,
-            predicted_energy=None if self.forecast is None else self.forecast.energy,
-        )
+        run = measured_run(self._run_of(attempt), [recording])
         flags = (*run.board.flags, *([self.remark] if self.remark else []))
         faults = "; ".join(dict.fromkeys(filter(None, map(broken, arrays(image)))))
         return replace(
             run,
             board=replace(run.board, flags=flags),
+            idle_power_w=self.idle_power_before_w,
+            idle_power_before_w=self.idle_power_before_w,
+            predicted_energy=None if self.forecast is None else self.forecast.energy,
             picture=PictureCheck("", faults) if faults else None,
         )
 
     def failed(self, attempt: Attempt, error: str) -> Run:
         logging.error("WattBench: a run failed and goes into the table with its reason: %s", error)
         free_memory()
-        return failed_run(
+        return failed_run(self._run_of(attempt), error)
+
+    def _run_of(self, attempt: Attempt) -> Run:
+        return new_run(
             self.job.condition,
             self.environment,
-            error,
-            started_at=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
             seed=attempt.seed,
             visit=workspace.visit(),
             repeat=attempt.repeat,
