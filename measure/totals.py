@@ -17,7 +17,7 @@ def total_energy(phases: Iterable[Phase]) -> tuple[EnergyReading | None, str]:
     reading, gap = observed_energy(phases)
     absent = [name for name in COMPUTE_PHASES if name not in {phase.name for phase in phases}]
     if reading is not None and absent:
-        return None, f"no energy per image: {' and '.join(absent)} not measured"
+        return None, f"no energy per image: {', '.join(absent)} not measured"
     return reading, gap
 
 

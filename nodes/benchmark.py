@@ -168,7 +168,11 @@ class WattBenchBenchmark(io.ComfyNode):
             benchmark = _Benchmark(image_job, instrument, environment, journal, forecast)
             rest(cooldown_seconds)
             plan = Plan(warmup_runs, repeats, seed, max_warmup_seconds)
-            runs = benchmark.carry_out(plan, idle_seconds)
+            try:
+                runs = benchmark.carry_out(plan, idle_seconds)
+            finally:
+                # After a cancellation too: then this is all that the page has of it.
+                workspace.show_text(benchmark.kept)
         return io.NodeOutput(as_one_batch(benchmark.images), tuple(runs))
 
 
@@ -203,7 +207,8 @@ class _Benchmark:
     idle_power_before_w: float | None = None
     remark: str = ""
     images: list[Any] = field(default_factory=list)
-    done: int = 0
+    kept_count: int = 0
+    failed_count: int = 0
 
     def carry_out(self, plan: Plan, idle_seconds: float) -> list[Run]:
         """Warm-ups, idle power, repeats, and idle power again."""
@@ -215,12 +220,7 @@ class _Benchmark:
         if idle_power_after_w is not None:
             self.journal.append_idle_after(runs, idle_power_after_w)
             runs = [with_idle_after(run, idle_power_after_w) for run in runs]
-        every = [*warmed.runs, *runs]
-        failed = sum(bool(run.error) for run in every)
-        workspace.show_text(
-            f"done, {len(every)} runs in the journal" + (f", {failed} failed" if failed else "")
-        )
-        return every
+        return [*warmed.runs, *runs]
 
     def _idle_power(self, seconds: float) -> float | None:
         if seconds == 0:
@@ -263,9 +263,16 @@ class _Benchmark:
 
     def keep(self, run: Run) -> None:
         self.journal.append(run)
-        self.done += 1
+        self.kept_count += 1
+        self.failed_count += bool(run.error)
         kind = "warm-up" if run.is_warmup else "repeat"
-        workspace.show_text(f"{kind} {run.repeat + 1} done, {self.done} runs in the journal")
+        workspace.show_text(f"{kind} {run.repeat + 1} done, {self.kept}")
+
+    @property
+    def kept(self) -> str:
+        """What is on disk by now, for the node's body."""
+        failed = f", {self.failed_count} of them failed" if self.failed_count else ""
+        return f"{self.kept_count} runs in the journal{failed}"
 
 
 NODES: list[type[io.ComfyNode]] = [WattBenchBenchmark]

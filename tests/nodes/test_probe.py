@@ -93,7 +93,7 @@ def test_a_probed_model_is_measured_by_any_sampler(
     assert (run.seed, run.condition.steps, run.condition.sampler) == (5, 2, "euler")
     assert phase_names(run) == ["load", "denoise"]
     assert run.energy is None
-    assert "text_encode and decode not measured" in run.energy_note
+    assert "text_encode, decode not measured" in run.energy_note
     journal = workspace_folder / "wattbench" / "journal.jsonl"
     assert parse(journal.read_text("utf-8")) == [run]
 
