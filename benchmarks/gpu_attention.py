@@ -197,15 +197,12 @@ def sample(
         run_core("KSampler", model=observed, seed=repeat, denoise=1.0, **inputs)
     records = wattbench("measure.records")
     unknown = wattbench("nodes.observation").UNKNOWN
-    run = wattbench("measure.runs").make_run(
-        [recording],
-        records.Condition(**{**unknown, **facts, "attention": arm.name}),
-        environment,
-        seed=repeat,
-        visit=1,
-        repeat=repeat,
-        is_warmup=is_warmup,
+    runs = wattbench("measure.runs")
+    condition = records.Condition(**{**unknown, **facts, "attention": arm.name})
+    planned = runs.new_run(
+        condition, environment, seed=repeat, visit=1, repeat=repeat, is_warmup=is_warmup
     )
+    run = runs.measured_run(planned, [recording])
     if is_warmup:
         arm.warm_up_s = denoise_of(run).duration_s
     else:

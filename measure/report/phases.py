@@ -64,7 +64,7 @@ def steps_frame(runs: Sequence[Run]) -> pd.DataFrame:
             "condition": run.condition.label,
             **vars(run.condition),
             "n": len(profile.runs),
-            "energy_meter": run.energy.meter if run.energy else "",
+            "energy_meter": profile.meter,
             "energy_method": profile.method,
             **environment_cells(run.environment),
         }
