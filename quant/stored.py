@@ -14,7 +14,7 @@ from .files import WIDE, Entry, FileError, TensorFile, dtype_name
 from .formats import FORMATS, find
 from .formats.gguf import PREFIX as GGUF_PREFIX
 from .ggml import BLOCK_TYPES
-from .gguf_files import SUFFIX, GgufFile
+from .gguf_files import GgufFile, is_gguf
 
 if TYPE_CHECKING:
     import torch
@@ -38,6 +38,10 @@ MODEL_PREFIXES = ("model.diffusion_model.", "model.model.", "net.")
 
 FEW = 5
 """So few names with a prefix are no model: ComfyUI's own limit."""
+
+
+LORA_MARKS = (".lora_down.", ".lora_up.", ".lora_A.", ".lora_B.", ".lora.")
+"""Parts of names by which the files of LoRAs are known."""
 
 
 def format_of(config: Mapping[str, Any], has_input_scale: bool) -> Format | None:
@@ -148,7 +152,7 @@ def open_weights(path: Path) -> TensorFile | GgufFile:
         FileError: it is neither safetensors nor GGUF, or damaged or truncated.
         OSError: it cannot be opened.
     """
-    return GgufFile(path) if path.suffix.lower() == SUFFIX else TensorFile(path)
+    return GgufFile(path) if is_gguf(path) else TensorFile(path)
 
 
 def model_prefix(names: Iterable[str]) -> str:
@@ -182,6 +186,11 @@ def layers_of(file: TensorFile | GgufFile, prefix: str) -> list[StoredLayer]:
                 tensors[suffix] = found
         layers.append(StoredLayer(layer.removeprefix(prefix), configs.get(layer, {}), tensors))
     return layers
+
+
+def is_lora(names: Iterable[str]) -> bool:
+    """Whether a file with tensors of these names is a LoRA and not a model."""
+    return any(mark in name for name in names for mark in LORA_MARKS)
 
 
 def quantized_already(file: TensorFile, prefix: str) -> str:
