@@ -102,13 +102,13 @@ class WattBenchQuantReport(io.ComfyNode):
 
 
 def _flop_note(model: Any) -> str:
-    """Which share of the FLOPs are convolutions, or why that is not known."""
+    """Which share of the FLOPs formats touch, or why that is not known."""
     from ..measure.flop.shares import share_note
 
     try:
         return share_note(architecture_of(model))
     except ValueError as error:
-        return f"Which share of the FLOPs are convolutions is not known: {error}."
+        return f"Which share of the FLOPs formats touch is not known: {error}."
 
 
 def _draw(report: QuantReport, path: Path) -> str:
