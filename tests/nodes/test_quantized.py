@@ -361,6 +361,56 @@ def test_a_file_without_a_model_is_refused(load, models_folder):
         load("diffusion_models/a.safetensors", "fp8")
 
 
+@pytest.mark.parametrize(
+    ("suffix", "stored", "message"),
+    [
+        ("weight", torch.int8, r"0\.img_mlp\.0 are integers, and nothing says"),
+        ("SCB", torch.float32, "bitsandbytes stores weights as"),
+        ("weight.quant_state.bitsandbytes__nf4", torch.uint8, "bitsandbytes stores weights as"),
+        ("qweight", torch.int8, "Nunchaku, GPTQ or AWQ stores weights as"),
+        ("_weight_qdata", torch.int8, "torchao stores weights as"),
+    ],
+)
+def test_files_of_tools_that_comfyui_does_not_read_are_refused(
+    suffix, stored, message, load, flux_weights, models_folder
+):
+    layer = "double_blocks.0.img_mlp.0"
+    tensors = {**flux_weights, f"{layer}.{suffix}": torch.ones(1024, 256).to(stored)}
+    save_file(tensors, models_folder / "diffusion_models" / "other.safetensors")
+    for weight_format in ("as stored", "int8"):
+        with pytest.raises(ValueError, match=f"ComfyUI does not read: .*{message}"):
+            load("diffusion_models/other.safetensors", weight_format)
+
+
+def under_diffusers_names(weights):
+    import comfy.utils
+
+    depths = {
+        kind: len({name.split(".")[1] for name in weights if name.startswith(f"{kind}_blocks")})
+        for kind in ("double", "single")
+    }
+    config = {"depth": depths["double"], "depth_single_blocks": depths["single"]}
+    config["hidden_size"] = weights["img_in.bias"].numel()
+    tensors = {}
+    for name, place in comfy.utils.flux_to_diffusers(config).items():
+        whole, part, swap = (place, None, None) if isinstance(place, str) else (*place, None)[:3]
+        if whole in weights:
+            tensor = weights[whole].narrow(*part) if part else weights[whole]
+            tensors[name] = (swap(tensor) if swap else tensor).clone()
+    return tensors
+
+
+def test_diffusers_names_load_and_are_refused_once_quantized(
+    load, sample, original, flux_weights, models_folder
+):
+    path = models_folder / "diffusion_models" / "diffusers.safetensors"
+    save_file(under_diffusers_names(flux_weights), path)
+    assert psnr_db(original, sample(load("diffusion_models/diffusers.safetensors", "int8"))) > 40
+    convert(path, path.with_name("eight.safetensors"), "int8")
+    with pytest.raises(ValueError, match=r"eight\.safetensors is quantized under diffusers' names"):
+        load("diffusion_models/eight.safetensors")
+
+
 def test_wrong_shapes_are_named(load, flux_weights, models_folder):
     name = "double_blocks.0.img_mlp.0.weight"
     tensors = {**flux_weights, name: flux_weights[name][:-64].clone()}

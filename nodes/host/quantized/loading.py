@@ -12,6 +12,7 @@ import comfy.sd
 import comfy.utils
 import torch
 
+from ....quant.base import CONFIG
 from ....quant.files import FileError
 from ..describe import WEIGHT_FORMAT_KEY
 from .ledger import ride
@@ -30,7 +31,7 @@ def load_model(path: str, request: Request, disable_dynamic: bool = False) -> An
         WeightRangeError: a layer holds infinities or NaN.
     """
     tensors, metadata = read_tensors(path)
-    tensors, metadata = _native_names(tensors, metadata)
+    tensors, metadata = _native_names(Path(path).name, tensors, metadata)
     config = comfy.model_detection.model_config_from_unet(tensors, "", metadata=metadata)
     if config is None:
         raise FileError(
@@ -98,8 +99,14 @@ def _finish(model: Any, prepared: Prepared, request: Request) -> Any:
     return model
 
 
-def _native_names(tensors: StateDict, metadata: dict[str, str]) -> tuple[StateDict, dict[str, str]]:
-    """The diffusion model's tensors under ComfyUI's names, with quantization marked per layer."""
+def _native_names(
+    name: str, tensors: StateDict, metadata: dict[str, str]
+) -> tuple[StateDict, dict[str, str]]:
+    """The diffusion model's tensors under ComfyUI's names, with quantization marked per layer.
+
+    Raises:
+        FileError: the file has diffusers' names and is quantized.
+    """
     tensors, metadata = comfy.utils.convert_old_quants(tensors, "", metadata=metadata)
     prefix = comfy.model_detection.unet_prefix_from_state_dict(tensors)
     parts = comfy.utils.state_dict_prefix_replace(tensors, {prefix: ""}, filter_keys=True)
@@ -107,6 +114,12 @@ def _native_names(tensors: StateDict, metadata: dict[str, str]) -> tuple[StateDi
         tensors, metadata = comfy.utils.convert_old_quants(parts, "", metadata=metadata)
     if comfy.model_detection.model_config_from_unet(tensors, "", metadata=metadata) is None:
         converted = comfy.model_detection.convert_diffusers_mmdit(tensors, "")
+        if converted is not None and any(key.endswith(f".{CONFIG}") for key in tensors):
+            raise FileError(
+                f"{name} is quantized under diffusers' names, of which ComfyUI joins matrices only "
+                "before they are quantized. Load the original file here in this format, and keep "
+                "the result with save_as."
+            )
         if converted is not None:
             return converted, metadata
     return tensors, metadata

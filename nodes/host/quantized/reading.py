@@ -9,10 +9,11 @@ import comfy.utils
 import torch
 
 from ....quant.base import CONFIG, encode_config
+from ....quant.files import FileError
 from ....quant.formats import find
 from ....quant.gguf_files import GgufFile
 from ....quant.layers import is_table
-from ....quant.stored import open_weights
+from ....quant.stored import of_another_tool, open_weights
 
 
 def read_tensors(path: str) -> tuple[dict[str, Any], dict[str, str]]:
@@ -21,13 +22,19 @@ def read_tensors(path: str) -> tuple[dict[str, Any], dict[str, str]]:
     Of a GGUF file matrices are as stored, with their configuration, and the rest is widened.
 
     Raises:
-        FileError: the file is a pickle, of another kind, truncated or malformed, or the package
-            gguf is missing.
+        FileError: the file is a pickle, of another kind, truncated or malformed, or quantized by a
+            tool whose files ComfyUI does not read; or the package gguf is missing.
         OSError: it cannot be opened.
     """
     with open_weights(Path(path)) as file:
         if isinstance(file, GgufFile):
             return _in_blocks(file), {}
+        reason = of_another_tool(file)
+        if reason:
+            raise FileError(
+                f"{path} is quantized in a way that ComfyUI does not read: {reason}. Get the "
+                "original file and choose a format here, or a file that was made for ComfyUI."
+            )
     tensors, metadata = comfy.utils.load_torch_file(path, return_metadata=True)
     return tensors, metadata or {}
 
