@@ -152,6 +152,21 @@ def vae_facts(vae: Any) -> dict[str, Any]:
     return {"optimizations": ", ".join(f"vae {name}" for name in optimizations_of(vae.patcher))}
 
 
+def clip_facts(clip: Any) -> dict[str, Any]:
+    """The fields of a condition that a CLIP determines: the weight format that it was given.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if clip is None:
+        raise ValueError(
+            "clip is missing: the checkpoint that it comes from holds no text encoder. "
+            "Load one with Load CLIP (WattBench) and connect it here."
+        )
+    asked = clip.patcher.get_attachment(WEIGHT_FORMAT_KEY)
+    return {"optimizations": "" if asked is None else f"text {asked}"}
+
+
 def join_optimizations(*facts: dict[str, Any]) -> str:
     """``optimizations`` of a condition whose parts are described by ``facts``."""
     named = (part.get("optimizations", "") for part in facts)
