@@ -72,11 +72,14 @@ def fitting_rows(batch_heads: int, q_len: int, keys: int, budget: int) -> int:
 
 
 def free_bytes(device: device) -> int:
-    """Memory that a torch device has free, with what torch's allocator holds unused."""
+    """Memory that a torch device has free, with what torch's allocator holds unused.
+
+    The computer's, where the device tells nothing of its own: a CPU, MPS, and XPU before torch 2.6.
+    """
     import torch
 
-    if device.type in ("cuda", "xpu"):
-        memory = getattr(torch, device.type)
+    memory = getattr(torch, device.type, None)
+    if memory is not None and hasattr(memory, "mem_get_info"):
         free, _ = memory.mem_get_info(device)
         return int(free + memory.memory_reserved(device) - memory.memory_allocated(device))
     import psutil
