@@ -212,7 +212,9 @@ def test_energy_of_a_prompt(frontend, page):
 
 def test_it_says_what_it_costs(page):
     cost = panel(page).locator(".wattbench-hud-cost").last
-    expect(cost).to_have_text(re.compile(r"server \d\.\d\d\s%, this page \d\.\d\d\s%"), timeout=15000)
+    expect(cost).to_have_text(
+        re.compile(r"server \d\.\d\d\s%, this page \d\.\d\d\s%"), timeout=15000
+    )
     server_share, page_share = map(float, re.findall(r"(\d\.\d\d)\s%", cost.text_content()))
     assert 0 < server_share < 1
     assert page_share < 1
