@@ -75,9 +75,10 @@ def free_bytes(device: device) -> int:
     """Memory that a torch device has free, with what torch's allocator holds unused."""
     import torch
 
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    if device.type in ("cuda", "xpu"):
+        memory = getattr(torch, device.type)
+        free, _ = memory.mem_get_info(device)
+        return int(free + memory.memory_reserved(device) - memory.memory_allocated(device))
     import psutil
 
     return int(psutil.virtual_memory().available)

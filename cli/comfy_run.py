@@ -20,8 +20,8 @@ from .signals import held
 
 Event = dict[str, Any]
 
-TIMED_OUT, CANCELLED = "ws_timeout", "cancelled"
-"""comfy-cli's error codes for a server that fell silent and a prompt that was interrupted."""
+TIMED_OUT, CANCELLED, UNKNOWN_NODES = "ws_timeout", "cancelled", "workflow_unknown_nodes"
+"""comfy-cli's error codes: a silent server, an interrupted prompt, nodes that are missing."""
 
 
 @dataclass
@@ -160,6 +160,8 @@ def _failure(events: list[Event], stderr: str) -> str:
     nodes = [*details.get("errors", ()), *details.get("node_errors", ())]
     parts += [json.dumps(entry) if "errors" in entry else entry["message"] for entry in nodes]
     parts += [error.get("hint") or ""] if not nodes else []
+    if error["code"] == UNKNOWN_NODES:
+        parts.append("a server that this command starts has no other node packs: use --server")
     return "; ".join(part for part in parts if part)
 
 

@@ -145,7 +145,7 @@ class ComfyServer:
         arguments: Sequence[str] = (),
         log_path: Path | None = None,
         pack_root: Path | None = None,
-        startup_timeout_s: float = 180.0,
+        startup_timeout_s: float = 600.0,
     ) -> None:
         self.comfyui = comfyui
         self.base_directory = (base_directory or PACK_ROOT / ".comfyui" / "base").resolve()

@@ -9,9 +9,26 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from wattbench.cli.inprocess import load_comfyui
 from wattbench.cli.server import ComfyServer, find_comfyui
+
+# The models are tiny: threads of torch would only wait for each other, ten times as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# The same examples in every run, and as much time for each as a loaded machine takes.
+settings.register_profile(
+    "steady", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("steady")
+
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+    # Dozens of processes are started: without bytecode each compiles ComfyUI and torch anew.
+    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = str(
+        Path(__file__).parent.parent / ".pytest_cache" / "bytecode"
+    )
+    sys.dont_write_bytecode = False
 
 
 @pytest.fixture(scope="session")

@@ -10,14 +10,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..cost import JOULES_PER_KWH
 from ..phases import PooledPhases, pooled_phases
-from ..records import COMPUTE_PHASES, PHASES, SCHEMA_VERSION, Operation, Run
+from ..records import COMPUTE_PHASES, PHASES, SCHEMA_VERSION, Environment, Operation, Run
 from ..totals import observed_energy
 
 if TYPE_CHECKING:
     import pandas as pd
-
-JOULES_PER_KWH = 3.6e6
 
 CONDITION_COLUMNS = [
     "condition",
@@ -204,8 +203,15 @@ def typed(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
+def environment_cells(environment: Environment) -> dict[str, object]:
+    """The columns :data:`ENVIRONMENT_COLUMNS`."""
+    return {
+        **vars(environment),
+        "comfyui": environment.host_version if environment.host == "ComfyUI" else "",
+    }
+
+
 def _row(run: Run) -> dict[str, object]:
-    environment = run.environment
     return {
         "schema_version": SCHEMA_VERSION,
         "run_id": run.run_id,
@@ -225,8 +231,7 @@ def _row(run: Run) -> dict[str, object]:
         **_kernels(run, "attention"),
         **_kernels(run, "linear"),
         **_picture(run),
-        **vars(environment),
-        "comfyui": environment.host_version if environment.host == "ComfyUI" else "",
+        **environment_cells(run.environment),
     }
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 
 import pytest
-from frontend import Frontend, find_browser, launch
-from playwright.sync_api import sync_playwright
+from frontend import TIMEOUT_MS, Frontend, find_browser, launch
+from playwright.sync_api import expect, sync_playwright
+
+expect.set_options(timeout=TIMEOUT_MS)
 
 
 @pytest.fixture(scope="session")

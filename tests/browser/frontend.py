@@ -64,6 +64,8 @@ CONTRASTS = """(root) => {
 """Tag and contrast ratio (WCAG 2.2) of every element of a root that has a text of its own."""
 
 TIMEOUT_MS = 60_000
+"""How long anything may take that has to come; a loaded machine is slow."""
+
 PACK_URL = "/extensions/wattbench/"
 OPTIONAL_TRANSLATION = PACK_URL + "docs/"
 """The frontend asks for a help page in the user's language first; that one may be missing."""
@@ -110,6 +112,7 @@ class Frontend:
         context = browser.new_context(
             viewport={"width": width, "height": height}, device_scale_factor=pixel_ratio
         )
+        context.set_default_timeout(TIMEOUT_MS)
         context.grant_permissions(["clipboard-read", "clipboard-write"], origin=url)
         context.route("**/*", self._stay_local)
         self.page: Page = context.new_page()
@@ -122,8 +125,7 @@ class Frontend:
         self.page.goto(self.url)
         self.page.wait_for_function(
             "window.app?.vueAppReady && app.extensionManager.workflow.activeWorkflow"
-            " && app.rootGraph.nodes.length",
-            timeout=TIMEOUT_MS,
+            " && app.rootGraph.nodes.length"
         )
 
     def close(self) -> None:

@@ -157,15 +157,9 @@ def value(page, label):
     return row.locator(".wattbench-hud-value")
 
 
-def changes(locator, timeout_s=4.0):
-    """Whether the text changes."""
-    first = locator.text_content()
-    deadline_s = time.monotonic() + timeout_s
-    while time.monotonic() < deadline_s:
-        if locator.text_content() != first:
-            return True
-        time.sleep(0.1)
-    return False
+def wait_for_change(locator):
+    """Wait until the text is another one."""
+    expect(locator).not_to_have_text(locator.text_content())
 
 
 def is_reading(server):
@@ -175,19 +169,26 @@ def is_reading(server):
         data=json.dumps({"watcher": "test", "interval_s": 1}).encode(),
         headers={"Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=10) as response:
+    with urllib.request.urlopen(request, timeout=60) as response:
         reading = json.load(response) is not None
     leave = json.dumps({"watcher": "test", "leave": True}).encode()
     request.data = leave
-    urllib.request.urlopen(request, timeout=10).close()
+    urllib.request.urlopen(request, timeout=60).close()
     return reading
+
+
+def wait_until_nothing_is_read(server):
+    deadline_s = time.monotonic() + 60
+    while is_reading(server):
+        assert time.monotonic() < deadline_s, "the server reads though nobody watches"
+        time.sleep(0.3)
 
 
 def test_values_appear_and_update(page):
     expect(badge(page)).to_have_text(re.compile(r"^(1|2)\d\d W · \d+\.0 GiB$"))
     expect(panel(page)).to_contain_text("simulated")
-    assert changes(value(page, "Power"))
-    assert changes(badge(page))
+    wait_for_change(value(page, "Power"))
+    wait_for_change(badge(page))
     path = panel(page).locator("path").first
     expect(path).to_have_attribute("d", re.compile("L"))
     expect(value(page, "Temperature")).to_have_text("—")
@@ -207,14 +208,13 @@ def test_energy_of_a_prompt(frontend, page):
     assert duration > 2
     assert float(error) * factor == pytest.approx(0.2 * MEAN_W, rel=0.2)
     assert float(energy) * factor == pytest.approx(MEAN_W * duration, abs=2 * float(error) * factor)
-    assert not changes(value(page, "Energy of the last prompt"), 1.5)
+    page.wait_for_timeout(1500)
+    expect(value(page, "Energy of the last prompt")).to_have_text(text)
 
 
 def test_it_says_what_it_costs(page):
     cost = panel(page).locator(".wattbench-hud-cost").last
-    expect(cost).to_have_text(
-        re.compile(r"server \d\.\d\d\s%, this page \d\.\d\d\s%"), timeout=15000
-    )
+    expect(cost).to_have_text(re.compile(r"server \d\.\d\d\s%, this page \d\.\d\d\s%"))
     server_share, page_share = map(float, re.findall(r"(\d\.\d\d)\s%", cost.text_content()))
     assert 0 < server_share < 1
     assert page_share < 1
@@ -227,23 +227,22 @@ def test_it_pauses_when_hidden_and_resumes(server, page):
     page.on("request", lambda request: asked.append(request.url))
     page.wait_for_timeout(2500)
     assert [url for url in asked if "wattbench" in url] == []
-    assert not is_reading(server)
+    wait_until_nothing_is_read(server)
     page.evaluate(SET_HIDDEN, False)
     expect(status(page)).to_have_text("Live.")
-    assert changes(value(page, "Power"))
+    wait_for_change(value(page, "Power"))
 
 
 def test_without_badge_and_tab_nothing_is_asked(frontend, server, page):
     badge(page).focus()
     page.keyboard.press("Enter")
     expect(panel(page)).to_be_hidden()
-    assert changes(badge(page)), "the badge alone keeps it going"
+    wait_for_change(badge(page))  # alone it keeps the readings going
     frontend.set("WattBench.HUD.Badge", False)
     expect(badge(page)).to_be_hidden()
-    page.wait_for_timeout(500)
-    assert not is_reading(server)
+    wait_until_nothing_is_read(server)
     frontend.set("WattBench.HUD.Badge", True)
-    assert changes(badge(page))
+    wait_for_change(badge(page))
 
 
 def test_a_second_page_sleeps_and_leaves_without_harm_to_the_first(frontend, page, browser):
@@ -253,12 +252,12 @@ def test_a_second_page_sleeps_and_leaves_without_harm_to_the_first(frontend, pag
         badge(second.page).click()
         expect(status(second.page)).to_have_text("Live.")
         second.page.clock.fast_forward("08:00:00")
-        assert changes(value(second.page, "Power"))
-        assert changes(value(page, "Power"))
+        wait_for_change(value(second.page, "Power"))
+        wait_for_change(value(page, "Power"))
         assert second.complaints == []
     finally:
         second.close()
-    assert changes(value(page, "Power"))
+    wait_for_change(value(page, "Power"))
 
 
 def test_a_chart_of_many_hours_stays_small(page):
@@ -334,12 +333,12 @@ def test_text_stands_out_from_its_ground(frontend, page, palette):
 
 def test_it_survives_a_restart_of_the_server(server, make_server, page):
     server[0].stop()
-    expect(status(page)).to_have_text("No answer from the server; trying again.", timeout=20000)
+    expect(status(page)).to_have_text("No answer from the server; trying again.")
     expect(badge(page)).to_have_text("—")
     expect(badge(page)).to_have_attribute("title", re.compile("No answer"))
     server[0] = make_server().__enter__()
-    expect(status(page)).to_have_text("Live.", timeout=30000)
-    assert changes(value(page, "Power"))
+    expect(status(page)).to_have_text("Live.")
+    wait_for_change(value(page, "Power"))
 
 
 def test_texts_follow_the_language(frontend, page):

@@ -384,9 +384,7 @@ def test_many_conditions_have_a_row_each_and_scroll_by_keyboard(opened):
     region = widget(opened).get_by_role("region")
     region.focus()
     opened.page.keyboard.press("ArrowRight")
-    opened.page.wait_for_function(
-        "document.querySelector('.wattbench-region').scrollLeft > 0", timeout=5000
-    )
+    opened.page.wait_for_function("document.querySelector('.wattbench-region').scrollLeft > 0")
 
 
 def test_the_table_outlives_undo_and_a_change_of_tabs(shown):
@@ -461,7 +459,7 @@ def test_texts_follow_the_language(opened, output):
     opened.set("Comfy.Locale", "pt-BR")
     try:
         run = opened.page.get_by_role("button", name="Executar").first
-        expect(run).to_be_visible(timeout=20000)
+        expect(run).to_be_visible()
         opened.load(WORKFLOW, "resumo")
         assert opened.page.evaluate(f"{NODE}.inputs[0].localized_name") == "execuções"
         show(opened, output)

@@ -190,7 +190,7 @@ def test_texts_follow_the_language(opened):
     opened.set("Comfy.Locale", "pt-BR")
     try:
         run = opened.page.get_by_role("button", name="Executar").first
-        expect(run).to_be_visible(timeout=20000)
+        expect(run).to_be_visible()
         opened.load(WORKFLOW, "observar")
         expect(widget(opened)).to_contain_text("não precisa de conexões")
     finally:

@@ -22,7 +22,7 @@ from wattbench.cli.signals import cancelling
 with cancelling(), GuardedLimit("auto") as limit:
     sys.stdout.write(f"{limit.set_w(200):g}\\n")
     sys.stdout.flush()
-    time.sleep(60)
+    time.sleep(600)
 """
 
 
@@ -50,7 +50,7 @@ def holder(board):
 
 
 def wait_until_restored(board):
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while board.limits_w()[-1] != 350 and time.monotonic() < deadline:
         time.sleep(0.02)
     assert board.limits_w() == [350, 200, 350]
@@ -94,7 +94,7 @@ def test_end_of_the_process_restores(holder, board, number):
     guardian = guardian_of(holder)
     holder.send_signal(number)
     wait_until_restored(board)
-    guardian.wait(10)
+    guardian.wait(60)
 
 
 def test_ctrl_c_of_the_terminal_does_not_reach_the_guardian(holder, board):

@@ -42,4 +42,4 @@ def test_child_of_a_held_block_dies_by_signals():
     with held():
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     child.terminate()
-    assert child.wait(timeout=10) == -signal.SIGTERM
+    assert child.wait(timeout=60) == -signal.SIGTERM

@@ -1,13 +1,15 @@
 /* A simulated libamd_smi.so, driven by the script that FAKE_AMDSMI_SCRIPT names.
  *
  * The functions that are not here are stubs that the test adds; they answer NOT_SUPPORTED (2).
- * One directive a line; "init CODE" is global, the others belong to the last "gpu":
+ * One directive a line; the first two are global, the others belong to the last "gpu":
+ *   clock FILE       time is the number in FILE (seconds), read at every call
+ *   init CODE        amdsmi_init answers CODE
  *   gpu              a new board
  *   bdf D:B:D        PCI address, hexadecimal
  *   serial HEX       16 hexadecimal digits
  *   current N        current_socket_power, W, or a sentinel
  *   average N        average_socket_power, W, or a sentinel
- *   counter W        the energy counter advances by W watts of real time (0: frozen, < 0: back)
+ *   counter W        the energy counter advances by W watts (0: frozen, < 0: back)
  *   reset T          T seconds after the first init the counter starts again at 0
  *   fail T CALL CODE from T seconds after the first init on CALL answers CODE
  */
@@ -16,7 +18,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { OK, INVALID = 1, NOT_SUPPORTED = 2, NOT_INIT = 32, MAX_GPUS = 4, MAX_FAILURES = 16 };
 
@@ -32,11 +33,14 @@ typedef struct {
 static Gpu gpus[MAX_GPUS];
 static int gpu_count, init_code, is_up;
 static double origin_s;
+static char clock_file[1024];
 
 static double now_s(void) {
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return ts.tv_sec + ts.tv_nsec * 1e-9 - origin_s;
+    double t = 0;
+    FILE *f = fopen(clock_file, "r");
+    if (!f || fscanf(f, "%lf", &t) != 1) abort();
+    fclose(f);
+    return t - origin_s;
 }
 
 static void load(void) {
@@ -48,6 +52,7 @@ static void load(void) {
         Gpu *g = &gpus[gpu_count ? gpu_count - 1 : 0];
         Failure failure;
         if (!strncmp(line, "gpu", 3)) gpus[gpu_count++] = (Gpu){.reset_s = INFINITY};
+        else if (sscanf(line, "clock %1023s", clock_file) == 1) continue;
         else if (sscanf(line, "init %d", &init_code) == 1) continue;
         else if (sscanf(line, "bdf %x:%x:%x", &g->domain, &g->bus, &g->device) == 3) continue;
         else if (sscanf(line, "serial %31s", g->serial) == 1) continue;

@@ -1,7 +1,7 @@
 """Readings from scripted samples: both sources, faults that are never 0 J, and disagreement."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from wattbench.measure.attribution import Interval
@@ -41,7 +41,6 @@ def read(samples, intervals=RUN):
     return read_energies(Scripted(), samples, intervals)
 
 
-@settings(deadline=None)
 @given(st.floats(5, 700))
 def test_constant_power(power_w):
     readings, note = read(samples_of(lambda t: power_w * t, lambda _: power_w))
@@ -52,7 +51,6 @@ def test_constant_power(power_w):
     assert note == ""
 
 
-@settings(deadline=None)
 @given(st.floats(20, 200), st.floats(200, 700), st.floats(0.3, 2.0))
 def test_a_step_of_power_at_a_border(idle_w, load_w, duration_s):
     """Whole ticks of rest on both sides make the whole run exact, wherever its borders lie."""
@@ -67,7 +65,6 @@ def test_a_step_of_power_at_a_border(idle_w, load_w, duration_s):
     assert reading.energy_j == pytest.approx(load_w * duration_s, rel=0.02)
 
 
-@settings(deadline=None)
 @given(st.floats(0.001, 0.09), st.floats(30, 600))
 def test_a_phase_below_the_tick_is_never_zero(duration_s, power_w):
     intervals = [Interval("text_encode", 1.0, 1.0 + duration_s)]

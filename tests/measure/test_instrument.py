@@ -2,6 +2,7 @@
 
 import threading
 import time
+from itertools import pairwise
 
 import pytest
 import torch
@@ -61,10 +62,22 @@ def test_power_is_integrated_over_each_phase(constant_power):
 def test_counter_is_shared_among_phases(ticking_counter):
     with Instrument(CPU, identify(CPU), ticking_counter) as instrument:
         recording = record_phases(instrument)
-    total = sum(phase.energy.energy_j for phase in recording.phases)
-    duration = sum(phase.duration_s for phase in recording.phases)
-    assert total == pytest.approx(100 * duration, rel=0.2)
-    assert recording.phases[0].energy.resolution_j == pytest.approx(2.0)
+    total_j = sum(phase.energy.energy_j for phase in recording.phases)
+    duration_s = sum(phase.duration_s for phase in recording.phases)
+    assert total_j == pytest.approx(100 * duration_s, abs=border_j(recording))
+    assert recording.phases[0].energy.resolution_j >= 2, "more where the sampler was held up"
+
+
+def border_j(recording):
+    """What ticks of 100 W leave open: those over the borders, and how well ticks are timed."""
+    ticks = recording.trace.counter
+    borders_s = (0.0, recording.end_s - recording.start_s)
+    over_j = sum(
+        later.energy_j - tick.energy_j
+        for tick, later in pairwise(ticks)
+        if any(tick.t_s <= border_s < later.t_s for border_s in borders_s)
+    )
+    return over_j + 100 * len(ticks) * recording.trace.tick_error_s
 
 
 def test_a_note_on_vram_stands_only_where_there_is_none(tmp_path):
@@ -76,9 +89,9 @@ def test_a_note_on_vram_stands_only_where_there_is_none(tmp_path):
     assert recording.vram_note == ""
 
 
-def test_idle_power(ticking_counter):
-    with Instrument(CPU, identify(CPU), ticking_counter) as instrument:
-        assert instrument.idle_power(0.5) == pytest.approx(100, rel=0.1)
+def test_idle_power(constant_power):
+    with Instrument(CPU, identify(CPU), constant_power) as instrument:
+        assert instrument.idle_power(0.1) == pytest.approx(200)
 
 
 def test_without_a_meter_energy_is_blank_with_the_reason(monkeypatch):
@@ -119,6 +132,7 @@ class FailingMeter(Meter):
 
 
 def test_a_meter_that_fails_gives_no_energy(monkeypatch):
+    monkeypatch.setattr("wattbench.measure.instrument.TICK_TIMEOUT_S", 0.1)
     monkeypatch.setattr("wattbench.measure.instrument.open_meter", lambda *_: FailingMeter())
     with Instrument(CPU, identify(CPU)) as instrument:
         recording = record_phases(instrument)
@@ -136,6 +150,7 @@ class FrozenMeter(FailingMeter):
 
 
 def test_a_frozen_counter_is_no_zero(monkeypatch):
+    monkeypatch.setattr("wattbench.measure.instrument.TICK_TIMEOUT_S", 0.02)
     monkeypatch.setattr("wattbench.measure.instrument.open_meter", lambda *_: FrozenMeter())
     with Instrument(CPU, identify(CPU)) as instrument:
         recording = record_phases(instrument)
@@ -156,15 +171,27 @@ def test_phases_that_ended_are_kept_when_the_run_raises(constant_power):
     assert [phase.name for phase in recording.phases] == ["text_encode"]
 
 
-def test_no_thread_outlives_its_measurement(constant_power):
+def test_a_thread_reads_only_while_something_is_measured(constant_power):
+    def is_reading():
+        return any(thread.name == "wattbench-sampler" for thread in threading.enumerate())
+
     with Instrument(CPU, identify(CPU), constant_power) as instrument:
-        record_phases(instrument)
-        assert any(thread.name == "wattbench-sampler" for thread in threading.enumerate())
-    assert all(thread.name != "wattbench-sampler" for thread in threading.enumerate())
+        for _ in range(2):
+            assert not is_reading()
+            with instrument.record():
+                assert is_reading()
+        assert not is_reading()
 
 
 def test_sampler_keeps_reading_other_channels_when_one_fails():
-    with Sampler(FailingMeter(), lambda: 123, None) as sampler:
-        time.sleep(0.5)
+    later = threading.Event()
+
+    def read_vram():
+        if sampler.samples.faults:
+            later.set()
+        return 123
+
+    sampler = Sampler(FailingMeter(), read_vram, None)
+    with sampler:
+        assert later.wait(60)
     assert sampler.samples.faults == ["the board fell off the bus"]
-    assert len(sampler.samples.vram) > 1

@@ -7,161 +7,206 @@ import time
 
 import pytest
 
-from wattbench.measure.live import LEAST_LAPSE_S, LiveMonitor
-from wattbench.measure.live_device import LiveDevice, LiveTarget, open_devices
-from wattbench.measure.meters import DeviceId, Meter, MeterReadError, open_meter
+from wattbench.measure.live import COST_WINDOW_S, LEAST_LAPSE_S, LiveMonitor
+from wattbench.measure.live_device import BORDER_ERROR_S, LiveDevice, LiveTarget, open_devices
+from wattbench.measure.meters import DeviceId, Meter, MeterReadError
+from wattbench.measure.meters.replay import ReplayMeter, parse
+
+from .simulated_board import SimulatedTime
 
 CPU = LiveTarget(DeviceId("cpu", 0, "a processor"))
 POWER = "t_s,power_w,vram_bytes\n0,100,1000\n3600,100,1000\n"
 COUNTER = "t_s,energy_j\n" + "".join(f"{i / 20},{i * 10}\n" for i in range(4000))
 """200 W, in ticks of 50 ms."""
 
+TICK_J = 10
+LOOK_S = 0.125
+"""How much simulated time passes from one look of the thread to the next."""
 
-class Jobs:
-    """What runs now, as the host would tell."""
 
-    running = None
+class Time(SimulatedTime):
+    """With the CPU time of a thread, which is set by hand as well."""
+
+    cpu_s = 0.0
+
+    def thread_time(self):
+        return self.cpu_s
+
+
+class Watched:
+    """A monitor with its real thread, in simulated time, and one who watches it."""
+
+    def __init__(self, meter, clock):
+        self.clock = clock
+        self.running = None
+        self.monitor = LiveMonitor(lambda: [LiveDevice(CPU, meter)], self._running_job)
+        self._look_count = 0
+
+    def begin(self, interval_s=0.5):
+        """Begin to watch; the first reading."""
+        self.interval_s = interval_s
+        return first_state(self.monitor, interval_s)
+
+    def look(self):
+        """Let the thread look at what is now, and take note of it."""
+        # The look that is under way may have begun before; the last of three is over with the next.
+        enough = self._look_count + 3
+        until(lambda: self._look_count >= enough)
+
+    def see(self, after_s=0.5):
+        """The reading after so many simulated seconds."""
+        for _ in range(round(after_s / LOOK_S)):
+            self.clock.sleep(LOOK_S)
+            self.look()
+        return self.monitor.watch("test", self.interval_s)
+
+    def end(self):
+        self.monitor.leave("test")
+        until(lambda: not threads())
+
+    def _running_job(self):
+        self._look_count += 1
+        return self.running
 
 
 @pytest.fixture
-def monitor_of(tmp_path):
+def clock(monkeypatch):
+    """The time that the monitor sees. Its thread looks quickly, so that no test waits long."""
+    clock = Time()
+    monkeypatch.setattr("wattbench.measure.live.time", clock)
+    monkeypatch.setattr("wattbench.measure.live.TICK_S", 0.001)
+    return clock
+
+
+@pytest.fixture
+def watched_of(clock):
     """A function that makes a monitor over a trace, closed at the end."""
     made = []
 
-    def make(text, jobs=None):
-        path = tmp_path / "trace.csv"
-        path.write_text(text, encoding="utf-8")
-        jobs = jobs or Jobs()
-
-        def devices():
-            return [LiveDevice(CPU, open_meter(f"replay:{path}", CPU.device))]
-
-        made.append(LiveMonitor(devices, lambda: jobs.running))
+    def make(text):
+        made.append(Watched(ReplayMeter("replay", parse(text), clock.perf_counter), clock))
         return made[-1]
 
     yield make
-    for monitor in made:
-        monitor.close()
+    for watched in made:
+        watched.monitor.close()
 
 
-def until(condition, timeout_s=10.0):
-    deadline_s = time.perf_counter() + timeout_s
-    while time.perf_counter() < deadline_s:
+def until(condition):
+    """Wait for what another thread does, however slow the machine is."""
+    deadline_s = time.monotonic() + 60
+    while time.monotonic() < deadline_s:
         found = condition()
         if found:
             return found
-        time.sleep(0.02)
-    raise AssertionError("it did not come about in time")
+        time.sleep(0.001)
+    raise AssertionError("it did not come about in a minute")
 
 
-def next_state(monitor, seen=0, interval_s=0.5):
-    def newer():
-        state = monitor.watch("test", interval_s)
-        return state if state is not None and state.sequence > seen else None
-
-    return until(newer)
+def first_state(monitor, interval_s=0.5):
+    return until(lambda: monitor.watch("test", interval_s))
 
 
 def threads():
     return [thread for thread in threading.enumerate() if thread.name == "wattbench-live"]
 
 
-def test_nothing_is_read_until_somebody_watches(monitor_of):
-    monitor = monitor_of(POWER)
+def test_nothing_is_read_until_somebody_watches(watched_of):
+    watched = watched_of(POWER)
     assert threads() == []
-    (device,) = next_state(monitor).devices
+    (device,) = watched.begin().devices
     assert len(threads()) == 1
     assert (device.power_w, device.power_source) == (100, "sensor")
     assert device.vram_used_bytes == 1000
     assert (device.provenance, device.scope) == ("simulated", "gpu")
 
 
-def test_it_stops_when_the_last_one_leaves(monitor_of):
-    monitor = monitor_of(POWER)
-    next_state(monitor)
-    monitor.watch("another", 1)
-    monitor.leave("test")
-    time.sleep(0.3)
-    assert monitor.is_reading
-    monitor.leave("another")
+def test_it_stops_when_the_last_one_leaves(watched_of):
+    watched = watched_of(POWER)
+    watched.begin()
+    watched.monitor.watch("another", 1)
+    watched.monitor.leave("test")
+    watched.look()
+    assert watched.monitor.is_reading
+    watched.monitor.leave("another")
     until(lambda: not threads())
-    assert not monitor.is_reading
+    assert not watched.monitor.is_reading
 
 
-def test_it_stops_when_nobody_calls_any_more(monitor_of):
-    monitor = monitor_of(POWER)
-    next_state(monitor)
-    start_s = time.perf_counter()
+def test_it_stops_when_nobody_calls_any_more(watched_of, clock):
+    watched = watched_of(POWER)
+    watched.begin()
+    clock.sleep(LEAST_LAPSE_S - LOOK_S)
+    watched.look()
+    assert watched.monitor.is_reading
+    clock.sleep(2 * LOOK_S)
     until(lambda: not threads())
-    assert LEAST_LAPSE_S - 0.5 < time.perf_counter() - start_s < LEAST_LAPSE_S + 3
 
 
-def test_it_starts_again(monitor_of):
-    monitor = monitor_of(POWER)
-    first = next_state(monitor)
-    monitor.leave("test")
-    until(lambda: not threads())
-    assert monitor.watch("test", 1) is None, "an old reading is not shown as a new one"
-    assert next_state(monitor).sequence > first.sequence
+def test_it_starts_again(watched_of):
+    watched = watched_of(POWER)
+    first = watched.begin()
+    watched.end()
+    assert watched.monitor.watch("test", 1) is None, "an old reading is not shown as a new one"
+    assert watched.begin().sequence > first.sequence
 
 
 @pytest.mark.parametrize(
-    ("text", "power_w"), [(POWER, 100), (COUNTER, 200)], ids=["power", "counter"]
+    ("text", "power_w", "tick_j"),
+    [(POWER, 100, 0), (COUNTER, 200, TICK_J)],
+    ids=["power", "counter"],
 )
-def test_energy_of_a_job_is_the_meters(monitor_of, text, power_w):
-    jobs = Jobs()
-    monitor = monitor_of(text, jobs)
-    next_state(monitor)
-    start_s = time.perf_counter()
-    jobs.running = "first"
-    until(lambda: next_state(monitor).job)
-    time.sleep(1.5)
-    seen = next_state(monitor, next_state(monitor).sequence)
-    assert seen.job.is_running
-    jobs.running = None
-    duration_s = time.perf_counter() - start_s
-    ended = until(lambda: (s := next_state(monitor)) and not s.job.is_running and s)
+def test_energy_of_a_job_is_the_meters(watched_of, text, power_w, tick_j):
+    watched = watched_of(text)
+    watched.begin()
+    watched.running = "first"
+    watched.look()
+    assert watched.see(1.5).job.is_running
+    watched.running = None
+    ended = watched.see()
+    assert not ended.job.is_running
+    assert ended.job.duration_s == 1.5 + LOOK_S, "it was seen to have ended at the next look"
     (device,) = ended.devices
     assert device.energy_method == "simulated"
-    # Twice the error: on a busy machine this test's own borders are late too.
-    assert device.energy_j == pytest.approx(power_w * duration_s, abs=2 * device.energy_error_j)
-    assert 0 < device.energy_error_j < 0.2 * power_w * duration_s
-    later = next_state(monitor, ended.sequence)
+    assert device.energy_j == pytest.approx(power_w * ended.job.duration_s, abs=tick_j)
+    assert device.energy_error_j == pytest.approx(power_w * BORDER_ERROR_S, rel=0.1)
+    later = watched.see()
+    assert later.sequence > ended.sequence
     assert later.devices[0].energy_j == device.energy_j, "an ended job uses no more"
-    assert later.job.duration_s == pytest.approx(duration_s, abs=0.25)
+    assert later.job.duration_s == ended.job.duration_s
 
 
-def test_power_is_followed_between_two_readings(monitor_of):
-    jobs = Jobs()
-    monitor = monitor_of(POWER, jobs)
-    first = next_state(monitor, interval_s=5)
-    jobs.running = "short"
-    time.sleep(2.5)
-    jobs.running = None
-    (device,) = next_state(monitor, first.sequence, interval_s=5).devices
-    assert device.energy_j == pytest.approx(250, abs=2 * device.energy_error_j)
+def test_power_is_followed_between_two_readings(watched_of):
+    watched = watched_of(POWER)
+    first = watched.begin(interval_s=5)
+    watched.running = "short"
+    watched.look()
+    assert watched.see(2.5).sequence == first.sequence
+    watched.running = None
+    (device,) = watched.see(2.5).devices
+    assert device.energy_j == pytest.approx(100 * (2.5 + LOOK_S))
 
 
-def test_a_counter_alone_gives_power_as_a_mean(monitor_of):
-    monitor = monitor_of(COUNTER)
-    first = next_state(monitor)
+def test_a_counter_alone_gives_power_as_a_mean(watched_of):
+    watched = watched_of(COUNTER)
+    first = watched.begin()
     assert first.devices[0].power_w is None
     assert first.devices[0].power_reason
-    second = next_state(monitor, first.sequence)
+    second = watched.see()
     assert second.devices[0].power_source == "counter"
-    assert second.devices[0].power_w == pytest.approx(200, rel=0.25)
+    assert second.devices[0].power_w == pytest.approx(200, rel=0.1)
 
 
-def test_a_job_that_began_unseen_has_no_energy(monitor_of):
-    jobs = Jobs()
-    jobs.running = "early"
-    (device,) = next_state(monitor_of(POWER, jobs)).devices
+def test_a_job_that_began_unseen_has_no_energy(watched_of):
+    watched = watched_of(POWER)
+    watched.running = "early"
+    (device,) = watched.begin().devices
     assert device.energy_j is None
     assert device.energy_reason == "nobody watched when this job began"
 
 
-def test_no_job_no_energy(monitor_of):
-    (device,) = next_state(monitor_of(POWER)).devices
+def test_no_job_no_energy(watched_of):
+    (device,) = watched_of(POWER).begin().devices
     assert device.energy_j is None
     assert device.energy_reason == "no job has run since watching began"
 
@@ -169,36 +214,30 @@ def test_no_job_no_energy(monitor_of):
 @pytest.mark.parametrize(
     ("text", "kept"), [(COUNTER, True), (POWER, False)], ids=["counter", "power"]
 )
-def test_a_job_that_outlasts_a_pause(monitor_of, text, kept):
+def test_a_job_that_outlasts_a_pause(watched_of, clock, text, kept):
     """The counter goes on counting; power that nobody read is not made up."""
-    jobs = Jobs()
-    monitor = monitor_of(text, jobs)
-    next_state(monitor)
-    jobs.running = "long"
-    start_s = time.perf_counter()
-    until(lambda: next_state(monitor).job)
-    monitor.leave("test")
-    until(lambda: not threads())
-    time.sleep(2)
-    (device,) = next_state(monitor).devices
+    watched = watched_of(text)
+    watched.begin()
+    watched.running = "long"
+    watched.look()
+    watched.end()
+    clock.sleep(2)
+    (device,) = watched.begin().devices
     if kept:
-        expected_j = 200 * (time.perf_counter() - start_s)
-        assert device.energy_j == pytest.approx(expected_j, abs=60)
+        assert device.energy_j == pytest.approx(200 * 2, abs=TICK_J)
     else:
         assert device.energy_j is None
         assert "was not read" in device.energy_reason
 
 
-def test_a_job_that_ended_unseen_has_no_energy(monitor_of):
-    jobs = Jobs()
-    monitor = monitor_of(COUNTER, jobs)
-    next_state(monitor)
-    jobs.running = "long"
-    until(lambda: next_state(monitor).job)
-    monitor.leave("test")
-    until(lambda: not threads())
-    jobs.running = None
-    state = next_state(monitor)
+def test_a_job_that_ended_unseen_has_no_energy(watched_of):
+    watched = watched_of(COUNTER)
+    watched.begin()
+    watched.running = "long"
+    watched.look()
+    watched.end()
+    watched.running = None
+    state = watched.begin()
     assert not state.job.is_running
     assert state.devices[0].energy_reason == "nobody watched when this job ended"
 
@@ -283,7 +322,7 @@ def test_an_error_in_the_thread_does_not_last(monkeypatch):
         return outcome
 
     monitor = LiveMonitor(devices, lambda: None)
-    assert next_state(monitor).devices[0].power_w == 300
+    assert first_state(monitor).devices[0].power_w == 300
     assert [str(error) for error in logged] == ["the driver is not there yet"]
     monitor.close()
 
@@ -309,10 +348,11 @@ def test_a_named_meter_is_shown_once(monkeypatch, tmp_path):
     assert second.power_reason.endswith("is shown with cuda:1")
 
 
-def test_the_cost_is_this_threads_and_its_watchers(monitor_of):
-    monitor = monitor_of(POWER)
-    next_state(monitor)
-    monitor.charge(0.5)
-    share = until(lambda: next_state(monitor).cost_share)
-    assert 0.05 < share < 0.15, "half a second of CPU over five seconds is a tenth of a core"
-    assert until(lambda: (s := next_state(monitor).cost_share) != share and s) < 0.05
+def test_the_cost_is_this_threads_and_its_watchers(watched_of, clock):
+    watched = watched_of(POWER)
+    watched.begin()
+    watched.monitor.charge(0.5)
+    clock.cpu_s += 0.25
+    assert watched.see(4.5).cost_share is None
+    assert watched.see().cost_share == pytest.approx((0.5 + 0.25) / COST_WINDOW_S)
+    assert watched.see(COST_WINDOW_S).cost_share == 0, "it is that of the last five seconds"

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from wattbench.measure.attribution import Interval, share_ticks
@@ -82,7 +82,6 @@ def test_steps_of_known_power():
     assert means == pytest.approx(0.045 * np.array(powers), rel=0.01)
 
 
-@settings(deadline=None)
 @given(
     st.floats(20, 500),
     st.lists(st.floats(0.01, 0.5), min_size=1, max_size=4),

@@ -30,8 +30,12 @@ class Node:
 
 
 class Sleep(Node):
+    slept_s = 0.0
+
     def run(self, number):
+        began_s = time.perf_counter()
         time.sleep(0.05)
+        Sleep.slept_s += time.perf_counter() - began_s
         return (number,)
 
 
@@ -126,6 +130,7 @@ def run(comfyui, workspace_folder, hundred_watts, monkeypatch):
     monkeypatch.setitem(comfyui.NODE_CLASS_MAPPINGS, "WattBenchWatchGraph", WattBenchWatchGraph)
     server = Server()
     monkeypatch.setattr(PromptServer, "instance", server, raising=False)
+    monkeypatch.setattr(Sleep, "slept_s", 0.0)
     ram = {"ram": 0, "ram_inactive": 0, "lru": 0}
 
     def run(graph, executor=None, folder="wattbench"):
@@ -165,6 +170,11 @@ def states(rows):
     return rows["state"].drop("watch").to_dict()
 
 
+def remaining_s(run):
+    """What is left of the last prompt beside the sleep in it: no other node can have more."""
+    return run.server.told("wattbench_watch")[-1]["time_s"] - Sleep.slept_s
+
+
 def test_each_node_has_its_time_and_energy(run):
     rows = run(
         {
@@ -176,11 +186,11 @@ def test_each_node_has_its_time_and_energy(run):
     assert states(rows) == {"1": "executed", "2": "executed", "3": "not_run"}
     slow = rows.loc["1"]
     assert (slow["class_type"], slow["title"]) == ("TestSleep", "My title")
-    assert 0.05 <= slow["time_s"] < 0.5
+    assert Sleep.slept_s <= slow["time_s"]
     assert slow["energy_j"] == pytest.approx(100 * slow["time_s"], rel=1e-3)
     assert slow["energy_method"] == "simulated"
     assert pd.isna(slow["peak_vram_bytes"])
-    assert rows.loc["2", "time_s"] < 0.05
+    assert rows.loc["2", "time_s"] <= remaining_s(run)
     assert "VRAM: the model ran on the CPU" in slow["note"]
     assert pd.isna(rows.loc["3", "time_s"])
     assert rows.loc["3", "note"] == "nothing that ran needed it"
@@ -257,7 +267,7 @@ def test_a_lazy_input_is_reported_as_it_was(run):
     }
     rows = run(graph, executor)
     assert states(rows) == {"1": "executed", "2": "not_run", "3": "executed", "4": "executed"}
-    assert rows.loc["3", "time_s"] < 0.05
+    assert rows.loc["3", "time_s"] <= remaining_s(run)
     graph["3"]["inputs"]["wants_second"] = True
     assert states(run(graph, executor))["2"] == "executed"
 
@@ -267,8 +277,8 @@ def test_nodes_that_a_node_makes_have_it_as_their_parent(run):
     (inner,) = (node_id for node_id in rows.index if node_id not in ("1", "2", "watch"))
     made = rows.loc[inner]
     assert (made["parent_id"], made["display_id"]) == ("1", "1")
-    assert made["time_s"] >= 0.05
-    assert rows.loc["1", "time_s"] < 0.05
+    assert made["time_s"] >= Sleep.slept_s
+    assert rows.loc["1", "time_s"] <= remaining_s(run)
     assert set(states(rows).values()) == {"executed"}
 
 
@@ -300,7 +310,12 @@ def test_asynchronous_nodes_have_what_no_other_node_has(run):
             "4": node("Show", number=["2", 0]),
         }
     )
-    assert 0.08 <= rows.loc[["1", "2"], "time_s"].sum() < 0.2
+    (cost,) = run.server.told("wattbench_watch")
+    assert 0.08 <= rows["time_s"].sum() <= cost["time_s"], (
+        "both waited in the same tenth of a second"
+    )
+    assert rows.loc["1", "time_s"] > 0
+    assert rows.loc["2", "time_s"] > 0
     assert "ran beside other nodes" in rows.loc["1", "note"]
 
 
@@ -378,21 +393,21 @@ def post(server, path, body):
         headers={"Content-Type": "application/json"},
         method="POST",
     )
-    with urllib.request.urlopen(request, timeout=10) as response:
+    with urllib.request.urlopen(request, timeout=60) as response:
         return json.load(response)
 
 
 def queue(server, graph):
     """Run a graph in API format; answers its prompt once it is over."""
     prompt_id = post(server, "/prompt", {"prompt": graph})["prompt_id"]
-    deadline_s = time.perf_counter() + 60
-    while time.perf_counter() < deadline_s:
+    deadline_s = time.monotonic() + 300
+    while time.monotonic() < deadline_s:
         history = server.client.get_json(f"/history/{prompt_id}")
         if prompt_id in history:
             assert history[prompt_id]["status"]["status_str"] == "success"
             return prompt_id
         time.sleep(0.05)
-    pytest.fail("the prompt did not end in 60 s")
+    pytest.fail("the prompt did not end in five minutes")
 
 
 @pytest.mark.parametrize("body", [[], {}, {"every_prompt": 1}])

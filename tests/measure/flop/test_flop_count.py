@@ -1,7 +1,7 @@
 """Properties of the counts, and the paper's convention."""
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from wattbench.measure.flop import (
@@ -28,16 +28,12 @@ conventions = st.sampled_from(
     [("exact", name) for name in FORMULAS] + [("paper", name) for name in PAPER_FORMULAS]
 )
 
-# Time says nothing on a shared machine.
-property_of = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
 
 def count(case, shape, **changes):
     convention, architecture = case
     return flop_count(architecture, convention=convention, **(shape | changes))
 
 
-@property_of
 @given(conventions, shapes)
 def test_more_costs_more(case, shape):
     base = count(case, shape)
@@ -50,7 +46,6 @@ def test_more_costs_more(case, shape):
         assert base.decode < larger.decode
 
 
-@property_of
 @given(conventions, shapes)
 def test_steps_batch_and_guidance_multiply(case, shape):
     one = count(case, shape, steps=1, batch_size=1, cfg=1.0)
@@ -64,7 +59,6 @@ def test_steps_batch_and_guidance_multiply(case, shape):
     assert many.decode == shape["batch_size"] * one.decode
 
 
-@property_of
 @given(conventions, shapes)
 def test_counts_are_whole_flops(case, shape):
     result = count(case, shape)
@@ -72,7 +66,6 @@ def test_counts_are_whole_flops(case, shape):
     assert result.total == result.text_encode + result.denoise + result.decode
 
 
-@property_of
 @given(st.sampled_from(list(FORMULAS)), shapes, st.sampled_from(["batched", "sequential"]))
 def test_work_holds_the_flops(architecture, shape, guidance):
     calls = 1 if shape["cfg"] == 1.0 else 2

@@ -13,10 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
-
-settings.register_profile("no deadline", deadline=None)
-settings.load_profile("no deadline")
 
 DATA = Path(__file__).parents[2] / "data"
 
@@ -42,13 +38,24 @@ def run_python(code: str, environment: dict[str, str]) -> Any:
         env={**inherited, **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert process.returncode == 0, process.stderr
     assert process.stderr == ""
     lines = process.stdout.splitlines()
     assert len(lines) == 1, f"only the reply may be printed: {process.stdout}"
     return json.loads(lines[0])
+
+
+def code_of_clock(file: Path) -> str:
+    """Code of ``at(t)``, which sets the time of a simulated library, in seconds, to 0 at first."""
+    return f"""
+def at(t_s):
+    with open({str(file)!r} + ".new", "w") as file:
+        file.write(str(t_s))
+    os.replace({str(file)!r} + ".new", {str(file)!r})
+at(0)
+"""
 
 
 @pytest.fixture
@@ -58,13 +65,7 @@ def with_nvml(nvml_library: Path, tmp_path: Path) -> Callable[..., Any]:
     ``at(t)`` in ``code`` sets the simulated time, in seconds, unless ``is_real_time``.
     """
     clock = tmp_path / "clock"
-    clock_code = f"""
-def at(t_s):
-    with open({str(clock)!r} + ".new", "w") as file:
-        file.write(str(t_s))
-    os.replace({str(clock)!r} + ".new", {str(clock)!r})
-at(0)
-"""
+    clock_code = code_of_clock(clock)
 
     def run(script: str, code: str, is_real_time: bool = False, **environment: str) -> Any:
         path = tmp_path / "nvml.script"
@@ -98,13 +99,27 @@ def amdsmi_library(
 
 @pytest.fixture
 def with_amdsmi(amdsmi_library: Path, tmp_path: Path) -> Callable[..., Any]:
-    """Call ``with_amdsmi(script, code)``: ``code`` runs under the real amdsmi package."""
+    """Call ``with_amdsmi(script, code)``: ``code`` runs under the real amdsmi package.
+
+    The meter and the library share a simulated time, in ``code`` named ``time``.
+    """
+    clock = tmp_path / "clock"
+    time_code = """
+from types import SimpleNamespace
+from wattbench.measure.meters import amdsmi
+now_s = 0.0
+def sleep(seconds):
+    global now_s
+    now_s += seconds
+    at(now_s)
+time = amdsmi.time = SimpleNamespace(sleep=sleep, perf_counter=lambda: now_s)
+"""
 
     def run(script: str, code: str) -> Any:
         path = tmp_path / "amdsmi.script"
-        path.write_text(script)
+        path.write_text(f"clock {clock}\n{script}")
         roots = {"ROCM_HOME": str(amdsmi_library), "FAKE_AMDSMI_SCRIPT": str(path)}
-        return run_python(code, roots)
+        return run_python(code_of_clock(clock) + time_code + code, roots)
 
     return run
 

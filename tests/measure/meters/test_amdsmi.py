@@ -19,7 +19,6 @@ average 65535
 counter 400
 """
 OPEN = """
-import time
 from wattbench.measure.meters.amdsmi import AmdSmiSource, AmdSmiPowerSource
 meter = tries(lambda: AmdSmiSource().open("0"))
 """
@@ -34,7 +33,7 @@ reply([meter.name, power_w, meter.read_power_w(), meter.energy_resolution_j, met
 """
     name, counted_w, power_w, resolution_j, note = with_amdsmi(MI300, OPEN + code)
     assert name == "amdsmi:0"
-    assert counted_w == pytest.approx(400, rel=0.2)
+    assert counted_w == pytest.approx(400, rel=1e-4)
     assert power_w == 400
     assert resolution_j == pytest.approx(15.259e-6)
     assert note.startswith("power now")
@@ -176,7 +175,7 @@ sys.stderr.write(offer.reason)
 
 def probe_in_silence(environment):
     process = subprocess.run(
-        [sys.executable, "-c", SILENT], env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", SILENT], env=environment, capture_output=True, text=True
     )
     assert process.returncode == 0, process.stderr
     assert process.stdout == ""

@@ -41,7 +41,7 @@ def test_energy_is_the_rated_power_of_the_busy_share(monkeypatch):
 def test_an_idle_span_costs_less_than_a_busy_one_could(monkeypatch):
     monkeypatch.setenv("WATTBENCH_CPU_TDP_W", "100")
     meter = EstimateSource().open("")
-    before_j, start_s = meter.read_energy_j(), time.perf_counter()
+    start_s, before_j = time.perf_counter(), meter.read_energy_j()
     time.sleep(0.3)
     energy_j, elapsed_s = meter.read_energy_j() - before_j, time.perf_counter() - start_s
     all_cpus_j = 100 * elapsed_s + 3 * psutil.cpu_count() * meter.energy_resolution_j
