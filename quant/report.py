@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import reduce
-from math import prod
+from math import isfinite, prod
 from operator import add
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .fidelity import Fidelity, compare
 from .files import TensorFile
 from .gguf_files import GgufFile
 from .stored import StoredLayer, layers_of, model_prefix, open_weights
 
+if TYPE_CHECKING:
+    import torch
+
 NO_REFERENCE = "no reference was given"
+NOT_FINITE = "holds NaN or infinities"
 
 
 @dataclass(frozen=True)
@@ -147,4 +152,13 @@ def _compared(
         if not stored.is_readable:
             return replace(row, note=f"{which} is stored as {stored.format_name}: not readable")
     before = source.weight(original, torch.float32)
-    return replace(row, fidelity=compare(before, layer.weight(file, torch.float32)), note="")
+    return with_errors(row, before, layer.weight(file, torch.float32))
+
+
+def with_errors(row: LayerReport, original: torch.Tensor, restored: torch.Tensor) -> LayerReport:
+    """``row`` with its errors, or with a note where one of both weights is not finite."""
+    found = compare(original, restored)
+    for which, squares in (("the reference", found.signal), ("it", found.restored)):
+        if not isfinite(squares):
+            return replace(row, note=f"{which} {NOT_FINITE}")
+    return replace(row, fidelity=found, note="")

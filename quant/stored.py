@@ -208,8 +208,9 @@ def of_another_tool(file: TensorFile) -> str:
             if mark in name:
                 return f"{tool} stores weights as {name}"
     for layer in layers_of(file, ""):
-        if not layer.config and not torch_dtype(layer.tensors["weight"].dtype).is_floating_point:
-            return f"the weights of {layer.name} are integers, and nothing says how to read them"
+        dtype = layer.tensors["weight"].dtype
+        if not layer.config and not torch_dtype(dtype).is_floating_point:
+            return f"the weights of {layer.name} are {dtype}, and nothing says how to read them"
     return ""
 
 

@@ -9,7 +9,7 @@ from operator import add
 from pathlib import Path
 
 from .fidelity import Fidelity
-from .report import LayerReport, QuantReport
+from .report import NOT_FINITE, LayerReport, QuantReport
 
 COLUMNS = (
     "layer",
@@ -44,7 +44,7 @@ HEADINGS = (
 LAYER_HEADINGS = ("Layer", "Format", "Shape", *HEADINGS[3:])
 BLANK = "—"
 WORST = 3
-"""So many layers are named that lost most."""
+"""So many layers are named that lost most, or are broken."""
 
 
 def write_csv(report: QuantReport, path: Path) -> None:
@@ -112,6 +112,12 @@ def notes(report: QuantReport) -> list[str]:
             lines.append(f"Quantized layers against {report.reference}: SQNR {sqnr:.1f} dB.")
     else:
         lines.append("No reference file was given, so errors are blank.")
+    broken = [layer.name for layer in report.layers if layer.note.endswith(NOT_FINITE)]
+    if broken:
+        named = ", ".join(broken[:WORST])
+        lines.append(
+            f"Layers with NaN or infinities, here or in the reference: {len(broken)} ({named})."
+        )
     if not any(layer.executed for layer in report.layers):
         lines.append("Nothing was counted as executed: counts are those of a model that sampled.")
     worst = sorted(

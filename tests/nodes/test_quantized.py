@@ -364,7 +364,7 @@ def test_a_file_without_a_model_is_refused(load, models_folder):
 @pytest.mark.parametrize(
     ("suffix", "stored", "message"),
     [
-        ("weight", torch.int8, r"0\.img_mlp\.0 are integers, and nothing says"),
+        ("weight", torch.int8, r"0\.img_mlp\.0 are I8, and nothing says"),
         ("SCB", torch.float32, "bitsandbytes stores weights as"),
         ("weight.quant_state.bitsandbytes__nf4", torch.uint8, "bitsandbytes stores weights as"),
         ("qweight", torch.int8, "Nunchaku, GPTQ or AWQ stores weights as"),

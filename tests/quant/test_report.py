@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from wattbench.quant.convert import Request, convert_file
 from wattbench.quant.fidelity import Fidelity, compare
@@ -56,6 +56,22 @@ def test_layers_add_up():
     for name, value in vars(whole).items():
         assert getattr(sums, name) == pytest.approx(value), name
     assert isinstance(sums, Fidelity)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_nan_and_infinities_are_told_and_are_no_error_of_zero(original, tmp_path, value):
+    broken = tmp_path / "broken.safetensors"
+    tensors = load_file(original)
+    tensors["blocks.1.w.weight"][0, 0] = value
+    save_file(tensors, broken)
+    for pair, which in (((broken, original), "it"), ((original, broken), "the reference")):
+        report = report_file(*pair)
+        assert report.layers[1].note == f"{which} holds NaN or infinities"
+        assert report.layers[1].fidelity is None
+        assert report.layers[0].fidelity.sqnr_db == math.inf
+        assert "Layers with NaN or infinities, here or in the reference: 1 (blocks.1.w)." in notes(
+            report
+        )
 
 
 @pytest.mark.parametrize("name", ["fp8_w", "fp8", "int8", "int8_w8a8", "nf4", "int4", "int4_gemm"])

@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from comfy.quant_ops import QuantizedTensor
 
-from ....quant.fidelity import compare
-from ....quant.report import NO_REFERENCE, LayerReport, QuantReport
+from ....quant.report import NO_REFERENCE, LayerReport, QuantReport, with_errors
 from ..describe import describe_model, dtype_name
 from .ledger import linear_ledger
 from .operations import Layer
@@ -69,7 +68,7 @@ def _row(name: str, module: Any, originals: dict[str, Any]) -> LayerReport:
     original = originals[name].weight
     if original.shape != weight.shape:
         return replace(row, note=f"the reference's shape is {tuple(original.shape)}")
-    return replace(row, fidelity=compare(_plain(original), _plain(weight)), note="")
+    return with_errors(row, _plain(original), _plain(weight))
 
 
 def format_name(module: Any) -> str:

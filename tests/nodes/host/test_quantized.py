@@ -241,10 +241,18 @@ def test_clones_and_batches(z_image, sample):
     assert torch.allclose(two[:1], one, atol=1e-4)
 
 
-def test_patterns_keep_layers_as_they_are(quantized, tiny_models, sample):
+def test_patterns_keep_layers_as_they_are(quantized, tiny_models):
     model = tiny_models("z_image_turbo").model
-    kept = quantized.quantize_model(model, quantized.Request("nf4", layers="*"))
-    assert torch.equal(sample(kept), sample(model))
+    made = quantized.quantize_model(model, quantized.Request("nf4", layers="layers.0.*"))
+    (kept, changed), (source, _) = (m.model.diffusion_model.layers[:2] for m in (made, model))
+    assert torch.equal(kept.attention.qkv.weight, source.attention.qkv.weight)
+    assert changed.attention.qkv.layer.format.name == "nf4"
+
+
+def test_patterns_that_keep_all_layers_are_refused(quantized, tiny_models):
+    model = tiny_models("z_image_turbo").model
+    with pytest.raises(ValueError, match="no layer can become nf4"):
+        quantized.quantize_model(model, quantized.Request("nf4", layers="*"))
 
 
 def test_the_models_lora_goes_along(quantized, tiny_models, sample, lora):
