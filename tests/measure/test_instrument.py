@@ -23,8 +23,9 @@ def constant_power(tmp_path):
 
 
 @pytest.fixture
-def ticking_counter(tmp_path):
-    """A recording of a counter at 100 W that ticks every 20 ms."""
+def ticking_counter(tmp_path, monkeypatch):
+    """A recording of a counter at 100 W that ticks every 20 ms; its ticks are waited for."""
+    monkeypatch.setattr("wattbench.measure.instrument.TICK_TIMEOUT_S", 60.0)
     path = tmp_path / "counter.csv"
     rows = [f"{i * 0.02:.2f},{i * 2.0}" for i in range(3000)]
     path.write_text("\n".join(["t_s,energy_j", *rows]) + "\n", encoding="utf-8")
@@ -62,6 +63,7 @@ def test_counter_is_shared_among_phases(ticking_counter):
     """A phase has the ticks within it, and parts of the two over its borders."""
     with Instrument(CPU, identify(CPU), ticking_counter) as instrument:
         recording = record_phases(instrument)
+    assert all(phase.energy for phase in recording.phases), recording.energy_note
     ticks = recording.trace.counter
     for phase in recording.phases:
         start_s, end_s = phase.start_s, phase.start_s + phase.duration_s
