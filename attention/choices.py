@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import platform
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,16 @@ from .auto import Trial
 from .base import AttentionCall, describe, installed_version
 
 FORMAT = 1
-DISTRIBUTIONS = ("torch", "triton", "flash-attn", "sageattention", "sageattn3", "xformers")
+DISTRIBUTIONS = (
+    "torch",
+    "triton",
+    "triton-windows",
+    "flash-attn",
+    "flash-attn-3",
+    "sageattention",
+    "sageattn3",
+    "xformers",
+)
 """The software whose versions a choice depends on."""
 
 
@@ -51,10 +59,9 @@ class Choices:
         }
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, name = tempfile.mkstemp(dir=self.path.parent, suffix=".tmp")
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump(payload, file, indent=1)
-            Path(name).replace(self.path)
+            temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
+            temporary.write_text(json.dumps(payload, indent=1), "utf-8")
+            temporary.replace(self.path)
         except OSError as error:
             logging.warning("WattBench cannot remember attention choices: %s", error)
 

@@ -72,12 +72,16 @@ def fitting_rows(batch_heads: int, q_len: int, keys: int, budget: int) -> int:
 
 
 def free_bytes(device: device) -> int:
-    """Memory that a torch device has free, with what torch's allocator holds unused."""
+    """Memory that a torch device has free, with what torch's allocator holds unused.
+
+    The computer's, where the device tells nothing of its own: a CPU, MPS, and XPU before torch 2.6.
+    """
     import torch
 
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    memory = getattr(torch, device.type, None)
+    if memory is not None and hasattr(memory, "mem_get_info"):
+        free, _ = memory.mem_get_info(device)
+        return int(free + memory.memory_reserved(device) - memory.memory_allocated(device))
     import psutil
 
     return int(psutil.virtual_memory().available)

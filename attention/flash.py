@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .base import HALF, Backend, Target
+from .base import FLOATS, HALF, Backend, Target
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 CK_TARGETS = ("gfx90a", "gfx94", "gfx95")
 """AMD's targets of the composable_kernel library: the Instinct cards MI200 and later."""
+
+RDNA_TARGETS = ("gfx103", "gfx11", "gfx12")
+"""AMD's Radeon cards, for which flash-attn 2 has kernels in Triton."""
 
 
 def flash_attention_2(
@@ -60,7 +63,13 @@ BACKENDS = (
                 gfx=CK_TARGETS,
                 dtypes=HALF,
                 most_head_dim=256,
-                head_dim_step=8,
+                masks=False,
+            ),
+            Target(
+                gfx=RDNA_TARGETS,
+                switch="FLASH_ATTENTION_TRITON_AMD_ENABLE",
+                dtypes=FLOATS,
+                most_head_dim=256,
                 masks=False,
             ),
         ),

@@ -17,16 +17,19 @@ class CpuClock:
         return float(end - start)
 
 
-class CudaClock:
-    """Seconds of calls that are queued on a CUDA or ROCm stream.
+class EventClock:
+    """Seconds of calls that are queued on a device with timing events: CUDA, ROCm and XPU.
 
     A mark is an event; it is resolved when the seconds are asked for, which waits for the device.
     """
 
-    def mark(self) -> Any:
+    def __init__(self, kind: str) -> None:
         import torch
 
-        event = torch.cuda.Event(enable_timing=True)
+        self._device: Any = getattr(torch, kind)
+
+    def mark(self) -> Any:
+        event = self._device.Event(enable_timing=True)
         event.record()
         return event
 
@@ -35,9 +38,36 @@ class CudaClock:
         return float(start.elapsed_time(end)) / 1e3
 
 
-def clock_of(kind: str) -> CpuClock | CudaClock:
-    """The clock for a device of this kind, ``cuda`` or another."""
-    return CudaClock() if kind == "cuda" else CpuClock()
+class WaitingClock(CpuClock):
+    """Seconds of calls that are queued on a device without such events, as MPS: a mark waits."""
+
+    def __init__(self, kind: str) -> None:
+        import torch
+
+        if not hasattr(torch, kind):
+            raise ValueError(
+                f"calls on {kind} devices (DirectML) cannot be timed. Bypass this node: ComfyUI "
+                "then computes attention by itself."
+            )
+        self._device: Any = getattr(torch, kind)
+
+    def mark(self) -> Any:
+        self._device.synchronize()
+        return super().mark()
+
+
+Clock = CpuClock | EventClock
+
+
+def clock_of(kind: str) -> Clock:
+    """The clock for torch's devices of this kind (``cuda`` for ROCm too).
+
+    Raises:
+        ValueError: nothing in torch waits for such a device.
+    """
+    if kind == "cpu":
+        return CpuClock()
+    return EventClock(kind) if kind in ("cuda", "xpu") else WaitingClock(kind)
 
 
 @dataclass
@@ -64,7 +94,7 @@ class Count:
 class Ledger:
     """The tallies of what was asked of one choice, since it was cleared."""
 
-    def __init__(self, requested: str, clock: CpuClock | CudaClock) -> None:
+    def __init__(self, requested: str, clock: Clock) -> None:
         self.requested = requested
         self.clock = clock
         self._tallies: dict[tuple[str, str], Tally] = {}

@@ -101,9 +101,9 @@ BACKENDS = (
             ),
         ),
         package="sageattention",
-        least_version=(1,),
+        least_version=(1, 0, 5),
         below_version=(2,),
-        install="pip install sageattention==1.0.6",
+        install="pip install sageattention==1.0.6 triton (Windows: triton-windows)",
         is_exact=False,
     ),
     Backend(
@@ -125,7 +125,10 @@ BACKENDS = (
         ),
         package="sageattention",
         least_version=(2,),
-        install="pip install sageattention==2.2.0 --no-build-isolation, or build its sources",
+        install=(
+            "build it from github.com/thu-ml/SageAttention, or install a wheel made for your torch "
+            "and CUDA"
+        ),
         is_exact=False,
     ),
     Backend(
@@ -142,7 +145,7 @@ BACKENDS = (
             ),
         ),
         package="sageattn3",
-        install="build it from the sageattention3_blackwell folder of its sources",
+        install="build it from the folder sageattention3_blackwell of SageAttention's sources",
         is_exact=False,
     ),
 )

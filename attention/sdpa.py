@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .base import FLOATS, HALF, Backend, InGraphs, Target
+from .base import BEFORE_AMPERE, FLOATS, HALF, Backend, InGraphs, Target, repeat_kv
 from .chunked import free_bytes
 
 if TYPE_CHECKING:
@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 
 VARIANTS = ("math", "flash", "efficient", "cudnn")
 """The values of ``torch.nn.attention.SDPBackend``, in their order."""
+
+NONE, UNFUSED, OWN = -1, 0, len(VARIANTS)
+"""What torch's chooser answers besides the fused ones: nothing that is switched on can run it, the
+first of ``VARIANTS`` does, or a kernel of the device's own."""
+
+MOST_BATCH = 2**15
+"""Sequences of one call. Video models may have more, which fail on NVIDIA cards; ComfyUI divides at
+the same number."""
 
 UNFUSED_BYTES_PER_SCORE = 9
 """What the unfused variant held at its highest on an H200, inputs and result included."""
@@ -28,13 +36,26 @@ AOTRITON = ("gfx90a", "gfx94", "gfx95", "gfx110", "gfx115", "gfx120")
 def sdpa(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, scale: float | None = None
 ) -> Tensor:
-    """As torch picks: the first of its variants that can run the call, in torch's own order."""
+    """As torch picks: the first of its variants that can run the call, in torch's own order.
+
+    Where only the unfused variant takes keys and values of fewer heads, they are repeated.
+    """
     import torch
 
+    batch = q.shape[0]
+    if batch > MOST_BATCH:
+        out = torch.empty_like(q)
+        for start in range(0, batch, MOST_BATCH):
+            part = slice(start, start + MOST_BATCH)
+            part_mask = mask[part] if mask is not None and mask.shape[0] == batch else mask
+            out[part] = sdpa(q[part], k[part], v[part], part_mask, scale)
+        return out
     if q.shape[1] == k.shape[1]:
         return torch.nn.functional.scaled_dot_product_attention(q, k, v, mask, scale=scale)
+    if _choice(q, k, v, mask, scale) in (NONE, UNFUSED):
+        k, v = repeat_kv(q, k, v)
     return torch.nn.functional.scaled_dot_product_attention(
-        q, k, v, mask, scale=scale, enable_gqa=True
+        q, k, v, mask, scale=scale, enable_gqa=q.shape[1] != k.shape[1]
     )
 
 
@@ -43,15 +64,29 @@ def executed_variant(
 ) -> str:
     """Which variant :func:`sdpa` runs for these tensors, as ``sdpa_flash``.
 
-    Asks ``torch._fused_sdp_choice``, which sdpa itself asks; ``sdpa`` where this torch lacks it.
+    Asks ``torch._fused_sdp_choice``, which sdpa itself asks; ``sdpa`` where a device has none
+    (MPS), or one of its own (XPU).
+    """
+    choice = _choice(q, k, v, mask, scale)
+    if choice in (NONE, UNFUSED):
+        choice = _choice(q, *repeat_kv(q, k, v), mask, scale)
+    return f"sdpa_{VARIANTS[choice]}" if 0 <= choice < OWN else "sdpa"
+
+
+def _choice(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float | None) -> int:
+    """What torch's chooser answers: an index of :data:`VARIANTS`, or one of the others.
+
+    Where nothing can run the call, some releases answer ``NONE`` and some (2.5) raise.
     """
     import torch
 
-    choice = getattr(torch, "_fused_sdp_choice", None)
-    if choice is None:
-        return "sdpa"
-    number = choice(q, k, v, mask, scale=scale, enable_gqa=q.shape[1] != k.shape[1])
-    return f"sdpa_{VARIANTS[number]}" if 0 <= number < len(VARIANTS) else "sdpa"
+    grouped = q.shape[1] != k.shape[1]
+    try:
+        return int(torch._fused_sdp_choice(q, k, v, mask, scale=scale, enable_gqa=grouped))
+    except NotImplementedError:
+        return OWN
+    except RuntimeError:
+        return NONE
 
 
 def lack_of_memory(name: str, tensors: Tensors) -> str:
@@ -154,7 +189,10 @@ BACKENDS = (
         "sdpa_efficient",
         "torch's memory-efficient attention (CUTLASS)",
         sdpa_efficient,
-        (Target(capabilities=(((5, 0), (99, 9)),), gfx=AOTRITON),),
+        (
+            Target(capabilities=(((5, 0), (7, 9)),), dtypes=BEFORE_AMPERE),
+            Target(capabilities=(((8, 0), (99, 9)),), gfx=AOTRITON),
+        ),
         in_graphs=InGraphs.TRACED,
     ),
     Backend(

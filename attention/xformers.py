@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .base import FLOATS, HALF, Backend, Target, import_fault, repeat_kv
+from .base import BEFORE_AMPERE, FLOATS, HALF, Backend, Target, import_fault, repeat_kv
 from .flash import CK_TARGETS
 
 if TYPE_CHECKING:
@@ -65,9 +65,10 @@ BACKENDS = (
         "xFormers memory-efficient attention",
         xformers,
         (
-            Target(capabilities=(((7, 0), (9, 0)),), dtypes=FLOATS),
+            Target(capabilities=(((5, 0), (7, 9)),), dtypes=BEFORE_AMPERE),
+            Target(capabilities=(((8, 0), (9, 0)),), dtypes=FLOATS),
             Target(capabilities=(((10, 0), (99, 9)),), dtypes=HALF, most_head_dim=256, masks=False),
-            Target(gfx=CK_TARGETS, dtypes=HALF, most_head_dim=256),
+            Target(gfx=CK_TARGETS, dtypes=HALF, most_head_dim=512),
         ),
         package="xformers",
         install="pip install xformers, in the version made for your torch",

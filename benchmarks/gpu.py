@@ -20,8 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-if __package__ in (None, ""):
-    sys.path.insert(0, str(Path(__file__).resolve().parent))
 from pack import import_pack
 
 PROMPT = "a small brown moth made of felt, holding a lit lamp"

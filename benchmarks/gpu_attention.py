@@ -32,8 +32,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-if __package__ in (None, ""):
-    sys.path.insert(0, str(Path(__file__).resolve().parent))
 from gpu import PROMPT, RUNS, SIZES_PX, StudyRun
 from pack import import_pack
 
@@ -199,15 +197,12 @@ def sample(
         run_core("KSampler", model=observed, seed=repeat, denoise=1.0, **inputs)
     records = wattbench("measure.records")
     unknown = wattbench("nodes.observation").UNKNOWN
-    run = wattbench("measure.runs").make_run(
-        [recording],
-        records.Condition(**{**unknown, **facts, "attention": arm.name}),
-        environment,
-        seed=repeat,
-        visit=1,
-        repeat=repeat,
-        is_warmup=is_warmup,
+    runs = wattbench("measure.runs")
+    condition = records.Condition(**{**unknown, **facts, "attention": arm.name})
+    planned = runs.new_run(
+        condition, environment, seed=repeat, visit=1, repeat=repeat, is_warmup=is_warmup
     )
+    run = runs.measured_run(planned, [recording])
     if is_warmup:
         arm.warm_up_s = denoise_of(run).duration_s
     else:

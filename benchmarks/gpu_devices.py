@@ -14,11 +14,8 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
-if __package__ in (None, ""):
-    sys.path.insert(0, str(Path(__file__).resolve().parent))
 from pack import import_pack
 
 LOAD_S = 1.5

@@ -23,8 +23,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-if __package__ in (None, ""):
-    sys.path.insert(0, str(Path(__file__).resolve().parent))
 from gpu_quantization import SIZES_PX, WORKLOADS, Bench, distance, released
 from pack import import_pack
 from quantize import peak_bytes

@@ -24,9 +24,6 @@ from statistics import fmean
 from typing import Any
 
 import pandas as pd
-
-if __package__ in (None, ""):
-    sys.path.insert(0, str(Path(__file__).resolve().parent))
 from gpu_quantization import SIZES_PX, Bench
 from pack import import_pack
 from probe_overhead import timed_clone

@@ -21,8 +21,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-if __package__ in (None, ""):
-    sys.path.insert(0, str(Path(__file__).resolve().parent))
 from pack import import_pack
 
 SIZE_EMBEDDING = 6 * 256

@@ -1,26 +1,29 @@
 """How long the law takes: a fit of 100 000 rows (goal 1 s), one prediction (goal 5 ms).
 
-python benchmarks/law.py
+    python benchmarks/law.py
+
+It needs neither ComfyUI nor torch.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import pandas as pd
+from pack import import_pack
 
-from wattbench.measure import law
-from wattbench.measure.cost import Tariff
-from wattbench.measure.records import Condition
+wattbench = import_pack()
+law, cost, records = map(wattbench, ("measure.law", "measure.cost", "measure.records"))
 
-CONDITION = Condition(
+CONDITION = records.Condition(
     "sdxl", "sdxl", "file", "sdpa", "fp16", 1024, 1024, 1, 30, 7.0, "euler", "normal"
 )
 ROWS = 100_000
 REPEATS = 5
 
 
-def best_of(call) -> float:
+def best_of(call: Callable[[], object]) -> float:
     """Shortest wall time in seconds: what else runs here only adds to it."""
     times = []
     for _ in range(REPEATS):
@@ -33,7 +36,7 @@ def best_of(call) -> float:
 def forecast() -> str:
     """As the node does: from a device's name and the widgets' values to its text."""
     card = law.card_of("NVIDIA GeForce RTX 3090")
-    return law.sentence(law.forecast_run(CONDITION, 30, card), Tariff(100.0, 0.3))
+    return law.sentence(law.forecast_run(CONDITION, 30, card), cost.Tariff(100.0, 0.3))
 
 
 def main() -> None:

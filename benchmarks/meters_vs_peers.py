@@ -27,8 +27,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-if __package__ in (None, ""):
-    sys.path.insert(0, str(Path(__file__).resolve().parent))
 import peers
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,7 +46,7 @@ class Score:
 
     ``phase_errors`` and ``whole_error`` are shares of the truth, ``run_error`` is the same of
     single runs over all phases, ``cpu_share`` CPU seconds a second beyond those of doing nothing,
-    and ``reading_share`` those of them that a thread spent which reads the meter.
+    and ``beside_share`` those of them that threads of the tool spent beside the measured one.
     """
 
     tool: str
@@ -56,7 +54,7 @@ class Score:
     whole_error: float
     run_error: float
     cpu_share: float
-    reading_share: float
+    beside_share: float
 
     @property
     def phase_error(self) -> float:
@@ -188,7 +186,7 @@ def score(tool: str, result: peers.Result, runs: int, idle: peers.Result) -> lis
             ),
             run_error=rms(single),
             cpu_share=result.cpu_s / result.elapsed_s - idle.cpu_s / idle.elapsed_s,
-            reading_share=result.reading_s / result.elapsed_s,
+            beside_share=result.beside_s / result.elapsed_s,
         )
         for label, found in methods.items()
         if found
@@ -219,13 +217,13 @@ HEADINGS = (
     "Whole run",
     "One run",
     "CPU",
-    "of it reading",
+    "of it beside",
 )
 
 
 def cells(one: Score) -> tuple[str, ...]:
     errors = [*one.phase_errors.values(), one.whole_error, one.run_error]
-    cpu = (f"{one.cpu_share:.2%}", f"{one.reading_share:.2%}" if one.reading_share else "")
+    cpu = (f"{one.cpu_share:.2%}", f"{one.beside_share:.2%}" if one.beside_share else "")
     return (one.tool, *(f"{error:.1%}" for error in errors), *cpu)
 
 
@@ -258,10 +256,10 @@ def write_csv(scores: Sequence[Score], path: Path) -> None:
     columns = [*(f"{phase.name}_error" for phase in peers.PHASES), "whole_error", "run_error"]
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["tool", *columns, "cpu_share", "reading_share"])
+        writer.writerow(["tool", *columns, "cpu_share", "beside_share"])
         for one in scores:
             errors = [*one.phase_errors.values(), one.whole_error, one.run_error]
-            writer.writerow([one.tool, *errors, one.cpu_share, one.reading_share])
+            writer.writerow([one.tool, *errors, one.cpu_share, one.beside_share])
 
 
 if __name__ == "__main__":

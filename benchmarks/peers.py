@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,8 +15,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-if __package__ in (None, ""):
-    sys.path.insert(0, str(Path(__file__).resolve().parent))
 from pack import import_pack
 
 JOULES_PER_KWH = 3.6e6
@@ -48,16 +45,16 @@ class Result:
     """What a tool measured, and what the board drew in the same windows.
 
     ``pooled_j`` has an entry for each experiment where the tool pools its runs. CPU seconds are
-    those of the process, its threads and its children while ``elapsed_s`` went by; ``reading_s``
-    are those of them that a thread spent which only reads. ``blank`` counts runs for which the tool
-    gave no energy.
+    those of the process, its threads and its children while ``elapsed_s`` went by; ``beside_s``
+    are those of them that other threads spent than the one that is measured. ``blank`` counts runs
+    for which the tool gave no energy.
     """
 
     measured_j: list[Joules] = field(default_factory=list)
     true_j: list[Joules] = field(default_factory=list)
     pooled_j: list[Joules] = field(default_factory=list)
     cpu_s: float = 0.0
-    reading_s: float = 0.0
+    beside_s: float = 0.0
     elapsed_s: float = 0.0
     blank: int = 0
 
@@ -92,10 +89,6 @@ class Tool:
     def pooled(self, runs: int) -> list[Joules]:
         """Mean joules of each phase from ``runs`` kept runs at a time; empty without pooling."""
         return []
-
-    def reading_s(self) -> float:
-        """CPU seconds so far of a thread that only reads the meter; 0 where there is none."""
-        return 0.0
 
 
 class WattBench(Tool):
@@ -145,13 +138,6 @@ class WattBench(Tool):
             means = self._pooling.pool(ticked, names).mean(axis=0)
             found.append(dict(zip(names, map(float, means), strict=True)))
         return found
-
-    def reading_s(self) -> float:
-        return sum(
-            time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
-            for thread in threading.enumerate()
-            if thread.name == "wattbench-sampler" and thread.ident is not None
-        )
 
     def _ticked(self, recording: Any) -> Any:
         intervals = [
@@ -283,7 +269,7 @@ def measure(tool: Tool, slots: Sequence[float], count: int, runs: int) -> Result
     Raises:
         RuntimeError: too few were left.
     """
-    result, began_s, cpu_s, reading_s = Result(), 0.0, 0.0, 0.0
+    result, began_s, cpu_s, beside_s = Result(), 0.0, 0.0, 0.0
     with tool:
         for slot in slots:
             try:
@@ -291,7 +277,7 @@ def measure(tool: Tool, slots: Sequence[float], count: int, runs: int) -> Result
             except LateError:
                 continue
             if not began_s:
-                began_s, cpu_s, reading_s = time.perf_counter(), cpu_seconds(), tool.reading_s()
+                began_s, cpu_s, beside_s = time.perf_counter(), cpu_seconds(), beside_seconds()
                 continue
             if len(measured_j) < len(PHASES):
                 result.blank += 1
@@ -301,7 +287,7 @@ def measure(tool: Tool, slots: Sequence[float], count: int, runs: int) -> Result
             result.true_j.append(true_j)
             if len(result.true_j) == count:
                 result.cpu_s = cpu_seconds() - cpu_s
-                result.reading_s = tool.reading_s() - reading_s
+                result.beside_s = beside_seconds() - beside_s
                 result.elapsed_s = time.perf_counter() - began_s
                 result.pooled_j = tool.pooled(runs)
                 return result
@@ -312,6 +298,11 @@ def cpu_seconds() -> float:
     """Of this process with all its threads, and of the children that it has waited for."""
     children = os.times()
     return time.process_time() + children.children_user + children.children_system
+
+
+def beside_seconds() -> float:
+    """Of all other threads of this process."""
+    return time.process_time() - time.thread_time()
 
 
 def main() -> int:

@@ -19,8 +19,6 @@ import tempfile
 import time
 from pathlib import Path
 
-if __package__ in (None, ""):
-    sys.path.insert(0, str(Path(__file__).resolve().parent))
 from pack import import_pack
 
 WAYS = ("copy", "whole", "stream")

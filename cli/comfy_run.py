@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from .client import ComfyClient, ServerUnreachableError
 from .errors import CommandError, UsageError
@@ -20,8 +20,8 @@ from .signals import held
 
 Event = dict[str, Any]
 
-TIMED_OUT, CANCELLED = "ws_timeout", "cancelled"
-"""comfy-cli's error codes for a server that fell silent and a prompt that was interrupted."""
+TIMED_OUT, CANCELLED, UNKNOWN_NODES = "ws_timeout", "cancelled", "workflow_unknown_nodes"
+"""comfy-cli's error codes: a silent server, an interrupted prompt, nodes that are missing."""
 
 
 @dataclass
@@ -77,32 +77,18 @@ def run_workflow(
     """
     job = Job()
     events: list[Event] = []
-    process: subprocess.Popen[str] | None = None
     command = _command(client, workflow, "--wait", "--json", "--timeout", str(timeout_s))
     with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
         try:
-            with held():
-                process = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=errors,
-                    text=True,
-                    encoding="utf-8",
-                    env=_environment(),
-                    start_new_session=True,
-                )
-            for event in _events(process.stdout or ()):
-                events.append(event)
-                job.prompt_id = event.get("prompt_id", job.prompt_id)
-                if event.get("type") == "executed":
-                    job.outputs.extend(event.get("outputs", ()))
-                on_event(event)
-            code = process.wait()
+            with _started(command, errors) as process:
+                for event in _events(process.stdout or ()):
+                    events.append(event)
+                    job.prompt_id = event.get("prompt_id", job.prompt_id)
+                    if event.get("type") == "executed":
+                        job.outputs.extend(event.get("outputs", ()))
+                    on_event(event)
+                code = process.wait()
         except BaseException:
-            if process is not None:
-                process.kill()
-                process.wait()
             _cancel(client, job)
             raise
         errors.seek(0)
@@ -113,6 +99,29 @@ def run_workflow(
     if error_code == TIMED_OUT:
         _cancel(client, job)
     return job
+
+
+@contextlib.contextmanager
+def _started(command: list[str], errors: TextIO) -> Iterator[subprocess.Popen[str]]:
+    """A process that does not outlive the block; its error output goes to ``errors``."""
+    process: subprocess.Popen[str] | None = None
+    try:
+        with held():
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                encoding="utf-8",
+                env=_environment(),
+                start_new_session=True,
+            )
+        yield process
+    finally:
+        if process is not None:
+            process.kill()
+            process.wait()
 
 
 def _command(client: ComfyClient, workflow: Path, *options: str) -> list[str]:
@@ -151,6 +160,8 @@ def _failure(events: list[Event], stderr: str) -> str:
     nodes = [*details.get("errors", ()), *details.get("node_errors", ())]
     parts += [json.dumps(entry) if "errors" in entry else entry["message"] for entry in nodes]
     parts += [error.get("hint") or ""] if not nodes else []
+    if error["code"] == UNKNOWN_NODES:
+        parts.append("a server that this command starts has no other node packs: use --server")
     return "; ".join(part for part in parts if part)
 
 

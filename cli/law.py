@@ -231,7 +231,8 @@ def _predict(args: argparse.Namespace) -> int:
         time = facts["duration_s_per_img"]
         print(f"{time['value']:.4g} s per image ({time['low']:.4g} to {time['high']:.4g})")
     print(f"{facts['flop_count']:.4g} FLOPs for the whole run")
-    warn((facts["note"],) if facts["note"] else ())
+    if facts["note"]:
+        warn((f"beyond the data, so the interval is wide: {facts['note']}",))
     return 0
 
 

@@ -28,7 +28,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--architecture",
         default="",
         metavar="NAME",
-        help="of FILE, as sdxl or z_image: adds which share of the FLOPs are convolutions",
+        help="of FILE, as sdxl or z_image: adds which share of the FLOPs formats touch",
     )
     parser.add_argument("--layers", action="store_true", help="a row per layer, not per format")
     parser.add_argument("--csv", type=Path, metavar="CSV", help="write a row per layer")

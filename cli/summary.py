@@ -74,4 +74,4 @@ def read_table(path: Path) -> pd.DataFrame:
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(f"{error}. Name a runs.csv, its folder, or a journal.jsonl") from error

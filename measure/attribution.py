@@ -63,11 +63,8 @@ class TickTable:
 
     def by_name(self, intervals: Sequence[Interval], names: Sequence[str]) -> Floats:
         """Seconds of each name in each tick, ``[ticks, names + 1]``; the rest stands last."""
-        columns = [
-            self.overlap_s[:, [interval.name == name for interval in intervals]].sum(axis=1)
-            for name in names
-        ]
-        return np.stack([*columns, self.rest_s], axis=1)
+        belongs = np.array([[float(i.name == name) for name in names] for i in intervals])
+        return np.column_stack([self.overlap_s @ belongs, self.rest_s])
 
 
 def tabulate(ticks: Sequence[CounterSample], intervals: Sequence[Interval]) -> TickTable:
@@ -86,8 +83,8 @@ def tabulate(ticks: Sequence[CounterSample], intervals: Sequence[Interval]) -> T
     ticks = ticks[max(first, 0) : last + 1]
     times = np.array([tick.t_s for tick in ticks])
     overlap_s = _overlaps(times, intervals)
-    rest_s = np.diff(times) - overlap_s.sum(axis=1)
-    return TickTable(overlap_s, rest_s.clip(min=0), np.diff([tick.energy_j for tick in ticks]))
+    rest_s = np.maximum(np.diff(times) - overlap_s.sum(axis=1), 0)
+    return TickTable(overlap_s, rest_s, np.diff([tick.energy_j for tick in ticks]))
 
 
 def share_ticks(
@@ -174,7 +171,7 @@ def _overlaps(times: Floats, intervals: Sequence[Interval]) -> Floats:
     ends = np.array([interval.end_s for interval in intervals])
     low = np.maximum(times[:-1, None], starts[None, :])
     high = np.minimum(times[1:, None], ends[None, :])
-    return np.clip(high - low, 0, None)
+    return np.maximum(high - low, 0)
 
 
 def integrate(samples: Sequence[PowerSample], start_s: float, end_s: float) -> float:
@@ -185,7 +182,8 @@ def integrate(samples: Sequence[PowerSample], start_s: float, end_s: float) -> f
     """
     if not samples or samples[0].t_s > start_s:
         raise ValueError("no power sample reaches back to the start of the run")
-    times = np.array([sample.t_s for sample in samples] + [max(end_s, samples[-1].t_s)])
-    low, high = np.maximum(times[:-1], start_s), np.minimum(times[1:], end_s)
-    powers = np.array([sample.power_w for sample in samples])
-    return float((np.clip(high - low, 0, None) * powers).sum())
+    ends_s = [*(sample.t_s for sample in samples[1:]), max(end_s, samples[-1].t_s)]
+    return sum(
+        sample.power_w * max(0.0, min(until_s, end_s) - max(sample.t_s, start_s))
+        for sample, until_s in zip(samples, ends_s, strict=True)
+    )

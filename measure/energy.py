@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-
-import numpy as np
+from statistics import median
 
 from .attribution import Interval, integrate, share_ticks
 from .meters import Meter
@@ -93,11 +92,13 @@ def disagreement(counter: Sequence[CounterSample], power: list[PowerSample]) -> 
         return ""
     counted_j = counter[-1].energy_j - counter[0].energy_j
     integrated_j = integrate(within, start_s, end_s)
+    beyond_j = abs(integrated_j - counted_j) - DISAGREEMENT * counted_j
+    if beyond_j <= 0:
+        return ""
     levels = [sample.power_w for sample in within]
     recent = power[-RECENT_SAMPLES:]
-    lag_s = refresh_period(recent) + float(np.median(np.diff([sample.t_s for sample in recent])))
-    border_j = (max(levels) - min(levels)) * lag_s
-    if abs(integrated_j - counted_j) <= DISAGREEMENT * counted_j + border_j:
+    lag_s = refresh_period(recent) + median(b.t_s - a.t_s for a, b in pairwise(recent))
+    if beyond_j <= (max(levels) - min(levels)) * lag_s:
         return ""
     percent = 100 * (integrated_j / counted_j - 1)
     return f"integrated power differs from the counter by {percent:+.1f} %"
@@ -106,14 +107,15 @@ def disagreement(counter: Sequence[CounterSample], power: list[PowerSample]) -> 
 def refresh_period(power: Sequence[PowerSample]) -> float:
     """Median time in seconds between changes of the reported power; 0 where it never changes."""
     changes = [b.t_s for a, b in pairwise(power) if a.power_w != b.power_w]
-    return float(np.median(np.diff(changes))) if len(changes) > 1 else 0.0
+    return median(b - a for a, b in pairwise(changes)) if len(changes) > 1 else 0.0
 
 
 def _tick(meter: Meter, counter: Sequence[CounterSample]) -> tuple[float, float | None]:
     """Seconds and joules of a tick, in the middle; 0 and ``None`` without a counter."""
     if not counter:
         return 0.0, None
-    tick_s, resolution_j = (float(v) for v in np.median(np.diff(np.array(counter), axis=0), axis=0))
+    tick_s = median(b.t_s - a.t_s for a, b in pairwise(counter))
+    resolution_j = median(b.energy_j - a.energy_j for a, b in pairwise(counter))
     return tick_s, meter.energy_resolution_j if meter.is_computed else resolution_j
 
 

@@ -13,6 +13,8 @@ from .records import Environment
 if TYPE_CHECKING:
     import torch
 
+PACK_ROOT = Path(__file__).resolve().parent.parent
+
 
 def identify(device: torch.device) -> DeviceId:
     """The device in terms that vendor libraries share: torch's own index is no identity."""
@@ -48,7 +50,7 @@ def capture(device: DeviceId, meter: Meter | None, host: str, host_version: str)
         host=host,
         host_version=host_version,
         pack=pack_version(),
-        git_commit=_git_commit(),
+        git_commit=git_commit(),
         python=platform.python_version(),
         os=platform.platform(),
         cpu_name=_cpu_name(),
@@ -56,16 +58,30 @@ def capture(device: DeviceId, meter: Meter | None, host: str, host_version: str)
     )
 
 
-def pack_version() -> str:
-    """The pack's version, read from the ``pyproject.toml`` beside it: it may not be installed."""
-    for line in _root().joinpath("pyproject.toml").read_text(encoding="utf-8").splitlines():
-        if line.startswith("version = "):
-            return line.split('"')[1]
-    return metadata.version("wattbench")
+def pack_version(root: Path = PACK_ROOT) -> str:
+    """The pack's version: of a folder, which need not be installed, from its ``pyproject.toml``."""
+    project = root / "pyproject.toml"
+    if not project.is_file():
+        return metadata.version("wattbench")
+    lines = project.read_text(encoding="utf-8").splitlines()
+    return next(line.split('"')[1] for line in lines if line.startswith("version = "))
 
 
-def _root() -> Path:
-    return Path(__file__).resolve().parent.parent
+def git_commit(root: Path = PACK_ROOT) -> str:
+    """The commit of a checkout, read from its files; empty where ``root`` is none."""
+    git = root / ".git"
+    try:
+        head = (git / "HEAD").read_text(encoding="ascii").strip()
+        if not head.startswith("ref: "):
+            return head
+        branch = head[5:]
+        if (git / branch).is_file():
+            return (git / branch).read_text(encoding="ascii").strip()
+        # git gathers the branches in one file from time to time.
+        packed = (git / "packed-refs").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    return next((line.split()[0] for line in packed if line.endswith(f" {branch}")), "")
 
 
 def _runtime(version: object) -> str:
@@ -91,18 +107,6 @@ def _cpu_name() -> str:
     except OSError:
         pass
     return platform.processor()
-
-
-def _git_commit() -> str:
-    """The commit of a checkout, read from its files, so that no process is started for it."""
-    git = _root() / ".git"
-    try:
-        head = (git / "HEAD").read_text(encoding="ascii").strip()
-        if not head.startswith("ref: "):
-            return head
-        return (git / head[5:]).read_text(encoding="ascii").strip()
-    except OSError:
-        return ""
 
 
 def _power_limit(meter: Meter | None) -> float | None:

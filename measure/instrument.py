@@ -115,14 +115,10 @@ class Instrument:
             gauges.read_allocator_bytes,
             self._rhythms.of(self.meter.name) if self.meter is not None else None,
         )
-        self._sampler.__enter__()
-        self._sampler.wait_for_tick(TICK_TIMEOUT_S)
-        status = self._sampler.samples.status
-        self._power_limit_w = status[0].status.power_limit_w if status else None
+        self._power_limit_w = self.meter.power_limit_w() if self.meter is not None else None
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._sampler.__exit__()
         if self.meter is not None:
             self._rhythms.keep(self.meter.name, self._sampler.clock)
             self.meter.close()
@@ -134,16 +130,16 @@ class Instrument:
         A tick of the counter goes by before the body begins and another one after it has ended, so
         that the power of rest is known; the body begins at random between ticks.
         """
-        recording = Recording()
-        counter = self._sampler.samples.counter
-        quiet_s = counter[-1].t_s if counter else time.perf_counter()
-        if self._sampler.wait_for_tick(TICK_TIMEOUT_S):
-            time.sleep(random.uniform(0, START_JITTER_S))
-        self._gauges.reset_allocator_peak()
-        window = Window(self._timeline)
+        recording, window = Recording(), Window(self._timeline)
+        quiet_s = self._sampler.resume(TICK_TIMEOUT_S)
+        has_ticked = self._sampler.wait_for_tick(TICK_TIMEOUT_S)
         try:
-            with window:
-                yield window, recording
+            with self._sampler:
+                if has_ticked:
+                    time.sleep(random.uniform(0, START_JITTER_S))
+                self._gauges.reset_allocator_peak()
+                with window:
+                    yield window, recording
         finally:
             for _ in range(2):
                 self._sampler.wait_for_tick(TICK_TIMEOUT_S)
@@ -158,10 +154,12 @@ class Instrument:
         does the waiting, so that it can be cancelled.
         """
         self._timeline.stop()
-        self._settle(pause)
-        start_s = self._timeline.start()
-        pause(seconds)
-        idle = Interval("idle", start_s, self._timeline.stop())
+        self._sampler.resume(TICK_TIMEOUT_S)
+        with self._sampler:
+            self._settle(pause)
+            start_s = self._timeline.start()
+            pause(seconds)
+            idle = Interval("idle", start_s, self._timeline.stop())
         self._sampler.wait_for_tick(TICK_TIMEOUT_S)
         readings, _ = self._energies([idle])
         return readings[0].energy_j / idle.duration_s if readings[0] else None

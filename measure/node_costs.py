@@ -186,8 +186,8 @@ def _cost(
     if energy is not None and time_s < resolution_s:
         energy = None
         notes.append(
-            f"no energy: shorter than the {1000 * resolution_s:.0f} ms that the meter can tell; "
-            "it is in the prompt's total"
+            f"no energy of its own: shorter than the {1000 * resolution_s:.0f} ms that the meter "
+            "can tell, so it is in the prompt's total only"
         )
     if vram is None and recording.vram_samples:
         notes.append(f"no VRAM: not read while it ran (every {1000 * VRAM_PERIOD_S:.0f} ms)")

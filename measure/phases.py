@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from .attribution import Interval, integrate
 from .pooling import TickedRun, pool
-from .records import COMPUTE_PHASES, Method, Run
+from .records import COMPUTE_PHASES, EnergyReading, Method, Run
+from .totals import observed_energy
 
 MOST_STEPS = 200
 """Runs of more steps have no profile: its fit grows with the cube of their number."""
@@ -16,11 +17,11 @@ MOST_STEPS = 200
 
 @dataclass(frozen=True)
 class PooledPhases:
-    """Joules of each compute phase as its run's part of the estimate over all repeats.
+    """Joules of each compute phase that was observed, as its run's part of a pooled estimate.
 
     Mean and interval over the repeats are those of the estimate; a single run's value is rough and
-    may be negative. In every run they sum to the run's energy. ``run_count`` runs share the fit; it
-    is 1 where the meter has no counter, and the values are then the run's own.
+    may be negative. In every run they sum to what was measured of it. ``run_count`` runs share the
+    fit; it is 1 where the meter has no counter, and the values are then the run's own.
     """
 
     energy_j: dict[str, float]
@@ -38,6 +39,7 @@ class StepProfile:
     runs: Sequence[Run]
     duration_s: Sequence[Sequence[float]]
     energy_j: Sequence[Sequence[float]]
+    meter: str
     method: Method
 
 
@@ -46,16 +48,18 @@ def pooled_phases(runs: Sequence[Run]) -> list[PooledPhases | None]:
     found: list[PooledPhases | None] = [None] * len(runs)
     for group in _alike(runs):
         ticked = {}
-        for index in group:
-            own = found[index] = _own_phases(runs[index])
+        for index, energy in group.items():
+            own = found[index] = _own_phases(runs[index], energy)
             intervals = _phase_intervals(runs[index])
             run = _ticked(runs[index], intervals, sum(own.energy_j.values()))
             if run is not None:
                 ticked[index] = run
-        values = pool(list(ticked.values()), COMPUTE_PHASES).tolist() if ticked else []
+        names = _observed(runs[next(iter(group))])
+        values = pool(list(ticked.values()), names).tolist() if ticked else []
         for index, row in zip(ticked, values, strict=True):
-            energy_j = dict(zip(COMPUTE_PHASES, row, strict=True))
-            found[index] = PooledPhases(energy_j, _method(runs[index], "attributed"), len(ticked))
+            energy_j = dict(zip(names, row, strict=True))
+            method = _method(group[index], "attributed")
+            found[index] = PooledPhases(energy_j, method, len(ticked))
     return found
 
 
@@ -67,23 +71,34 @@ def step_profiles(runs: Sequence[Run]) -> list[StepProfile]:
         counts = Counter(_step_count(runs[index]) for index in group)
         step_count = counts.most_common(1)[0][0]
         same = [index for index in group if _step_count(runs[index]) == step_count]
-        denoise_j = [found.energy_j["denoise"] for i in same if (found := phases[i]) is not None]
         if 0 < step_count <= MOST_STEPS:
-            profiles += _profile([runs[index] for index in same], denoise_j, step_count)
+            denoise_j = [found.energy_j["denoise"] for i in same if (found := phases[i])]
+            profiles += _profile([runs[i] for i in same], group[same[0]], denoise_j, step_count)
     return profiles
 
 
-def _alike(runs: Sequence[Run]) -> list[list[int]]:
-    """Indices of runs that count, together where condition, environment and meter are equal."""
-    groups = defaultdict(list)
+def _alike(runs: Sequence[Run]) -> list[dict[int, EnergyReading]]:
+    """Runs that count, by their index: each with the energy of what was observed of it.
+
+    Together are those of one condition, environment and meter with the same phases.
+    """
+    groups: dict[object, dict[int, EnergyReading]] = defaultdict(dict)
     for index, run in enumerate(runs):
-        if run.energy is not None and not run.is_warmup and not run.error:
-            groups[run.condition, run.environment, run.energy.meter].append(index)
+        energy, _ = observed_energy(run.phases)
+        if energy is not None and not run.is_warmup and not run.error:
+            key = (run.condition, run.environment, energy.meter, _observed(run))
+            groups[key][index] = energy
     return list(groups.values())
 
 
+def _observed(run: Run) -> tuple[str, ...]:
+    """Names of the compute phases that the run has."""
+    names = {phase.name for phase in run.phases}
+    return tuple(name for name in COMPUTE_PHASES if name in names)
+
+
 def _profile(
-    runs: Sequence[Run], denoise_j: Sequence[float], step_count: int
+    runs: Sequence[Run], energy: EnergyReading, denoise_j: Sequence[float], step_count: int
 ) -> Iterator[StepProfile]:
     names = [_step_name(number) for number in range(1, step_count + 1)]
     steps = [[i for i in _step_intervals(run) if i.name in names] for run in runs]
@@ -94,8 +109,8 @@ def _profile(
     ]
     if None not in ticked:
         energies = pool([run for run in ticked if run is not None], [*names, "denoise"])
-        method = _method(runs[0], "attributed")
-        yield StepProfile(runs, durations, energies[:, :step_count].tolist(), method)
+        joules = energies[:, :step_count].tolist()
+        yield StepProfile(runs, durations, joules, energy.meter, _method(energy, "attributed"))
         return
     try:
         integrals = [
@@ -104,7 +119,7 @@ def _profile(
         ]
     except ValueError:
         return
-    yield StepProfile(runs, durations, integrals, _method(runs[0], "integrated"))
+    yield StepProfile(runs, durations, integrals, energy.meter, _method(energy, "integrated"))
 
 
 def _ticked(run: Run, intervals: Sequence[Interval], energy_j: float) -> TickedRun | None:
@@ -141,17 +156,15 @@ def _step_count(run: Run) -> int:
     return sum(len(phase.step_ends_s) for phase in run.phases)
 
 
-def _own_phases(run: Run) -> PooledPhases:
-    """What the run alone says; its phases have energy wherever the run has."""
+def _own_phases(run: Run, energy: EnergyReading) -> PooledPhases:
+    """What the run alone says; each of its phases has energy."""
     energy_j = {
         name: sum(p.energy.energy_j for p in run.phases if p.name == name and p.energy is not None)
-        for name in COMPUTE_PHASES
+        for name in _observed(run)
     }
-    method = run.energy.method if run.energy is not None else "integrated"
-    return PooledPhases(energy_j, method, 1)
+    return PooledPhases(energy_j, energy.method, 1)
 
 
-def _method(run: Run, measured: Method) -> Method:
+def _method(energy: EnergyReading, measured: Method) -> Method:
     """Estimates and simulations stay called so."""
-    method = run.energy.method if run.energy is not None else measured
-    return method if method in ("estimated", "simulated") else measured
+    return energy.method if energy.method in ("estimated", "simulated") else measured

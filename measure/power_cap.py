@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .cost import JOULES_PER_KWH
 from .records import Estimate
 from .stats import estimate
 
@@ -137,7 +138,7 @@ def points_of_study(workload: str, table_path: Path) -> tuple[CapPoint, ...]:
     points = []
     for gpu, label in STUDY_CAPS.items():
         row = table.loc[gpu]
-        value = 3.6e6 / float(row["img_per_kwh"])
+        value = JOULES_PER_KWH / float(row["img_per_kwh"])
         stdev = value * float(row["img_per_kwh_stdev"]) / float(row["img_per_kwh"])
         half = student_t(STUDY_REPEATS - 1, 0.95) * stdev / STUDY_REPEATS**0.5
         energy = Estimate(value, value - half, value + half, 0.95, STUDY_REPEATS, "J/img", stdev)

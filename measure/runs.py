@@ -5,24 +5,17 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from datetime import datetime, timezone
 
 from .board import join_states
 from .instrument import Recording
-from .records import (
-    COMPUTE_PHASES,
-    Condition,
-    EnergyReading,
-    Environment,
-    MemoryReading,
-    Phase,
-    Prediction,
-    Run,
-    Trace,
-)
+from .records import Condition, Environment, MemoryReading, Phase, Run, Trace
+from .totals import total_energy
+
+FAILED = "the run failed"
 
 
-def make_run(
-    recordings: Sequence[Recording],
+def new_run(
     condition: Condition,
     environment: Environment,
     *,
@@ -30,10 +23,22 @@ def make_run(
     visit: int,
     repeat: int = 0,
     is_warmup: bool = False,
-    idle_power_before_w: float | None = None,
-    predicted_energy: Prediction | None = None,
 ) -> Run:
-    """One run from the recordings of its parts, in any order.
+    """A run that begins now, and of which nothing has been measured yet."""
+    return Run(
+        run_id=uuid.uuid4().hex,
+        started_at=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+        condition=condition,
+        environment=environment,
+        seed=seed,
+        visit=visit,
+        repeat=repeat,
+        is_warmup=is_warmup,
+    )
+
+
+def measured_run(run: Run, recordings: Sequence[Recording]) -> Run:
+    """``run`` with what was measured in the recordings of its parts, in any order.
 
     A single recording covers the whole run; several come from nodes that were measured one by one,
     and the run then reaches from the first to the last of them.
@@ -49,23 +54,13 @@ def make_run(
         _later(phase, part.start_s - origin_s) for part in parts for phase in part.phases
     )
     energy, gap = total_energy(phases)
-    notes = [*(part.energy_note for part in parts), gap]
-    return Run(
-        run_id=uuid.uuid4().hex,
+    return replace(
+        run,
         started_at=parts[0].started_at,
-        condition=condition,
-        environment=environment,
-        seed=seed,
-        visit=visit,
-        repeat=repeat,
-        is_warmup=is_warmup,
         phases=phases,
         wall_time_s=max(part.end_s for part in parts) - origin_s,
         energy=energy,
-        idle_power_w=idle_power_before_w,
-        idle_power_before_w=idle_power_before_w,
-        energy_note=_join(notes),
-        predicted_energy=predicted_energy,
+        energy_note=_join([gap, *(part.energy_note for part in parts)]),
         vram=_join_memory(part.vram for part in parts),
         allocator_peak_bytes=_highest(part.allocator_peak_bytes for part in parts),
         allocator_mean_bytes=_mean_over_time(parts),
@@ -78,61 +73,9 @@ def make_run(
     )
 
 
-def failed_run(
-    condition: Condition,
-    environment: Environment,
-    error: str,
-    *,
-    started_at: str,
-    seed: int | None,
-    visit: int,
-    repeat: int,
-    is_warmup: bool,
-) -> Run:
-    """A run that has nothing but its reason."""
-    return Run(
-        run_id=uuid.uuid4().hex,
-        started_at=started_at,
-        condition=condition,
-        environment=environment,
-        seed=seed,
-        visit=visit,
-        repeat=repeat,
-        is_warmup=is_warmup,
-        error=error,
-        energy_note="the run failed",
-        vram_note="the run failed",
-    )
-
-
-def total_energy(phases: Iterable[Phase]) -> tuple[EnergyReading | None, str]:
-    """Energy of the compute phases together, or ``None`` and the reason.
-
-    Its method is that of the longest of them, its resolution the coarsest.
-    """
-    phases = tuple(phases)
-    compute = [phase for phase in phases if phase.name in COMPUTE_PHASES]
-    readings = [phase.energy for phase in compute if phase.energy is not None]
-    if not readings:
-        return None, ""
-    absent = [name for name in COMPUTE_PHASES if name not in {phase.name for phase in compute}]
-    if absent:
-        return None, f"no energy per image: {' and '.join(absent)} not measured"
-    if len(readings) < len(compute):
-        return None, "energy is missing for a part of the run"
-    if len({(reading.meter, reading.scope) for reading in readings}) > 1:
-        return None, "the parts of the run were measured by different meters"
-    longest = max(readings, key=lambda reading: reading.duration_s)
-    resolutions = [r.resolution_j for r in readings if r.resolution_j is not None]
-    return replace(
-        longest,
-        energy_j=sum(reading.energy_j for reading in readings),
-        duration_s=sum(reading.duration_s for reading in readings),
-        resolution_j=max(resolutions) if resolutions else None,
-        sample_count=sum(reading.sample_count for reading in readings),
-        counter_j=_sum_if_all(reading.counter_j for reading in readings),
-        integrated_j=_sum_if_all(reading.integrated_j for reading in readings),
-    ), ""
+def failed_run(run: Run, error: str) -> Run:
+    """``run`` with nothing but the reason why it failed."""
+    return replace(run, error=error, energy_note=FAILED, vram_note=FAILED)
 
 
 def _later(phase: Phase, by_s: float) -> Phase:
@@ -152,11 +95,6 @@ def _join_memory(readings: Iterable[MemoryReading | None]) -> MemoryReading | No
     count = sum(reading.sample_count for reading in known)
     mean = sum(reading.mean_bytes * reading.sample_count for reading in known) / count
     return MemoryReading(max(r.peak_bytes for r in known), mean, known[0].source, count)
-
-
-def _sum_if_all(values: Iterable[float | None]) -> float | None:
-    known = list(values)
-    return None if None in known else sum(value for value in known if value is not None)
 
 
 def _mean_over_time(parts: Sequence[Recording]) -> float | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from .meters import DeviceStatus, Meter, MeterReadError
 from .records import MemorySample, PowerSample
@@ -36,7 +37,9 @@ EARLY_S, LATE_S = 0.02, 0.1
 
 
 class Sampler:
-    """Reads while it is entered; outside of that no thread exists.
+    """Reads in a thread while it is entered, as often as one likes; outside of that none exists.
+
+    Around that, :meth:`resume` and :meth:`wait_for_tick` read in the thread that calls them.
 
     The counter's value is kept when it changes, so the times in ``samples.counter`` are the
     counter's ticks (the first one excepted, which is the value found on entering), and
@@ -63,23 +66,22 @@ class Sampler:
         clock: TickClock | None = None,
     ) -> None:
         self.samples = samples = Samples()
-        self._ticked = threading.Condition()
-        self._is_awaited = False
         self._ticks: Ticks | None = None
-        self._power: _Channel | None = None
+        self._power: list[_Channel] = []
         self._channels: list[_Channel] = []
-        self._channels_due_s = 0.0
         if meter is not None:
-            self._ticks = Ticks(meter, samples, self._tell, clock)
-            self._power = _Channel(meter.poll_period_s, lambda: self._read_power(meter))
-            status = _Channel(STATUS_PERIOD_S, lambda: self._read_status(meter))
-            self._channels += [self._power, status]
+            period_s = meter.poll_period_s
+            self._ticks = Ticks(meter, samples, clock)
+            self._power = [_Channel(period_s, meter.read_power_w, PowerSample, samples.power)]
+            status = _Channel(STATUS_PERIOD_S, _status_of(meter), StatusSample, samples.status)
+            self._channels = [*self._power, status]
         for period_s, read, into in (
             (VRAM_PERIOD_S, read_vram_bytes, samples.vram),
             (VRAM_PERIOD_S, read_allocator_bytes, samples.allocator),
             (RSS_PERIOD_S, read_rss_bytes, samples.rss),
         ):
-            self._channels.append(_Channel(period_s, _memory_reader(read, into)))
+            if read is not None:
+                self._channels.append(_Channel(period_s, read, MemorySample, into))
         self._running = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -89,9 +91,11 @@ class Sampler:
         return self._ticks.clock if self._ticks is not None else None
 
     def __enter__(self) -> Sampler:
-        self._poll()
-        if self._ticks is not None and self._power is not None:
-            self._power.period_s = max(self._power.period_s, CHECK_PERIOD_S)
+        self._poll(self._channels)
+        if self._ticks is not None:
+            for channel in self._power:
+                channel.period_s = max(channel.period_s, CHECK_PERIOD_S)
+        self._running = threading.Lock()
         self._running.acquire()
         self._thread = threading.Thread(target=self._loop, name="wattbench-sampler", daemon=True)
         self._thread.start()
@@ -101,126 +105,131 @@ class Sampler:
         self._running.release()
         if self._thread is not None:
             self._thread.join()
+        if self._ticks is not None:
+            self._ticks.digest()
+
+    def resume(self, timeout_s: float) -> float:
+        """Read counter and power after a pause; answers when the counter last ticked.
+
+        Where the rhythm of its ticks is not known, it has to tick once more for that. Where there
+        is no counter, the answer is the time.
+        """
+        if self._ticks is not None:
+            self._ticks.resume()
+        self._read_until(lambda ticks: ticks.is_current, timeout_s)
+        counter = self.samples.counter
+        return counter[-1].t_s if counter else time.perf_counter()
 
     def wait_for_tick(self, timeout_s: float) -> bool:
-        """Block until the counter ticks next, so that what follows, or went before, is covered.
+        """Read both until the counter ticks, so that what follows, or went before, is covered.
 
         Answers whether it did; at once, where there is no counter, or no longer.
         """
         called_s, counter = time.perf_counter(), self.samples.counter
-        if not counter or self._ticks is None:
-            return False
-        with self._ticked:
-            self._is_awaited = True
-            ticked = self._ticked.wait_for(lambda: counter[-1].t_s > called_s, timeout_s)
-            self._is_awaited = False
-        return ticked
+        return self._read_until(lambda _: counter[-1].t_s > called_s, timeout_s)
 
-    def _tell(self) -> None:
-        """Nobody is missed: who waits has said so before looking for a tick that has come."""
-        if self._is_awaited:
-            with self._ticked:
-                self._ticked.notify_all()
+    def _read_until(self, is_enough: Callable[[Ticks], bool], timeout_s: float) -> bool:
+        deadline_s = time.perf_counter() + timeout_s
+        while True:
+            self._poll(self._power)
+            if self._ticks is None:
+                return False
+            self._ticks.digest()
+            now_s = time.perf_counter()
+            if is_enough(self._ticks) or now_s >= deadline_s:
+                return is_enough(self._ticks)
+            time.sleep(max(0.0, min(self._ticks.due_s, deadline_s) - now_s))
 
     def _loop(self) -> None:
         """A lock is the cheapest thing to wait for: it is released to end the thread."""
-        while self._channels or self._ticks is not None:
-            if self._running.acquire(timeout=max(0.0, self._due_s() - time.perf_counter())):
+        while True:
+            wait_s = min(self._due_s() - time.perf_counter(), threading.TIMEOUT_MAX)
+            if self._running.acquire(timeout=max(0.0, wait_s)):
                 return
-            self._poll()
+            self._poll(self._channels)
 
     def _due_s(self) -> float:
         """When to wake: for the counter, or for a channel that cannot wait for the counter."""
-        if self._ticks is None or self._channels_due_s < self._ticks.due_s - LATE_S:
-            return self._channels_due_s
+        due_s = min([channel.due_s for channel in self._channels], default=math.inf)
+        if self._ticks is None or due_s < self._ticks.due_s - LATE_S:
+            return due_s
         return self._ticks.due_s
 
-    def _poll(self) -> None:
+    def _poll(self, channels: Sequence[_Channel]) -> None:
         """Read what is due, the counter first."""
-        now_s = time.perf_counter()
+        now_s, tick_s = time.perf_counter(), math.inf
         if self._ticks is not None and self._ticks.due_s <= now_s:
-            if not self._is_alive(self._ticks.read):
-                self._ticks = None
+            self._read_counter(self._ticks)
             now_s = time.perf_counter()
-        if self._channels_due_s - now_s <= EARLY_S:
-            self._read_channels(now_s)
-
-    def _read_channels(self, now_s: float) -> None:
-        for channel in self._channels:
-            if channel.due_s - now_s > EARLY_S or self._comes_between(channel, now_s):
+        if self._ticks is not None:
+            tick_s = self._ticks.due_s
+        for channel in channels:
+            if channel.due_s - now_s > EARLY_S or channel.makes_way(now_s, tick_s):
                 continue
-            if not self._is_alive(channel.read):
-                self._channels = [other for other in self._channels if other is not channel]
-            now_s = time.perf_counter()
-        self._channels_due_s = min([channel.due_s for channel in self._channels], default=math.inf)
+            try:
+                now_s = channel.read(now_s)
+            except MeterReadError as error:
+                self.samples.faults.append(str(error))
+                channel.due_s = math.inf
 
-    def _comes_between(self, channel: _Channel, now_s: float) -> bool:
-        """Put off a read that would still go on when the next tick is looked for."""
-        if self._ticks is None or now_s + channel.cost_s <= self._ticks.due_s:
-            return False
-        return channel.put_off(until_s=self._ticks.due_s)
-
-    def _is_alive(self, read: Callable[[], bool]) -> bool:
+    def _read_counter(self, ticks: Ticks) -> None:
         try:
-            return read()
+            if ticks.read():
+                return
         except MeterReadError as error:
             self.samples.faults.append(str(error))
-            return False
-
-    def _read_power(self, meter: Meter) -> bool:
-        began_s = time.perf_counter()
-        power_w = meter.read_power_w()
-        if power_w is None:
-            return False
-        self.samples.power.append(PowerSample((began_s + time.perf_counter()) / 2, power_w))
-        return True
-
-    def _read_status(self, meter: Meter) -> bool:
-        status = meter.read_status()
-        if status == DeviceStatus():
-            return False
-        self.samples.status.append(StatusSample(time.perf_counter(), status))
-        return True
+        self._ticks = None
 
 
 class _Channel:
-    """Something that is read every ``period_s``, or less often where a read is slow."""
+    """Something that is read every ``period_s``, or less often where a read is slow.
+
+    What is read is kept as a sample of a ``kind``, which takes the time and the value.
+    """
 
     MOST_PUT_OFF = 10
     """A read is put off this often at most: some counters leave no pause."""
 
-    def __init__(self, period_s: float, read: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        period_s: float,
+        read: Callable[[], Any],
+        kind: Callable[[float, Any], Any],
+        samples: list[Any],
+    ) -> None:
         self.due_s = 0.0
-        self.cost_s = 0.0
         self.period_s = period_s
-        self._read = read
+        self._read, self._kind, self._samples = read, kind, samples
+        self._cost_s = 0.0
         self._put_off_count = 0
 
-    def read(self) -> bool:
-        began_s = time.perf_counter()
-        alive = self._read()
-        self.cost_s = time.perf_counter() - began_s
-        self.due_s = began_s + max(self.period_s, self.cost_s / MOST_DUTY)
+    def read(self, now_s: float) -> float:
+        """Answers the time after it. A channel that has nothing to read is never due again."""
+        value = self._read()
+        if value is None:
+            self.due_s = math.inf
+            return now_s
+        read_s = time.perf_counter()
+        self._samples.append(self._kind((now_s + read_s) / 2, value))
+        self._cost_s = read_s - now_s
+        self.due_s = now_s + max(self.period_s, self._cost_s / MOST_DUTY)
         self._put_off_count = 0
-        return alive
+        return read_s
 
-    def put_off(self, until_s: float) -> bool:
-        """Whether it can wait; if so it is due again then."""
-        if self._put_off_count >= self.MOST_PUT_OFF:
+    def makes_way(self, now_s: float, tick_s: float) -> bool:
+        """Put off a read that would still go on when the counter is to be read."""
+        if now_s + self._cost_s <= tick_s or self._put_off_count >= self.MOST_PUT_OFF:
             return False
         self._put_off_count += 1
-        self.due_s = until_s
+        self.due_s = tick_s
         return True
 
 
-def _memory_reader(
-    read: Callable[[], int | None] | None, into: list[MemorySample]
-) -> Callable[[], bool]:
-    def read_into() -> bool:
-        used_bytes = read() if read is not None else None
-        if used_bytes is None:
-            return False
-        into.append(MemorySample(time.perf_counter(), used_bytes))
-        return True
+def _status_of(meter: Meter) -> Callable[[], DeviceStatus | None]:
+    """Reads the state of the meter's board; ``None`` where it tells none."""
 
-    return read_into
+    def read() -> DeviceStatus | None:
+        status = meter.read_status()
+        return None if status == DeviceStatus() else status
+
+    return read

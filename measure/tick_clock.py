@@ -57,12 +57,15 @@ class TickClock:
         early_s, late_s = self.bounds(number)
         return (early_s + late_s) / 2, (late_s - early_s) / 2
 
-    def first_after(self, t_s: float) -> int:
-        """The number of the first tick that comes after ``t_s`` for certain."""
-        number = self._anchor + math.floor((t_s - self._corners[0][0]) / self.period_s) - 1
-        while self.bounds(number)[0] <= t_s:
+    def seen_by(self, began_s: float, ended_s: float) -> tuple[int, int]:
+        """The last tick that a read between two moments shows for certain, and that it can show."""
+        number = self._anchor + math.floor((ended_s - self._corners[0][0]) / self.period_s) - 1
+        while self.bounds(number)[0] <= ended_s:
             number += 1
-        return number
+        may_have_come = number = number - 1
+        while self.bounds(number)[1] >= began_s:
+            number -= 1
+        return number, may_have_come
 
     def narrow(self, number: int, after_s: float = -math.inf, before_s: float = math.inf) -> bool:
         """A tick came between two moments; answers false, and learns nothing, if it cannot have."""

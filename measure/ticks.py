@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable
 from typing import NamedTuple
 
 from .meters import Meter
@@ -22,14 +21,20 @@ from .tick_clock import TickClock
 FINE_S = 2e-4
 """A rhythm that is known within this, and within what a read takes, is not looked at closer."""
 
+LEARN_S = 1e-5
+"""By how much a read can change what is known of how late the machine wakes the reader."""
+
 EDGE_S = 5e-4
 """A read that is to be before or after a tick keeps this far away from where the tick can lie."""
 
 FIRST_CHECKS, CHECK_EVERY = 3, 20
 """A rhythm is checked from both sides at its first ticks, and then at every so-many-th one."""
 
-TRUST_EVERY = 5 * CHECK_EVERY
-"""So often a rhythm that was found uneven is taken to be more even again."""
+TRUST_CHECKS = 5
+"""After so many checks a rhythm that was found uneven is taken to be more even again."""
+
+HELD_UP = 1 / 4
+"""A read that ends this part of the period after it was due may have seen a tick more."""
 
 LEAST_LENGTHS, MOST_LENGTHS = 2, 64
 """So many ticks in line make a rhythm; twice as many each time that one was wrong."""
@@ -38,8 +43,8 @@ EVEN = 1 / 8
 """A tick that is further off, as a part of the period, ends the rhythm; one that was known before
 and by now is known less well than to twice this part is not tried."""
 
-HELD_UP = 0.05
-"""A read that ends this part of the period after it was due may have seen a tick more."""
+NEAR = 0.05
+"""Reads within this part of the period before and after a tick show that it came when it had to."""
 
 HELD_UP_POLLS = 4
 """A tick for which this many polls should have looked is not taken into a line."""
@@ -68,10 +73,11 @@ class _Read(NamedTuple):
 class Ticks:
     """Keeps the counter's ticks in ``samples``; to be read when ``due_s`` has come.
 
+    Reading may pause. With a rhythm that has been seen to hold, one read tells the last tick then.
+
     Args:
         meter: has a counter.
         samples: gets the ticks, and how well they are timed.
-        ticked: is called after each tick.
         clock: the rhythm of the same counter as it was last known. It is not believed before it has
             been seen to hold.
     """
@@ -80,22 +86,40 @@ class Ticks:
         self,
         meter: Meter,
         samples: Samples,
-        ticked: Callable[[], None],
         clock: TickClock | None = None,
     ) -> None:
         self.due_s = 0.0
+        self.is_current = False
+        """Whether the counter's last tick is known, since the last pause."""
         self.clock = clock
         """The rhythm, as soon as there is one."""
         self._meter = meter
         self._samples = samples
-        self._ticked = ticked
-        self._last = _Read(0.0, 0.0, math.nan)
+        self._last: _Read | None = None
+        self._trial: TickClock | None = None
+        self._tick_j = math.nan
         self._read_s = math.inf
+        self._reads: list[_Read] = []
+        self._seen_j = math.nan
+        self._lateness_s = 0.0
+        self._usual_count = 0
+        self._usual_until_s = self._stride_s = 0.0
         self._begin_search(LEAST_LENGTHS)
         self._begin_rhythm()
 
+    def resume(self) -> None:
+        """Reading has paused, by any time; what went on meanwhile is not known."""
+        self.due_s, self.is_current = 0.0, False
+        if not self._is_confirmed:
+            self._last, self._trial = None, None
+            self._in_line_count = 0
+            self._stood = self._paused = False
+
     def read(self) -> bool:
         """Read the counter; false where the meter has none.
+
+        Reads that come when they should, and show a new value each, are left for :meth:`digest`:
+        done for many at once that takes a fraction of the time.
 
         Raises:
             MeterReadError: it fails.
@@ -105,58 +129,80 @@ class Ticks:
         ended_s = time.perf_counter()
         if energy_j is None:
             return False
-        read = _Read(began_s, ended_s, energy_j)
-        self._read_s = min(self._read_s, ended_s - began_s)
-        self.due_s = max(ended_s, began_s + self._meter.poll_period_s)
-        if self._meter.is_computed:
-            self._keep(read.middle_s, energy_j, self._meter.poll_period_s / 2)
-        elif not self._samples.counter or (self._is_in_doubt and not self._samples.tick_errors):
-            self._begin(read)
-        elif self.clock is not None:
-            self._follow(self.clock, read)
+        is_usual = ended_s < self._usual_until_s and energy_j != self._seen_j
+        self._seen_j = energy_j
+        self._reads.append(_Read(began_s, ended_s, energy_j))
+        if is_usual and self._usual_count > 0:
+            self._usual_count -= 1
+            self._usual_until_s += self._stride_s
+            self.due_s += self._stride_s
         else:
-            self._search(read)
-        self._last = read
+            is_later = began_s - self.due_s > self._lateness_s
+            self._lateness_s += LEARN_S if is_later else -LEARN_S
+            self.digest()
         return True
+
+    def digest(self) -> None:
+        """Find the ticks in the reads made so far."""
+        reads, self._reads = self._reads, []
+        for read in reads:
+            self._usual_count = 0
+            last, self._last = self._last, read
+            self._read_s = min(self._read_s, read.ended_s - read.began_s)
+            self.due_s = max(read.ended_s, read.began_s + self._meter.poll_period_s)
+            if self._meter.is_computed:
+                self._keep(read.middle_s, read.energy_j, self._meter.poll_period_s / 2)
+            elif last is None:
+                self._begin(read)
+            elif self.clock is not None:
+                self._follow(self.clock, last, read)
+            else:
+                self._search(last, read)
 
     def _begin(self, read: _Read) -> None:
         """Only after this read do changes tell something."""
-        self._samples.counter[:] = [CounterSample(read.middle_s, read.energy_j)]
-        clock, self._is_in_doubt = self.clock, False
+        if not self._samples.counter:
+            self._samples.counter.append(CounterSample(read.middle_s, read.energy_j))
+        self._tick_j = read.energy_j
+        clock = self.clock
         if clock is None:
             return
-        early_s, late_s = clock.bounds(clock.first_after(read.ended_s))
-        if late_s - early_s > 2 * EVEN * clock.period_s:
+        came, may_have_come = clock.seen_by(read.began_s, read.ended_s)
+        self._expect(clock, may_have_come + 1)
+        if self._late_s - self._early_s > 2 * EVEN * clock.period_s:
             self.clock = None
+        elif came < may_have_come:
+            self._last = None
+            self._resolve(clock, may_have_come)
         else:
-            self._place(clock, read)
+            self._plan(clock)
 
     # Without a rhythm.
 
     def _begin_search(self, needed_count: int) -> None:
         self._needed_count = needed_count
-        self._trial: TickClock | None = None
+        self._trial = None
         self._span_s = (0.0, 0.0)
         self._in_line_count = 0
         self._lengths: deque[float] = deque(maxlen=8)
         self._stood = self._paused = False
 
-    def _search(self, read: _Read) -> None:
+    def _search(self, last: _Read, read: _Read) -> None:
         """A tick, if there was one, came after the last read began and before this one ended.
 
         A counter that changes at every read is as new as the read. The first read after a pause
         cannot tell the two apart, so there it counts as a tick between.
         """
-        if read.energy_j == self._last.energy_j:
+        if read.energy_j == last.energy_j:
             self._stood, self._paused = True, False
             return
         if not (self._stood or self._paused):
             self._begin_search(self._needed_count)
-            half_s = (read.middle_s - self._last.middle_s) / 2
+            half_s = (read.middle_s - last.middle_s) / 2
             self._keep(read.middle_s, read.energy_j, half_s)
             return
-        before_s, self._span_s = self._span_s, (self._last.began_s, read.ended_s)
-        tick_s, span_s = sum(self._span_s) / 2, read.ended_s - self._last.began_s
+        before_s, self._span_s = self._span_s, (last.began_s, read.ended_s)
+        tick_s, span_s = sum(self._span_s) / 2, read.ended_s - last.began_s
         if self._samples.tick_errors:
             self._lengths.append(tick_s - self._samples.counter[-1].t_s)
         self._keep(tick_s, read.energy_j, span_s / 2)
@@ -190,8 +236,8 @@ class Ticks:
     def _begin_rhythm(self) -> None:
         self._number = 0
         self._early_s = self._late_s = 0.0
-        self._has_looked = self._is_in_doubt = self._is_confirmed = False
-        self._checks_due = FIRST_CHECKS
+        self._has_looked = self._is_confirmed = False
+        self._seen_count = self._check_number = 0
         self._refined_s = math.inf
         self._recent: deque[tuple[int, int]] = deque(maxlen=REFINED_TICKS)
 
@@ -206,47 +252,53 @@ class Ticks:
             return
         check_s = self._early_s - EDGE_S - self._read_s
         fine_s = FINE_S + 1.5 * self._read_s + 4 * clock.slack_s
-        is_checked = self._checks_due > 0 or self._number % CHECK_EVERY == 0
+        width_s = self._late_s - self._early_s
+        is_checked = self._seen_count < FIRST_CHECKS or self._number >= self._check_number
         if is_checked and self.due_s <= check_s:
             self.due_s = check_s
-        elif self._late_s - self._early_s > fine_s and not self._has_looked:
-            self.due_s = (self._early_s + self._late_s - self._read_s) / 2
+        elif width_s > fine_s and not self._has_looked:
+            self.due_s = self._early_s + (width_s - self._read_s) / 2 - self._lateness_s
             self._has_looked = True
         else:
             self.due_s = self._late_s + EDGE_S
+            if not is_checked:
+                self._leave_to(clock, fine_s)
 
-    def _follow(self, clock: TickClock, read: _Read) -> None:
-        is_new = read.energy_j != self._last.energy_j
-        is_late = read.ended_s > self._late_s + self._near_s(clock)
-        if self._is_in_doubt or (is_new and is_late):
-            is_new = read.energy_j != self._samples.counter[-1].energy_j
-            if self._place(clock, read) and is_new:
-                self._expect(clock, self._number - 1)
-                self._keep_expected(clock, read)
-        elif not is_new:
+    def _leave_to(self, clock: TickClock, fine_s: float) -> None:
+        """Reads are usual until the next check, or until ticks are known less than finely."""
+        early_s, late_s = clock.bounds(self._check_number)
+        ahead = self._check_number - self._number
+        grows_s = (late_s - early_s - self._late_s + self._early_s) / ahead
+        fine_s -= self._late_s - self._early_s
+        self._usual_count = min(ahead - 1, int(fine_s / grows_s))
+        self._usual_until_s = self.due_s + HELD_UP * clock.period_s
+        self._stride_s = (late_s - self._late_s) / ahead
+
+    def _follow(self, clock: TickClock, last: _Read, read: _Read) -> None:
+        """The tick of the value that was read is the one that was expected, or a later one."""
+        if read.energy_j == self._tick_j:
             if self._fits(clock, after_s=read.began_s):
+                self.is_current = True
                 self._plan(clock)
-        elif self._fits(clock, before_s=read.ended_s):
-            self._keep_expected(clock, read)
+            return
+        came, may_have_come = clock.seen_by(read.began_s, read.ended_s)
+        if max(came, self._number) < may_have_come:
+            self._resolve(clock, may_have_come)
+            return
+        if came > self._number:
+            self._expect(clock, came)
+        if self._fits(clock, before_s=read.ended_s):
+            self._keep_expected(clock, last, read)
         else:
-            self._search(read)
+            self._search(last, read)
 
-    def _near_s(self, clock: TickClock) -> float:
-        return HELD_UP * clock.period_s + 2 * self._read_s
-
-    def _place(self, clock: TickClock, read: _Read) -> bool:
-        """Expect the next tick after a read that came at any time; whether it is clear which it is.
-
-        Where the read may have been before or after a tick, another one is made after that.
-        """
-        self._expect(clock, clock.first_after(read.ended_s))
-        doubted_s = clock.bounds(self._number - 1)[1]
-        self._is_in_doubt = doubted_s >= read.began_s
-        if self._is_in_doubt:
-            self.due_s = doubted_s + EDGE_S
+    def _resolve(self, clock: TickClock, number: int) -> None:
+        """Whether a read was before or after this tick is open: read again when it has come."""
+        early_s, late_s = clock.bounds(number)
+        if late_s - early_s > clock.period_s / 2:
+            self._give_up()
         else:
-            self._plan(clock)
-        return not self._is_in_doubt
+            self.due_s = late_s + EDGE_S
 
     def _fits(
         self, clock: TickClock, after_s: float = -math.inf, before_s: float = math.inf
@@ -262,7 +314,7 @@ class Ticks:
         if not fits:
             off_s = max(after_s - self._late_s, self._early_s - before_s, FINE_S)
             if self._is_confirmed and clock.slack_s + off_s < EVEN * clock.period_s:
-                self._checks_due = FIRST_CHECKS
+                self._seen_count = 0
                 clock.loosen(self._number, off_s)
                 fits = clock.narrow(self._number, after_s, before_s)
         if fits:
@@ -278,28 +330,28 @@ class Ticks:
         self._begin_rhythm()
         self._paused = True
 
-    def _keep_expected(self, clock: TickClock, read: _Read) -> None:
+    def _keep_expected(self, clock: TickClock, last: _Read, read: _Read) -> None:
         """The tick that was expected has come, by a read right after it or much later.
 
         Until the rhythm has been seen to hold, ticks are timed by the reads around them.
         """
-        near_s = self._near_s(clock)
-        is_seen = (
-            self._last.began_s > self._early_s - near_s and read.ended_s < self._late_s + near_s
-        )
-        self._checks_due = max(self._checks_due - is_seen, 0)
-        self._is_confirmed = self._is_confirmed or self._checks_due == 0
+        near_s = NEAR * clock.period_s + 2 * self._read_s
+        is_seen = last.began_s > self._early_s - near_s and read.ended_s < self._late_s + near_s
+        if is_seen:
+            self._seen_count += 1
+            self._check_number = self._number + CHECK_EVERY
+            if self._seen_count % TRUST_CHECKS == 0:
+                clock.tighten()
+        self._is_confirmed = self._is_confirmed or self._seen_count >= FIRST_CHECKS
         span_s = (self._early_s, self._late_s)
         if not self._is_confirmed:
-            span_s = (self._last.began_s, read.ended_s)
+            span_s = (last.began_s, read.ended_s)
         tick_s, error_s = sum(span_s) / 2, (span_s[1] - span_s[0]) / 2
         self._keep(tick_s, read.energy_j, error_s)
         self._note(self._number)
         if self._is_confirmed and error_s < BETTER * self._refined_s:
             self._refined_s = error_s
             self._refine(clock)
-        if is_seen and self._number % TRUST_EVERY == 0:
-            clock.tighten()
         self._expect(clock, self._number + 1)
         self._plan(clock)
 
@@ -319,4 +371,4 @@ class Ticks:
     def _keep(self, tick_s: float, energy_j: float, error_s: float) -> None:
         self._samples.tick_errors.append(TickError(tick_s, error_s))
         self._samples.counter.append(CounterSample(tick_s, energy_j))
-        self._ticked()
+        self._tick_j, self.is_current = energy_j, True

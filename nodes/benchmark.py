@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import uuid
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
@@ -15,7 +14,7 @@ from ..measure.instrument import Instrument
 from ..measure.journal import Journal
 from ..measure.picture import broken
 from ..measure.records import Condition, Environment, PictureCheck, Run, with_idle_after
-from ..measure.runs import failed_run, make_run
+from ..measure.runs import failed_run, measured_run, new_run
 from .host import workspace
 from .host.core import core_inputs
 from .host.describe import model_facts
@@ -169,7 +168,11 @@ class WattBenchBenchmark(io.ComfyNode):
             benchmark = _Benchmark(image_job, instrument, environment, journal, forecast)
             rest(cooldown_seconds)
             plan = Plan(warmup_runs, repeats, seed, max_warmup_seconds)
-            runs = benchmark.carry_out(plan, idle_seconds)
+            try:
+                runs = benchmark.carry_out(plan, idle_seconds)
+            finally:
+                # After a cancellation too: then this is all that the page has of it.
+                workspace.show_text(benchmark.kept)
         return io.NodeOutput(as_one_batch(benchmark.images), tuple(runs))
 
 
@@ -204,7 +207,8 @@ class _Benchmark:
     idle_power_before_w: float | None = None
     remark: str = ""
     images: list[Any] = field(default_factory=list)
-    done: int = 0
+    kept_count: int = 0
+    failed_count: int = 0
 
     def carry_out(self, plan: Plan, idle_seconds: float) -> list[Run]:
         """Warm-ups, idle power, repeats, and idle power again."""
@@ -230,33 +234,27 @@ class _Benchmark:
             image = self.job.make_image(window, attempt.seed)
         if not attempt.is_warmup:
             self.images.append(image)
-        run = make_run(
-            [recording],
-            self.job.condition,
-            self.environment,
-            seed=attempt.seed,
-            visit=workspace.visit(),
-            repeat=attempt.repeat,
-            is_warmup=attempt.is_warmup,
-            idle_power_before_w=self.idle_power_before_w,
-            predicted_energy=None if self.forecast is None else self.forecast.energy,
-        )
+        run = measured_run(self._run_of(attempt), [recording])
         flags = (*run.board.flags, *([self.remark] if self.remark else []))
         faults = "; ".join(dict.fromkeys(filter(None, map(broken, arrays(image)))))
         return replace(
             run,
             board=replace(run.board, flags=flags),
+            idle_power_w=self.idle_power_before_w,
+            idle_power_before_w=self.idle_power_before_w,
+            predicted_energy=None if self.forecast is None else self.forecast.energy,
             picture=PictureCheck("", faults) if faults else None,
         )
 
     def failed(self, attempt: Attempt, error: str) -> Run:
         logging.error("WattBench: a run failed and goes into the table with its reason: %s", error)
         free_memory()
-        return failed_run(
+        return failed_run(self._run_of(attempt), error)
+
+    def _run_of(self, attempt: Attempt) -> Run:
+        return new_run(
             self.job.condition,
             self.environment,
-            error,
-            started_at=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
             seed=attempt.seed,
             visit=workspace.visit(),
             repeat=attempt.repeat,
@@ -265,9 +263,16 @@ class _Benchmark:
 
     def keep(self, run: Run) -> None:
         self.journal.append(run)
-        self.done += 1
+        self.kept_count += 1
+        self.failed_count += bool(run.error)
         kind = "warm-up" if run.is_warmup else "repeat"
-        workspace.show_text(f"{kind} {run.repeat + 1} done, {self.done} runs in the journal")
+        workspace.show_text(f"{kind} {run.repeat + 1} done, {self.kept}")
+
+    @property
+    def kept(self) -> str:
+        """What is on disk by now, for the node's body."""
+        failed = f", {self.failed_count} of them failed" if self.failed_count else ""
+        return f"{self.kept_count} runs in the journal{failed}"
 
 
 NODES: list[type[io.ComfyNode]] = [WattBenchBenchmark]

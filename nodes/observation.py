@@ -11,7 +11,7 @@ from ..measure.environment import capture, identify
 from ..measure.instrument import Instrument, Recording
 from ..measure.records import Condition, Environment, Run
 from ..measure.rhythms import Rhythms
-from ..measure.runs import make_run
+from ..measure.runs import measured_run, new_run
 from ..measure.window import Window
 from .host import workspace
 from .host.describe import join_optimizations
@@ -25,9 +25,10 @@ UNKNOWN: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Observation:
-    """One recording, the prompt that it was made in, and what it tells of the condition."""
+    """One recording, where it was made, and what it tells of the condition."""
 
     prompt_id: str
+    node_id: str
     recording: Recording
     environment: Environment
     facts: dict[str, Any]
@@ -65,33 +66,34 @@ def observe(
     with open_instrument(device, meter) as (instrument, environment):
         with instrument.record() as (window, recording):
             yield window
+        prompt_id, node_id = workspace.current_prompt_id(), workspace.current_node_id()
         probe.observations.append(
-            Observation(workspace.current_prompt_id(), recording, environment, facts, seed)
+            Observation(prompt_id, node_id, recording, environment, facts, seed)
         )
 
 
-def seen_in(prompt_id: str, probes: Iterable[Probe]) -> list[Observation]:
-    """What ``probes`` saw in a prompt, without phases of which ComfyUI's cache had a part.
+def seen_in(prompt_id: str, node_ids: set[str], probes: Iterable[Probe]) -> list[Observation]:
+    """What ``probes`` saw in a prompt of ``node_ids``, without phases that were cached in part.
 
-    A measured node that came from the cache has observations of earlier prompts only. Where another
-    node ran the same phase, one of two text encoders for example, its part is not the phase.
+    A node that ran in an earlier prompt and not in this one came from ComfyUI's cache. Where
+    another node ran the same phase, one of two samplers for example, its part is not the phase.
     """
-    seen, elsewhere = [], set()
-    for probe in probes:
-        here = [o for o in probe.observations if o.prompt_id == prompt_id]
-        seen += here
-        if not here:
-            elsewhere |= {p.name for o in probe.observations for p in o.recording.phases}
-    elsewhere -= {"load"}
-    return [replace(o, recording=_without(o.recording, elsewhere)) for o in seen]
+    own = [o for probe in probes for o in probe.observations if o.node_id in node_ids]
+    seen = [o for o in own if o.prompt_id == prompt_id]
+    ran = {o.node_id for o in seen}
+    cached = {p.name for o in own if o.node_id not in ran for p in o.recording.phases}
+    return [replace(o, recording=_without(o.recording, cached - {"load"})) for o in seen]
 
 
-def _without(recording: Recording, names: set[str]) -> Recording:
-    kept = tuple(phase for phase in recording.phases if phase.name not in names)
-    return replace(recording, phases=kept)
+def _without(recording: Recording, cached: set[str]) -> Recording:
+    kept = tuple(phase for phase in recording.phases if phase.name not in cached)
+    left_out = [phase.name for phase in recording.phases if phase.name in cached]
+    notes = [f"a part of {name} came from ComfyUI's cache" for name in dict.fromkeys(left_out)]
+    note = "; ".join(filter(None, [*notes, recording.energy_note]))
+    return replace(recording, phases=kept, energy_note=note)
 
 
-def join(observations: Sequence[Observation], repeat: int = 0) -> Run:
+def join(observations: Sequence[Observation]) -> Run:
     """The run that these observations are the parts of.
 
     Raises:
@@ -109,11 +111,10 @@ def join(observations: Sequence[Observation], repeat: int = 0) -> Run:
         facts.update((name, value) for name, value in observation.facts.items() if not facts[name])
     facts["optimizations"] = join_optimizations(*(o.facts for o in observations))
     seeds = [observation.seed for observation in observations if observation.seed is not None]
-    return make_run(
-        [observation.recording for observation in observations],
+    run = new_run(
         Condition(**facts),
         environments.pop(),
         seed=seeds[0] if seeds else None,
         visit=workspace.visit(),
-        repeat=repeat,
     )
+    return measured_run(run, [observation.recording for observation in observations])

@@ -7,7 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from .host.sampling import observe_sampling
-from .host.workspace import current_prompt_id, open_journal
+from .host.workspace import current_node_id, current_prompt_id, nodes_behind, open_journal
 from .observation import Probe as ProbeValue
 from .observation import join, observe, seen_in
 from .types import CATEGORY, Probe, Runs, meter_input
@@ -85,7 +85,8 @@ class WattBenchCollect(io.ComfyNode):
 
     @classmethod
     def execute(cls, value: Any, probes: dict[str, ProbeValue]) -> io.NodeOutput:
-        observations = seen_in(current_prompt_id(), probes.values())
+        made_by = nodes_behind(current_node_id())
+        observations = seen_in(current_prompt_id(), made_by, probes.values())
         if not observations:
             raise ValueError(
                 "the probes saw nothing in this run: every measured node came from ComfyUI's "

@@ -11,14 +11,12 @@ from ..quant.report import QuantReport, report_file
 from ..quant.tables import HEADINGS, notes, rows, write_csv
 from .host.describe import architecture_of
 from .host.new_files import file_name, shown_progress
-from .host.quantized.files import MODEL_FOLDERS, NO_FILE, list_files, path_of
-from .host.quantized_layers import report_model
+from .host.quantized.files import NO_FILE, model_files, path_of
+from .host.quantized.report import report_model
 from .host.workspace import folder_in_output
 from .output import listed
 from .table import shown_table
 from .types import CATEGORY
-
-SUFFIXES = (".safetensors", ".gguf")
 
 
 class WattBenchQuantReport(io.ComfyNode):
@@ -44,12 +42,12 @@ class WattBenchQuantReport(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "file",
-                    options=[NO_FILE, *list_files(MODEL_FOLDERS, SUFFIXES)],
+                    options=[NO_FILE, *model_files()],
                     tooltip="A file of checkpoints or diffusion_models, GGUF files too.",
                 ),
                 io.Combo.Input(
                     "reference_file",
-                    options=[NO_FILE, *list_files(MODEL_FOLDERS, SUFFIXES)],
+                    options=[NO_FILE, *model_files()],
                     tooltip="The file that `file` was made of. Without one, errors stay blank.",
                 ),
                 io.String.Input(
@@ -104,13 +102,13 @@ class WattBenchQuantReport(io.ComfyNode):
 
 
 def _flop_note(model: Any) -> str:
-    """Which share of the FLOPs are convolutions, or why that is not known."""
+    """Which share of the FLOPs formats touch, or why that is not known."""
     from ..measure.flop.shares import share_note
 
     try:
         return share_note(architecture_of(model))
     except ValueError as error:
-        return f"Which share of the FLOPs are convolutions is not known: {error}."
+        return f"Which share of the FLOPs formats touch is not known: {error}."
 
 
 def _draw(report: QuantReport, path: Path) -> str:

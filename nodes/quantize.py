@@ -11,7 +11,13 @@ from ..measure.environment import pack_version
 from ..quant.formats import find
 from ..quant.layers import LayerRules
 from .host.new_files import file_name, shown_progress
-from .host.quantized.files import MODEL_FOLDERS, list_files, path_of
+from .host.quantized.files import (
+    MODEL_FOLDERS,
+    SAFETENSORS,
+    TEXT_ENCODER_FOLDERS,
+    list_files,
+    path_of,
+)
 from .host.workspace import show_text
 from .quantized import QUANTIZED, format_input, layers_input
 from .types import CATEGORY, calibration_input
@@ -20,7 +26,6 @@ if TYPE_CHECKING:
     from ..quant.calibrate import Calibration as CalibrationValue
 
 AS_THEY_ARE = "as they are"
-SUFFIX = ".safetensors"
 
 
 class WattBenchQuantizeCheckpoint(io.ComfyNode):
@@ -31,17 +36,17 @@ class WattBenchQuantizeCheckpoint(io.ComfyNode):
             display_name="Quantize Checkpoint (WattBench)",
             category=CATEGORY,
             description=(
-                "Writes the diffusion model of a file in another weight format, beside its source. "
-                "It goes tensor by tensor, in little memory. Text encoders and VAE of a checkpoint "
-                "stay as they are, and nothing is overwritten."
+                "Writes a diffusion model or a text encoder in another weight format, beside its "
+                "source. It goes tensor by tensor, in little memory. Text encoders and VAE of a "
+                "checkpoint stay as they are, and nothing is overwritten."
             ),
             search_aliases=["convert model", "fp8", "int8", "nf4", "save quantized"],
             is_output_node=True,
             inputs=[
                 io.Combo.Input(
                     "file",
-                    options=list_files(MODEL_FOLDERS, (SUFFIX,)),
-                    tooltip="A .safetensors file of checkpoints or diffusion_models, 16 or 32 bit.",
+                    options=list_files((*MODEL_FOLDERS, *TEXT_ENCODER_FOLDERS), SAFETENSORS),
+                    tooltip="A .safetensors file of a model or a text encoder, in 16 or 32 bit.",
                 ),
                 format_input(
                     QUANTIZED,
@@ -77,7 +82,8 @@ class WattBenchQuantizeCheckpoint(io.ComfyNode):
         from ..quant import convert
 
         source = Path(path_of(file))
-        target = source.parent / file_name(name.strip() or f"{source.stem}_{weight_format}", SUFFIX)
+        named = name.strip() or f"{source.stem}_{weight_format}"
+        target = source.parent / file_name(named, SAFETENSORS[0])
         request = convert.Request(
             find(weight_format),
             LayerRules.parse(layers),

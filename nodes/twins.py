@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from comfy_api.latest import io
 
 from .host.core import core_description, core_inputs, core_outputs, run_core
-from .host.describe import vae_facts
+from .host.describe import clip_facts, vae_facts
 from .host.pipeline import decode_latent, encode_text, main_device
 from .host.sampling import observe_sampling
 from .observation import Probe as ProbeValue
@@ -83,13 +83,8 @@ class WattBenchTextEncode(Twin):
 
     @classmethod
     def execute(cls, clip: Any, text: str, meter: str = "auto") -> io.NodeOutput:
-        if clip is None:
-            raise ValueError(
-                "clip is missing: the checkpoint that it comes from holds no text encoder. "
-                "Load one with Load CLIP (WattBench) and connect it here."
-            )
         probe = ProbeValue()
-        with observe(probe, main_device(), meter, {}) as window:
+        with observe(probe, main_device(), meter, clip_facts(clip)) as window:
             conditioning = encode_text(window, clip, text)
         return io.NodeOutput(conditioning, probe)
 

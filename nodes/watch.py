@@ -62,11 +62,12 @@ class WattBenchWatchGraph(io.ComfyNode):
     @classmethod
     def execute(cls, folder: str, meter: str = "auto") -> io.NodeOutput:
         """Where ComfyUI asked for no fingerprint (``--cache-none``), watching begins here."""
-        follow_prompt(lambda: GraphWatch(folder, meter))
+        watch = follow_prompt(lambda: GraphWatch(folder, meter))
         table = folder_in_output(folder) / TABLE
         if table.exists():
             check_nodes_table(table)
-        return io.NodeOutput(ui={"files": [listed(table)]})
+        # ComfyUI keeps this very dict in its history, so that it is not empty there in the end.
+        return io.NodeOutput(ui={"files": [listed(table)], EVENT: [watch.shown]})
 
 
 class GraphWatch:
@@ -82,6 +83,7 @@ class GraphWatch:
     def __init__(self, folder: str = FOLDER, meter: str = "auto") -> None:
         self._table = folder_in_output(folder) / TABLE
         self._log = NodeLog()
+        self.shown: dict[str, Any] = {}
         with ExitStack() as resources:
             instrument, environment = resources.enter_context(open_instrument(main_device(), meter))
             self._window, self._recording = resources.enter_context(instrument.record())
@@ -102,8 +104,8 @@ class GraphWatch:
             for piece in self._log.pieces(self._window.mark()):
                 self._window.add(*piece)
         cost = graph_cost(prompt_id, self._device, self._recording, self._log, nodes)
-        shown = as_shown(cost, _write(cost, self._table))
-        send(EVENT, shown)
+        self.shown.update(as_shown(cost, _write(cost, self._table)))
+        send(EVENT, self.shown)
         for node in nodes:
             if node.class_type == "WattBenchWatchGraph":
                 send(
@@ -112,7 +114,7 @@ class GraphWatch:
                         "node": node.node_id,
                         "display_node": node.display_id,
                         "prompt_id": prompt_id,
-                        "output": {EVENT: [shown]},
+                        "output": {EVENT: [self.shown]},
                     },
                 )
 

@@ -229,7 +229,7 @@ def encode_config(config: Mapping[str, Any]) -> torch.Tensor:
 
 
 def decode_config(tensor: torch.Tensor) -> dict[str, Any]:
-    """The configuration that a layer's :data:`CONFIG` holds.
+    """The configuration that a layer's :data:`CONFIG` holds; ``params`` in it are its own entries.
 
     Raises:
         ValueError: it is no JSON object with a ``format``.
@@ -240,7 +240,8 @@ def decode_config(tensor: torch.Tensor) -> dict[str, Any]:
         raise ValueError(f"a layer's {CONFIG} is no JSON text: {error}") from error
     if not isinstance(config, dict) or not isinstance(config.get("format"), str):
         raise ValueError(f"a layer's {CONFIG} names no format: {config!r}")
-    return config
+    params = config.pop("params", None)
+    return {**params, **config} if isinstance(params, dict) else config
 
 
 def largest(weight: torch.Tensor, dim: int | None = None) -> torch.Tensor:

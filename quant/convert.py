@@ -14,9 +14,16 @@ from typing import TYPE_CHECKING
 from .base import CONFIG, Format, WeightRangeError, encode_config
 from .files import WIDE, Entry, FileError, TensorFile
 from .formats import find
-from .layers import Kept, LayerRules, Quantized
+from .layers import Kept, LayerRules, Quantized, quantize_layer
 from .pipeline import Change, Progress, kept, one_torch_thread, stored_as
-from .stored import INPUT_SCALE, StoredLayer, layers_of, model_prefix, quantized_already
+from .stored import (
+    INPUT_SCALE,
+    StoredLayer,
+    is_lora,
+    layers_of,
+    model_prefix,
+    quantized_already,
+)
 from .stream import DIGEST_PLACE, write_converted
 
 if TYPE_CHECKING:
@@ -116,6 +123,11 @@ class _Plan:
         self.file = file
         self.request = request
         self.prefix = model_prefix(file.entries)
+        if is_lora(file.entries):
+            raise FileError(
+                f"{file.path} is a LoRA, and LoRAs stay as they are: quantize the model that it is "
+                "for, and connect Load LoRA to that."
+            )
         reason = quantized_already(file, self.prefix)
         if reason:
             raise FileError(
@@ -191,13 +203,7 @@ def _quantize(
     chosen: Format, layer: str, stem: str, added: Mapping[str, Tensor], weight: Tensor
 ) -> dict[str, Tensor]:
     """The tensors of one layer by their names in the file."""
-    try:
-        made = chosen.quantize(weight)
-    except WeightRangeError as error:
-        raise WeightRangeError(
-            f"layer {layer} cannot be quantized: {error}. Keep it in high precision with the "
-            f"pattern {layer}, or get the file again. Nothing was written."
-        ) from error
+    made = quantize_layer(layer, weight, chosen)
     return {stem + suffix: tensor for suffix, tensor in {**made, **added}.items()}
 
 

@@ -48,6 +48,8 @@ LENGTH = struct.Struct("<Q")
 PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 """How ``torch.save`` begins a file: a zip archive of pickles, or a pickle of protocol 2 to 5."""
 
+GGUF_START = b"GGUF"
+
 
 class FileError(ValueError):
     """A file that cannot be read or made; the message says which, why and what to do."""
@@ -168,8 +170,10 @@ def _read_header(path: Path) -> tuple[bytes, dict[str, str], dict[str, Entry]]:
                 f"{path} is a pickle, which may run code when it is read. Get the model as "
                 "safetensors, or load it in ComfyUI and save it again."
             )
-        if start.startswith(b"GGUF"):
-            raise FileError(f"{path} is a GGUF file: it is quantized already")
+        if start.startswith(GGUF_START):
+            raise FileError(
+                f"{path} is a GGUF file: it is quantized already. Begin with the original file."
+            )
         try:
             with safe_open(path, "numpy"):
                 pass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .files import WIDE, Entry, FileError
+from .files import GGUF_START, WIDE, Entry, FileError
 from .formats.gguf import PREFIX
 from .ggml import BLOCK_TYPES
 
@@ -67,6 +67,16 @@ class GgufFile:
         if self.is_in_blocks(name) or entry.dtype in ("F32", "F16"):
             return torch.from_numpy(np.array(item.data)).reshape(entry.shape)
         return torch.from_numpy(dequantize(item.data, item.tensor_type)).reshape(entry.shape)
+
+
+def is_gguf(path: Path) -> bool:
+    """Whether a file is called or begins like a GGUF file."""
+    if path.suffix.lower() == SUFFIX:
+        return True
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(GGUF_START)) == GGUF_START
 
 
 def _entry(reader: Any, item: Any) -> Entry:

@@ -17,9 +17,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
-from .base import Format
+from .base import Format, WeightRangeError
 from .formats import find
+
+if TYPE_CHECKING:
+    import torch
 
 DETECTION = (
     # Shapes that ComfyUI's comfy/model_detection.py reads, for the families that it can detect.
@@ -49,8 +53,10 @@ DETECTION = (
 """Never quantized: a packed matrix has another shape, and the file would not be recognised."""
 
 EMBEDDINGS = (
-    "*token_embedding",
-    "*position_embedding",
+    "*_embedding",
+    "*_embeddings",
+    "*_embs",
+    "*.embed",
     "*embed_tokens*",
     "*lm_head",
     "*shared",
@@ -138,6 +144,21 @@ class LayerRules:
                 return Kept("kept by default: first, last or embedding layer")
         reason = chosen.supports(shape)
         return Kept(reason) if reason else Quantized(chosen)
+
+
+def quantize_layer(name: str, weight: torch.Tensor, chosen: Format) -> dict[str, torch.Tensor]:
+    """The tensors that store the weight of layer ``name``, by suffix.
+
+    Raises:
+        WeightRangeError: the weight holds infinities or NaN; the message names the layer.
+    """
+    try:
+        return chosen.quantize(weight)
+    except WeightRangeError as error:
+        raise WeightRangeError(
+            f"layer {name} cannot be quantized: {error}. Keep it in high precision with the "
+            f"pattern {name}, or get the file again."
+        ) from error
 
 
 def is_table(name: str) -> bool:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .base import CONFIG, Format, decode_config, encode_config
-from .files import WIDE, Entry, FileError, TensorFile, dtype_name
+from .files import WIDE, Entry, FileError, TensorFile, dtype_name, torch_dtype
 from .formats import FORMATS, find
 from .formats.gguf import PREFIX as GGUF_PREFIX
 from .ggml import BLOCK_TYPES
-from .gguf_files import SUFFIX, GgufFile
+from .gguf_files import GgufFile, is_gguf
 
 if TYPE_CHECKING:
     import torch
@@ -38,6 +38,18 @@ MODEL_PREFIXES = ("model.diffusion_model.", "model.model.", "net.")
 
 FEW = 5
 """So few names with a prefix are no model: ComfyUI's own limit."""
+
+
+OTHER_TOOLS = {
+    ".SCB": "bitsandbytes",
+    ".bitsandbytes__": "bitsandbytes",
+    ".qweight": "Nunchaku, GPTQ or AWQ",
+    "_weight_qdata": "torchao",
+}
+"""Parts of names by which files of other tools are known, which ComfyUI does not read."""
+
+LORA_MARKS = (".lora_down.", ".lora_up.", ".lora_A.", ".lora_B.", ".lora.")
+"""Parts of names by which the files of LoRAs are known."""
 
 
 def format_of(config: Mapping[str, Any], has_input_scale: bool) -> Format | None:
@@ -148,7 +160,7 @@ def open_weights(path: Path) -> TensorFile | GgufFile:
         FileError: it is neither safetensors nor GGUF, or damaged or truncated.
         OSError: it cannot be opened.
     """
-    return GgufFile(path) if path.suffix.lower() == SUFFIX else TensorFile(path)
+    return GgufFile(path) if is_gguf(path) else TensorFile(path)
 
 
 def model_prefix(names: Iterable[str]) -> str:
@@ -184,8 +196,28 @@ def layers_of(file: TensorFile | GgufFile, prefix: str) -> list[StoredLayer]:
     return layers
 
 
+def is_lora(names: Iterable[str]) -> bool:
+    """Whether a file with tensors of these names is a LoRA and not a model."""
+    return any(mark in name for name in names for mark in LORA_MARKS)
+
+
+def of_another_tool(file: TensorFile) -> str:
+    """Why a file is quantized in a way that neither we nor ComfyUI read; empty if it is not."""
+    for name in file.entries:
+        for mark, tool in OTHER_TOOLS.items():
+            if mark in name:
+                return f"{tool} stores weights as {name}"
+    for layer in layers_of(file, ""):
+        if not layer.config and not torch_dtype(layer.tensors["weight"].dtype).is_floating_point:
+            return f"the weights of {layer.name} are integers, and nothing says how to read them"
+    return ""
+
+
 def quantized_already(file: TensorFile, prefix: str) -> str:
     """Why the file counts as quantized; empty if it does not."""
+    other = of_another_tool(file)
+    if other:
+        return other
     for name in (OLD_MARK, prefix + OLD_MARK):
         if name in file.entries:
             return f"it holds the tensor {name}"

@@ -135,6 +135,13 @@ def test_too_little_disk_is_refused(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / ".venv").exists()
 
 
+def test_tests_ask_for_the_python_of_their_tools(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(tasks, "DEVELOPERS_PYTHON", (99, 0))
+    monkeypatch.setattr(tasks, "VENV", tmp_path / "none")
+    assert tasks.main(["lint"]) == 1
+    assert "need Python 99.0 or later" in capsys.readouterr().err
+
+
 def test_old_python_is_refused(monkeypatch, capsys):
     monkeypatch.setattr(tasks, "MINIMUM_PYTHON", (99, 0))
     assert tasks.main(["demo"]) == 1

@@ -199,7 +199,7 @@ def check_table(name, table):
     if name == "attention_matrix":
         check_matrix(measured)
     if name == "probe_any_workflow":
-        assert measured["energy_note"].str.contains("text_encode and decode not measured").all()
+        assert measured["energy_note"].str.contains("text_encode, decode not measured").all()
         assert set(measured["nfe"]) == {7}
         assert measured["energy_j"].isna().all()
     else:

@@ -26,7 +26,10 @@ export function number(language, value, decimals) {
  * @param {number} value
  */
 export function figures(language, value) {
-  return value.toLocaleString(language, { maximumSignificantDigits: 3 });
+  return value.toLocaleString(language, {
+    minimumSignificantDigits: 3,
+    maximumSignificantDigits: 3,
+  });
 }
 
 /** @param {string} language @param {number} power_w */
@@ -83,7 +86,7 @@ export function seconds(language, duration_s) {
 
 /** @param {string} language @param {number} share */
 export function percent(language, share) {
-  return `${number(language, 100 * share, 2)} %`;
+  return `${number(language, 100 * share, 2)}\u00a0%`;
 }
 
 /**
@@ -94,8 +97,25 @@ export function percent(language, share) {
  */
 export function cell(language, text) {
   if (!isNumeric(text)) return text;
-  const sign = (0.5).toLocaleString(language).charAt(1);
+  const sign = decimalSign(language);
   return text.replace(/(\d)\.(?=\d)/g, `$1${sign}`).replace(" to ", " – ");
+}
+
+/**
+ * A number as the server writes it, `+1.30%`, `1.5 ± 0.1` or `0.1..0.2`, with the decimal sign of a
+ * language; other text as it is.
+ *
+ * @param {string} language
+ * @param {string} text
+ */
+export function decimal(language, text) {
+  const isNumber = /^[-+]?\d+(\.\d+)?(( ± |\.\.)\d+(\.\d+)?)?%?$/.test(text);
+  return isNumber ? text.replace(/(\d)\.(?=\d)/g, `$1${decimalSign(language)}`) : text;
+}
+
+/** @param {string} language */
+function decimalSign(language) {
+  return (0.5).toLocaleString(language).charAt(1);
 }
 
 /** @param {string} text Of a cell. */

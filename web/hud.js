@@ -57,7 +57,7 @@ function show(state) {
   panel.show(state, start_ms / 1000, intervalS(), pageCost.share());
   const [device] = state.devices;
   const text = badgeText(device, language());
-  if (isBadgeWanted) writeBadge(text, [deviceName(device), text, device.power_reason]);
+  if (isBadgeWanted) writeBadge(text, [deviceName(device), text, translate(device.power_reason)]);
   pageCost.add(start_ms, performance.now() - start_ms);
 }
 

@@ -154,13 +154,14 @@ function createDevice(translate, isFolded, isFirst) {
     for (const row of meterRows) row.element.hidden = !device.meter;
     // A meter that failed told nothing: the reason stands with the power, once.
     const untold = device.power_reason ? "" : translate("not_told");
-    powerRow.write(powerText(device, translate, language), device.meter ? device.power_reason : "");
+    const whyNoPower = device.meter ? translate(device.power_reason) : "";
+    powerRow.write(powerText(device, translate, language), whyNoPower);
     energyRow.label(translate(job && !job.is_running ? "energy_last" : "energy"));
     energyRow.write(
       energyText(device, job, translate, language),
-      device.energy_reason === device.power_reason ? "" : device.energy_reason,
+      device.energy_reason === device.power_reason ? "" : translate(device.energy_reason),
     );
-    vramRow.write(vramText(device, language), device.vram_reason);
+    vramRow.write(vramText(device, language), translate(device.vram_reason));
     temperatureRow.write(optional(device.temperature_c, format.temperature, language), untold);
     clockRow.write(optional(device.sm_clock_hz, format.clock, language), untold);
     throttleRow.write(throttleText(device, translate), untold);
@@ -210,9 +211,9 @@ function optional(value, write, language) {
 
 /** @param {Reading} device @param {Translator} translate */
 function sourceText(device, translate) {
-  if (!device.meter) return device.power_reason;
+  if (!device.meter) return translate(device.power_reason);
   const scope = translate(`scope_${device.scope}`);
-  const parts = [device.meter, translate(device.provenance), scope, device.meter_note];
+  const parts = [device.meter, translate(device.provenance), scope, translate(device.meter_note)];
   return parts.filter(Boolean).join(" · ");
 }
 

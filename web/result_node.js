@@ -36,6 +36,9 @@ const translate = await loadTranslator();
  * @param {ResultNode} options
  */
 export function resultNode({ nodeId, output, className, empty, render }) {
+  /** A result that is still to come is empty. @param {Record<string, any> | undefined} outputs */
+  const hasResult = (outputs) => Object.keys(outputs?.[output]?.[0] ?? {}).length > 0;
+
   /** @param {any} node @returns {HTMLElement | undefined} */
   const bodyOf = (node) =>
     node.widgets?.find((/** @type {any} */ widget) => widget.name === WIDGET)?.element.firstChild;
@@ -45,7 +48,7 @@ export function resultNode({ nodeId, output, className, empty, render }) {
   /** @param {any} node */
   const keptOutputs = (node) => {
     const outputs = app.nodeOutputs?.[outputKey(node)];
-    return outputs?.[output] ? outputs : undefined;
+    return hasResult(outputs) ? outputs : undefined;
   };
 
   /** @param {any} node @param {Record<string, any>} outputs */
@@ -70,8 +73,8 @@ export function resultNode({ nodeId, output, className, empty, render }) {
     for await (const { ended_ms, outputs } of pastJobs(workflowId)) {
       if (rootGraph.id !== workflowId || !isWaiting()) return;
       for (const [id, past] of Object.entries(outputs)) {
-        const node = past[output] && pathTo(rootGraph, id).at(-1);
-        if (node?.type !== nodeId || keptOutputs(node)) continue;
+        const node = hasResult(past) && pathTo(rootGraph, id).at(-1);
+        if (!node || node.type !== nodeId || keptOutputs(node)) continue;
         app.nodeOutputs[outputKey(node)] = { ...past, [RESTORED]: ended_ms };
         showAndGrow(node, keptOutputs(node));
       }
@@ -88,7 +91,7 @@ export function resultNode({ nodeId, output, className, empty, render }) {
       if (nodeData.name !== nodeId) return;
       chain(nodeType, "onNodeCreated", (node) => addBody(node, output, className, empty()));
       chain(nodeType, "onExecuted", (node, outputs) => {
-        if (outputs?.[output]) showAndGrow(node, outputs);
+        if (hasResult(outputs)) showAndGrow(node, outputs);
       });
     },
 

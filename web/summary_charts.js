@@ -139,7 +139,7 @@ function dots({ unit, values, mean, low, high }, translate, language) {
     parts.push(
       makeSvg("rect", { class: "wattbench-interval", x: 0, y: upper, width: WIDTH, height }),
     );
-    text += ` (${translate("interval")} ${write(low)} – ${write(high)})`;
+    text += ` (${translate("interval")}: ${write(low)} – ${write(high)})`;
   }
   const y = level(mean, bottom, top);
   parts.push(makeSvg("line", { class: "wattbench-mean", x1: 0, x2: WIDTH, y1: y, y2: y }));

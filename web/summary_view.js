@@ -47,7 +47,7 @@ export function renderSummary(summary, translate, language) {
     ...list("ul", "wattbench-notes", translate("notes"), notes),
     createActions(
       translate,
-      () => asMarkdown(tables, notes),
+      () => asMarkdown(tables, notes, translate, language),
       () => asCsv(tables.map(({ table }) => table)),
     ),
     ...charts(summary, translate, language),

@@ -1,6 +1,6 @@
 /** Tables as text: Markdown to paste, and CSV for a spreadsheet. */
 
-import { BLANK, createReasons } from "./tables.js";
+import { BLANK, createReasons, written } from "./tables.js";
 
 /**
  * @typedef {import("./tables.js").Table} Table
@@ -13,22 +13,26 @@ const PARTS = ["", " ±", ", in brackets"];
 
 /**
  * @param {{table: Table, caption: string}[]} tables
- * @param {string[]} notes
- * @returns {string} As the report.md of Export CSV has it, blank cells with the number of a reason.
+ * @param {string[]} notes Translated, as the captions are.
+ * @param {import("./translator.js").Translator} translate
+ * @param {string} language
+ * @returns {string} As the page shows it, blank cells with the number of a reason.
  */
-export function asMarkdown(tables, notes) {
+export function asMarkdown(tables, notes, translate, language) {
   const reasons = createReasons();
   const parts = tables.map(({ table, caption }) => {
     const rows = table.rows.map((row, i) =>
       row.map((cell, j) => {
         const reason = cell === BLANK && table.blanks?.[i][table.headings[j]];
-        return reason ? `${BLANK} [${reasons.numberOf(reason)}]` : cell;
+        if (reason) return `${BLANK} [${reasons.numberOf(reason)}]`;
+        return written(cell, translate, language);
       }),
     );
-    const lines = [table.headings, table.headings.map(() => "---"), ...rows].map(markdownLine);
+    const head = [table.headings.map(translate), table.headings.map(() => "---")];
+    const lines = [...head, ...rows].map(markdownLine);
     return [...lines, "", `${caption}.`].join("\n");
   });
-  const told = reasons.all().map((reason, i) => `- [${i + 1}] ${reason}`);
+  const told = reasons.all().map((reason, i) => `- [${i + 1}] ${translate(reason)}`);
   return [...parts, [...notes.map((note) => `- ${note}`), ...told].join("\n")].join("\n\n").trimEnd();
 }
 

@@ -41,7 +41,7 @@ export function createReasons() {
  * @param {Table} table
  * @param {string} caption
  * @param {Reasons} reasons Gets those of this table.
- * @param {Translator} translate Of headings too; a row's name has no translation.
+ * @param {Translator} translate Of headings and cells too.
  * @param {string} language
  */
 export function createTable(table, caption, reasons, translate, language) {
@@ -89,6 +89,18 @@ function transposed(table) {
   return table.headings.map((_, i) => lines.map((line) => line[i]));
 }
 
+/**
+ * The text of a cell as the page writes it; the source of energy has its method in brackets.
+ *
+ * @param {string} text As the server has it.
+ * @param {Translator} translate
+ * @param {string} language
+ */
+export function written(text, translate, language) {
+  if (format.isNumeric(text)) return format.cell(language, text);
+  return translate(text).replace(/\((\w+)\)$/, (_, word) => `(${translate(word)})`);
+}
+
 /** @param {string} text @param {"col" | "row"} scope @param {Translator} translate */
 function header(text, scope, translate) {
   const element = make("th", "", translate(text));
@@ -104,7 +116,8 @@ function header(text, scope, translate) {
  */
 function data({ text, reason }, reasons, translate, language) {
   if (text !== BLANK) {
-    return make("td", format.isNumeric(text) ? "wattbench-number" : "", format.cell(language, text));
+    const className = format.isNumeric(text) ? "wattbench-number" : "";
+    return make("td", className, written(text, translate, language));
   }
   const dash = make("abbr", "", BLANK);
   dash.title = translate(reason ?? "blank");

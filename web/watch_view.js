@@ -22,7 +22,7 @@ import { BLANK, createRegion } from "./tables.js";
  * @property {number} time_s
  * @property {number | null} energy_j
  * @property {string | null} meter
- * @property {string | null} method
+ * @property {string} method
  * @property {number | null} peak_vram_bytes
  * @property {string} device
  * @property {string} file
@@ -61,19 +61,27 @@ export function renderCost(cost, translate, language) {
     make("tbody", "", total, ...lines),
   );
   const region = createRegion(table, translate("caption"));
-  const source = cost.meter ? [`${translate("energy")}: ${cost.meter} (${cost.method})`] : [];
-  const texts = [...source, ...cost.notes, ...ownNotes(cost.nodes), cost.file];
+  const meter = `${cost.meter} (${translate(cost.method)})`;
+  const texts = [
+    ...(cost.meter ? [`${translate("energy")}: ${meter}`] : []),
+    ...[...cost.notes, cost.file].map(translate),
+    ...ownNotes(cost.nodes, translate),
+  ];
   const notes = make("ul", "wattbench-notes", ...texts.map((text) => make("li", "", text)));
   notes.setAttribute("aria-label", translate("notes"));
   return [region, notes];
 }
 
-/** @param {NodeCost[]} nodes @returns {string[]} Each note once, with the nodes that it is about. */
-function ownNotes(nodes) {
+/**
+ * @param {NodeCost[]} nodes
+ * @param {Translator} translate
+ * @returns {string[]} Each note once, with the nodes that it is about.
+ */
+function ownNotes(nodes, translate) {
   const notes = [...new Set(nodes.map(({ note }) => note).filter(Boolean))];
   return notes.map((note) => {
     const names = nodes.filter((node) => node.note === note).map(name);
-    return `${names.join(", ")}: ${note}`;
+    return `${names.join(", ")}: ${translate(note)}`;
   });
 }
 
@@ -101,9 +109,9 @@ function row(node, total_s, translate, language) {
     "",
     header(name(node), "row"),
     number([time, state].filter(Boolean).join(" ")),
-    ...(cells ?? measured(node, node.note || translate("blank"), language)),
+    ...(cells ?? measured(node, translate(node.note || "blank"), language)),
   );
-  if (node.note) element.title = node.note;
+  if (node.note) element.title = translate(node.note);
   return element;
 }
 

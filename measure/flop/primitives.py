@@ -27,6 +27,8 @@ class Work:
     """Values that the operations read and write, weights apart."""
     operators: int = 0
     """Matrix products, convolutions and attentions: one for each weight matrix, fused or not."""
+    attention_flops: int = 0
+    """Those of ``matmul_flops`` that have no weights."""
 
     @property
     def flops(self) -> int:
@@ -44,6 +46,7 @@ class Work:
             self.conv_weights + other.conv_weights,
             self.activations + other.activations,
             self.operators + other.operators,
+            self.attention_flops + other.attention_flops,
         )
 
     def __rmul__(self, times: int) -> Work:
@@ -55,6 +58,7 @@ class Work:
             times * self.conv_weights,
             times * self.activations,
             times * self.operators,
+            times * self.attention_flops,
         )
 
     def batched(self, size: int) -> Work:
@@ -66,6 +70,7 @@ class Work:
             conv_weights=self.conv_weights,
             activations=size * self.activations,
             operators=self.operators,
+            attention_flops=size * self.attention_flops,
         )
 
 
@@ -96,8 +101,10 @@ def attention(rows_q: int, rows_k: int, d_attn: int) -> Work:
     A causal mask saves nothing here: the kernels that image models call compute every pair, or are
     counted as if they did.
     """
+    flops = 4 * rows_q * rows_k * d_attn
     return Work(
-        matmul_flops=4 * rows_q * rows_k * d_attn,
+        matmul_flops=flops,
         activations=2 * (rows_q + rows_k) * d_attn,
         operators=1,
+        attention_flops=flops,
     )

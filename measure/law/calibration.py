@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..cost import JOULES_PER_KWH
+from ..flop import DEFAULT_TEXT_TOKENS
 from .data import EDGE_NODES_CSV, Array, LawDataError, Observations, read_table
 from .operators import (
     PARAMETERS,
@@ -132,9 +134,9 @@ def edge_frame(table: pd.DataFrame) -> pd.DataFrame:
             "height_px": 1024,
             "guidance": "batched",
             "batch_size": 1,
-            "text_tokens": 12,
+            "text_tokens": DEFAULT_TEXT_TOKENS,
             "images": 1,
-            "energy_j": 3.6e6 / row["img_per_kwh"],
+            "energy_j": JOULES_PER_KWH / row["img_per_kwh"],
             "duration_s": float("nan"),
             **EDGE_RUNS[row["workload"]],
         }

@@ -264,7 +264,8 @@ def _from_runs(table: pd.DataFrame, allow_unmeasured: bool) -> Observations:
     keep(table["error"].isna() | (table["error"] == ""), "the run failed")
     keep(table["energy_j"].notna(), "no energy was measured")
     if not allow_unmeasured:
-        keep(~table["energy_method"].isin(UNMEASURED), "the energy is estimated or simulated")
+        reason = "the energy is estimated or simulated (--allow-unmeasured keeps it)"
+        keep(~table["energy_method"].isin(UNMEASURED), reason)
     tiny = (table["weights"] == "synthetic") & table["model"].astype(str).str.endswith(" tiny")
     keep(~tiny, "a tiny synthetic model is not the size that its architecture's formula counts")
     known = table["architecture"].map(lambda name: ALIASES.get(name, name))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..cost import JOULES_PER_KWH
 from ..flop import FORMULAS, PAPER_FORMULAS, Convention
 from ..stats import student_t
 from .data import Array, LawDataError, per_shape
@@ -20,7 +21,6 @@ from .scores import Scores, score
 if TYPE_CHECKING:
     import pandas as pd
 
-JOULES_PER_KWH = 3.6e6
 FLOPS_PER_GFLOP = 1e9
 BASE_DTYPE, OTHER_DTYPE = "fp16", "fp32"
 

@@ -20,8 +20,9 @@ CONFIDENCE = 0.9
 class Forecast:
     """What is expected of a run of ``condition``, per image; the run is ``batch_size`` images.
 
-    A part that cannot be told is ``None``, and ``notes`` say why. ``flop_count`` is that of the
-    whole run.
+    A part that cannot be told is ``None``, and ``notes`` say why. ``novelty`` is what the run has
+    that the data behind the law have not, also in the notes. ``flop_count`` is that of the whole
+    run.
     """
 
     condition: Condition
@@ -29,6 +30,7 @@ class Forecast:
     energy_per_img: Prediction | None = None
     duration_per_img: Prediction | None = None
     notes: tuple[str, ...] = ()
+    novelty: str = ""
 
     @property
     def energy(self) -> Prediction | None:
@@ -64,14 +66,15 @@ def forecast_run(
     if card is None:
         return Forecast(condition, flops, notes=(f"no forecast of energy: {why_no_card}",))
     try:
-        predictions, news = _predict(condition, step_count, card)
+        predictions, novelty = _predict(condition, step_count, card)
     except ValueError as error:
         return Forecast(condition, flops, notes=(f"no forecast of energy: {error}",))
     notes = [*card.notes]
-    notes += [f"beyond the data, so the interval is wide: {news}"] if news else []
+    notes += [f"beyond the data, so the interval is wide: {novelty}"] if novelty else []
     if "s" not in predictions:
         notes.append("no forecast of time: it needs a calibration with runs of this device")
-    return Forecast(condition, flops, predictions["J"], predictions.get("s"), tuple(notes))
+    energy, duration = predictions["J"], predictions.get("s")
+    return Forecast(condition, flops, energy, duration, tuple(notes), novelty)
 
 
 def count_flops(condition: Condition, step_count: int) -> int:
@@ -108,12 +111,12 @@ def _predict(
         batch_size=condition.batch_size or 1,
     )
     found: dict[Unit, Prediction] = {}
-    news = ""
+    novelty = ""
     for unit, law in card.laws.items():
-        value, low, high, news = law.predict_one(run, CONFIDENCE)
+        value, low, high, novelty = law.predict_one(run, CONFIDENCE)
         whole = Prediction(value, low, high, CONFIDENCE, unit, _source(card))
         found[unit] = scaled(whole, 1 / run["images"])
-    return found, news
+    return found, novelty
 
 
 def sentence(made: Forecast, tariff: Tariff) -> str:

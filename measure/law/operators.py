@@ -86,14 +86,15 @@ class Domain:
         """Why this row is an extrapolation; empty where it is none."""
         news = []
         if row["architecture"] not in self.architectures:
-            news.append(f"no data of {row['architecture']}")
+            news.append(f"{row['architecture']} was not measured")
         for name, value, (low, high) in (
-            ("px", row["width_px"] * row["height_px"], self.pixels),
+            ("pixels", row["width_px"] * row["height_px"], self.pixels),
             ("evaluations", row["nfe"], self.nfe),
             ("batch size", row["batch_size"], self.batch_size),
         ):
             if not low <= value <= high:
-                news.append(f"{value} {name} outside {low} to {high}")
+                measured = f"{low} to {high}" if low < high else f"{low}"
+                news.append(f"{name} {value} outside the measured {measured}")
         return "; ".join(news)
 
 

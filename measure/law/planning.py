@@ -57,7 +57,8 @@ def options(base: Condition, card: Card) -> tuple[Option, ...]:
         made = _forecast(condition, card)
         energy = made.energy_per_img
         ratio = None if energy is None else energy.value / reference
-        found.append(Option(setting, choice, energy, ratio, _news(made)))
+        note = made.novelty if energy is not None else "; ".join(made.notes)
+        found.append(Option(setting, choice, energy, ratio, note))
     return tuple(found)
 
 
@@ -125,17 +126,3 @@ def _known(made: Forecast) -> Prediction:
     if made.energy_per_img is None:
         raise LawDataError("; ".join(made.notes))
     return made.energy_per_img
-
-
-def _news(made: Forecast) -> str:
-    """What is particular to this run: why it has no number, or why its interval is wide."""
-    marks = (
-        "no forecast of energy: ",
-        "no forecast: ",
-        "beyond the data, so the interval is wide: ",
-    )
-    for note in made.notes:
-        for mark in marks:
-            if note.startswith(mark):
-                return note.removeprefix(mark)
-    return ""

@@ -48,6 +48,7 @@ POWER_KEYS: Mapping[str, str] = {
 _LIBRARY = "libamd_smi.so"
 _INSTALL = "install ROCm's amd-smi-lib, or set ROCM_PATH to where ROCm lies"
 _MISFIT = "install the Python package that came with ROCm: pip install /opt/rocm/share/amd_smi"
+_NO_ACCESS = "load the kernel driver amdgpu, and be in the groups render and video"
 _NEXT = "the power sensor is used instead where there is one (hwmon, amdsmi-power)"
 
 
@@ -226,9 +227,7 @@ def load() -> Any:
     try:
         amdsmi.amdsmi_init()
     except amdsmi.AmdSmiException as error:
-        raise MeterUnavailableError(
-            f"amdsmi_init: {_one_line(error)}", "load the kernel driver amdgpu"
-        ) from error
+        raise MeterUnavailableError(f"amdsmi_init: {_one_line(error)}", _NO_ACCESS) from error
     return amdsmi
 
 

@@ -181,7 +181,7 @@ class NvmlMeter(Meter):
 
     def _instant_power_w(self) -> float:
         call = f"nvmlDeviceGetFieldValues({POWER_INSTANT_FIELD})"
-        field = self._read("nvmlDeviceGetFieldValues", [POWER_INSTANT_FIELD])[0]
+        field = self._read("nvmlDeviceGetFieldValues", [(POWER_INSTANT_FIELD, 0)])[0]
         if field.nvmlReturn != self._nvml.NVML_SUCCESS:
             reason = self._nvml.NVMLError(field.nvmlReturn)
             raise MeterReadError(f"{call} on {self.name} answered: {reason}")

@@ -71,7 +71,7 @@ def append_runs(runs: Sequence[Run], folder: Path) -> list[Path]:
     """
     import pandas as pd
 
-    table = read_runs(folder / "runs.csv") if (folder / "runs.csv").exists() else None
+    table = _read_table(folder / "runs.csv")
     kept = set() if table is None else set(table["run_id"])
     earlier = [run for run in _read_raw(folder / RAW_FILE) if run.run_id in kept]
     every = list({run.run_id: run for run in (*earlier, *runs)}.values())
@@ -91,6 +91,20 @@ def _write_steps(runs: Sequence[Run], folder: Path) -> list[Path]:
         return []
     write_csv(frame, path)
     return [path]
+
+
+def _read_table(path: Path) -> pd.DataFrame | None:
+    """A ``runs.csv``; ``None`` where there is no such file.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if not path.exists():
+        return None
+    try:
+        return read_runs(path)
+    except ValueError as error:
+        raise ValueError(f"{error}. Choose another folder, or move that file.") from error
 
 
 def _read_raw(path: Path) -> list[Run]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .breakdown import ENERGIES, ESTIMATED, IDLE_HEADING, METHOD_HEADING, TIMES, measured_parts
 from .comparison import COMPARED
 from .markdown import BLANK, DIFFERENCES, HEADINGS, Table
-from .notes import gathered
+from .notes import SEPARATOR, gathered
 from .summary import METRICS
 
 if TYPE_CHECKING:
@@ -79,7 +79,11 @@ def _reason(heading: str, measured: pd.DataFrame, comparison_note: object) -> st
         return str(comparison_note) if has_note else NO_RATIO
     column = COLUMNS[heading]
     if column in NEED_ENERGY and measured["energy_j"].isna().all():
-        return _told(measured["energy_note"]) or NO_ENERGY
+        notes = measured["energy_note"]
+        if (measured["energy_meter"] != "").any():
+            # A part was measured: what follows the reason is about that part.
+            notes = notes.str.partition(SEPARATOR)[0]
+        return _told(notes) or NO_ENERGY
     told = _told(measured["vram_note"]) if column == "peak_vram_bytes" else ""
     return told or OTHERWISE[column]
 

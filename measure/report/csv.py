@@ -54,18 +54,15 @@ def read_runs(path: Path) -> pd.DataFrame:
     try:
         frame = pd.read_csv(path, dtype=types)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a CSV table: {error}") from error
+        raise ValueError(f"{path} is not a CSV table: {str(error).strip()}") from error
     missing = [column for column in IDENTITY_COLUMNS if column not in frame]
     if missing:
-        raise ValueError(
-            f"{path} is not a runs.csv: it lacks the columns {', '.join(missing)}. Choose another "
-            "folder, or move that file."
-        )
+        raise ValueError(f"{path} is not a runs.csv: it lacks the columns {', '.join(missing)}")
     versions = set(frame["schema_version"]) - {SCHEMA_VERSION}
     if versions:
         raise ValueError(
-            f"{path} has schema version {', '.join(map(str, versions))}, this WattBench writes "
-            f"{SCHEMA_VERSION}. Choose another folder, or move that file."
+            f"{path} has schema version {', '.join(map(str, versions))}, this WattBench reads "
+            f"{SCHEMA_VERSION}"
         )
     if len(frame) and frame["is_warmup"].dtype != bool:
         raise ValueError(f"{path}: is_warmup must be True or False in every row; repair the table")

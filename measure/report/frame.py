@@ -10,13 +10,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..cost import JOULES_PER_KWH
 from ..phases import PooledPhases, pooled_phases
-from ..records import COMPUTE_PHASES, PHASES, SCHEMA_VERSION, Operation, Run
+from ..records import COMPUTE_PHASES, PHASES, SCHEMA_VERSION, Environment, Operation, Run
+from ..totals import observed_energy
 
 if TYPE_CHECKING:
     import pandas as pd
-
-JOULES_PER_KWH = 3.6e6
 
 CONDITION_COLUMNS = [
     "condition",
@@ -203,8 +203,15 @@ def typed(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
+def environment_cells(environment: Environment) -> dict[str, object]:
+    """The columns :data:`ENVIRONMENT_COLUMNS`."""
+    return {
+        **vars(environment),
+        "comfyui": environment.host_version if environment.host == "ComfyUI" else "",
+    }
+
+
 def _row(run: Run) -> dict[str, object]:
-    environment = run.environment
     return {
         "schema_version": SCHEMA_VERSION,
         "run_id": run.run_id,
@@ -224,8 +231,7 @@ def _row(run: Run) -> dict[str, object]:
         **_kernels(run, "attention"),
         **_kernels(run, "linear"),
         **_picture(run),
-        **vars(environment),
-        "comfyui": environment.host_version if environment.host == "ComfyUI" else "",
+        **environment_cells(run.environment),
     }
 
 
@@ -243,11 +249,16 @@ def _speed(run: Run) -> dict[str, float | None]:
 
 def _energy(run: Run) -> dict[str, object]:
     reading = run.energy
+    source, _ = observed_energy(run.phases)
     anyway: dict[str, object] = {
         **{f"{name}_energy_j": _total_energy(run, name) for name in PHASES},
         "idle_power_w": run.idle_power_w,
         "idle_power_before_w": run.idle_power_before_w,
         "idle_power_after_w": run.idle_power_after_w,
+        "energy_resolution_j": source.resolution_j if source else None,
+        "energy_meter": source.meter if source else "",
+        "energy_scope": source.scope if source else "",
+        "energy_method": source.method if source else "",
         "energy_note": run.energy_note,
     }
     if reading is None:
@@ -261,10 +272,6 @@ def _energy(run: Run) -> dict[str, object]:
         "mean_power_w": reading.energy_j / reading.duration_s if reading.duration_s else None,
         "j_per_img": j_per_img,
         "img_per_kwh": JOULES_PER_KWH / j_per_img if j_per_img else None,
-        "energy_resolution_j": reading.resolution_j,
-        "energy_meter": reading.meter,
-        "energy_scope": reading.scope,
-        "energy_method": reading.method,
         "energy_counter_j": reading.counter_j,
         "energy_integrated_j": reading.integrated_j,
     }
@@ -273,10 +280,10 @@ def _energy(run: Run) -> dict[str, object]:
 def _pooled(run: Run, phases: PooledPhases | None) -> dict[str, object]:
     if phases is None:
         return {}
-    steps = run.condition.steps
+    steps, denoise_j = run.condition.steps, phases.energy_j.get("denoise")
     return {
         **{f"{name}_pooled_j": joules for name, joules in phases.energy_j.items()},
-        "j_per_step": phases.energy_j["denoise"] / steps if steps else None,
+        "j_per_step": denoise_j / steps if steps and denoise_j is not None else None,
         "pooled_method": phases.method,
     }
 

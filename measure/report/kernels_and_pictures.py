@@ -54,4 +54,6 @@ def _note(group: pd.DataFrame) -> str:
     near = [text.format(group[c].min()) for c, text in LEAST.items() if group[c].notna().any()]
     if group["picture_lpips"].notna().any():
         near.append(f"LPIPS {group['picture_lpips'].max():.3f}")
+    if not near:
+        return f"Pictures of {name} are equal to those of the same seed."
     return f"Pictures of {name} against those of the same seed: at worst {', '.join(near)}."

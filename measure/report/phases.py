@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..phases import step_profiles
 from ..records import Run
 from ..stats import estimate
-from .frame import CONDITION_COLUMNS, ENVIRONMENT_COLUMNS
+from .frame import CONDITION_COLUMNS, ENVIRONMENT_COLUMNS, environment_cells
 from .markdown import (
     Table,
     condition_cells,
@@ -64,10 +64,9 @@ def steps_frame(runs: Sequence[Run]) -> pd.DataFrame:
             "condition": run.condition.label,
             **vars(run.condition),
             "n": len(profile.runs),
-            "energy_meter": run.energy.meter if run.energy else "",
+            "energy_meter": profile.meter,
             "energy_method": profile.method,
-            **vars(run.environment),
-            "comfyui": run.environment.host_version if run.environment.host == "ComfyUI" else "",
+            **environment_cells(run.environment),
         }
         columns = zip(
             zip(*profile.duration_s, strict=True), zip(*profile.energy_j, strict=True), strict=True

@@ -43,7 +43,8 @@ def _note(group: pd.DataFrame) -> str:
         return f"{text}; no energy was measured."
     found = estimate(measured, "J/img")
     spread = "" if math.isnan(found.half_width) else f" ± {found.half_width:.2g}"
+    result = f"{found.value:.4g}{spread}"
     error = f"{found.value / value - 1:+.1%}"
     place = "within" if low <= found.value <= high else "outside"
     kind = "estimated" if first["energy_method"] in ("estimated", "simulated") else "measured"
-    return f"{text}; {kind} {found.value:.4g}{spread}: {error}, {place} the interval."
+    return f"{text}; {kind} {result}: {error}, {place} the interval."

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import comfy.ldm.modules.attention as comfy_attention
 import torch
+from comfy.controlnet import T2IAdapter
+from comfy.patcher_extension import WrappersMP
 
 from ...attention import BACKENDS
 from ...attention.choices import Choices
@@ -15,13 +17,14 @@ from ...attention.ledger import IdleWatch, Ledger, clock_of
 from ...measure.records import KernelCalls
 from ...offer import Machine, machine_of
 from .attention_lanes import Lanes
-from .attention_plan import AUTO, COMFYUI, PREFIX, Planner, Setting
-from .ledgers import attach_ledger
+from .attention_plan import AUTO, COMFYUI, PREFIX, Planner, Setting, core_name
+from .ledgers import attach_ledger, ledgers_of
 
 OVERRIDE = "optimized_attention_override"
 """ComfyUI's one slot in ``transformer_options`` for a function that computes attention."""
 
 LEDGER = "attention"
+KEY = "wattbench_attention"
 CORE_FUNCTIONS = ("pytorch", "sub_quad", "split", "sage", "sage3", "flash", "xformers")
 """Those that ComfyUI registers where their packages are installed."""
 
@@ -49,14 +52,39 @@ def choose_attention(model: Any, setting: Setting, choices: Choices) -> Any:
         previous = previous.previous
     override = Override(setting, machine_of(clone.load_device), choices, previous)
     options[OVERRIDE] = override
+    clone.remove_wrappers_with_key(WrappersMP.OUTER_SAMPLE, KEY)
+    clone.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, override.outer_sample)
     attach_ledger(clone, LEDGER, override)
     return clone
 
 
 def override_of(model: Any) -> Override | None:
-    """This pack's override of a MODEL, if it has one that is called first."""
-    override = model.model_options.get("transformer_options", {}).get(OVERRIDE)
-    return override if isinstance(override, Override) else None
+    """This pack's override of a MODEL, if it was given one; another node's may come before it."""
+    return next((o for _, o in ledgers_of(model).by_name if isinstance(o, Override)), None)
+
+
+def override_name(override: Any) -> str:
+    """Another node's override, by what its code calls it."""
+    return f"override {getattr(override, '__qualname__', type(override).__name__)}"
+
+
+def out_of_reach(guider: Any) -> Iterator[str]:
+    """What computes attention in a sampling of ComfyUI's ``guider`` and does not ask what with."""
+    if not all(isinstance(control, T2IAdapter) for control in _controls(guider)):
+        core = core_name(comfy_attention.optimized_attention)
+        yield f"ControlNets do not ask for the choice; ComfyUI's own, {core}, computes theirs"
+    replaced = guider.model_options.get("transformer_options", {}).get("patches_replace", {})
+    if replaced.get("attn1") or replaced.get("attn2"):
+        yield "another node replaces the attention of some blocks and computes it itself"
+
+
+def _controls(guider: Any) -> Iterator[Any]:
+    for conds in guider.conds.values():
+        for cond in conds:
+            control = cond.get("control")
+            while control is not None:
+                yield control
+                control = control.previous_controlnet
 
 
 class Override:
@@ -79,6 +107,8 @@ class Override:
         self._lanes = Lanes(self._planner, self._ledger, setting.timed, watch)
         self._compiled = Lanes(self._planner, self._ledger, setting.timed)
         self._eagerly = torch.compiler.disable(self._lanes.attend)
+        self._out_of_reach: list[str] = []
+        self._uncovered = UNCOVERED
 
     @property
     def decisions(self) -> dict[str, str]:
@@ -101,20 +131,30 @@ class Override:
         reached = self._lanes.call_count
         out = self.previous(partial(attend, function), *args, **kwargs)
         if self._lanes.call_count == reached:
-            name = getattr(self.previous, "__qualname__", type(self.previous).__name__)
-            self._ledger.tally(f"override {name}", PASSED_OVER).call_count += 1
+            self._ledger.tally(override_name(self.previous), PASSED_OVER).call_count += 1
         return out
+
+    def outer_sample(self, executor: Any, *args: Any, **kw: Any) -> Any:
+        """Look, as a sampling begins, what in it this override will not be asked by."""
+        guider = executor.class_obj
+        self._out_of_reach = list(out_of_reach(guider))
+        first = guider.model_options.get("transformer_options", {}).get(OVERRIDE)
+        others = "" if first is self else f": {override_name(first)} came first"
+        self._uncovered = UNCOVERED + others
+        return executor(*args, **kw)
 
     def clear(self) -> None:
         """Forget the calls that were counted; the kernels stay chosen."""
         self._ledger.clear()
 
     def read(self) -> list[KernelCalls]:
-        """The calls since the ledger was cleared; one that says so where there were none."""
+        """The calls since the ledger was cleared, and an entry for what could not be counted."""
         counts = self._ledger.read()
-        if not counts:
-            return [KernelCalls("attention", self.setting.requested, "none", 0, None, UNCOVERED)]
+        uncounted = [*([] if counts else [self._uncovered]), *self._out_of_reach]
         return [
             KernelCalls("attention", c.requested, c.executed, c.call_count, c.duration_s, c.reason)
             for c in counts
+        ] + [
+            KernelCalls("attention", self.setting.requested, "none", 0, None, reason)
+            for reason in uncounted
         ]

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ...attention.auto import kernel_errors
+from ...attention.base import kernel_errors
 from ...attention.ledger import IdleWatch, Ledger, Tally
 from .attention_plan import Plan, Planner, Tensors
 
@@ -25,7 +25,7 @@ class Lane:
 
 
 class Lanes:
-    """The lanes of one choice.
+    """The lanes of one choice. ``latest`` is the one that the latest call ran on.
 
     Args:
         timed: whether to mark the beginning and the end of every call.
@@ -38,6 +38,7 @@ class Lanes:
     ) -> None:
         self.timed = timed
         self.call_count = 0
+        self.latest: Lane | None = None
         self._planner = planner
         self._ledger = ledger
         self._watch = watch
@@ -84,6 +85,7 @@ class Lanes:
         if start is not None:
             lane.tally.spans.append((start, self._ledger.clock.mark()))
         lane.tally.call_count += 1
+        self.latest = lane
         return out
 
     def known(self, key: Any) -> Lane | None:

@@ -4,9 +4,12 @@ Traced, an attention override would run its Python once, at compile time: a ledg
 call and no other, and what the compiler cannot trace would split the model into hundreds of graphs.
 So the tracer is given an operator, which it does not look into. Before the graph is compiled, calls
 whose kernel was chosen beforehand (:class:`.attention_lanes.Lanes`) are replaced: by torch's own
-operators, or by one that launches the kernel and that CUDA graphs can record. These are counted
-each time the graph runs. The others stay, and run their override's Python at every call, between
-CUDA graphs.
+operators, or by an operator that CUDA graphs can record. The others stay, and run their override's
+Python at every call, between CUDA graphs.
+
+A recorded call runs its Python when the graph is recorded and not when it is replayed. So each call
+of a graph is a site, which remembers the lane that its Python ran on last: that is what a replay
+runs, and what it is counted as.
 """
 
 from __future__ import annotations
@@ -19,9 +22,7 @@ from weakref import WeakKeyDictionary
 import comfy.ldm.modules.attention as comfy_attention
 import torch
 
-from ...attention import backend_named
-from ...attention.base import InGraphs
-from ...attention.ledger import Tally
+from ...attention.base import Backend, InGraphs
 from .attention import OVERRIDE, Override
 from .attention_lanes import Lane, Lanes, key_of, with_heads, without_heads
 
@@ -36,19 +37,18 @@ SETTINGS = {
 """What ComfyUI's attention functions take besides q, k, v, heads and mask, with the defaults; the
 operator takes them in this order."""
 
-SCHEMA = (
-    "(Tensor q, Tensor k, Tensor v, Tensor? mask, str choice, str function, int heads, "
+PARAMETERS = (
+    "Tensor q, Tensor k, Tensor v, Tensor? mask, str choice, str function, int heads, "
     "ScalarType? attn_precision, bool skip_reshape, bool skip_output_reshape, bool enable_gqa, "
-    "bool low_precision_attention, float? scale) -> Tensor"
+    "bool low_precision_attention, float? scale"
 )
-KERNEL_SCHEMA = "(Tensor q, Tensor k, Tensor v, Tensor? mask, float? scale, str backend) -> Tensor"
 
 
 class AttentionOperator:
     """An ``optimized_attention_override`` that runs the override of a model call, or core's choice.
 
-    ``operator`` and ``kernel`` are torch's: a whole attention call, under ``name``, and a backend's
-    kernel alone.
+    ``operator`` is torch's, for a whole attention call, and ``recorded`` one for calls that CUDA
+    graphs record; their names begin with ``name``.
     """
 
     def __init__(self) -> None:
@@ -56,19 +56,24 @@ class AttentionOperator:
         self._choice = ""
         self._choices: WeakKeyDictionary[Override, str] = WeakKeyDictionary()
         self._numbers = itertools.count(1)
-        self.name = _free_name("attention")
+        self._sites: list[Lane] = []
+        self._ran: set[int] = set()
+        self.name = _free_name()
         self.operator = torch.library.custom_op(
             f"wattbench::{self.name}",
             self._run,
             mutates_args=(),
-            schema=SCHEMA,
+            schema=f"({PARAMETERS}) -> Tensor",
             tags=(torch.Tag.cudagraph_unsafe,),
         )
         self.operator.register_fake(_shape)
-        self.kernel = torch.library.custom_op(
-            f"wattbench::{_free_name('kernel')}", _launch, mutates_args=(), schema=KERNEL_SCHEMA
+        self.recorded = torch.library.custom_op(
+            f"wattbench::{self.name}_recorded",
+            self._record,
+            mutates_args=(),
+            schema=f"(int site, {PARAMETERS}) -> Tensor",
         )
-        self.kernel.register_fake(_launched)
+        self.recorded.register_fake(lambda site, *call: _shape(*call))
 
     def __call__(self, func: Any, q: Any, k: Any, v: Any, heads: int, *args: Any, **kw: Any) -> Any:
         """ComfyUI calls ``func(q, k, v, heads, mask=None, ...)``.
@@ -108,52 +113,49 @@ class AttentionOperator:
         override = self._options.get(OVERRIDE)
         return override.compiled if isinstance(override, Override) else None
 
-    def resolve(self, graph: torch.fx.GraphModule) -> list[Tally]:
-        """Put known kernels into a traced graph; the tallies to count on each time it runs.
+    def resolve(self, graph: torch.fx.GraphModule) -> range:
+        """Put known kernels into a traced graph; the sites of these calls, for :meth:`run`.
 
         A call stays as it is where its kernel is not known, cannot be part of a graph, or is to be
         timed.
         """
-        lanes = self.lanes
-        tallies: list[Tally] = []
+        lanes, first = self.lanes, len(self._sites)
         if lanes is None or lanes.timed:
-            return tallies
-        operator = getattr(torch.ops.wattbench, self.name).default
+            return range(0)
+        operator, recorded = (
+            getattr(torch.ops.wattbench, name).default
+            for name in (self.name, f"{self.name}_recorded")
+        )
         for node in graph.graph.find_nodes(op="call_function", target=operator):
             lane = _lane_of(node, lanes)
-            compute = None if lane is None else self._part_of_graph(lane, node)
-            if lane is not None and compute is not None:
-                with graph.graph.inserting_before(node):
-                    part = graph.graph.call_function(compute, node.args[:4])
-                part.meta = dict(node.meta)
-                node.replace_all_uses_with(part)
-                graph.graph.erase_node(node)
-                tallies.append(lane.tally)
+            backend = None if lane is None else lane.plan.backend
+            if lane is None or backend is None or backend.in_graphs is InGraphs.CALLED:
+                continue
+            if backend.in_graphs is InGraphs.RECORDED:
+                node.target, node.args = recorded, (len(self._sites), *node.args)
+            else:
+                node.target, node.args = _traced(node, backend), node.args[:4]
+            self._sites.append(lane)
         graph.recompile()
-        return tallies
+        return range(first, len(self._sites))
 
-    def _part_of_graph(self, lane: Lane, node: torch.fx.Node) -> Callable[..., Any] | None:
-        """What computes a call as a part of the graph: a function of q, k, v and mask."""
-        backend = lane.plan.backend
-        if backend is None or backend.in_graphs is InGraphs.CALLED:
-            return None
-        name, kernel = backend.name, backend.kernel
-        if backend.in_graphs is InGraphs.RECORDED:
-            recorded = self.kernel
+    def run(self, sites: range, graph: Callable[..., Any], *inputs: Any) -> Any:
+        """Run a compiled graph, and count the calls at ``sites`` that were not counted in it."""
+        self._ran.clear()
+        out = graph(*inputs)
+        for site in sites:
+            if site not in self._ran:
+                self._sites[site].tally.call_count += 1
+        return out
 
-            def kernel(q: Any, k: Any, v: Any, mask: Any, scale: Any) -> Any:
-                return recorded(q, k, v, mask, scale, name).transpose(1, 2)
-
-        arguments: tuple[Any, ...] = node.args
-        heads, settings = arguments[6], dict(zip(SETTINGS, arguments[7:], strict=True))
-
-        def wattbench_attention(q: Any, k: Any, v: Any, mask: Any) -> Any:
-            has_heads, grouped = settings["skip_reshape"], settings["enable_gqa"]
-            hnd = with_heads(q, k, v, heads, mask, has_heads, grouped)
-            out = kernel(*hnd, settings["scale"])
-            return out if settings["skip_output_reshape"] else without_heads(out)
-
-        return wattbench_attention
+    def _record(self, site: int, *call: Any) -> Any:
+        """The operator at a site; a kernel that fails is replaced there as everywhere."""
+        out = self._run(*call)
+        lanes = self.lanes
+        if lanes is not None and lanes.latest is not None:
+            self._sites[site] = lanes.latest
+            self._ran.add(site)
+        return out
 
     def _run(
         self,
@@ -197,15 +199,29 @@ def _lane_of(node: torch.fx.Node, lanes: Lanes) -> Lane | None:
     return lanes.known(key_of(q, k, v, arguments[6], mask, precision, has_heads, given))
 
 
+def _traced(node: torch.fx.Node, backend: Backend) -> Callable[..., Any]:
+    """The operator's call in a traced graph as torch's own operators, of q, k, v and mask."""
+    arguments: tuple[Any, ...] = node.args
+    heads, settings = arguments[6], dict(zip(SETTINGS, arguments[7:], strict=True))
+
+    def wattbench_attention(q: Any, k: Any, v: Any, mask: Any) -> Any:
+        has_heads, grouped = settings["skip_reshape"], settings["enable_gqa"]
+        hnd = with_heads(q, k, v, heads, mask, has_heads, grouped)
+        out = backend(*hnd, settings["scale"])
+        return out if settings["skip_output_reshape"] else without_heads(out)
+
+    return wattbench_attention
+
+
 def _arguments(values: tuple[Any, ...]) -> dict[str, Any]:
     """The operator's settings that differ from the defaults, by name."""
     given = zip(SETTINGS, values, strict=True)
     return {name: value for name, value in given if value != SETTINGS[name]}
 
 
-def _free_name(kind: str) -> str:
+def _free_name() -> str:
     """A name that is free; the same after every start, so that torch's cache on disk serves."""
-    names = (f"{kind}_{number}" for number in itertools.count())
+    names = (f"attention_{number}" for number in itertools.count())
     return next(name for name in names if not hasattr(torch.ops.wattbench, name))
 
 
@@ -230,14 +246,3 @@ def _shape(
     if skip_output_reshape:
         return q.new_empty((batch, heads, q_len, head_dim))
     return q.new_empty((batch, q_len, heads * head_dim))
-
-
-def _launch(q: Any, k: Any, v: Any, mask: Any, scale: float | None, backend: str) -> Any:
-    """The kernel operator: q, k and v in the layout HND, the result contiguous in NHD."""
-    return backend_named(backend)(q, k, v, mask, scale).transpose(1, 2).contiguous()
-
-
-def _launched(q: Any, k: Any, v: Any, mask: Any, scale: float | None, backend: str) -> Any:
-    """An empty tensor of :func:`_launch`'s shape."""
-    batch, heads, q_len, head_dim = q.shape
-    return q.new_empty((batch, q_len, heads, head_dim))

@@ -11,7 +11,15 @@ import comfy.ldm.modules.attention as comfy_attention
 import torch
 
 from ...attention import BACKENDS, AttentionCall, Backend, backend_named
-from ...attention.auto import Trial, brief, check, is_lasting, pick, try_all
+from ...attention.auto import (
+    Trial,
+    check_beside_sdpa,
+    failure,
+    is_lasting,
+    is_short_of_memory,
+    pick,
+    try_all,
+)
 from ...attention.choices import Choices, key_of
 from ...attention.sdpa import executed_variant, lack_of_memory
 from ...offer import Machine
@@ -119,7 +127,8 @@ class Planner:
         else:
             may_quantize = arguments.get("low_precision_attention", True) is not False
             max_error = self._setting.max_error if may_quantize else 0.0
-            precise = precision == torch.float32 != q.dtype
+            asked = comfy_attention.get_attn_precision(precision, q.dtype)
+            precise = asked == torch.float32 != q.dtype
             find = self._auto_plan if requested == AUTO else self._backend_plan
             plan = find(call, tensors, max_error, precise)
         self.decisions.setdefault(call.label, plan.executed)
@@ -134,13 +143,13 @@ class Planner:
         """
         q, k, _, mask, scale = tensors
         call = AttentionCall.of(self._machine, q, k, mask, scale)
-        short = isinstance(error, torch.OutOfMemoryError)
+        short = is_short_of_memory(error)
         name = plan.backend.name if plan.backend else ""
         if name == LAST_RESORT or (name == SDPA and not short):
             raise error
-        reason = "memory is short" if short else f"it raised {type(error).__name__}: {brief(error)}"
         substitute = backend_named(LAST_RESORT if short else SDPA)
         executed = substitute.name if short else executed_variant(*tensors)
+        reason = failure(error)
         return self._refused(call, reason, Plan(executed, reason, substitute))
 
     def settle(self, plan: Plan, idle: float | None) -> Plan:
@@ -172,8 +181,7 @@ class Planner:
         backend = _backend(self._setting.requested, precise)
         if backend.name == SDPA:
             return Plan(executed_variant(*tensors), backend=backend)
-        error = check(backend_named(SDPA), call, tensors, max_error).error
-        trial = check(backend, call, tensors, max_error, error)
+        trial = check_beside_sdpa(backend, call, tensors, max_error)
         if trial.refusal:
             return self._fallback(call, tensors, trial.refusal)
         return Plan(backend.name, backend=backend)
@@ -186,7 +194,10 @@ class Planner:
         how = "as remembered"
         if trials is None:
             backends = [_backend(backend.name, precise) for backend in BACKENDS]
-            trials, how = try_all(backends, call, tensors, max_error), "as measured"
+            try:
+                trials, how = try_all(backends, call, tensors, max_error), "as measured"
+            except torch.OutOfMemoryError:
+                return self._fallback(call, tensors, "memory is too short to try kernels")
             if is_lasting(trials):
                 self._choices.put(key, trials)
         plan = Plan(

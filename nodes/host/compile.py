@@ -103,17 +103,11 @@ class _Compilation:
 
     def compile_graph(self, graph: torch.fx.GraphModule, inputs: list[Any]) -> Callable[..., Any]:
         """torch.compile's back end: the kernels of known attention calls become part of a graph."""
-        tallies = self._attention.resolve(graph)
+        sites = self._attention.resolve(graph)
         compiler: Any = torch._dynamo.lookup_backend(BACKEND)
         options = torch._inductor.list_mode_options(self._mode, self._dynamic)
         run = compiler(graph, inputs, config_patches=options)
-
-        def counted(*args: Any) -> Any:
-            for tally in tallies:
-                tally.call_count += 1
-            return run(*args)
-
-        return counted if tallies else run
+        return partial(self._attention.run, sites, run) if sites else run
 
     def sampler_sample(self, executor: Any, *args: Any, **kw: Any) -> Any:
         """Compile by evaluations whose results are dropped, then sample.

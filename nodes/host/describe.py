@@ -12,7 +12,7 @@ from comfy.samplers import KSampler
 
 from ...quant.files import SHORT_NAMES
 from .alterations import launch_options, patches_of, previews
-from .attention import OVERRIDE, Override
+from .attention import OVERRIDE, Override, override_name
 from .identity import ModelIdentity, identity_of, optimizations_of
 
 ATTENTION_NAMES = {"pytorch": "sdpa", "sub_quad": "sub_quadratic", "flash": "flash_attention_2"}
@@ -124,7 +124,7 @@ def attention_requested(model: Any) -> str:
     if isinstance(override, Override):
         return override.setting.requested
     if override is not None:
-        return f"override {getattr(override, '__qualname__', type(override).__name__)}"
+        return override_name(override)
     chosen = comfy_attention.optimized_attention
     for name, function in comfy_attention.REGISTERED_ATTENTION_FUNCTIONS.items():
         if function is chosen:
@@ -150,6 +150,21 @@ def model_facts(model: Any) -> dict[str, Any]:
 def vae_facts(vae: Any) -> dict[str, Any]:
     """The fields of a condition that a VAE determines: what it computes otherwise than usual."""
     return {"optimizations": ", ".join(f"vae {name}" for name in optimizations_of(vae.patcher))}
+
+
+def clip_facts(clip: Any) -> dict[str, Any]:
+    """The fields of a condition that a CLIP determines: the weight format that it was given.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if clip is None:
+        raise ValueError(
+            "clip is missing: the checkpoint that it comes from holds no text encoder. "
+            "Load one with Load CLIP (WattBench) and connect it here."
+        )
+    asked = clip.patcher.get_attachment(WEIGHT_FORMAT_KEY)
+    return {"optimizations": "" if asked is None else f"text {asked}"}
 
 
 def join_optimizations(*facts: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ import torch
 from ...measure.records import Condition
 from ...measure.window import Window
 from .core import blank, run_core
-from .describe import join_optimizations, model_facts, vae_facts
+from .describe import clip_facts, join_optimizations, model_facts, vae_facts
 from .ledgers import ledgers_of
 from .sampling import observe_sampling
 
@@ -23,11 +23,14 @@ CANCEL_PERIOD_S = 0.25
 
 def encode_text(window: Window, clip: Any, text: str) -> Any:
     """As ``CLIPTextEncode``: CONDITIONING of ``text``, with the encoder loaded beforehand."""
-    if clip is not None:
-        with window.phase("load"):
-            clip.load_model(clip.tokenize(text))
+    with window.phase("load"):
+        clip.load_model(clip.tokenize(text))
+    ledgers = ledgers_of(clip.patcher)
+    ledgers.clear()
     with window.phase("text_encode"):
-        return run_core("CLIPTextEncode", clip=clip, text=text)[0]
+        conditioning = run_core("CLIPTextEncode", clip=clip, text=text)[0]
+    window.kernel_calls += ledgers.read()
+    return conditioning
 
 
 def decode_latent(window: Window, vae: Any, samples: dict[str, Any]) -> Any:
@@ -69,7 +72,9 @@ class ImageJob:
     def __post_init__(self) -> None:
         self._observed = observe_sampling(self.model, lambda facts, seed: nullcontext(self._window))
         facts = model_facts(self.model)
-        facts["optimizations"] = join_optimizations(facts, vae_facts(self.vae))
+        facts["optimizations"] = join_optimizations(
+            facts, clip_facts(self.clip), vae_facts(self.vae)
+        )
         self.condition = Condition(
             **facts,
             width_px=self.width,

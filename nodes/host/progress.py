@@ -40,6 +40,9 @@ NAME = "wattbench"
 class Follower(Protocol):
     """What is told of one prompt, in the thread that executes it."""
 
+    shown: dict[str, Any]
+    """What the page is shown of the prompt; empty until it is over."""
+
     def started(self, node_id: str) -> None:
         """Before a node's inputs are fetched; again where it had to wait for lazy inputs."""
 

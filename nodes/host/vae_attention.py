@@ -11,7 +11,8 @@ import comfy.ldm.modules.diffusionmodules.model as comfy_vae
 import torch
 
 from ...attention import AttentionCall, Backend, backend_named
-from ...attention.auto import brief, check, kernel_errors
+from ...attention.auto import check_beside_sdpa, failure
+from ...attention.base import kernel_errors
 from ...attention.ledger import Ledger, clock_of
 from ...measure.records import KernelCalls
 from ...offer import Machine, machine_of
@@ -83,13 +84,13 @@ class _Attention:
         hnd = [t.flatten(2).transpose(1, 2).unsqueeze(1).contiguous() for t in (q, k, v)]
         call = AttentionCall.of(self._machine, hnd[0], hnd[1])
         if call not in self._refusals:
-            trial = check(self._backend, call, (*hnd, None, None), MAX_ERROR)
+            trial = check_beside_sdpa(self._backend, call, (*hnd, None, None), MAX_ERROR)
             self._refusals[call] = trial.refusal
         if not self._refusals[call]:
             try:
                 out: torch.Tensor = self._backend(*hnd)
             except kernel_errors() as error:
-                self._refusals[call] = f"it raised {type(error).__name__}: {brief(error)}"
+                self._refusals[call] = failure(error)
             else:
                 self._ledger.tally(f"vae {self._backend.name}").call_count += 1
                 return out.squeeze(1).transpose(1, 2).reshape(q.shape)

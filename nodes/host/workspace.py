@@ -8,6 +8,8 @@ from pathlib import Path
 
 import comfyui_version
 import folder_paths
+from comfy_execution.graph_utils import is_link
+from comfy_execution.progress import get_progress_state
 from comfy_execution.utils import get_executing_context
 from server import PromptServer
 
@@ -27,6 +29,29 @@ def current_prompt_id() -> str:
     """The prompt that this thread executes; empty outside of one."""
     context = get_executing_context()
     return context.prompt_id if context is not None else ""
+
+
+def current_node_id() -> str:
+    """The node of the user's graph that this thread executes; empty outside of one.
+
+    For a node that another one made while the graph ran, it is that other one.
+    """
+    context = get_executing_context()
+    prompt = get_progress_state().dynprompt
+    return prompt.get_display_node_id(context.node_id) if context is not None else ""
+
+
+def nodes_behind(node_id: str) -> set[str]:
+    """The nodes of the running prompt that a node's inputs come from, directly or not."""
+    prompt = get_progress_state().dynprompt
+    seen: set[str] = set()
+    waiting = [node_id]
+    while waiting:
+        inputs = prompt.get_node(waiting.pop())["inputs"].values()
+        sources = {value[0] for value in inputs if is_link(value)} - seen
+        seen |= sources
+        waiting += sources
+    return seen
 
 
 def visit() -> int:

@@ -1,6 +1,8 @@
 """The fastest kernel that is right; kernels that are planted to be wrong are caught."""
 
 import json
+import os
+import stat
 import time
 
 import pytest
@@ -60,6 +62,23 @@ def test_faults_are_caught(fault, is_exact, inputs):
     assert check(backend, *inputs, max_error=0.01).refusal.startswith(reason)
 
 
+def test_of_many_sequences_some_are_compared(monkeypatch):
+    """Video models have thousands; the last one is among those."""
+    from wattbench.attention import accuracy
+
+    sizes, in_chunks = [], accuracy.in_chunks
+    monkeypatch.setattr(
+        accuracy, "in_chunks", lambda q, *rest: (sizes.append(q.shape), in_chunks(q, *rest))[1]
+    )
+    q, k, v = torch.randn(3, 1000, 2, 6, 8, generator=torch.Generator().manual_seed(0))
+    for mask in (None, torch.rand(1000, 1, 6, 6) > 0.3, torch.rand(1, 1, 6, 6) > 0.3):
+        out = SDPA(q, k, v, mask)
+        assert accuracy.relative_error(out, q, k, v, mask) < 1e-6
+        out[-1] = 0
+        assert accuracy.relative_error(out, q, k, v, mask) > 0.4
+    assert set(sizes) == {(4, 2, 6, 8)}
+
+
 def test_a_quantized_kernel_is_admitted_up_to_the_bound(inputs):
     coarse = Backend("coarse", "", lambda *t: SDPA(*t) * 1.02, is_exact=False)
     assert check(coarse, *inputs, max_error=0.03).refusal == ""
@@ -67,6 +86,33 @@ def test_a_quantized_kernel_is_admitted_up_to_the_bound(inputs):
     assert "above 0.01" in check(coarse, *inputs, max_error=0.01).refusal
     exact = Backend("coarse", "", coarse.kernel)
     assert "its error" in check(exact, *inputs, max_error=0.03).refusal
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (KeyError("sm_75"), "it raised KeyError: 'sm_75'"),
+        (NameError("_qattn_sm89"), "it raised NameError: _qattn_sm89"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "memory is short"),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"), "memory is short"),
+    ],
+)
+def test_what_packages_raise_is_told(error, reason, inputs):
+    """As releases do that were made for other cards, and devices that are full."""
+
+    def fail(*tensors):
+        raise error
+
+    assert check(Backend("x", "", fail), *inputs, max_error=0.01).refusal == reason
+
+
+def test_sdpa_is_the_yardstick_and_not_held_to_it(inputs):
+    """Where it adds coarsely (TF32, FP16 sums), so may the others; NaN is refused all the same."""
+    coarse = Backend("sdpa", "", lambda *t: SDPA(*t) * 1.05)
+    other = Backend("other", "", lambda *t: SDPA(*t) * 1.06)
+    assert [t.refusal for t in try_all([coarse, other], *inputs, 0.01)] == ["", ""]
+    nan = Backend("sdpa", "", not_a_number)
+    assert try_all([nan], *inputs, 0.01)[0].refusal == "its result holds NaN or infinity"
 
 
 def test_nothing_is_said_of_inputs_that_are_not_finite(tensors):
@@ -83,7 +129,8 @@ def test_a_moment_is_not_remembered(tensors):
     trials = try_all(BACKENDS[:2], AttentionCall.of(CPU, q, k), (q, k, v, None, None), 0.01)
     assert [t.refusal[:27] for t in trials] == ["", "the call's own numbers are "]
     assert not is_lasting(trials)
-    assert not is_lasting([Trial("sdpa"), Trial("b", refusal="it raised OutOfMemoryError: x")])
+    assert not is_lasting([Trial("sdpa"), Trial("b", refusal="memory is short")])
+    assert not is_lasting([Trial("sdpa", refusal="its scores take 9 GiB"), Trial("b", 1.0)])
     assert is_lasting([Trial("sdpa"), Trial("b", refusal="it takes no mask")])
 
 
@@ -166,6 +213,16 @@ def test_a_corrupt_file_is_replaced(text, tmp_path, caplog):
     assert Choices(path).get("a") == [Trial("sdpa")]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+def test_others_may_read_the_file_where_the_umask_says_so(tmp_path):
+    before = os.umask(0o022)
+    try:
+        Choices(tmp_path / "attention.json").put("a", [])
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "attention.json").stat().st_mode) == 0o644
+
+
 def test_a_folder_that_cannot_be_written_is_logged(tmp_path, caplog):
     blocked = tmp_path / "file"
     blocked.write_text("", "utf-8")
@@ -211,6 +268,33 @@ def test_a_clock_measures_time():
     time.sleep(0.01)
     ended_s, end = time.perf_counter(), clock.mark()
     assert ended_s - began_s <= clock.seconds(start, end) <= time.perf_counter() - before_s
+
+
+def test_where_work_is_queued_no_clock_counts_the_queueing_alone(monkeypatch):
+    """Simulated: MPS is waited for, CUDA and XPU have events, and DirectML has neither."""
+    monkeypatch.setattr(torch.mps, "synchronize", lambda: time.sleep(0.01))
+    clock = clock_of("mps")
+    assert clock.seconds(clock.mark(), clock.mark()) >= 0.01
+
+    class Event:
+        def __init__(self, enable_timing):
+            assert enable_timing
+
+        def record(self):
+            pass
+
+        def synchronize(self):
+            pass
+
+        def elapsed_time(self, end):
+            return 3.0
+
+    for kind in ("cuda", "xpu"):
+        monkeypatch.setattr(getattr(torch, kind), "Event", Event)
+        clock = clock_of(kind)
+        assert clock.seconds(clock.mark(), clock.mark()) == 3e-3
+    with pytest.raises(ValueError, match=r"privateuseone devices .* Bypass this node"):
+        clock_of("privateuseone")
 
 
 def test_an_idle_device_is_noticed(monkeypatch):

@@ -112,6 +112,7 @@ def test_sage_1_is_refused_where_missing_keys_would_count(
 
 
 CARDS = {
+    "Pascal": Machine("cuda", "GTX 1080", (6, 1)),
     "Turing": Machine("cuda", "RTX 2080", (7, 5)),
     "Ampere": Machine("cuda", "RTX 3090", (8, 6)),
     "Ada": Machine("cuda", "RTX 4090", (8, 9)),
@@ -129,6 +130,7 @@ NVIDIA = ANYWHERE | FUSED | {"sdpa_cudnn", "flash_attention_2", "xformers"}
 @pytest.mark.parametrize(
     ("card", "admitted"),
     [
+        ("Pascal", ANYWHERE | {"sdpa_efficient", "xformers"}),
         ("Turing", ANYWHERE | {"sdpa_efficient", "xformers"}),
         ("Ampere", NVIDIA | {"sage_1", "sage_2"}),
         ("Ada", NVIDIA | {"sage_1", "sage_2"}),
@@ -159,7 +161,7 @@ def test_every_refusal_has_a_reason_and_a_remedy():
         ("sage_2", "sage2", {"dtype": torch.float32}, "float16 or bfloat16, not float32"),
         ("sage_1", "sage1", {"head_dim": 80}, "head_dim of 64 or 96 or 128, not 80"),
         ("sage_2", "sage2", {"head_dim": 160}, "head_dim up to 128, not 160"),
-        ("flash_attention_2", "flash2", {"head_dim": 42}, "multiples of 8 as head_dim, not 42"),
+        ("sdpa_cudnn", "flash2", {"head_dim": 42}, "multiples of 8 as head_dim, not 42"),
         ("sage_2", "sage1", {}, "sageattention 1.0.6 is older than 2"),
         ("sage_1", "sage2", {}, "sageattention 2.2.0 is not older than 2"),
     ],
@@ -169,6 +171,50 @@ def test_reasons_name_what_is_wrong(name, package, change, reason, tensors, with
     q, k, _ = tensors(**{"kv_len": 128, "dtype": torch.float16, **change})
     call = AttentionCall.of(CARDS["Ampere"], q, k)
     assert reason in backend_named(name).supports(call)
+
+
+def test_before_ampere_there_is_no_bfloat16(tensors, with_package):
+    """Models that compute in it run torch's unfused kernel there, or one in blocks."""
+    with_package("xformers")
+    q, k, _ = tensors(dtype=torch.bfloat16)
+    call = AttentionCall.of(CARDS["Turing"], q, k)
+    for name in ("sdpa_efficient", "xformers"):
+        assert backend_named(name).supports(call) == "it takes float32 or float16, not bfloat16"
+        assert backend_named(name).supports(AttentionCall.of(CARDS["Turing"], q.half(), k)) == ""
+
+
+def test_a_radeon_card_is_told_how_to_have_flash_attention(monkeypatch, with_package):
+    with_package("flash2")
+    switch = "FLASH_ATTENTION_TRITON_AMD_ENABLE"
+    monkeypatch.delenv(switch, raising=False)
+    offer = backend_named("flash_attention_2").offer(CARDS["RDNA3"])
+    assert f"gfx103, gfx11, gfx12 with {switch}=TRUE" in offer.reason
+    assert "compute capability" not in offer.reason
+    monkeypatch.setenv(switch, "TRUE")
+    assert backend_named("flash_attention_2").offer(CARDS["RDNA3"]).available
+    assert not backend_named("flash_attention_2").offer(CARDS["Vega 20"]).available
+
+
+def test_a_refusal_names_what_the_maker_has():
+    def needs(name, machine):
+        reason = backend_named(name).offer(machine).reason
+        return reason.removeprefix("it needs ").split("; this device is ")[0]
+
+    assert needs("sage_2", CARDS["RDNA3"]) == "an NVIDIA card"
+    assert (
+        needs("sage_2", CARDS["Pascal"]) == "compute capability 8.0, 8.6, 8.9 to 9.0, 12.0 to 12.1"
+    )
+    assert needs("flash_attention_2", CARDS["Pascal"]) == "compute capability 8.0 or later"
+    assert needs("sdpa_flash", CARDS["Pascal"]) == "a cpu; compute capability 8.0 or later"
+    assert needs("sdpa_flash", Machine("mps", "mps")) == "a cpu; an NVIDIA or AMD card"
+
+
+def test_releases_of_sageattention_with_other_arguments_are_refused(with_package, monkeypatch):
+    with_package("sage1")
+    monkeypatch.setattr("wattbench.attention.base.installed_version", lambda name: "1.0.4")
+    offer = backend_named("sage_1").offer(CARDS["Ampere"])
+    assert offer.reason == "sageattention 1.0.4 is older than 1.0.5"
+    assert offer.remedy.startswith("pip install sageattention==1.0.6")
 
 
 def test_a_package_that_does_not_load_says_so(with_package, tmp_path, monkeypatch):
@@ -186,6 +232,10 @@ def test_a_package_that_does_not_load_says_so(with_package, tmp_path, monkeypatc
     monkeypatch.syspath_prepend(str(tmp_path))
     offer = backend_named("flash_attention_3").offer(CARDS["Hopper"])
     assert offer.reason == "the package flash_attn_interface does not load: undefined symbol: _Z"
+    (tmp_path / "sageattn3.py").write_text("import triton_of_another_age as t", "utf-8")
+    (tmp_path / "triton_of_another_age.py").write_text("import os; os.no_such_function", "utf-8")
+    offer = backend_named("sage_3").offer(CARDS["Blackwell"])
+    assert "does not load: module 'os' has no attribute 'no_such_function'" in offer.reason
 
 
 def test_an_unknown_name_lists_the_known_ones():
@@ -219,6 +269,54 @@ def test_torch_runs_the_variant_that_was_said(tensors):
         operator = expected.pop(executed_variant(*inputs))
         assert any(operator in name for name in dispatched.names)
     assert not expected
+
+
+def test_a_device_without_a_chooser_still_runs(tensors):
+    """As MPS is: torch's chooser has no kernel there, and none for quantized tensors either."""
+    quantized = [torch.quantize_per_tensor(x, 0.1, 0, torch.quint8) for x in tensors()]
+    with pytest.raises(NotImplementedError):
+        torch._fused_sdp_choice(*quantized)
+    assert executed_variant(*quantized) == "sdpa"
+
+
+def test_grouped_heads_are_repeated_where_no_fused_kernel_takes_them(
+    tensors, reference, distance, monkeypatch
+):
+    """As CUDA's memory-efficient kernel, to which a mask leaves the call on most cards."""
+    q, k, v = tensors(kv_heads=2)
+    choose, given = torch._fused_sdp_choice, []
+
+    def chooser(q, k, v, *args, **kwargs):
+        return 0 if k.shape[1] != q.shape[1] else choose(q, k, v, *args, **kwargs)
+
+    def attend(q, k, v, *args, attend=torch.nn.functional.scaled_dot_product_attention, **kwargs):
+        given.append(k.shape[1])
+        return attend(q, k, v, *args, **kwargs)
+
+    monkeypatch.setattr(torch, "_fused_sdp_choice", chooser)
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", attend)
+    assert distance(sdpa(q, k, v), reference(q, k, v)) < 1e-6
+    assert given == [4]
+    assert executed_variant(q, k, v) == "sdpa_flash"
+
+
+@pytest.mark.parametrize("masked", [None, 1, 5])
+def test_many_sequences_are_taken_in_parts(masked, monkeypatch):
+    """As a video model's attention over time has; one call of so many fails on NVIDIA cards."""
+    from wattbench.attention import sdpa as module
+
+    q, k, v = torch.randn(3, 5, 2, 6, 8, generator=torch.Generator().manual_seed(0))
+    mask = None if masked is None else torch.rand(masked, 1, 6, 6) > 0.3
+    expected, taken = sdpa(q, k, v, mask), []
+
+    def attend(q, *args, attend=torch.nn.functional.scaled_dot_product_attention, **kwargs):
+        taken.append(q.shape[0])
+        return attend(q, *args, **kwargs)
+
+    monkeypatch.setattr(module, "MOST_BATCH", 2)
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", attend)
+    assert torch.allclose(sdpa(q, k, v, mask), expected, atol=1e-6)
+    assert taken == [2, 2, 1]
 
 
 def test_switching_variants_off_leaves_no_trace(tensors):

@@ -91,3 +91,13 @@ def test_free_memory_of_this_machine():
     free = chunked.free_bytes(torch.device("cpu"))
     available = psutil.virtual_memory().available
     assert available / 4 < free < 4 * available, "others may take or leave some meanwhile"
+
+
+@pytest.mark.parametrize("kind", ["cuda", "xpu"])
+def test_free_memory_of_a_simulated_card(kind, monkeypatch):
+    """The card's own, not the computer's, with what torch's allocator holds unused."""
+    card = getattr(torch, kind)
+    monkeypatch.setattr(card, "mem_get_info", lambda device: (1000, 8000), raising=False)
+    monkeypatch.setattr(card, "memory_reserved", lambda device: 500)
+    monkeypatch.setattr(card, "memory_allocated", lambda device: 300)
+    assert chunked.free_bytes(torch.device(kind)) == 1200

@@ -214,8 +214,8 @@ def test_energy_of_a_prompt(frontend, page):
 
 def test_it_says_what_it_costs(page):
     cost = panel(page).locator(".wattbench-hud-cost").last
-    expect(cost).to_have_text(re.compile(r"server \d\.\d\d %, this page \d\.\d\d %"))
-    server_share, page_share = map(float, re.findall(r"(\d\.\d\d) %", cost.text_content()))
+    expect(cost).to_have_text(re.compile(r"server \d\.\d\d\s%, this page \d\.\d\d\s%"))
+    server_share, page_share = map(float, re.findall(r"(\d\.\d\d)\s%", cost.text_content()))
     # Some tenths of a percent; a slow machine has ten times as many.
     assert 0 < server_share < 5
     assert page_share < 5

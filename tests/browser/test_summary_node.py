@@ -222,12 +222,14 @@ def test_charts_draw_what_they_say(opened):
     assert times.splitlines()[1:] == ["Loading", "Denoising", "Decoding"]
     assert energies.splitlines()[1:] == ["Denoising", "Decoding"]
     assert steps == (
-        "Time of each step, from 0; steps: 3, mean 750 ms, shortest 500 ms, longest 1 s"
+        "Time of each step, from 0; steps: 3, mean 750 ms, shortest 500 ms, longest 1.00 s"
     )
     points = figures.nth(2).locator("polyline").get_attribute("points").split()
     heights = [float(point.split(",")[1]) for point in points]
     assert (heights[0] - heights[2]) == pytest.approx(heights[2] - heights[1])
-    assert repeats == "img/s: 2 (95 % interval 0 \u2013 4), repeats: 2, 1 \u2013 3"
+    assert repeats == (
+        "img/s: 2.00 (95 % interval: 0.00 \u2013 4.00), repeats: 2, 1.00 \u2013 3.00"
+    )
     low, high = (float(dot.get_attribute("cy")) for dot in figures.nth(3).locator("circle").all())
     band = figures.nth(3).locator("rect")
     top, height = (float(band.get_attribute(name)) for name in ("y", "height"))
@@ -467,5 +469,49 @@ def test_texts_follow_the_language(opened, output):
         decimal = re.compile(r"\d,\d+ ± \d")
         expect(phases_table(opened).locator("td").filter(has_text=decimal).first).to_be_visible()
         assert not re.search(r"\d\.\d", phases_table(opened).inner_text())
+        expect(main_table(opened)).to_contain_text("estimate (estimado)")
+        expect(widget(opened)).to_contain_text("Energia: estimado: ")
+        expect(widget(opened)).to_contain_text("× carga da CPU, não é uma medição")
+        press(buttons.first)
+        copied = opened.page.evaluate("navigator.clipboard.readText()")
+        assert copied.startswith("| Condição | n |")
+        assert "- Energia: estimado: " in copied
     finally:
         opened.set("Comfy.Locale", "en")
+
+
+TEMPLATES = {
+    "Board: …": "Placa: …",
+    "clock changed: … to … MHz": "clock mudou: … a … MHz",
+    "idle was … W, not measured": "repouso era … W, não medido",
+    "no energy: short; too short": "sem energia: curto",
+    "… (… of … runs)": "… (… de … execuções)",
+    "power is now (field 186)": "potência do momento (campo 186)",
+}
+
+
+@pytest.mark.parametrize(
+    ("said", "translated"),
+    [
+        ("Board: clock changed: 1.5 to 2.5 MHz", "Placa: clock mudou: 1,5 a 2,5 MHz"),
+        (
+            "a model 1.0: idle was 9..9.5 W, not measured",
+            "a model 1.0: repouso era 9..9,5 W, não medido",
+        ),
+        (
+            "power is now (field 186) (2 of 9 runs)",
+            "potência do momento (campo 186) (2 de 9 execuções)",
+        ),
+        ("x; no energy: short; too short; y", "x; sem energia: curto; y"),
+        ("no energy: short; too short; Board: y", "sem energia: curto; Placa: y"),
+        ("nobody knows this: 1.5", "nobody knows this: 1,5"),
+        ("", ""),
+    ],
+)
+def test_sentences_are_translated_as_far_as_they_are_known(frontend, said, translated):
+    call = """async ([templates, text]) => {
+        const { createMessages } = await import("/extensions/wattbench/messages.js");
+        const { decimal } = await import("/extensions/wattbench/format.js");
+        return createMessages(templates, (value) => decimal("pt-BR", value))(text);
+    }"""
+    assert frontend.page.evaluate(call, [TEMPLATES, said]) == translated

@@ -71,6 +71,7 @@ def opened(frontend):
 def cost(frontend):
     """What the node told, and showed, in a real run."""
     frontend.load(WORKFLOW, "watch")
+    frontend.page.evaluate("app.rootGraph.id = crypto.randomUUID()")
     frontend.page.evaluate(PREPARE)
     frontend.queue()
     expect(widget(frontend).locator("table")).to_be_visible()
@@ -115,6 +116,14 @@ def test_the_keyboard_reaches_the_table(shown):
     region = widget(shown).get_by_role("region", name="What each node cost")
     region.focus()
     expect(region).to_be_focused()
+
+
+def test_after_a_reload_the_table_is_there_and_says_when(shown, cost):
+    ran = shown.page.evaluate("app.rootGraph.serialize()")
+    shown.open()
+    shown.load(ran, "watched")
+    expect(widget(shown)).to_contain_text("history: a run that ended")
+    expect(widget(shown).locator("tbody tr")).to_have_count(len(WORKFLOW) + 1)
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ def test_predict_gives_an_interval(capsys):
     assert facts["duration_s_per_img"] is None
     code, out, err = law(capsys, "predict", "--architecture", "sdxl", "--steps", 30)
     assert "J per image (" in out
-    assert "note: no data of sdxl" in err
+    assert "so the interval is wide: sdxl was not measured" in err
 
 
 def test_a_batch_is_told_per_image(capsys):

@@ -22,7 +22,7 @@ from wattbench.cli.guarded_limit import GuardedBoard
 from wattbench.cli.server import find_comfyui
 from wattbench.measure.power_limit import LimitRange
 from wattbench.measure.records import Condition, Environment
-from wattbench.measure.runs import failed_run
+from wattbench.measure.runs import new_run
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PACK = (
@@ -204,9 +204,7 @@ def run_under(power_limit_w):
     nothing = dict.fromkeys((f.name for f in dataclasses.fields(Environment)), "")
     environment = Environment(**{**nothing, "power_limit_w": power_limit_w})
     condition = Condition(**dict.fromkeys((f.name for f in dataclasses.fields(Condition)), ""))
-    return failed_run(
-        condition, environment, "", started_at="", seed=0, visit=1, repeat=0, is_warmup=False
-    )
+    return new_run(condition, environment, seed=0, visit=1)
 
 
 def test_runs_of_another_board_are_an_error():

@@ -107,7 +107,7 @@ def test_the_report_tells_each_format_and_its_error(source, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert re.search(r"^nf4 +2 +\d+\.\d% .* 20\.\d ", printed, re.MULTILINE)
     assert re.search(r"^fp32 \(convolution\) +1 ", printed, re.MULTILINE)
-    assert "24% of the FLOPs of sdxl are convolutions" in printed
+    assert "64% of the FLOPs of sdxl are products with the weights" in printed
     rows = pd.read_csv(table).set_index("layer")
     assert rows.loc["blocks.0.attn", "format"] == "nf4"
     assert rows.loc["blocks.0.attn", "shape"] == "128x64"

@@ -147,6 +147,7 @@ def test_unknown_node_is_named(wattbench, write_workflow):
     code, _, err = wattbench(write_workflow("WattBenchNoSuchNode"))
     assert code == 1
     assert "'WattBenchNoSuchNode' not found" in err
+    assert "use --server" in err
 
 
 def test_invalid_input_is_named(wattbench, write_workflow):

@@ -109,7 +109,8 @@ def run_sampler(sampler, clock, until_s, hold_up=lambda: 1e-4):
     """
     while clock.now_s < until_s:
         clock.now_s = max(clock.now_s, sampler._due_s()) + hold_up()
-        sampler._poll()
+        sampler._poll(sampler._channels)
+    sampler.wait_for_tick(0.0)
 
 
 def watch_ticks(meter, clock, seconds, hold_up=lambda: 1e-4, known=None):

@@ -167,11 +167,16 @@ def test_phases_that_ended_are_kept_when_the_run_raises(constant_power):
     assert [phase.name for phase in recording.phases] == ["text_encode"]
 
 
-def test_no_thread_outlives_its_measurement(constant_power):
+def test_a_thread_reads_only_while_something_is_measured(constant_power):
+    def is_reading():
+        return any(thread.name == "wattbench-sampler" for thread in threading.enumerate())
+
     with Instrument(CPU, identify(CPU), constant_power) as instrument:
-        record_phases(instrument)
-        assert any(thread.name == "wattbench-sampler" for thread in threading.enumerate())
-    assert all(thread.name != "wattbench-sampler" for thread in threading.enumerate())
+        for _ in range(2):
+            assert not is_reading()
+            with instrument.record():
+                assert is_reading()
+        assert not is_reading()
 
 
 def test_sampler_keeps_reading_other_channels_when_one_fails():

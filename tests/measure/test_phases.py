@@ -81,10 +81,11 @@ def test_phases_of_every_run_sum_to_its_energy(make_image):
 
 def test_only_alike_runs_that_count_are_pooled(make_image):
     runs = [make_image(number) for number in range(4)]
+    unmetered = tuple(replace(phase, energy=None) for phase in runs[0].phases)
     runs += [
         make_image(4, is_warmup=True),
         make_image(5, error="out of memory"),
-        make_image(6, energy=None, energy_note="no meter"),
+        make_image(6, phases=unmetered, energy=None, energy_note="no meter"),
         make_image(7, environment=replace(runs[0].environment, power_limit_w=250.0)),
     ]
     counts = [phases and phases.run_count for phases in pooled_phases(runs)]
@@ -100,8 +101,25 @@ def test_a_run_without_ticks_keeps_its_own_phases(make_image):
 
 def test_a_simulation_stays_called_so(make_image):
     run = make_image(0)
-    simulated = replace(run, energy=replace(run.energy, method="simulated"))
+    phases = [replace(p, energy=replace(p.energy, method="simulated")) for p in run.phases]
+    simulated = replace(run, phases=tuple(phases))
     assert pooled_phases([simulated])[0].method == "simulated"
+
+
+def test_phases_that_were_not_observed_are_left_out(make_image):
+    """As of a probed workflow: its runs have denoising, and no energy per image."""
+    runs = [make_image(number) for number in range(10)]
+    whole = np.mean([found.energy_j["denoise"] for found in pooled_phases(runs)])
+    probed = [replace(run, phases=run.phases[1:2], energy=None) for run in runs]
+    found = pooled_phases(probed)
+    assert all(list(one.energy_j) == ["denoise"] and one.run_count == 10 for one in found)
+    assert np.mean([one.energy_j["denoise"] for one in found]) == pytest.approx(whole, rel=0.05)
+    (profile,) = step_profiles(probed)
+    assert np.array(profile.energy_j).shape == (10, STEP_COUNT)
+    assert profile.meter == "nvml:0"
+    (decoded,) = pooled_phases([replace(runs[0], phases=runs[0].phases[2:], energy=None)])
+    assert list(decoded.energy_j) == ["decode"]
+    assert step_profiles([replace(runs[0], phases=runs[0].phases[2:], energy=None)]) == []
 
 
 def test_steps_of_a_constant_denoiser(make_image):

@@ -6,13 +6,14 @@ import pytest
 
 from wattbench.measure.instrument import Recording
 from wattbench.measure.records import CounterSample, MemoryReading, Phase, Trace
-from wattbench.measure.runs import make_run, total_energy
+from wattbench.measure.runs import measured_run, new_run
+from wattbench.measure.totals import total_energy
 
 from .conftest import CONDITION, ENVIRONMENT, make_phases, reading
 
 
 def join(*recordings):
-    return make_run(recordings, CONDITION, ENVIRONMENT, seed=1, visit=1)
+    return measured_run(new_run(CONDITION, ENVIRONMENT, seed=1, visit=1), recordings)
 
 
 def test_parts_are_put_in_order_of_time():

@@ -79,11 +79,14 @@ def test_doubt_grows_while_nobody_looks(clock):
     assert 0.006 < clock.time(22 + 6000)[1] - error_s < 0.1
 
 
-def test_first_after(clock):
-    number = clock.first_after(6.05)
-    assert clock.bounds(number)[0] > 6.05 >= clock.bounds(number - 1)[0]
-    assert number == 11
-    assert clock.first_after(tick(11)) == 12
+def test_which_tick_a_read_shows(clock):
+    """Where a tick may have come before a read or after it, both are named."""
+    assert clock.seen_by(6.05, 6.06) == (10, 10)
+    assert clock.seen_by(5.95, 6.05) == (9, 10)
+    assert clock.seen_by(tick(11), tick(11)) == (10, 11)
+    early_s, late_s = clock.bounds(600)
+    assert clock.seen_by(early_s - 1e-9, early_s - 1e-9) == (599, 599)
+    assert clock.seen_by(late_s + 1e-9, late_s + 1e-9) == (600, 600)
 
 
 def test_what_cannot_be_is_refused_and_changes_nothing(clock):

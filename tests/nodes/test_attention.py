@@ -45,7 +45,7 @@ def test_every_backend_is_offered_on_every_machine(attention_nodes):
         ("comfyui", "what ComfyUI is set to"),
         ("comfyui:flash", "may itself fall back"),
         ("sdpa_math", "torch's unfused attention"),
-        ("sage_2", "not here, because it needs compute capability 8.0, 8.6, 8.9 to 9.0"),
+        ("sage_2", "not here, because it needs an NVIDIA card; this device is cpu"),
     ],
 )
 def test_the_report_says_what_a_choice_means_here(backend, said, choose):
@@ -77,7 +77,7 @@ def test_info_shows_what_ran(attention_nodes, choose, comfyui, conditioning, tin
     text = info(model, after=latent).result[0]
     assert "Requested: sage_2" in text
     assert "Executed: sdpa_flash, 44 calls, " in text
-    assert "because it needs compute capability" in text
+    assert "because it needs an NVIDIA card" in text
     assert "float32, 2x2x16x77x64: sdpa_flash, because sage_2: " in text
     assert "has no attention choice" in info(tiny_models().model).result[0]
 
@@ -122,7 +122,7 @@ def test_a_benchmark_tells_requested_from_executed(
         ["sub_quadratic: 44"] * 2 + ["sdpa_flash: 44"] * 2
     )
     assert rows[0]["attention_fallbacks"] == ""
-    assert rows[2]["attention_fallbacks"].startswith("sdpa_flash, because it needs compute")
+    assert rows[2]["attention_fallbacks"].startswith("sdpa_flash, because it needs an NVIDIA card")
     table = table_of(runs_frame(runs))
     column = table.headings.index("Attention")
     assert [row[column] for row in table.rows] == ["sub_quadratic", "sage_1"]

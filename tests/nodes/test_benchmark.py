@@ -172,10 +172,13 @@ def test_cancelling_keeps_what_was_measured(
             management.interrupt_current_processing(True)
         return decode(samples)
 
+    shown = []
+    monkeypatch.setattr("wattbench.nodes.host.workspace.show_text", shown.append)
     monkeypatch.setattr(vae, "decode", cancelled_during_the_second)
     with pytest.raises(management.InterruptProcessingException):
         run_benchmark(warmup_runs=0, repeats=5)
     assert [run.repeat for run in journal_of(workspace_folder)] == [0]
+    assert shown[-1] == "1 runs in the journal"
 
 
 def test_visit_comes_from_the_batch(run_benchmark, monkeypatch):

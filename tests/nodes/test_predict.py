@@ -133,7 +133,7 @@ def test_a_weight_format_without_data_gets_no_energy(predict, full_models):
 def test_what_lies_beyond_the_data_says_so_and_is_wider(predict):
     inside, outside = predict().result[0], predict(width=2048, height=2048).result[0]
     assert not any("beyond the data" in note for note in inside.notes)
-    assert any("4194304 px outside" in note for note in outside.notes)
+    assert any("pixels 4194304 outside" in note for note in outside.notes)
     wide, narrow = outside.energy_per_img, inside.energy_per_img
     assert wide.high / wide.low > narrow.high / narrow.low
 

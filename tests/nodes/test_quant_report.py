@@ -72,7 +72,7 @@ def test_a_quantized_model_is_compared_with_its_reference(
     assert set(convolutions["format"]) == {"fp32"}
     notes = " ".join(shown["wattbench_table"][0]["notes"])
     assert "convolutions, which no format touches" in notes
-    assert "Which share of the FLOPs are convolutions is not known" in notes
+    assert "Which share of the FLOPs formats touch is not known" in notes
     with Image.open(workspace_folder / "wattbench" / "report.png") as picture:
         assert picture.width > 300
     assert [image["filename"] for image in shown["images"]] == ["report.png"]

@@ -184,7 +184,9 @@ def test_loading_shows_progress_and_stops_between_layers(kind, flux, load, model
     from wattbench.nodes.quantized import WattBenchLoadQuantizedCLIP
 
     file = "text_encoders/many.safetensors"
-    weights = {f"blocks.{i}.w.weight": torch.ones(64, 64) for i in range(9)}
+    weights = {
+        f"text_model.encoder.layers.{i}.mlp.fc1.weight": torch.ones(64, 64) for i in range(9)
+    }
     save_file(weights, models_folder / file)
     seen = []
 
@@ -343,13 +345,13 @@ def test_a_truncated_file_is_named(flux, load, models_folder):
 
 def test_a_pickle_is_refused(load, models_folder):
     torch.save({"weight": torch.ones(2)}, models_folder / "diffusion_models" / "model.pt")
-    with pytest.raises(ValueError, match="Pickles"):
+    with pytest.raises(ValueError, match="is a pickle, which may run code"):
         load("diffusion_models/model.pt", "fp8")
 
 
 def test_a_pickle_in_disguise_is_refused(load, models_folder):
     torch.save({"a": torch.ones(2)}, models_folder / "diffusion_models" / "model.safetensors")
-    with pytest.raises(ValueError, match="no whole safetensors file"):
+    with pytest.raises(ValueError, match="is a pickle, which may run code"):
         load("diffusion_models/model.safetensors", "fp8")
 
 
@@ -359,12 +361,100 @@ def test_a_file_without_a_model_is_refused(load, models_folder):
         load("diffusion_models/a.safetensors", "fp8")
 
 
+@pytest.mark.parametrize(
+    ("suffix", "stored", "message"),
+    [
+        ("weight", torch.int8, r"0\.img_mlp\.0 are integers, and nothing says"),
+        ("SCB", torch.float32, "bitsandbytes stores weights as"),
+        ("weight.quant_state.bitsandbytes__nf4", torch.uint8, "bitsandbytes stores weights as"),
+        ("qweight", torch.int8, "Nunchaku, GPTQ or AWQ stores weights as"),
+        ("_weight_qdata", torch.int8, "torchao stores weights as"),
+    ],
+)
+def test_files_of_tools_that_comfyui_does_not_read_are_refused(
+    suffix, stored, message, load, flux_weights, models_folder
+):
+    layer = "double_blocks.0.img_mlp.0"
+    tensors = {**flux_weights, f"{layer}.{suffix}": torch.ones(1024, 256).to(stored)}
+    save_file(tensors, models_folder / "diffusion_models" / "other.safetensors")
+    for weight_format in ("as stored", "int8"):
+        with pytest.raises(ValueError, match=f"ComfyUI does not read: .*{message}"):
+            load("diffusion_models/other.safetensors", weight_format)
+
+
+def under_diffusers_names(weights):
+    import comfy.utils
+
+    depths = {
+        kind: len({name.split(".")[1] for name in weights if name.startswith(f"{kind}_blocks")})
+        for kind in ("double", "single")
+    }
+    config = {"depth": depths["double"], "depth_single_blocks": depths["single"]}
+    config["hidden_size"] = weights["img_in.bias"].numel()
+    tensors = {}
+    for name, place in comfy.utils.flux_to_diffusers(config).items():
+        whole, part, swap = (place, None, None) if isinstance(place, str) else (*place, None)[:3]
+        if whole in weights:
+            tensor = weights[whole].narrow(*part) if part else weights[whole]
+            tensors[name] = (swap(tensor) if swap else tensor).clone()
+    return tensors
+
+
+def test_diffusers_names_load_and_are_refused_once_quantized(
+    load, sample, original, flux_weights, models_folder
+):
+    path = models_folder / "diffusion_models" / "diffusers.safetensors"
+    save_file(under_diffusers_names(flux_weights), path)
+    assert psnr_db(original, sample(load("diffusion_models/diffusers.safetensors", "int8"))) > 40
+    convert(path, path.with_name("eight.safetensors"), "int8")
+    with pytest.raises(ValueError, match=r"eight\.safetensors is quantized under diffusers' names"):
+        load("diffusion_models/eight.safetensors")
+
+
 def test_wrong_shapes_are_named(load, flux_weights, models_folder):
     name = "double_blocks.0.img_mlp.0.weight"
     tensors = {**flux_weights, name: flux_weights[name][:-64].clone()}
     save_file(tensors, models_folder / "diffusion_models" / "cut.safetensors")
-    with pytest.raises(RuntimeError, match=r"size mismatch for double_blocks\.0\.img_mlp\.0"):
+    with pytest.raises(RuntimeError, match=r"for double_blocks\.0\.img_mlp\.0.*get it again"):
         load("diffusion_models/cut.safetensors", "fp8")
+
+
+def test_a_missing_layer_is_named_when_it_is_computed(load, sample, flux_weights, models_folder):
+    tensors = dict(flux_weights)
+    del tensors["double_blocks.0.img_mlp.0.weight"]
+    save_file(tensors, models_folder / "diffusion_models" / "less.safetensors")
+    model = load("diffusion_models/less.safetensors", "int8")
+    with pytest.raises(ValueError, match=r"no weight of layer double_blocks\.0\.img_mlp\.0"):
+        sample(model)
+
+
+def test_a_request_that_quantizes_nothing_is_refused(flux, load):
+    with pytest.raises(ValueError, match="no layer can become nf4"):
+        load(flux, "nf4", layers="*")
+
+
+def test_a_gguf_file_of_another_name_is_told_by_its_content(gguf_file, load, sample, original):
+    other = gguf_file.rename(gguf_file.with_name("renamed.safetensors"))
+    model = load(f"diffusion_models/{other.name}")
+    assert psnr_db(original, sample(model)) > 35
+
+
+def test_layers_in_comfyuis_own_formats_are_counted_as_they_run(
+    load, sample, flux_weights, original, models_folder
+):
+    from wattbench.nodes.host.quantized import linear_ledger
+    from wattbench.quant.base import encode_config
+
+    name, dtype = "double_blocks.0.img_mlp.0", torch.float8_e5m2
+    weight = flux_weights[f"{name}.weight"].to(dtype)
+    config = encode_config({"format": "float8_e5m2"})
+    tensors = {f"{name}.weight": weight, f"{name}.weight_scale": torch.tensor(1.0)}
+    tensors = {**flux_weights, **tensors, f"{name}.{CONFIG}": config}
+    save_file(tensors, models_folder / "diffusion_models" / "theirs.safetensors")
+    model = load("diffusion_models/theirs.safetensors")
+    assert psnr_db(original, sample(model)) > FLOOR_DB
+    calls = {c.requested: c.executed for c in linear_ledger(model).read()}
+    assert calls == {"float8_e5m2": "dequantized (fp32)", "fp32": "native (fp32)"}
 
 
 def test_a_missing_scale_is_named(flux, load, models_folder):
@@ -399,7 +489,7 @@ def test_quantize_model_node(tiny_models, sample, original):
 
 def formats_told(model, file, models_folder):
     """By layer, the formats that a report says of a file and of the MODEL loaded from it."""
-    from wattbench.nodes.host.quantized_layers import report_model
+    from wattbench.nodes.host.quantized.report import report_model
     from wattbench.quant.report import report_file
 
     reports = report_file(models_folder / file), report_model(model, None)

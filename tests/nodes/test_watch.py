@@ -205,10 +205,18 @@ def test_the_page_that_queued_is_told(run):
     assert cost["energy_j"] == pytest.approx(100 * sum(item["time_s"] for item in ran), rel=1e-3)
     assert cost["time_s"] >= sum(item["time_s"] for item in ran)
     assert cost["file"] == "wattbench/nodes.csv"
-    (executed,) = (
-        data for data in run.server.told("executed") if "wattbench_watch" in data["output"]
-    )
+    told = [data for data in run.server.told("executed") if "wattbench_watch" in data["output"]]
+    executed = told[-1]
     assert (executed["node"], executed["output"]["wattbench_watch"]) == ("watch", [cost])
+
+
+@pytest.mark.parametrize("kind", ["Sleep", "Fail"])
+def test_comfyui_keeps_the_result_in_its_history(run, kind):
+    executor = run.executor()
+    run({"1": node(kind, number=next(NUMBERS)), "2": node("Show", number=["1", 0])}, executor)
+    (cost,) = run.server.told("wattbench_watch")
+    assert executor.history_result["outputs"]["watch"]["wattbench_watch"] == [cost]
+    assert json.loads(json.dumps(cost))["nodes"]
 
 
 def test_cached_nodes_are_reported_as_cached(run):

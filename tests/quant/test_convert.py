@@ -191,6 +191,14 @@ def test_files_that_others_quantized_are_refused(tmp_path, target, change, reaso
         convert_file(source, target, request_of("nf4"))
 
 
+def test_a_lora_is_refused(source, target):
+    pair = {f"blocks.0.attn.lora_{end}.weight": torch.ones(64, 64) for end in ("up", "down")}
+    save_file(pair, source)
+    with pytest.raises(FileError, match="is a LoRA, and LoRAs stay as they are"):
+        convert_file(source, target, request_of("int8"))
+    assert not target.exists()
+
+
 def test_a_header_of_quantized_layers_is_recognised(tmp_path, target):
     source = tmp_path / "theirs.safetensors"
     layers = {"blocks.0.attn": {"format": "nvfp4"}}

@@ -17,6 +17,7 @@ from wattbench.quant.base import (
     UnsupportedLayerError,
     WeightRangeError,
     decode_config,
+    encode_config,
 )
 from wattbench.quant.blocks import BLOCK_ELEMENTS
 from wattbench.quant.formats import FORMATS, find
@@ -341,6 +342,12 @@ def test_gguf_is_not_written():
 def test_unknown_format_is_refused_with_the_list():
     with pytest.raises(ValueError, match="unknown weight format 'fp9'; choose one of bf16, fp16"):
         find("fp9")
+
+
+def test_entries_in_params_are_the_configurations_own():
+    """ComfyUI reads them in either place."""
+    config = {"format": "int8_tensorwise", "params": {"convrot": True}}
+    assert decode_config(encode_config(config)) == {"format": "int8_tensorwise", "convrot": True}
 
 
 @pytest.mark.parametrize("text", [b"no json", b"[1]", b"{}"])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from .files import NO_FILE, model_files, new_model_path, path_of, save_model, text_encoder_files
 from .ledger import LayerCalls, LinearLedger, linear_ledger
-from .loading import AS_STORED, COMPUTE_DTYPES, Request, load_model, quantize_model
-from .sources import ModelFileError
+from .loading import load_model, quantize_model
+from .preparation import AS_STORED, COMPUTE_DTYPES, Request
 from .text_encoders import TEXT_FORMATS, load_clip
 
 __all__ = [
@@ -15,7 +15,6 @@ __all__ = [
     "TEXT_FORMATS",
     "LayerCalls",
     "LinearLedger",
-    "ModelFileError",
     "Request",
     "linear_ledger",
     "load_clip",

@@ -13,13 +13,15 @@ import safetensors.torch
 from safetensors import SafetensorError
 
 from ....measure.environment import pack_version
+from ....quant.gguf_files import SUFFIX as GGUF
 from ....quant.stream import PARTIAL, check_room, publish
 from ..new_files import file_name
-from .sources import GGUF, SAFETENSORS
 
 MODEL_FOLDERS = ("diffusion_models", "checkpoints")
 TEXT_ENCODER_FOLDERS = ("text_encoders",)
 """ComfyUI's kinds of folders."""
+
+SAFETENSORS = (".safetensors", ".sft")
 
 METADATA_KEY = "wattbench"
 NO_FILE = "none"

@@ -49,9 +49,12 @@ class LinearLedger:
     itself; for that :func:`ride` puts :meth:`evaluate` around each evaluation. A graph of one
     block, which torch may use for all blocks alike, is traced for the first: the others are not
     seen.
+
+    ``owner`` stands before every name that is read, as ``text`` of a text encoder.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, owner: str = "") -> None:
+        self._owner = owner
         self._formats: dict[str, str] = {}
         self._counts: defaultdict[str, Counter[tuple[str, Execution]]] = defaultdict(Counter)
         self._traced: dict[str, _Traced] = {}
@@ -104,13 +107,17 @@ class LinearLedger:
         for counted in self._counts.values():
             sums.update(counted)
         seen = [
-            KernelCalls("linear", requested, str(execution), n, reason=execution.reason)
+            self._named(requested, str(execution), n, execution.reason)
             for (requested, execution), n in sums.items()
         ]
         return seen + [
-            KernelCalls("linear", requested, NOT_SEEN, n, reason=NOT_SEEN_REASON)
+            self._named(requested, NOT_SEEN, n, NOT_SEEN_REASON)
             for requested, n in self._not_seen.items()
         ]
+
+    def _named(self, requested: str, executed: str, count: int, reason: str) -> KernelCalls:
+        requested, executed = (f"{self._owner} {name}".strip() for name in (requested, executed))
+        return KernelCalls("linear", requested, executed, count, reason=reason)
 
 
 def ride(model: Any, ledger: LinearLedger) -> None:

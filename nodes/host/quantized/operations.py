@@ -8,24 +8,39 @@ product was really computed, and loading of weights that were wrapped as quantiz
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from types import SimpleNamespace
 from typing import Any
 
 import comfy.ops
 import torch
 from comfy.quant_ops import QuantizedTensor
 
-from ....offer import Machine
-from ....quant.base import CONFIG, Execution, Format, Kind, decode_config, encode_config
+from ....offer import Machine, machine_of
+from ....quant.base import (
+    CONFIG,
+    WIDE,
+    Execution,
+    Format,
+    Kind,
+    decode_config,
+    encode_config,
+)
+from ....quant.files import FileError
 from ....quant.formats.fp8 import Fp8
 from ....quant.products import ALIGNMENT, fp8_linear, has_kernels, widen_fp8
 from ....quant.stored import format_of
 from ..describe import dtype_name
 from .ledger import LinearLedger
-from .stored import execution_of
+from .state_dicts import execution_of
+
+UNUSED = "*text_projection.weight"
+"""What files of CLIP-L may lack. Its product is computed all the same: with zeros, as in core."""
 
 FLOATS = (torch.bfloat16, torch.float16, torch.float32)
 
 LORA = "a LoRA is applied while it runs"
+WEIGHT_ONLY = "text encoders have outliers that 8 bits do not bear"
 UNCALIBRATED = "the file has no calibrated scale, so activations are scaled at run time"
 
 
@@ -49,6 +64,7 @@ class QuantizedLinear:
 
     ledger: LinearLedger
     machine: Machine
+    weight_only: bool
     layer = Layer("")
     is_fp8 = False
     is_static = False
@@ -69,11 +85,16 @@ class QuantizedLinear:
         weight = state_dict.get(f"{prefix}weight")
         if weight is not None and tuple(weight.shape) != self._orig_shape:
             shapes = f"{tuple(weight.shape)} in the file and {self._orig_shape} in the model"
-            errors.append(f"size mismatch for {name}: the weight is {shapes}")
+            errors.append(
+                f"size mismatch for {name}: the weight is {shapes}. The file is damaged, or of a "
+                "variant that this ComfyUI does not know: get it again, or update ComfyUI."
+            )
             return
         if not isinstance(weight, QuantizedTensor):
             self.layer = Layer(name)
             super()._load_from_state_dict(state_dict, *arguments)  # type: ignore[misc]
+            if weight is None:
+                self._do_without(missing, f"{prefix}weight")
             return
         config = decode_config(state_dict.pop(f"{prefix}{CONFIG}"))
         del state_dict[f"{prefix}weight"]
@@ -83,6 +104,12 @@ class QuantizedLinear:
             missing.remove(f"{prefix}weight")
         self._adopt(name, config, weight, input_scale)
 
+    def _do_without(self: Any, missing: list[str], key: str) -> None:
+        missing.append(key)
+        if fnmatchcase(key, UNUSED):
+            zeros = torch.zeros(self._orig_shape, **self.factory_kwargs)
+            self.weight = torch.nn.Parameter(zeros, requires_grad=False)
+
     def _adopt(self: Any, name: str, config: dict[str, Any], weight: Any, input_scale: Any) -> None:
         self.weight = torch.nn.Parameter(weight, requires_grad=False)
         self.layout_type = weight._layout_cls
@@ -91,7 +118,7 @@ class QuantizedLinear:
             raise ValueError(f"layer {name} was wrapped in a format that is not ours: {config}")
         self.quant_format = chosen.name
         self.is_fp8, self.is_static = isinstance(chosen, Fp8), chosen.name == "fp8_static"
-        execution = execution_of(chosen, self.machine)
+        execution = self._execution_of(chosen)
         if chosen.name == "fp8_static" and input_scale is None and not execution.reason:
             execution = replace(execution, reason=UNCALIBRATED)
         self.layer = Layer(name, chosen, config, execution)
@@ -103,14 +130,17 @@ class QuantizedLinear:
         """Store the activation scale that a calibration found: one number."""
         scale = scale.detach().to(torch.float32).reshape(())
         self.register_parameter("input_scale", torch.nn.Parameter(scale, requires_grad=False))
-        execution = execution_of(self.layer.format, self.machine)
-        self.layer = replace(self.layer, execution=execution)
+        self.layer = replace(self.layer, execution=self._execution_of(self.layer.format))
+
+    def _execution_of(self, chosen: Format) -> Execution:
+        if self.weight_only and chosen.hardware is not None:
+            return Execution("dequantized", WIDE, WEIGHT_ONLY)
+        return execution_of(chosen, self.machine)
 
     def forward(self: Any, input: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:  # noqa: A002
         layer = self.layer
         if layer.format is None:
-            dtype = dtype_name(self.weight.dtype)
-            self._count(dtype, Execution("native", dtype))
+            self._count(*self._left_to_comfyui(input))
             return super().forward(input, *args, **kwargs)  # type: ignore[misc,no-any-return]
         comfy.ops.run_every_op()
         execution = layer.execution
@@ -128,6 +158,19 @@ class QuantizedLinear:
         product = compute(input, weight, bias)
         comfy.ops.uncast_bias_weight(self, weight, bias, stream)
         return product
+
+    def _left_to_comfyui(self: Any, x: torch.Tensor) -> tuple[str, Execution]:
+        """What is requested of a layer in a format of ComfyUI's own or in none, and executed."""
+        if self.weight is None:
+            raise FileError(
+                f"the file has no weight of layer {self.layer.name}: it is incomplete, or of a "
+                "variant that this ComfyUI does not know. Get it again, or update ComfyUI."
+            )
+        if not isinstance(self.weight, QuantizedTensor):
+            return dtype_name(self.weight.dtype), Execution("native", dtype_name(x.dtype))
+        if self._full_precision_mm or self.weight_function or self.bias_function:
+            return self.quant_format, Execution("dequantized", dtype_name(x.dtype))
+        return self.quant_format, Execution("native", self.quant_format)
 
     def _count(self, requested: str, execution: Execution) -> None:
         if torch.compiler.is_compiling():
@@ -217,9 +260,21 @@ class QuantizedLinear:
 
 
 def quantized_operations(
-    compute_dtype: torch.dtype, machine: Machine, ledger: LinearLedger
+    compute_dtype: torch.dtype,
+    device: torch.device,
+    ledger: LinearLedger,
+    weight_only: bool = False,
 ) -> type[Any]:
-    """ComfyUI's operations with our linear layers, which count into ``ledger``."""
-    base = comfy.ops.mixed_precision_ops({"mixed_ops": True}, compute_dtype)
-    linear = type("Linear", (QuantizedLinear, base.Linear), {"ledger": ledger, "machine": machine})
+    """ComfyUI's operations with our linear layers, which count into ``ledger``.
+
+    ``weight_only`` widens the weights of all formats and leaves activations alone.
+    """
+    mixed = {"mixed_ops": True}
+    if weight_only:
+        base = comfy.ops.mixed_precision_ops(mixed, compute_dtype, full_precision_mm=True)
+    else:
+        config = SimpleNamespace(quant_config=mixed)
+        base = comfy.ops.pick_operations(None, compute_dtype, device, model_config=config)
+    added = {"ledger": ledger, "machine": machine_of(device), "weight_only": weight_only}
+    linear = type("Linear", (QuantizedLinear, base.Linear), added)
     return type("QuantizedOperations", (base,), {"Linear": linear})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import comfy.model_management
@@ -9,21 +10,23 @@ import comfy.sd
 import comfy.utils
 import folder_paths
 
-from ....offer import machine_of
-from ....quant.formats import FORMATS, find
-from ....quant.formats.plain import Plain
-from ....quant.layers import LayerRules
+from ....quant.files import FileError
+from ....quant.formats import FORMATS
+from ..describe import WEIGHT_FORMAT_KEY
 from ..ledgers import attach_ledger
-from ..new_files import shown_progress
-from .ledger import KEY, LinearLedger
-from .loading import AS_STORED, COMPUTE_DTYPES, Request
-from .operations import quantized_operations
-from .sources import read_tensors
-from .stored import quantize_layers, wrap_stored
+from .ledger import KEY
+from .preparation import AS_STORED, Request, prepare
+from .reading import read_tensors
+from .state_dicts import StateDict
 
-TEXT_FORMATS = tuple(f.name for f in FORMATS if f.hardware is None or not f.is_quantized)
+TEXT_FORMATS = tuple(
+    f.name for f in FORMATS if f.can_quantize and (f.hardware is None or not f.is_quantized)
+)
 """Formats that leave activations alone: a prompt is a few hundred rows, whose products take no
 time, and the outliers of T5 and Qwen do not bear 8 bits."""
+
+TEXT = "text"
+"""Stands before what tables say of a text encoder."""
 
 
 def load_clip(
@@ -35,9 +38,9 @@ def load_clip(
         clip_type: as of core's Load CLIP, for example ``lumina2``.
 
     Raises:
-        ModelFileError: a file cannot be read.
-        ValueError: a file is quantized already in another format, or the format is not one of
-            :data:`TEXT_FORMATS`.
+        FileError: a file cannot be read, or none holds a text encoder that ComfyUI knows.
+        ValueError: a file is quantized already in another format, no layer can be, or the format
+            is not one of :data:`TEXT_FORMATS`.
         WeightRangeError: a layer holds infinities or NaN.
     """
     if request.format not in (AS_STORED, *TEXT_FORMATS):
@@ -45,39 +48,40 @@ def load_clip(
             f"text encoders are not computed in {request.format}; choose one of "
             f"{', '.join((AS_STORED, *TEXT_FORMATS))}"
         )
+    encoders = [_read(path) for path in paths]
+    if not any(map(comfy.sd.detect_te_model, encoders)):
+        raise FileError(
+            f"{', '.join(Path(path).name for path in paths)}: no text encoder that this ComfyUI "
+            "knows. Diffusion models, VAEs and LoRAs have loaders of their own."
+        )
     device = comfy.model_management.text_encoder_device()
-    wanted = None if request.format == AS_STORED else find(request.format)
-    chosen = COMPUTE_DTYPES[request.compute_dtype]
-    dtype = chosen or comfy.model_management.text_encoder_dtype(device)
-    rules = LayerRules.parse(request.layers)
-    ledger = LinearLedger()
-    parts, quantized = [], False
-    for path in paths:
-        tensors, metadata = read_tensors(path)
-        tensors, _ = comfy.utils.convert_old_quants(tensors, "", metadata=metadata)
-        held = wrap_stored(tensors, dtype, wanted, rules)
-        if wanted is not None and wanted.is_quantized and not held:
-            quantize_layers(tensors, wanted, rules, dtype, device, shown_progress())
-            held = 1
-        quantized = quantized or bool(held)
-        parts.append(tensors)
-    options: dict[str, Any] = {}
-    if quantized:
-        operations = quantized_operations(dtype, machine_of(device), ledger)
-        options = {"custom_operations": operations, "dtype": dtype}
-    elif isinstance(wanted, Plain) or chosen is not None:
-        options = {"dtype": wanted.dtype if isinstance(wanted, Plain) else chosen}
+    dtype = comfy.model_management.text_encoder_dtype(device)
+    prepared = prepare(encoders, request, device, dtype, TEXT)
+    options = {
+        "custom_operations": prepared.operations,
+        "dtype": prepared.weight_dtype or prepared.compute_dtype,
+    }
     clip = comfy.sd.load_text_encoder_state_dicts(
-        parts,
+        encoders,
         embedding_directory=folder_paths.get_folder_paths("embeddings"),
         clip_type=getattr(comfy.sd.CLIPType, clip_type.upper()),
-        model_options=options,
+        model_options={name: value for name, value in options.items() if value is not None},
         disable_dynamic=disable_dynamic,
     )
     clip.patcher.cached_patcher_init = (load_clip_patcher, (paths, clip_type, request))
-    if quantized:
-        attach_ledger(clip.patcher, KEY, ledger)
+    if prepared.ledger is not None:
+        attach_ledger(clip.patcher, KEY, prepared.ledger)
+        clip.patcher.set_attachments(WEIGHT_FORMAT_KEY, prepared.weight_format)
     return clip
+
+
+def _read(path: str) -> StateDict:
+    """A text encoder's tensors under ComfyUI's names, with quantization marked per layer."""
+    tensors, metadata = read_tensors(path)
+    tensors, _ = comfy.utils.convert_old_quants(tensors, "", metadata=metadata)
+    if "transformer.resblocks.0.ln_1.weight" in tensors:
+        return comfy.utils.clip_text_transformers_convert(tensors, "", "")
+    return tensors
 
 
 def load_clip_patcher(

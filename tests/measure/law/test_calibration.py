@@ -27,7 +27,7 @@ def test_a_card_that_is_a_multiple_of_the_a100_is_found(published, runs_table, v
     row = predicted(card.law, *unseen)
     assert row["value"] == pytest.approx(truth, rel=0.05)
     assert row["low"] < truth < row["high"]
-    assert row["note"] == "no data of sd35"
+    assert row["note"] == "sd35 was not measured"
 
 
 def test_seconds_follow_the_power_of_the_runs(published, runs_table, varied):

@@ -30,7 +30,7 @@ def test_rows_that_are_no_measurements_are_left_out_and_named(published, runs_ta
         "warm-up",
         "the run failed",
         "no energy was measured",
-        "the energy is estimated or simulated",
+        "the energy is estimated or simulated (--allow-unmeasured keeps it)",
         "a tiny synthetic model is not the size that its architecture's formula counts",
         "no FLOP formula for the architecture",
     ]

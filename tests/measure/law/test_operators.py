@@ -85,10 +85,10 @@ def test_interval_widens_beyond_the_data(published):
     known, note = width(plan())
     assert note == ""
     for changes, reason in (
-        ({"architecture": "sdxl"}, "no data of sdxl"),
-        ({"width_px": 2048, "height_px": 2048}, "px outside"),
-        ({"steps": 100}, "100 evaluations outside 10 to 50"),
-        ({"batch_size": 4}, "batch size outside"),
+        ({"architecture": "sdxl"}, "sdxl was not measured"),
+        ({"width_px": 2048, "height_px": 2048}, "pixels 4194304 outside the measured"),
+        ({"steps": 100}, "evaluations 100 outside the measured 10 to 50"),
+        ({"batch_size": 4}, "batch size 4 outside the measured 1"),
     ):
         wider, note = width(plan(**changes))
         assert wider > known

@@ -49,7 +49,7 @@ def test_an_image_of_a_batch_costs_no_more(found):
 
 
 def test_what_is_new_is_said_and_what_is_unknown_has_no_number(found):
-    assert "8 batch size outside 1 to 1" in of(found, "batch")["8"].note
+    assert "batch size 8 outside the measured 1" in of(found, "batch")["8"].note
     assert of(found, "resolution")["512x512"].note == ""
     base = replace(BASE, weight_format="float8_e4m3fn")
     with pytest.raises(law.LawDataError, match="no data of the dtype float8_e4m3fn"):

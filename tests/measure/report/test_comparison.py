@@ -115,6 +115,13 @@ def test_good_pictures_are_told_at_their_worst(arm):
     assert "at worst PSNR 34.5 dB, SSIM 0.970" in note
 
 
+def test_pictures_too_small_for_ssim_that_are_equal(arm):
+    equal = PictureCheck("a11")
+    _, table = cells(arm("a", 10.0) + arm("b", 5.0, attention="sage_2", picture=equal))
+    (note,) = (note for note in table.notes if note.startswith("Pictures"))
+    assert note.endswith("are equal to those of the same seed.")
+
+
 def test_fall_backs_mark_the_row(arm):
     calls = (KernelCalls("attention", "sage_2", "sdpa", 12, reason="it takes no mask"),)
     rows, table = cells(arm("a", 10.0) + arm("b", 5.0, attention="sage_2", calls=calls))

@@ -69,5 +69,6 @@ def test_a_miss_and_an_estimate_are_called_so(make_run):
     miss = make_run("a", denoise_s=90.0, predicted_energy=EXPECTED)
     assert "outside the interval" in prediction_notes(runs_frame([miss]))[0]
     run = make_run("b", predicted_energy=EXPECTED)
-    guess = replace(run, energy=replace(run.energy, method="estimated"))
+    phases = [replace(p, energy=replace(p.energy, method="estimated")) for p in run.phases]
+    guess = replace(run, phases=tuple(phases))
     assert "; estimated 1200" in prediction_notes(runs_frame([guess]))[0]

@@ -85,6 +85,15 @@ def test_reasons_are_the_runs_own_and_are_not_said_twice(make_run):
     assert not [note for note in shown["notes"] if "lost" in note or "no gauge" in note]
 
 
+def test_of_a_probed_run_the_reason_and_the_meters_note_are_told_apart(make_run):
+    note = "no energy per image: decode not measured; power is instantaneous"
+    run = make_run("probed", energy=None, energy_note=note)
+    shown = summary_shown([replace(run, phases=run.phases[2:3])])
+    assert shown["blanks"][0]["J/img"] == "no energy per image: decode not measured"
+    assert "Denoise (J)" not in shown["phases"]["blanks"][0]
+    assert "Energy: power is instantaneous" in shown["notes"]
+
+
 def test_it_says_when_it_was_measured(make_run):
     runs = [
         make_run("b", started_at="2026-01-02T00:00:00+00:00"),

@@ -3,6 +3,8 @@
 Graphs are traced as for any back end and run by torch's ``eager`` one.
 """
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -41,15 +43,9 @@ def compiled(operator):
         whole = getattr(torch.ops.wattbench, operator.name).default
 
         def backend(graph, inputs):
-            tallies = operator.resolve(graph)
+            sites = operator.resolve(graph)
             left.append(len(graph.graph.find_nodes(op="call_function", target=whole)))
-
-            def run(*args):
-                for tally in tallies:
-                    tally.call_count += 1
-                return graph.forward(*args)
-
-            return run
+            return partial(operator.run, sites, graph.forward)
 
         return torch.compile(function, fullgraph=True, backend=backend, **options), left
 
@@ -113,20 +109,122 @@ def test_auto_is_part_of_the_graph_too(choice, check, monkeypatch):
     assert sum(counts.values()) == 6
 
 
-def test_a_kernel_that_can_be_recorded_is_an_operator_of_its_own(
-    operator, choice, check, monkeypatch
-):
+@pytest.fixture
+def plant(monkeypatch):
+    """A function that makes ``split`` a kernel that graphs record, and another one if given."""
     from wattbench.attention import backend_named
     from wattbench.attention.base import InGraphs
 
-    monkeypatch.setitem(vars(backend_named("split")), "in_graphs", InGraphs.RECORDED)
+    fields = vars(backend_named("split"))
+    monkeypatch.setitem(fields, "in_graphs", InGraphs.RECORDED)
+    original = fields["kernel"]
+
+    def change(kernel):
+        monkeypatch.setitem(fields, "kernel", lambda *tensors: kernel(original, *tensors))
+
+    return change
+
+
+def test_a_kernel_that_can_be_recorded_is_an_operator_of_its_own(operator, choice, check, plant):
+    """It was checked and ran in the evaluation before; in the graph it is only launched."""
+    launches = []
+
+    def counted(kernel, *tensors):
+        launches.append(tensors)
+        return kernel(*tensors)
+
+    plant(counted)
     assert check(choice("split")) == ([0], {"split": 6})
-    assert torch.Tag.cudagraph_unsafe not in operator.kernel._opoverload.tags
-    q = torch.randn(1, 2, 6, 8)
-    with torch.inference_mode(False):
-        checks = ("test_schema", "test_faketensor")
-        given = (q.clone(), q.clone(), q.clone(), None, None, "split")
-        torch.library.opcheck(operator.kernel, given, test_utils=checks)
+    assert len(launches) == 2 * (1 + 1 + 3)
+    recorded = getattr(torch.ops.wattbench, f"{operator.name}_recorded").default
+    assert torch.Tag.cudagraph_unsafe not in recorded.tags
+
+
+def test_a_replay_is_counted_as_what_was_recorded(operator, choice, check, plant):
+    """A CUDA graph's replay runs no Python."""
+    override = choice("split")
+    check(override)
+    override.clear()
+    assert operator.run(range(2), lambda number: number, 7) == 7
+    assert [(c.executed, c.call_count) for c in override.read()] == [("split", 2)]
+
+
+def raising(kernel, *tensors):
+    raise RuntimeError("planted")
+
+
+FAULTS = {
+    "raises": (raising, "it raised RuntimeError: planted"),
+    "nan": (lambda kernel, *tensors: kernel(*tensors) * float("nan"), "its result holds NaN"),
+    "wrong": (lambda kernel, *tensors: kernel(*tensors) * 1.1, "its error against fp32 is 0.1"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_faulty_kernel_does_not_enter_a_graph(fault, choice, check, plant):
+    """It is seen in the evaluation before, and the graph holds what takes its place."""
+    kernel, reason = FAULTS[fault]
+    plant(kernel)
+    override = choice("split")
+    assert check(override) == ([0], {"sdpa_flash": 6})
+    assert all(calls.reason.startswith(reason) for calls in override.read())
+
+
+@pytest.fixture
+def failing_later(plant):
+    """A list; while it is not empty, the recorded kernel fails, and takes one off."""
+    failures = []
+
+    def sometimes(kernel, *tensors):
+        if failures:
+            raise failures.pop()
+        return kernel(*tensors)
+
+    plant(sometimes)
+    return failures
+
+
+@pytest.mark.parametrize("error", [RuntimeError, torch.OutOfMemoryError])
+def test_a_kernel_that_fails_inside_a_graph_is_replaced(
+    error, operator, choice, check, compiled, failing_later
+):
+    override = choice("split")
+    check(override)
+    override.clear()
+    function, _ = compiled(attend)
+    inputs = tensors()
+    expected = attend(*inputs, {})
+    function(*inputs, {OVERRIDE: operator})
+    failing_later.append(error("planted"))
+    for _ in range(2):
+        results = function(*inputs, {OVERRIDE: operator})
+        for result, value in zip(results, expected, strict=True):
+            assert torch.allclose(result, value, atol=1e-6)
+    own, other = override.read()
+    assert (own.executed, own.call_count, own.reason) == ("split", 4, "")
+    assert other.call_count == 2
+    assert (other.executed, other.reason) == (
+        ("sdpa_flash", "it raised RuntimeError: planted")
+        if error is RuntimeError
+        else ("sub_quadratic", "memory is short")
+    )
+    operator.run(range(2, 4), tuple)
+    assert [c.call_count for c in override.read()] == [5, 3]
+
+
+def test_strict_stops_where_a_kernel_fails_inside_a_graph(
+    operator, choice, check, compiled, failing_later
+):
+    from wattbench.nodes.host.attention_plan import AttentionRefusedError
+
+    override = choice("split", strict=True)
+    check(override)
+    function, _ = compiled(attend)
+    inputs = tensors()
+    function(*inputs, {OVERRIDE: operator})
+    failing_later.append(RuntimeError("planted"))
+    with pytest.raises(AttentionRefusedError, match=r"split cannot run .* it raised RuntimeError"):
+        function(*inputs, {OVERRIDE: operator})
 
 
 @pytest.mark.parametrize(
@@ -193,13 +291,14 @@ def test_another_nodes_override_is_called_by_compiled_code(operator):
 @pytest.mark.parametrize("keeps_heads", [False, True])
 def test_the_operators_promises_hold(operator, has_heads, keeps_heads):
     """torch's own check: schema, no aliasing, and shapes and strides as promised."""
+    begin_with = {operator.operator: (), operator.recorded: (0,)}
     q = torch.randn((2, 2, 6, 8) if has_heads else (2, 6, 16))
     given = (*GIVEN, has_heads, keeps_heads, False, True, None)
     with torch.inference_mode(False):
         checks = ("test_schema", "test_faketensor")
-        torch.library.opcheck(
-            operator.operator, (q.clone(), q.clone(), q.clone(), *given), test_utils=checks
-        )
+        for each, site in begin_with.items():
+            call = (*site, q.clone(), q.clone(), q.clone(), *given)
+            torch.library.opcheck(each, call, test_utils=checks)
 
 
 def test_a_call_of_another_kind_is_left_alone(operator):

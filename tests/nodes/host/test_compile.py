@@ -178,6 +178,41 @@ def test_the_packs_own_attention_is_compiled(sd35, compiled, tmp_path, caplog):
     assert "compiled anew" not in caplog.text
 
 
+def test_a_kernel_that_fails_in_the_middle_of_a_compiled_sampling(
+    sd35, compiled, tmp_path, monkeypatch, caplog
+):
+    """The picture is finished with another kernel, and both are counted."""
+    from wattbench.attention import backend_named
+    from wattbench.attention.base import InGraphs
+    from wattbench.attention.choices import Choices
+    from wattbench.nodes.host.attention import Setting, choose_attention, override_of
+
+    _, sample = sd35
+    fields = vars(backend_named("split"))
+    kernel, calls = fields["kernel"], []
+
+    def failing(*tensors):
+        calls.append(tensors)
+        if len(calls) == fails_at:
+            raise RuntimeError("planted")
+        return kernel(*tensors)
+
+    fails_at = 0
+    monkeypatch.setitem(fields, "in_graphs", InGraphs.RECORDED)
+    monkeypatch.setitem(fields, "kernel", failing)
+    chosen = choose_attention(compiled, Setting("split"), Choices(tmp_path / "choices.json"))
+    expected = sample(chosen)
+    (planned,) = override_of(chosen).read()
+    override_of(chosen).clear()
+    fails_at = len(calls) + 1
+    result = sample(chosen)
+    assert (result - expected).norm() / expected.norm() < 1e-5
+    counts = {c.executed: (c.call_count, c.reason) for c in override_of(chosen).read()}
+    assert counts["sdpa_flash"][1] == "it raised RuntimeError: planted"
+    assert sum(n for n, _ in counts.values()) == planned.call_count
+    assert "compiled anew" not in caplog.text
+
+
 def test_weight_patches_take_effect(sd35, compiled):
     model, sample = sd35
     name = "diffusion_model.final_layer.linear.weight"

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from wattbench.offer import Machine
 from wattbench.quant.formats import find
 
 
@@ -40,7 +39,7 @@ def network(comfyui):
 
     def network(breaks=False):
         ledger = LinearLedger()
-        operations = quantized_operations(torch.float32, Machine("cpu", ""), ledger)
+        operations = quantized_operations(torch.float32, torch.device("cpu"), ledger)
         made = Network(operations.Linear, breaks)
         stored = find("fp8_w").quantize(torch.eye(32))
         weight = wrap(find("fp8_w"), stored, torch.float32)

@@ -263,7 +263,7 @@ def test_native_arithmetic_where_the_machine_has_it(
 ):
     """torch multiplies fp8 on a CPU too, slowly: with the rounding that a GPU would do."""
     monkeypatch.setattr(
-        "wattbench.nodes.host.quantized.loading.machine_of",
+        "wattbench.nodes.host.quantized.operations.machine_of",
         lambda device: Machine("cuda", "H200", (9, 0)),
     )
     model = tiny_models("z_image_turbo").model

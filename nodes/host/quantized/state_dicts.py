@@ -1,9 +1,9 @@
-"""State dicts of quantized layers: which format a file's layer has, wrapping, and quantizing."""
+"""State dicts, in place: layers that a file holds quantized are wrapped, others quantized."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import comfy_kitchen
@@ -11,8 +11,8 @@ import torch
 from comfy.quant_ops import QuantizedTensor
 
 from ....offer import Machine
-from ....quant.base import CONFIG, Execution, Format, WeightRangeError, decode_config, encode_config
-from ....quant.layers import LayerRules, Quantized
+from ....quant.base import CONFIG, Execution, Format, decode_config, encode_config
+from ....quant.layers import LayerRules, Quantized, is_table, quantize_layer
 from ....quant.stored import format_name, format_of
 from .layout import FIELDS, wrap
 
@@ -24,13 +24,13 @@ ARITHMETIC_KEYS = ("format", "full_precision_matrix_mult", "activation_scale")
 StateDict = dict[str, Any]
 
 
-def main_format(tensors: StateDict) -> str:
+def main_format(parts: Sequence[StateDict]) -> str:
     """The format of most quantized weights; ComfyUI's name where it is none of ours."""
     sizes: Counter[str] = Counter()
-    for key in tensors:
-        if key.endswith(f".{CONFIG}"):
-            name = key.removesuffix(f".{CONFIG}")
-            stored_as = format_name(decode_config(tensors[key]), f"{name}.input_scale" in tensors)
+    for tensors in parts:
+        for name in _configured(tensors):
+            config = decode_config(tensors[f"{name}.{CONFIG}"])
+            stored_as = format_name(config, f"{name}.input_scale" in tensors)
             sizes[stored_as] += tensors[f"{name}{WEIGHT}"].numel()
     return sizes.most_common(1)[0][0]
 
@@ -53,7 +53,8 @@ def wrap_stored(
 ) -> int:
     """Wrap, in place, the layers of ``tensors`` that are stored in a format of ours.
 
-    ``wanted`` may choose another arithmetic for numbers that are stored the same way, as ``fp8``
+    Embeddings are left to ComfyUI, which looks up in them as they are stored. ``wanted`` may choose
+    another arithmetic for numbers that are stored the same way, as ``fp8``
     for a file of ``fp8_w``; ``None`` takes the file's.
 
     Returns:
@@ -62,14 +63,16 @@ def wrap_stored(
     Raises:
         ValueError: a layer's tensors are incomplete, or no layer is stored as ``wanted`` needs.
     """
-    names = [key.removesuffix(f".{CONFIG}") for key in tensors if key.endswith(f".{CONFIG}")]
+    names = _configured(tensors)
     fitting, found = 0, set()
     for name in names:
         config = decode_config(tensors[f"{name}.{CONFIG}"])
         has_input_scale = f"{name}.input_scale" in tensors
         stored_as = format_of(config, has_input_scale)
         found.add(format_name(config, has_input_scale))
-        if stored_as is None:
+        if f"{name}{WEIGHT}" not in tensors:
+            raise _incomplete(name, "weight")
+        if stored_as is None or is_table(name):
             continue
         chosen = stored_as
         if wanted is not None and _same_numbers(stored_as, wanted):
@@ -82,6 +85,11 @@ def wrap_stored(
             "other numbers. Choose `as stored`, or quantize the original file."
         )
     return len(names)
+
+
+def _configured(tensors: StateDict) -> list[str]:
+    """The layers that are stored in a format, ours or ComfyUI's."""
+    return [key.removesuffix(f".{CONFIG}") for key in tensors if key.endswith(f".{CONFIG}")]
 
 
 def _same_numbers(stored_as: Format, wanted: Format) -> bool:
@@ -111,10 +119,12 @@ def _wrap_layer(
     try:
         tensors[f"{name}{WEIGHT}"] = wrap(chosen, stored, dtype)
     except KeyError as error:
-        raise ValueError(
-            f"layer {name} has no {error.args[0]}: the file is incomplete. Make it anew."
-        ) from error
+        raise _incomplete(name, error.args[0]) from error
     tensors[f"{name}.{CONFIG}"] = stored[CONFIG]
+
+
+def _incomplete(name: str, missing: str) -> ValueError:
+    return ValueError(f"layer {name} has no {missing}: the file is incomplete. Get it again.")
 
 
 def quantize_layers(
@@ -124,35 +134,31 @@ def quantize_layers(
     dtype: torch.dtype,
     device: torch.device,
     progress: Callable[[int, int], None],
-) -> None:
+) -> int:
     """Quantize, in place and layer by layer, the weights that ``rules`` select.
 
     A layer is computed on ``device`` and goes back to where it was, so the peak of memory is the
-    result and one layer. Floats that stay become ``dtype`` if ``wanted`` is a plain format.
+    result and one layer.
+
+    Returns:
+        How many layers were quantized.
 
     Raises:
         WeightRangeError: a layer holds infinities or NaN; the message names it.
     """
     names = [key.removesuffix(WEIGHT) for key in tensors if key.endswith(WEIGHT)]
+    quantized = 0
     for done, name in enumerate(names):
         weight = tensors[f"{name}{WEIGHT}"]
         if not isinstance(weight, QuantizedTensor) and weight.is_floating_point():
             decision = rules.decide(name, tuple(weight.shape), wanted)
             if isinstance(decision, Quantized) and decision.format.is_quantized:
                 home = weight.device
-                stored = _quantize(name, weight.to(device), decision.format)
+                stored = quantize_layer(name, weight.to(device), decision.format)
                 config = stored[CONFIG]
                 stored = {suffix: tensor.to(home) for suffix, tensor in stored.items()}
                 tensors[f"{name}{WEIGHT}"] = wrap(decision.format, stored, dtype)
                 tensors[f"{name}.{CONFIG}"] = config
+                quantized += 1
         progress(done + 1, len(names))
-
-
-def _quantize(name: str, weight: torch.Tensor, chosen: Format) -> dict[str, torch.Tensor]:
-    try:
-        return chosen.quantize(weight)
-    except WeightRangeError as error:
-        raise WeightRangeError(
-            f"layer {name} cannot be quantized: {error}. Keep it in high precision with the "
-            f"pattern {name}, or repair the file."
-        ) from error
+    return quantized

@@ -1,4 +1,4 @@
-"""The weights of a MODEL as they lie in memory, for a report."""
+"""A report on the weights of a MODEL as they lie in memory."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from comfy.quant_ops import QuantizedTensor
 
-from ...quant.fidelity import compare
-from ...quant.report import NO_REFERENCE, LayerReport, QuantReport
-from .describe import describe_model, dtype_name
-from .quantized import linear_ledger
-from .quantized.operations import Layer
+from ....quant.fidelity import compare
+from ....quant.report import NO_REFERENCE, LayerReport, QuantReport
+from ..describe import describe_model, dtype_name
+from .ledger import linear_ledger
+from .operations import Layer
 
 
 def report_model(model: Any, reference: Any | None) -> QuantReport:

@@ -1,0 +1,67 @@
+"""What a wheel holds, and what the Comfy Registry reads of ``pyproject.toml``."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from comfy_cli.registry.config_parser import extract_node_configuration
+
+ROOT = Path(__file__).parents[1]
+OUTSIDE = {"tests", "benchmarks", "docs"}
+FORMATS = {".py", ".js", ".css", ".md", ".json", ".jpg", ".csv"}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The wheel, unpacked; it is built from a copy, for building leaves a folder behind."""
+    folder = tmp_path_factory.mktemp("wheel")
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    for name in names.split("\0"):
+        if name and name.split("/")[0] not in OUTSIDE and (ROOT / name).is_file():
+            copy = folder / "source" / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes((ROOT / name).read_bytes())
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
+    command += ["--no-build-isolation", "--wheel-dir", str(folder), str(folder / "source")]
+    subprocess.run(command, check=True, capture_output=True)
+    (archive,) = folder.glob("*.whl")
+    with zipfile.ZipFile(archive) as packed:
+        packed.extractall(folder / "installed")
+    return folder
+
+
+def test_wheel_holds_all_that_comfyui_serves_of_a_pack(wheel):
+    source, installed = wheel / "source", wheel / "installed" / "wattbench"
+    files = {path.relative_to(source) for path in source.rglob("*") if path.suffix in FORMATS}
+    top = {path for path in files if len(path.parts) == 1}
+    needed = (files - top) | {Path("__init__.py"), Path("__main__.py"), Path("offer.py")}
+    needed = {path for path in needed if path.parts[0] != "build"}
+    assert {path for path in needed if not (installed / path).is_file()} == set()
+
+
+def test_wheel_runs_without_its_checkout(wheel):
+    code = "from wattbench.measure import environment as e; print(e.__file__, e.pack_version())"
+    environment = {**os.environ, "PYTHONPATH": str(wheel / "installed")}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    file, version = done.stdout.split()
+    assert Path(file).is_relative_to(wheel)
+    assert version == extract_node_configuration(str(ROOT / "pyproject.toml")).project.version
+
+
+def test_the_registry_can_read_the_project(capsys):
+    found = extract_node_configuration(str(ROOT / "pyproject.toml"))
+    assert capsys.readouterr().out == ""
+    assert (found.tool_comfy.publisher_id, found.tool_comfy.display_name) == (
+        "wattbench",
+        "WattBench",
+    )
+    assert found.project.supported_comfyui_version == ">=0.30.0"
+    requirements = (ROOT / "requirements.txt").read_text("utf-8").split()
+    assert found.project.dependencies == requirements
