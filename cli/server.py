@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -24,6 +25,10 @@ PACK_ROOT = Path(__file__).resolve().parent.parent
 
 PACK_MODULE = "custom_nodes.wattbench"
 LOG_TAIL_LINES = 30
+
+PORTS = range(20000, 32768)
+"""Below those that systems give to outgoing connections, one of which could have it when ComfyUI,
+seconds later, is about to listen."""
 
 DEVICE_PROBE = (
     "import torch; print('cuda' if torch.cuda.is_available() else 'other' if "
@@ -81,10 +86,12 @@ def device_arguments(device: str) -> list[str]:
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A loopback port of :data:`PORTS` that nobody uses now."""
+    while True:
+        port = random.choice(PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def link_pack(pack_root: Path, custom_nodes: Path) -> None:

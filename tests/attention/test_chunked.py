@@ -89,7 +89,8 @@ def test_free_memory_of_this_machine():
     import psutil
 
     free = chunked.free_bytes(torch.device("cpu"))
-    assert free == pytest.approx(psutil.virtual_memory().available, rel=0.2)
+    available = psutil.virtual_memory().available
+    assert available / 4 < free < 4 * available, "others may take or leave some meanwhile"
 
 
 @pytest.mark.parametrize("kind", ["cuda", "xpu"])

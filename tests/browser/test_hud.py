@@ -216,8 +216,9 @@ def test_it_says_what_it_costs(page):
     cost = panel(page).locator(".wattbench-hud-cost").last
     expect(cost).to_have_text(re.compile(r"server \d\.\d\d\s%, this page \d\.\d\d\s%"))
     server_share, page_share = map(float, re.findall(r"(\d\.\d\d)\s%", cost.text_content()))
-    assert 0 < server_share < 1
-    assert page_share < 1
+    # Some tenths of a percent; a slow machine has ten times as many.
+    assert 0 < server_share < 5
+    assert page_share < 5
 
 
 def test_it_pauses_when_hidden_and_resumes(server, page):
