@@ -261,18 +261,12 @@ class Ticks:
             self._has_looked = True
         else:
             self.due_s = self._late_s + EDGE_S
-            if not is_checked:
-                self._leave_to(clock, fine_s)
-
-    def _leave_to(self, clock: TickClock, fine_s: float) -> None:
-        """Reads are usual until the next check, or until ticks are known less than finely."""
-        early_s, late_s = clock.bounds(self._check_number)
-        ahead = self._check_number - self._number
-        grows_s = (late_s - early_s - self._late_s + self._early_s) / ahead
-        fine_s -= self._late_s - self._early_s
-        self._usual_count = min(ahead - 1, int(fine_s / grows_s))
-        self._usual_until_s = self.due_s + HELD_UP * clock.period_s
-        self._stride_s = (late_s - self._late_s) / ahead
+            early_s, late_s = clock.bounds(self._check_number)
+            if not is_checked and late_s - early_s <= fine_s + FINE_S:
+                ahead = self._check_number - self._number
+                self._usual_count = ahead - 1
+                self._usual_until_s = self.due_s + HELD_UP * clock.period_s
+                self._stride_s = (late_s - self._late_s) / ahead
 
     def _follow(self, clock: TickClock, last: _Read, read: _Read) -> None:
         """The tick of the value that was read is the one that was expected, or a later one."""
