@@ -206,7 +206,7 @@ PACKAGES = {"Zeus": "zeus", "Zeus, approx_instant_energy": "zeus", "CodeCarbon":
 
 
 READY_S = 0.4
-"""A tool may take this long to open a run; ours lets a tick of the counter go by."""
+"""A run is opened so long before its moment; ours lets a tick of the counter go by meanwhile."""
 
 
 STALL_S = 0.005
@@ -228,6 +228,7 @@ def play(tool: Tool, start_s: float) -> tuple[Joules, Joules]:
     windows, at_s, stall_s = {}, start_s, 0.0
     if time.perf_counter() > start_s - READY_S:
         raise LateError
+    wait_until(start_s - READY_S)
     with tool.run():
         if time.perf_counter() > start_s:
             raise LateError

@@ -14,12 +14,12 @@ from .samples import Samples, StatusSample
 from .tick_clock import TickClock
 from .ticks import Ticks
 
-CHECK_PERIOD_S = 0.2
+CHECK_PERIOD_S = 0.4
 """How often power is read beside a counter, which it then only checks."""
 
-VRAM_PERIOD_S = 0.1
-RSS_PERIOD_S = 0.5
-"""How often memory in use is read; a peak shorter than this can be missed.
+VRAM_PERIOD_S = 0.2
+RSS_PERIOD_S = 1.0
+"""How often memory in use is read, and at the end; a peak shorter than this can be missed.
 
 Reads compete with the Python code that feeds the GPU: with about 200 calls a second SDXL was 10 to
 28 % slower on a virtual machine with an H200, where that code is the bottleneck."""
@@ -68,20 +68,21 @@ class Sampler:
         self.samples = samples = Samples()
         self._ticks: Ticks | None = None
         self._power: list[_Channel] = []
-        self._channels: list[_Channel] = []
+        self._memory: list[_Channel] = []
+        status: list[_Channel] = []
         if meter is not None:
             period_s = meter.poll_period_s
             self._ticks = Ticks(meter, samples, clock)
             self._power = [_Channel(period_s, meter.read_power_w, PowerSample, samples.power)]
-            status = _Channel(STATUS_PERIOD_S, _status_of(meter), StatusSample, samples.status)
-            self._channels = [*self._power, status]
+            status = [_Channel(STATUS_PERIOD_S, _status_of(meter), StatusSample, samples.status)]
         for period_s, read, into in (
             (VRAM_PERIOD_S, read_vram_bytes, samples.vram),
             (VRAM_PERIOD_S, read_allocator_bytes, samples.allocator),
             (RSS_PERIOD_S, read_rss_bytes, samples.rss),
         ):
             if read is not None:
-                self._channels.append(_Channel(period_s, read, MemorySample, into))
+                self._memory.append(_Channel(period_s, read, MemorySample, into))
+        self._channels = [*self._power, *status, *self._memory]
         self._running = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -105,6 +106,9 @@ class Sampler:
         self._running.release()
         if self._thread is not None:
             self._thread.join()
+        for channel in self._memory:
+            channel.hasten()
+        self._poll(self._memory)
         if self._ticks is not None:
             self._ticks.digest()
 
@@ -215,6 +219,11 @@ class _Channel:
         self.due_s = now_s + max(self.period_s, self._cost_s / MOST_DUTY)
         self._put_off_count = 0
         return read_s
+
+    def hasten(self) -> None:
+        """It is due now, if ever."""
+        if self.due_s < math.inf:
+            self.due_s = 0.0
 
     def makes_way(self, now_s: float, tick_s: float) -> bool:
         """Put off a read that would still go on when the counter is to be read."""

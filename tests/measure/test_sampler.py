@@ -147,6 +147,14 @@ def test_the_allocator_is_sampled_beside_the_driver():
     assert {sample.used_bytes for sample in sampler.samples.allocator} == {20}
 
 
+def test_memory_is_read_as_the_measured_part_ends():
+    """What an allocator kept of a short peak is still in use then."""
+    used = [30]
+    with Sampler(None, lambda: used[0], None) as sampler:
+        used[0] = 70
+    assert [sample.used_bytes for sample in sampler.samples.vram] == [30, 70]
+
+
 def test_waiting_for_a_tick_tells_whether_it_came():
     sampler = Sampler(TickingMeter(0.0), None, None)
     called_s = time.perf_counter()

@@ -9,7 +9,7 @@ import pytest
 from wattbench.measure.rhythms import Rhythms
 from wattbench.measure.ticks import EDGE_S
 
-from .simulated_board import TICK_S, ScriptedMeter, even_ticks, watch_ticks
+from .simulated_board import TICK_S, ScriptedMeter, even_ticks, run_sampler, watch_ticks
 
 
 def errors(sampler, ticks_s):
@@ -127,6 +127,50 @@ def test_a_known_rhythm_saves_the_search(meter, simulated_time, pause_s):
     assert meter.read_count - before_count <= 10
     assert sampler.samples.counter[1].t_s - began_s < 2 * TICK_S
     assert (np.abs(off_s) <= stated_s + 1e-9).all()
+
+
+@pytest.mark.parametrize("pause_s", [0.01, 0.13, 1.0, 30.0])
+def test_one_or_two_reads_tell_the_last_tick_after_a_pause(meter, simulated_time, pause_s):
+    sampler = watch_ticks(meter, simulated_time, 5.0)
+    simulated_time.sleep(pause_s)
+    before_count, resumed_s = meter.read_count, simulated_time.now_s
+    ticked_s = sampler.resume(1.0)
+    assert meter.read_count - before_count <= 2
+    assert resumed_s - TICK_S - 1e-3 < ticked_s <= simulated_time.now_s
+    last_s = max(tick_s for tick_s in meter.ticks_s if tick_s <= ticked_s + 1e-3)
+    assert sampler.samples.counter[-1].energy_j == meter.energy_at(last_s)
+    run_sampler(sampler, simulated_time, simulated_time.now_s + 3.0)
+    off_s, stated_s = errors(sampler, meter.ticks_s)
+    assert np.abs(off_s[20:]).max() < 5e-4
+    assert (np.abs(off_s) <= stated_s + 1e-9).all()
+
+
+def test_a_pause_without_a_rhythm_makes_no_tick_of_unknown_time(simulated_time):
+    rng, ticks_s = random.Random(6), [49.95]
+    while len(ticks_s) < 400:
+        ticks_s.append(ticks_s[-1] + TICK_S * rng.uniform(0.8, 1.2))
+    meter = ScriptedMeter(simulated_time, ticks_s)
+    sampler = watch_ticks(meter, simulated_time, 2.0)
+    known_count = len(sampler.samples.tick_errors)
+    for _ in range(5):
+        simulated_time.sleep(1.0)
+        resumed_s = simulated_time.now_s
+        assert sampler.resume(1.0) > resumed_s
+        run_sampler(sampler, simulated_time, simulated_time.now_s + 1.0)
+    off_s, _ = errors(sampler, ticks_s)
+    assert len(off_s) > known_count + 40
+    assert np.abs(off_s[known_count:]).max() < 0.02
+
+
+def test_a_counter_that_froze_in_a_pause_gives_no_new_tick(meter, simulated_time):
+    sampler = watch_ticks(meter, simulated_time, 5.0)
+    frozen_count = len(sampler.samples.counter)
+    meter.ticks_s = [tick_s for tick_s in meter.ticks_s if tick_s < simulated_time.now_s]
+    simulated_time.sleep(1.0)
+    resumed_s = simulated_time.now_s
+    assert sampler.resume(0.5) < resumed_s - 0.9
+    assert not sampler.wait_for_tick(0.5)
+    assert len(sampler.samples.counter) == frozen_count
 
 
 def test_a_rhythm_that_no_longer_holds_is_given_up(meter, simulated_time):
