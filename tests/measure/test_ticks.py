@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from wattbench.measure.rhythms import Rhythms
+from wattbench.measure.sampler import Sampler
 from wattbench.measure.ticks import EDGE_S
 
 from .simulated_board import TICK_S, ScriptedMeter, even_ticks, run_sampler, watch_ticks
@@ -64,6 +65,18 @@ def test_a_thread_that_is_stopped_for_long_numbers_no_tick_wrongly(meter, simula
     assert np.abs(off_s[20:]).max() < 1e-3
     joules = [tick.energy_j for tick in sampler.samples.counter]
     assert joules == sorted(joules)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_ticks_are_found_again_after_a_stop_in_a_new_rhythm(simulated_time, seed):
+    """After 1.5 s, a rhythm of a few ticks no longer tells which of 75 others was the last."""
+    rng = random.Random(seed)
+    meter = ScriptedMeter(simulated_time, even_ticks(period_s=0.02))
+    sampler = Sampler(meter, None, None)
+    for _ in range(2):
+        stopped_s = simulated_time.now_s = simulated_time.now_s + 1.5
+        run_sampler(sampler, simulated_time, stopped_s + 0.15, lambda: rng.uniform(0, 0.004))
+    assert sampler.samples.counter[-1].t_s > simulated_time.now_s - 0.06
 
 
 @pytest.mark.parametrize("seed", range(10))
