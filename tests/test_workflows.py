@@ -204,7 +204,11 @@ def check_table(name, table):
         assert measured["energy_j"].isna().all()
     else:
         assert (measured["img_per_s"] > 0).all()
-        assert (measured["energy_j"] > 0).all()
+        has_energy = measured["energy_j"] > 0
+        if name == "measured_nodes":
+            # A tiny encoder's node fits between two steps of the system's account of CPU time.
+            has_energy |= measured["energy_note"].str.contains("the energy counter did not advance")
+        assert has_energy.all()
         assert set(measured["energy_method"]) == {"estimated"}
 
 

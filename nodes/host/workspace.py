@@ -42,7 +42,12 @@ def current_node_id() -> str:
 
 
 def nodes_behind(node_id: str) -> set[str]:
-    """The nodes of the running prompt that a node's inputs come from, directly or not."""
+    """The nodes of the running prompt that a node's inputs come from, directly or not.
+
+    Outside of a prompt, where a script calls nodes, all of them are the one without a name.
+    """
+    if not node_id:
+        return {node_id}
     prompt = get_progress_state().dynprompt
     seen: set[str] = set()
     waiting = [node_id]

@@ -41,6 +41,13 @@ def test_ticks_within_one_phase_stay_as_counted():
     assert share == pytest.approx(100.0)
 
 
+def test_a_counter_that_stands_still_around_the_phases_is_no_zero():
+    """It moved while the board rested, long before."""
+    ticks = [CounterSample(i * TICK_S, 0.0 if i == 0 else 7.0) for i in range(12)]
+    with pytest.raises(ValueError, match="did not advance"):
+        share_ticks(ticks, [Interval("denoise", 0.55, 0.75)], POLL_S)
+
+
 def test_phase_below_the_ticks_takes_the_mean_power_and_not_zero():
     ticks = [CounterSample(i * TICK_S, 20.0 * i) for i in range(11)]
     tiny, _ = share_ticks(ticks, [Interval("load", 0.2, 0.201), Interval("d", 0.201, 0.9)], POLL_S)

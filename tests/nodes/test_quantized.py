@@ -164,8 +164,9 @@ def test_a_file_that_is_not_whole_leaves_nothing(flux, load, models_folder):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_loading_holds_the_result_and_not_its_source(load, models_folder):
+def test_loading_holds_the_result_and_not_its_source(load, models_folder, monkeypatch):
     script = Path(__file__).parents[2] / "benchmarks" / "load_quantized.py"
+    monkeypatch.syspath_prepend(script.parent)
     bench = runpy.run_path(str(script), run_name="bench")
     path = models_folder / "diffusion_models" / "wide.safetensors"
     bench["make_file"](path, width=1024, double_blocks=1)
