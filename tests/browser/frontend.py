@@ -63,6 +63,9 @@ CONTRASTS = """(root) => {
 }"""
 """Tag and contrast ratio (WCAG 2.2) of every element of a root that has a text of its own."""
 
+RUN = {"en": "Run", "pt-BR": "Executar"}
+"""What the frontend's button is called, in languages that are tested."""
+
 TIMEOUT_MS = 60_000
 """How long anything may take that has to come; a loaded machine is slow."""
 
@@ -134,6 +137,31 @@ class Frontend:
     def set(self, key: str, value: Any) -> None:
         """Change a setting while the page is open."""
         self.page.evaluate("([k, v]) => app.extensionManager.setting.set(k, v)", [key, value])
+
+    def speak(self, language: str) -> None:
+        """Change the language while the page is open.
+
+        The frontend then fetches its nodes anew, and opens the workflow that is active by then once
+        more: what is loaded before that has ended is replaced. Its own texts may come later still.
+        """
+        self.page.evaluate(
+            """async (language) => {
+                if (app.extensionManager.setting.get("Comfy.Locale") === language) return;
+                const reopened = new Promise((resolve, reject) => {
+                    app.loadGraphData = (...given) => {
+                        delete app.loadGraphData;
+                        const loaded = app.loadGraphData(...given);
+                        loaded.then(resolve, reject);
+                        return loaded;
+                    };
+                });
+                await app.extensionManager.setting.set("Comfy.Locale", language);
+                await reopened;
+            }""",
+            language,
+        )
+        run = self.page.get_by_role("button", name=RUN[language], exact=True)
+        run.first.wait_for(state="visible")
 
     def load(self, workflow: Mapping[str, Any], name: str) -> None:
         """Open a workflow in a tab of its own: UI format, or API format if it has no ``nodes``."""

@@ -343,7 +343,7 @@ def test_it_survives_a_restart_of_the_server(server, make_server, page):
 
 
 def test_texts_follow_the_language(frontend, page):
-    frontend.set("Comfy.Locale", "pt-BR")
+    frontend.speak("pt-BR")
     frontend.open()
     expect(badge(page)).to_have_attribute("title", re.compile("^WattBench, ao vivo: "))
     badge(page).click()
