@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -12,6 +11,8 @@ import pytest
 
 from wattbench.cli.errors import CommandError
 from wattbench.cli.guarded_limit import GuardedLimit
+
+from ..waiting import until
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 
@@ -47,13 +48,6 @@ def holder(board):
     process.kill()
     process.wait()
     process.stdout.close()
-
-
-def wait_until_restored(board):
-    deadline = time.monotonic() + 60
-    while board.limits_w()[-1] != 350 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert board.limits_w() == [350, 200, 350]
 
 
 def guardian_of(process):
@@ -93,23 +87,23 @@ def test_refused_limit_is_an_error_and_the_former_one_is_restored(board):
 def test_end_of_the_process_restores(holder, board, number):
     guardian = guardian_of(holder)
     holder.send_signal(number)
-    wait_until_restored(board)
+    until(lambda: board.limits_w() == [350, 200, 350])
     guardian.wait(60)
 
 
-def test_ctrl_c_of_the_terminal_does_not_reach_the_guardian(holder, board):
-    guardian = guardian_of(holder)
-    assert os.getsid(guardian.pid) == guardian.pid != os.getsid(holder.pid)
-    guardian.send_signal(signal.SIGINT)
-    time.sleep(0.1)
-    assert guardian.is_running()
-    assert board.limits_w() == [350, 200]
+def test_ctrl_c_of_the_terminal_does_not_reach_the_guardian(board):
+    with GuardedLimit("auto") as limit:
+        guardian = guardian_of(psutil.Process())
+        assert os.getsid(guardian.pid) == guardian.pid
+        guardian.send_signal(signal.SIGINT)
+        assert limit.set_w(200) == 200
+    assert board.limits_w() == [350, 200, 350]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_guardian_that_is_told_to_end_restores_first(holder, board, number):
     guardian_of(holder).send_signal(number)
-    wait_until_restored(board)
+    until(lambda: board.limits_w() == [350, 200, 350])
 
 
 def test_killed_guardian_is_noticed_and_another_one_restores(board):

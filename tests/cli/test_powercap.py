@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -23,6 +22,8 @@ from wattbench.cli.server import find_comfyui
 from wattbench.measure.power_limit import LimitRange
 from wattbench.measure.records import Condition, Environment
 from wattbench.measure.runs import new_run
+
+from ..waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PACK = (
@@ -68,7 +69,7 @@ def workflow(tmp_path):
 @pytest.fixture
 def line(workflow, tmp_path):
     """The command line of a sweep, without its caps."""
-    options = ["--device", "cpu", "--comfyui", str(find_comfyui()), "--settle", "0.1"]
+    options = ["--device", "cpu", "--comfyui", str(find_comfyui())]
     return ["powercap", str(workflow), "--out", str(tmp_path / "out"), *options]
 
 
@@ -83,7 +84,7 @@ def board(limited_board, monkeypatch):
 
 def test_sweep_gives_energy_and_time_for_each_cap(board, line, pack, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(server_module, "PACK_ROOT", pack)
-    assert cli.main([*line, "--watts", "100,200"]) == 0
+    assert cli.main([*line, "--watts", "100,200", "--settle", "0.1"]) == 0
     printed = capsys.readouterr().out
     assert board.limits_w() == [350, 100, 200, 350]
     assert "the power limit of nvml:0 is 350 W again" in printed
@@ -112,17 +113,20 @@ def test_sweep_gives_energy_and_time_for_each_cap(board, line, pack, tmp_path, m
 
 @pytest.fixture
 def sweep_at_150_w(board, line, pack):
-    """A sweep in a process of its own that has just gone from 350 W to 150 W; its children."""
+    """A sweep in a process of its own that has just gone from 350 W to 150 W; its children.
+
+    It settles for so long that a test that is held up still finds it there.
+    """
     script = (
         "import sys\n"
         "from pathlib import Path\n"
         "from wattbench import cli\n"
         "from wattbench.cli import server\n"
         f"server.PACK_ROOT = Path({str(pack)!r})\n"
-        f"sys.exit(cli.main({[*line, '--watts', '150']!r}))\n"
+        f"sys.exit(cli.main({[*line, '--watts', '150', '--settle', '2']!r}))\n"
     )
     process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
-    wait_until(lambda: board.limits_w()[-1:] == [150], 300)
+    until(lambda: board.limits_w()[-1:] == [150], 300)
     family = psutil.Process(process.pid).children(recursive=True)
     yield process, family
     process.kill()
@@ -131,13 +135,6 @@ def sweep_at_150_w(board, line, pack):
         with contextlib.suppress(psutil.NoSuchProcess):
             member.kill()
             member.wait()
-
-
-def wait_until(condition, timeout_s):
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def server_of(family):
@@ -150,7 +147,7 @@ def test_killed_command_leaves_the_limit_as_it_was(sweep_at_150_w, board):
     process, family = sweep_at_150_w
     server = server_of(family)  # before the guardian has gone, which is one of the family
     process.kill()
-    wait_until(lambda: board.limits_w() == [350, 150, 350], 60)
+    until(lambda: board.limits_w() == [350, 150, 350])
     assert server.is_running()
 
 

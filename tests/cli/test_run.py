@@ -16,6 +16,8 @@ from wattbench import cli
 from wattbench.cli import server as server_module
 from wattbench.cli.server import find_comfyui
 
+from ..waiting import until
+
 JOURNAL_PACK = Path(__file__).parent.parent / "data" / "journal_pack"
 
 
@@ -112,6 +114,8 @@ def test_ctrl_c_keeps_what_was_measured_and_frees_the_server(
     journal_server, write_workflow, tmp_path
 ):
     workflow = write_workflow(repeats=2, seed=3, then="wait")
+    client, journal = journal_server.client, ("journal.jsonl", "wattbench")
+    before = client.output_size(*journal)
     process = subprocess.Popen(
         [
             sys.executable,
@@ -127,12 +131,13 @@ def test_ctrl_c_keeps_what_was_measured_and_frees_the_server(
     for line in process.stdout:
         if "WattBenchBenchmark" in line:
             break
+    until(lambda: client.output_from(*journal, before).count(b"\n") == 2)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "cancelled" in err
     assert len(pd.read_csv(tmp_path / "out" / "runs.csv")) == 2
-    assert journal_server.client.get_json("/queue") == {"queue_running": [], "queue_pending": []}
+    assert client.get_json("/queue") == {"queue_running": [], "queue_pending": []}
 
 
 def test_silent_server_times_out_and_is_freed(journal_server, wattbench, write_workflow, tmp_path):

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -22,6 +21,8 @@ from wattbench.cli.server import (
     find_comfyui,
     link_pack,
 )
+
+from ..waiting import until
 
 JOURNAL_PACK = Path(__file__).parent.parent / "data" / "journal_pack"
 
@@ -186,7 +187,7 @@ def test_signal_leaves_no_orphan(tmp_path, number):
     )
     shutil.copytree(JOURNAL_PACK, tmp_path / "pack")
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    family = wait_for_child(process)
+    family = until(lambda: family_with_comfyui(process), 300, 0.1)
     process.send_signal(number)
     assert process.wait(timeout=300) in (0, 130)
     assert not any(is_alive(member) for member in family)
@@ -207,11 +208,7 @@ def command_of(process):
         return ""
 
 
-def wait_for_child(process):
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline:
-        family = psutil.Process(process.pid).children(recursive=True)
-        if any("main.py" in command_of(member) for member in family):
-            return family
-        time.sleep(0.1)
-    raise AssertionError("no ComfyUI was started")
+def family_with_comfyui(process):
+    """The process's descendants, once ComfyUI is one of them; else ``None``."""
+    family = psutil.Process(process.pid).children(recursive=True)
+    return family if any("main.py" in command_of(member) for member in family) else None

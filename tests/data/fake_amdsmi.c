@@ -46,13 +46,13 @@ static double now_s(void) {
 static void load(void) {
     const char *path = getenv("FAKE_AMDSMI_SCRIPT");
     FILE *f = path ? fopen(path, "r") : 0;
-    char line[256];
+    char line[2048];
     if (!f) abort();
     while (fgets(line, sizeof line, f)) {
         Gpu *g = &gpus[gpu_count ? gpu_count - 1 : 0];
         Failure failure;
         if (!strncmp(line, "gpu", 3)) gpus[gpu_count++] = (Gpu){.reset_s = INFINITY};
-        else if (sscanf(line, "clock %1023s", clock_file) == 1) continue;
+        else if (sscanf(line, "clock %1023[^\n]", clock_file) == 1) continue;
         else if (sscanf(line, "init %d", &init_code) == 1) continue;
         else if (sscanf(line, "bdf %x:%x:%x", &g->domain, &g->bus, &g->device) == 3) continue;
         else if (sscanf(line, "serial %31s", g->serial) == 1) continue;

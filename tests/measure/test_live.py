@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 
@@ -12,6 +11,7 @@ from wattbench.measure.live_device import BORDER_ERROR_S, LiveDevice, LiveTarget
 from wattbench.measure.meters import DeviceId, Meter, MeterReadError
 from wattbench.measure.meters.replay import ReplayMeter, parse
 
+from ..waiting import until
 from .simulated_board import SimulatedTime
 
 CPU = LiveTarget(DeviceId("cpu", 0, "a processor"))
@@ -90,17 +90,6 @@ def watched_of(clock):
     yield make
     for watched in made:
         watched.monitor.close()
-
-
-def until(condition):
-    """Wait for what another thread does, however slow the machine is."""
-    deadline_s = time.monotonic() + 60
-    while time.monotonic() < deadline_s:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.001)
-    raise AssertionError("it did not come about in a minute")
 
 
 def first_state(monitor, interval_s=0.5):

@@ -9,17 +9,11 @@ from wattbench.measure.meters import DeviceStatus, Meter, MeterReadError
 from wattbench.measure.sampler import Sampler
 from wattbench.measure.samples import around
 
+from ..waiting import until
 from .simulated_board import TICK_S, run_sampler
 
 LONG_S = 60.0
 """Longer than any machine holds a thread up."""
-
-
-def wait_until(condition):
-    end_s = time.perf_counter() + LONG_S
-    while not condition() and time.perf_counter() < end_s:
-        time.sleep(0.01)
-    assert condition()
 
 
 class TickingMeter(Meter):
@@ -135,14 +129,14 @@ def test_a_channel_that_fails_is_named_and_not_read_again():
 
     meter = Failing(0.0)
     with Sampler(meter, None, None) as sampler:
-        wait_until(lambda: len(sampler.samples.counter) >= 3)
+        until(lambda: len(sampler.samples.counter) >= 3)
     assert sampler.samples.faults == ["the sensor is gone"]
     assert meter.calls["power"] == 1
 
 
 def test_the_allocator_is_sampled_beside_the_driver():
     with Sampler(None, lambda: 30, None, lambda: 20) as sampler:
-        wait_until(lambda: sampler.samples.allocator)
+        until(lambda: sampler.samples.allocator)
     assert {sample.used_bytes for sample in sampler.samples.vram} == {30}
     assert {sample.used_bytes for sample in sampler.samples.allocator} == {20}
 

@@ -8,11 +8,13 @@ import json
 import threading
 import time
 import urllib.error
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 import pytest
+
+from ..waiting import until
+from .posting import post
 
 NUMBER = {"required": {"number": ("INT", {"default": 0})}}
 NUMBERS = itertools.count()
@@ -386,28 +388,12 @@ def test_a_foreign_table_is_an_error_before_the_work(run, workspace_folder):
     assert cost["file"].startswith("not written")
 
 
-def post(server, path, body):
-    request = urllib.request.Request(
-        f"http://{server.client.address}{path}",
-        data=json.dumps(body).encode(),
-        headers={"Content-Type": "application/json"},
-        method="POST",
-    )
-    with urllib.request.urlopen(request, timeout=60) as response:
-        return json.load(response)
-
-
 def queue(server, graph):
     """Run a graph in API format; answers its prompt once it is over."""
     prompt_id = post(server, "/prompt", {"prompt": graph})["prompt_id"]
-    deadline_s = time.monotonic() + 300
-    while time.monotonic() < deadline_s:
-        history = server.client.get_json(f"/history/{prompt_id}")
-        if prompt_id in history:
-            assert history[prompt_id]["status"]["status_str"] == "success"
-            return prompt_id
-        time.sleep(0.05)
-    pytest.fail("the prompt did not end in five minutes")
+    history = until(lambda: server.client.get_json(f"/history/{prompt_id}"), 300, 0.05)
+    assert history[prompt_id]["status"]["status_str"] == "success"
+    return prompt_id
 
 
 @pytest.mark.parametrize("body", [[], {}, {"every_prompt": 1}])

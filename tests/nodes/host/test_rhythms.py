@@ -1,10 +1,11 @@
 """What one node learnt of the counter, the next one knows."""
 
-import time
 from types import SimpleNamespace
 
 import pytest
 import torch
+
+from ...waiting import until
 
 
 @pytest.fixture
@@ -31,15 +32,15 @@ def test_the_server_keeps_what_an_instrument_learnt(server, ticking):
     from wattbench.nodes.host.rhythms import add_rhythms, known_rhythms
     from wattbench.nodes.observation import open_instrument
 
-    add_rhythms()
-    clock, deadline_s = None, time.monotonic() + 60
-    # A sampler that is held up sees no rhythm in so few ticks.
-    while clock is None and time.monotonic() < deadline_s:
+    def learnt():
         with open_instrument(torch.device("cpu"), ticking) as (instrument, _):
             with instrument.record() as (window, _), window.phase("denoise"):
                 pass
             name = instrument.meter.name
-        clock = known_rhythms().of(name)
+        return known_rhythms().of(name)
+
+    add_rhythms()
+    clock = until(learnt)  # a sampler that is held up sees no rhythm in so few ticks
     (early_s, late_s), (next_early_s, next_late_s) = clock.bounds(0), clock.bounds(1)
     assert next_early_s - late_s <= 0.1 <= next_late_s - early_s
     assert clock.period_s == pytest.approx(0.1, abs=0.05)
