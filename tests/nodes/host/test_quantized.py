@@ -8,6 +8,8 @@ import torch
 from wattbench.offer import Machine
 from wattbench.quant.formats import FORMATS, find
 
+from ..fidelity import psnr_db
+
 ARCHITECTURES = ("sdxl", "z_image_turbo", "flux", "sd35", "qwen_image")
 QUANTIZED = [f.name for f in FORMATS if f.is_quantized and f.can_quantize]
 
@@ -69,12 +71,6 @@ def reference(sample, tiny_models, references):
         return references[architecture]
 
     return reference
-
-
-def psnr_db(reference, value):
-    span = float(reference.max() - reference.min())
-    error = float((value - reference).square().mean())
-    return 10 * math.log10(span**2 / error) if error else math.inf
 
 
 @pytest.fixture
