@@ -70,8 +70,10 @@ def test_of_many_sequences_some_are_compared(monkeypatch):
     monkeypatch.setattr(
         accuracy, "in_chunks", lambda q, *rest: (sizes.append(q.shape), in_chunks(q, *rest))[1]
     )
-    q, k, v = torch.randn(3, 1000, 2, 6, 8, generator=torch.Generator().manual_seed(0))
-    for mask in (None, torch.rand(1000, 1, 6, 6) > 0.3, torch.rand(1, 1, 6, 6) > 0.3):
+    random = torch.Generator().manual_seed(0)
+    q, k, v = torch.randn(3, 1000, 2, 6, 8, generator=random)
+    masks = (torch.rand(count, 1, 6, 6, generator=random) > 0.3 for count in (1000, 1))
+    for mask in (None, *masks):
         out = SDPA(q, k, v, mask)
         assert accuracy.relative_error(out, q, k, v, mask) < 1e-6
         out[-1] = 0

@@ -305,8 +305,9 @@ def test_many_sequences_are_taken_in_parts(masked, monkeypatch):
     """As a video model's attention over time has; one call of so many fails on NVIDIA cards."""
     from wattbench.attention import sdpa as module
 
-    q, k, v = torch.randn(3, 5, 2, 6, 8, generator=torch.Generator().manual_seed(0))
-    mask = None if masked is None else torch.rand(masked, 1, 6, 6) > 0.3
+    random = torch.Generator().manual_seed(0)
+    q, k, v = torch.randn(3, 5, 2, 6, 8, generator=random)
+    mask = None if masked is None else torch.rand(masked, 1, 6, 6, generator=random) > 0.3
     expected, taken = sdpa(q, k, v, mask), []
 
     def attend(q, *args, attend=torch.nn.functional.scaled_dot_product_attention, **kwargs):

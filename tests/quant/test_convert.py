@@ -109,9 +109,10 @@ def test_metadata_is_kept_and_says_how_the_file_was_made(source, target):
 def test_only_the_diffusion_model_of_a_checkpoint_changes(tmp_path, target):
     source = tmp_path / "checkpoint.safetensors"
     inner = {PREFIX + name: tensor for name, tensor in weights(torch.float32).items()}
+    random = torch.Generator().manual_seed(0)
     others = {
-        "first_stage_model.decoder.mid.attn_1.k.weight": torch.randn(64, 64),
-        "cond_stage_model.transformer.layers.0.fc1.weight": torch.randn(128, 64),
+        "first_stage_model.decoder.mid.attn_1.k.weight": torch.randn(64, 64, generator=random),
+        "cond_stage_model.transformer.layers.0.fc1.weight": torch.randn(128, 64, generator=random),
     }
     save_file({**inner, **others}, source)
     convert_file(source, target, request_of("int8_w8a8", dtype="fp16"))

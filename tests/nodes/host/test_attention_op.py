@@ -292,7 +292,8 @@ def test_another_nodes_override_is_called_by_compiled_code(operator):
 def test_the_operators_promises_hold(operator, has_heads, keeps_heads):
     """torch's own check: schema, no aliasing, and shapes and strides as promised."""
     begin_with = {operator.operator: (), operator.recorded: (0,)}
-    q = torch.randn((2, 2, 6, 8) if has_heads else (2, 6, 16))
+    shape = (2, 2, 6, 8) if has_heads else (2, 6, 16)
+    q = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     given = (*GIVEN, has_heads, keeps_heads, False, True, None)
     with torch.inference_mode(False):
         checks = ("test_schema", "test_faketensor")

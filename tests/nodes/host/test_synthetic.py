@@ -185,10 +185,10 @@ def test_a_lora_changes_the_picture_and_only_on_its_clone(comfyui, tiny, name):
         and min(state[target].shape) >= 32
         and "emb" not in target
     )
-    rows, columns = state[target].shape
+    (rows, columns), random = state[target].shape, torch.Generator().manual_seed(0)
     lora = {
-        f"{lora_key}.lora_up.weight": torch.randn(rows, 4),
-        f"{lora_key}.lora_down.weight": torch.randn(4, columns),
+        f"{lora_key}.lora_up.weight": torch.randn(rows, 4, generator=random),
+        f"{lora_key}.lora_down.weight": torch.randn(4, columns, generator=random),
     }
     model, _ = comfy.sd.load_lora_for_models(parts.model, None, lora, 1.0, 1.0)
     _, patched = picture(comfyui, parts._replace(model=model), name, side=8, steps=2)
