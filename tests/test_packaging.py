@@ -46,11 +46,11 @@ def test_wheel_holds_all_that_comfyui_serves_of_a_pack(wheel):
 
 
 def test_wheel_runs_without_its_checkout(wheel):
-    code = "from wattbench.measure import environment as e; print(e.__file__, e.pack_version())"
+    code = "from wattbench.measure import environment as e\nprint(e.__file__)\nprint(e.pack_version())"
     environment = {**os.environ, "PYTHONPATH": str(wheel / "installed")}
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-    file, version = done.stdout.split()
+    file, version = done.stdout.splitlines()
     assert Path(file).is_relative_to(wheel)
     assert version == extract_node_configuration(str(ROOT / "pyproject.toml")).project.version
 

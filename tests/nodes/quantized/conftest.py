@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 @pytest.fixture
 def models_folder(comfyui, tmp_path, monkeypatch):
-    """ComfyUI's model folders, in a temporary place, with the original of a tiny Flux."""
+    """ComfyUI's model folders, in a temporary place."""
     import folder_paths
 
     for kind in ("diffusion_models", "checkpoints", "text_encoders"):
