@@ -24,7 +24,7 @@ import numpy as np
 from pack import import_pack
 from probe_overhead import overhead, sampling_inputs
 
-SIZES = {"full": (1024, "fp16", (5, 10, 20, 40, 60)), "tiny": (64, "fp32", (1, 2, 3))}
+SIZES = {"full": (1024, "fp16", (5, 10, 20, 40, 60)), "tiny": (64, "fp32", (4, 8, 12))}
 """Pixels, weight format and step counts."""
 
 SETTINGS = {"cfg": 7.0, "sampler_name": "euler", "scheduler": "normal"}
