@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -128,6 +129,7 @@ class Frontend:
     ) -> None:
         self.url = url
         self.complaints: list[str] = []
+        self._numbers = itertools.count(1)
         for key, value in {**QUIET, **settings}.items():
             self._store_setting(key, value)
         width, height = size_px
@@ -191,7 +193,8 @@ class Frontend:
     def load(self, workflow: Mapping[str, Any], name: str) -> None:
         """Open a workflow in a tab of its own: UI format, or API format if it has no ``nodes``.
 
-        Then wait until its nodes have come, some frames later, and those before it have gone.
+        Then wait until its nodes have come, some frames later, and those before it have gone. The
+        frontend would take a second one of the same name for the first, and put back its outputs.
         """
         call = (
             "app.loadGraphData(w, true, true, name)"
@@ -203,7 +206,7 @@ class Frontend:
                 app.canvas.setGraph(app.rootGraph);
                 await {call};
             }}""",
-            [workflow, name],
+            [workflow, f"{name} {next(self._numbers)}"],
         )
         self.wait_for_nodes()
 

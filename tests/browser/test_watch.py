@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import uuid
 
 import pytest
 from frontend import CONTRASTS
@@ -135,6 +136,30 @@ def test_badges_stand_on_the_nodes_after_a_run_and_go_with_the_next(badged):
             api.dispatchCustomEvent("execution_start", { prompt_id: "next", timestamp: 0 });
         }"""
     )
+    badges_in(badged, 0)
+    expect(listed(badged)).to_have_count(0)
+
+
+def test_badges_belong_to_the_workflow_that_ran(badged):
+    page, count = badged.page, len(picture(seed=0))
+    page.evaluate("app.rootGraph.id = crypto.randomUUID()")
+    workflow = page.evaluate("app.rootGraph.serialize()")
+    other = {**workflow, "id": str(uuid.uuid4())}
+    page.evaluate(
+        """async () => {
+            const { api } = await import("/scripts/api.js");
+            window.told = new Promise((resolve) =>
+                api.addEventListener("wattbench_watch", () => resolve(), { once: true }));
+            if (!(await app.queuePrompt(0))) throw new Error("ComfyUI refused the workflow");
+        }"""
+    )
+    badged.load(other, "other")
+    page.evaluate("told")
+    badges_in(badged, 0)
+    badged.load(workflow, "badges again")
+    badges_in(badged, count)
+    expect(listed(badged)).to_have_count(count)
+    badged.load(other, "other again")
     badges_in(badged, 0)
     expect(listed(badged)).to_have_count(0)
 
