@@ -14,7 +14,7 @@ from ..measure.node_costs import GraphCost, GraphNode, graph_cost
 from ..measure.node_log import NodeLog
 from ..measure.report.nodes import append_nodes, check_nodes_table
 from .host.pipeline import main_device
-from .host.progress import follow_prompt, send
+from .host.progress import follow_prompt, send, workflow_id
 from .host.workspace import folder_in_output
 from .observation import open_instrument
 from .output import listed
@@ -104,7 +104,7 @@ class GraphWatch:
             for piece in self._log.pieces(self._window.mark()):
                 self._window.add(*piece)
         cost = graph_cost(prompt_id, self._device, self._recording, self._log, nodes)
-        self.shown.update(as_shown(cost, _write(cost, self._table)))
+        self.shown.update(as_shown(cost, _write(cost, self._table), workflow_id(prompt_id)))
         send(EVENT, self.shown)
         for node in nodes:
             if node.class_type == "WattBenchWatchGraph":
@@ -129,13 +129,14 @@ def _write(cost: GraphCost, table: Path) -> str:
     return table.relative_to(folder_in_output("")).as_posix()
 
 
-def as_shown(cost: GraphCost, file: str) -> dict[str, Any]:
+def as_shown(cost: GraphCost, file: str, workflow_id: str | None) -> dict[str, Any]:
     """What the page is told; numbers in SI units, ``None`` where nothing was measured."""
     energy_note = f"Energy: {cost.energy_note}" if cost.energy_note else ""
     vram_note = f"VRAM: {cost.vram_note}" if cost.vram_note else ""
     notes = [energy_note, vram_note, *(f"Board: {flag}" for flag in cost.flags)]
     return {
         "prompt_id": cost.prompt_id,
+        "workflow_id": workflow_id,
         "device": cost.device,
         "time_s": cost.time_s,
         "energy_j": cost.energy.energy_j if cost.energy else None,

@@ -22,8 +22,26 @@ const badges = createBadges(translate, language);
 
 let isReady = false;
 
+/** @type {import("./watch_view.js").GraphCost | null} Of the last prompt, until the next one starts. */
+let lastCost = null;
+
 /** @param {string} id */
 const isOn = (id) => app.extensionManager.setting.get(id) === true;
+
+/** The prompt may be that of another workflow than the one on the canvas, when tabs are changed. */
+function showBadges() {
+  if (isOn(BADGES_SETTING) && lastCost?.workflow_id === app.rootGraph.id) {
+    badges.show(app, lastCost);
+  } else {
+    badges.clear();
+  }
+}
+
+/** @param {import("./watch_view.js").GraphCost | null} cost */
+function takeCost(cost) {
+  lastCost = cost;
+  showBadges();
+}
 
 /** @param {boolean} every_prompt */
 function tellServer(every_prompt) {
@@ -81,10 +99,8 @@ app.registerExtension({
     addStyleSheet("watch.css");
     isReady = true;
     document.body.append(badges.element);
-    api.addEventListener(EVENT, (/** @type {CustomEvent} */ { detail }) => {
-      if (isOn(BADGES_SETTING)) badges.show(app, detail);
-    });
-    api.addEventListener("execution_start", () => badges.clear());
+    api.addEventListener(EVENT, (/** @type {CustomEvent} */ { detail }) => takeCost(detail));
+    api.addEventListener("execution_start", () => takeCost(null));
     api.addEventListener("reconnected", remindServer);
     remindServer();
   },
@@ -96,4 +112,11 @@ app.registerExtension({
     empty: () => translate("empty"),
     render: (cost) => renderCost(cost, translate, language()),
   }),
+});
+
+app.registerExtension({
+  name: "WattBench.Watch.Badges",
+
+  /** Nodes are made anew when a workflow is configured: another one, or after undo. */
+  afterConfigureGraph: showBadges,
 });

@@ -19,6 +19,7 @@ import { BLANK, createRegion } from "./tables.js";
  * @property {string} note
  *
  * @typedef {object} GraphCost
+ * @property {string | null} workflow_id Of the workflow that the prompt was queued from.
  * @property {number} time_s
  * @property {number | null} energy_j
  * @property {string | null} meter

@@ -90,6 +90,16 @@ def send(event: str, content: dict[str, Any]) -> None:
         server.send_sync(event, content, server.client_id)
 
 
+def workflow_id(prompt_id: str) -> str | None:
+    """The id of the workflow that a running prompt was queued from; ``None`` where it has none."""
+    queue = getattr(getattr(PromptServer, "instance", None), "prompt_queue", None)
+    for item in [] if queue is None else list(queue.currently_running.values()):
+        if item[1] == prompt_id:
+            workflow = (item[3].get("extra_pnginfo") or {}).get("workflow") or {}
+            return workflow.get("id")
+    return None
+
+
 class _Handler(ProgressHandler):
     def __init__(self, follower: Follower) -> None:
         super().__init__(NAME)

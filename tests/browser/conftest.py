@@ -1,4 +1,4 @@
-"""A real browser on the real ComfyUI."""
+"""A real browser on the real ComfyUI, and Show Summary after a real run in it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import os
 
 import pytest
 from frontend import TIMEOUT_MS, Frontend, find_browser, launch
+from graphs import benchmark
 from playwright.sync_api import expect, sync_playwright
+from result_node import ResultNode
 
 expect.set_options(timeout=TIMEOUT_MS)
 
@@ -31,7 +33,7 @@ def comfy_url(comfy_server):
     return f"http://{comfy_server.client.address}"
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["classic", "nodes2"])
+@pytest.fixture(scope="session", params=[False, True], ids=["classic", "nodes2"])
 def frontend(request, browser, comfy_url):
     """The frontend with either of its two node renderers."""
     settings = {
@@ -43,3 +45,32 @@ def frontend(request, browser, comfy_url):
     assert frontend.page.evaluate("LiteGraph.vueNodesMode") is request.param
     yield frontend
     frontend.close()
+
+
+@pytest.fixture
+def uncomplaining(frontend):
+    """The frontend, on whose console the pack must not complain during the test."""
+    frontend.complaints.clear()
+    yield frontend
+    assert frontend.complaints == []
+
+
+@pytest.fixture(scope="session")
+def ran(frontend):
+    """A real run of Benchmark and Show Summary."""
+    return ResultNode(frontend, "WattBenchShowSummary", "wattbench_summary").run(benchmark())
+
+
+@pytest.fixture
+def opened(uncomplaining):
+    """Show Summary in view, not run yet."""
+    node = ResultNode(uncomplaining, "WattBenchShowSummary", "wattbench_summary")
+    node.open(benchmark(), "summary")
+    return node
+
+
+@pytest.fixture
+def shown(ran, opened):
+    """Show Summary in view, with the result of the real run."""
+    opened.give(ran.result)
+    return opened

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -63,6 +64,25 @@ CONTRASTS = """(root) => {
 }"""
 """Tag and contrast ratio (WCAG 2.2) of every element of a root that has a text of its own."""
 
+SHOWN = """() => {
+    const { nodes } = app.canvas.graph;
+    const result = ".wattbench-result";
+    const bodies = nodes.flatMap((node) => node.widgets ?? [])
+        .map((widget) => widget.element)
+        .filter((element) => element?.matches(result));
+    if (!bodies.every((body) => body.isConnected)) return false;
+    if (document.querySelectorAll(result).length !== bodies.length) return false;
+    const elements = document.querySelectorAll("[data-testid=transform-pane] [data-node-id]");
+    const drawn = [...elements].map((element) => element.dataset.nodeId).sort();
+    return !LiteGraph.vueNodesMode || `${drawn}` === `${nodes.map((node) => `${node.id}`).sort()}`;
+}"""
+"""Whether the page has the nodes of the graph on the canvas, and no results of others."""
+
+PAINTED = """(palette) =>
+    document.documentElement.classList.contains("dark-theme") === (palette === "dark")
+    && !document.getAnimations().some((one) => one instanceof CSSTransition)"""
+"""Whether the page has one of the palettes dark and light, and no colour is on its way."""
+
 RUN = {"en": "Run", "pt-BR": "Executar"}
 """What the frontend's button is called, in languages that are tested."""
 
@@ -109,6 +129,7 @@ class Frontend:
     ) -> None:
         self.url = url
         self.complaints: list[str] = []
+        self._numbers = itertools.count(1)
         for key, value in {**QUIET, **settings}.items():
             self._store_setting(key, value)
         width, height = size_px
@@ -126,9 +147,10 @@ class Frontend:
     def open(self) -> None:
         """Load the page, anew if need be, until a workflow is on the canvas."""
         self.page.goto(self.url)
+        # The workflow is there before the frontend has ended its start, and with it the spinner.
         self.page.wait_for_function(
             "window.app?.vueAppReady && app.extensionManager.workflow.activeWorkflow"
-            " && app.rootGraph.nodes.length"
+            " && app.rootGraph.nodes.length && !app.extensionManager.spinner"
         )
 
     def close(self) -> None:
@@ -137,6 +159,11 @@ class Frontend:
     def set(self, key: str, value: Any) -> None:
         """Change a setting while the page is open."""
         self.page.evaluate("([k, v]) => app.extensionManager.setting.set(k, v)", [key, value])
+
+    def paint(self, palette: str) -> None:
+        """Change the palette, ``dark`` or ``light``, while the page is open."""
+        self.set("Comfy.ColorPalette", palette)
+        self.page.wait_for_function(PAINTED, arg=palette)
 
     def speak(self, language: str) -> None:
         """Change the language while the page is open.
@@ -164,13 +191,35 @@ class Frontend:
         run.first.wait_for(state="visible")
 
     def load(self, workflow: Mapping[str, Any], name: str) -> None:
-        """Open a workflow in a tab of its own: UI format, or API format if it has no ``nodes``."""
+        """Open a workflow in a tab of its own: UI format, or API format if it has no ``nodes``.
+
+        Then wait until its nodes have come, some frames later, and those before it have gone. The
+        frontend would take a second one of the same name for the first, and put back its outputs.
+        """
         call = (
             "app.loadGraphData(w, true, true, name)"
             if "nodes" in workflow
             else "app.loadApiJson(w, name)"
         )
-        self.page.evaluate(f"([w, name]) => {call}", [workflow, name])
+        self.page.evaluate(
+            f"""async ([w, name]) => {{
+                app.canvas.setGraph(app.rootGraph);
+                await {call};
+            }}""",
+            [workflow, f"{name} {next(self._numbers)}"],
+        )
+        self.wait_for_nodes()
+
+    def wait_for_nodes(self) -> None:
+        """Wait until what the page shows is the graph on the canvas.
+
+        The frontend may fit a graph into the view in the second frame after it came.
+        """
+        self.page.evaluate(
+            "() => new Promise((done) =>"
+            " requestAnimationFrame(() => requestAnimationFrame(() => done())))"
+        )
+        self.page.wait_for_function(SHOWN)
 
     def queue(self) -> None:
         """Run the workflow on the canvas as the button Run does, and wait for its end."""

@@ -1,0 +1,27 @@
+"""Results that no run gives, for what a page must do with any."""
+
+from wattbench.measure.report.markdown import HEADINGS
+
+SUMMARY = {
+    "headings": list(HEADINGS),
+    "rows": [
+        [f"model {i}, 1024x1024 | <img src=x>", "10", "1.00 ± 0.01", "—", "5 ± 1", "7", "8", "nvml"]
+        for i in range(5)
+    ],
+    "notes": ["a note"],
+}
+"""Five conditions of a summary, or layers of a table."""
+
+SERIES = {
+    "phases": [
+        {"name": "load", "time_s": 1, "energy_j": None},
+        {"name": "denoise", "time_s": 3, "energy_j": 300},
+        {"name": "decode", "time_s": 0.5, "energy_j": 100},
+    ],
+    "step_times_s": [0.5, 1, 0.75],
+    "repeats": [
+        {"unit": "img/s", "values": [1, 3], "mean": 2, "low": 0, "high": 4},
+        {"unit": "J/img", "values": [400], "mean": 400, "low": None, "high": None},
+    ],
+}
+"""What charts show of one condition."""

@@ -1,0 +1,107 @@
+"""The tables of Show Summary, and of nodes that have a row for each layer."""
+
+from __future__ import annotations
+
+import re
+
+import made_up
+import pytest
+from frontend import CONTRASTS
+from playwright.sync_api import expect
+from result_node import ResultNode
+
+from wattbench.measure.report.markdown import HEADINGS
+
+
+def cells(table):
+    """The texts of the cells of a table of one condition by heading, without the reasons' marks."""
+    names = table.locator("tbody th[scope=row]").all_inner_texts()
+    texts = table.locator("td").all_inner_texts()
+    return {name: re.sub(r"^—\d+$", "—", text) for name, text in zip(names, texts, strict=True)}
+
+
+def told(table):
+    """The same of a table as the server tells it."""
+    (row,) = table["rows"]
+    return dict(zip(table["headings"][1:], row[1:], strict=True))
+
+
+def test_a_run_fills_the_table(shown, ran):
+    table = shown.body.locator("table").first
+    first, condition = table.locator("thead th[scope=col]").all_inner_texts()
+    assert first == HEADINGS[0]
+    assert condition.startswith("synthetic sdxl tiny, 64x64, euler/normal")
+    expect(table.locator("caption")).to_contain_text("95 % Student-t interval")
+    values = cells(table)
+    assert (*values,) == HEADINGS[1:]
+    assert values == told(ran.result)
+    assert values["n"] == "2"
+    assert values["Energy from"] == "estimate (estimated)"
+    for metric in ("it/s", "img/s", "J/img", "img/kWh"):
+        mean = re.fullmatch(r"([\d.]+) ± [\d.]+", values[metric])
+        assert mean is not None, (metric, values[metric])
+        assert float(mean[1]) > 0
+    assert "Measured " in shown.body.locator(".wattbench-notes li").first.inner_text()
+
+
+def test_phases_have_time_energy_and_share(shown, ran):
+    values = cells(shown.body.locator(".wattbench-fold table"))
+    assert values == told(ran.result["phases"])
+    for unit in ("s", "J"):
+        for phase in ("Encode", "Denoise", "Decode"):
+            assert re.search(r" ± .* %\)$", values[f"{phase} ({unit})"])
+
+
+def test_every_blank_cell_leads_to_its_reason(shown):
+    reasons = shown.body.locator(".wattbench-reasons li").all_inner_texts()
+    blank = shown.body.locator("td:has(abbr)")
+    marks = [int(mark) for mark in blank.locator("sup").all_inner_texts()]
+    assert len(marks) == blank.count() > 1
+    titles = blank.locator("abbr").evaluate_all("(all) => all.map((one) => one.title)")
+    assert [reasons[mark - 1] for mark in marks] == titles
+    assert reasons[0].startswith("the model ran on the CPU")
+    assert "idle power was not measured" in reasons
+
+
+def test_many_conditions_have_a_row_each_and_scroll_by_keyboard(opened):
+    opened.give(made_up.SUMMARY)
+    table = opened.body.locator("table")
+    assert tuple(table.locator("thead th[scope=col]").all_inner_texts()) == HEADINGS
+    rows = table.locator("tbody th[scope=row]").all_inner_texts()
+    assert rows == [row[0] for row in made_up.SUMMARY["rows"]]
+    expect(opened.body.locator("img")).to_have_count(0)
+    number = table.locator("td").filter(has_text="1.00").first
+    expect(number).to_have_css("text-align", "right")
+    opened.body.get_by_role("region").press("ArrowRight")
+    opened.wait_until("(_, body) => body.querySelector('.wattbench-region').scrollLeft > 0")
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_a_long_name_leaves_the_numbers_in_sight(opened, count):
+    name = "a_checkpoint_of_a_merge_of_merges_" * 4
+    rows = [[name + row[0], *row[1:]] for row in made_up.SUMMARY["rows"][:count]]
+    opened.give({**made_up.SUMMARY, "rows": rows})
+    opened.wait_until(
+        """(_, body) => {
+            const parts = [body.querySelector("td"), body.querySelector("[role=region]")];
+            const [cell, region] = parts.map((part) => part.getBoundingClientRect().right);
+            return cell <= region;
+        }"""
+    )
+
+
+@pytest.mark.parametrize("palette", ["dark", "light"])
+def test_text_stands_out_from_its_ground(shown, palette):
+    shown.frontend.paint(palette)
+    contrasts = shown.body.evaluate(CONTRASTS)
+    assert {tag for tag, _ in contrasts} >= {"TH", "TD", "CAPTION", "LI", "BUTTON", "FIGCAPTION"}
+    assert [found for found in contrasts if found[1] < 4.5] == []
+
+
+@pytest.mark.parametrize("node_id", ["WattBenchCalibrate", "WattBenchQuantReport"])
+def test_a_table_of_layers_has_the_same_face(uncomplaining, node_id):
+    node = ResultNode(uncomplaining, node_id, "wattbench_table")
+    node.open({"1": {"class_type": node_id, "inputs": {}}}, node_id)
+    node.give(made_up.SUMMARY)
+    expect(node.body.locator("tbody tr")).to_have_count(len(made_up.SUMMARY["rows"]))
+    expect(node.body).to_contain_text("a note")
