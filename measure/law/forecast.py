@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..cost import JOULES_PER_WH, Tariff
+from ..decimals import in_figures
 from ..flop import flop_count
 from ..records import Condition, Prediction
 from .cards import Card
@@ -144,8 +144,8 @@ def _source(card: Card) -> str:
 def interval_text(prediction: Prediction) -> str:
     """For example ``812 J (700 to 940, 90 % interval)``."""
     return (
-        f"{_short(prediction.value)} {prediction.unit} ({_short(prediction.low)} to "
-        f"{_short(prediction.high)}, {prediction.confidence:.0%} interval)"
+        f"{in_figures(prediction.value, 3)} {prediction.unit} ({in_figures(prediction.low, 3)} to "
+        f"{in_figures(prediction.high, 3)}, {prediction.confidence:.0%} interval)"
     )
 
 
@@ -153,16 +153,8 @@ def cost_lines(energy_per_img: Prediction, tariff: Tariff) -> Sequence[str]:
     """A line for each cost that the tariff knows; of the device's energy alone."""
     at = {name: tariff.costs(getattr(energy_per_img, name)) for name in ("value", "low", "high")}
     return [
-        f"{_short(value)} {unit} per image, {_short(1000 * value)} per 1000 images "
-        f"({_short(1000 * at['low'][unit])} to {_short(1000 * at['high'][unit])}), "
+        f"{in_figures(value, 3)} {unit} per image, {in_figures(1000 * value, 3)} per 1000 images "
+        f"({in_figures(1000 * at['low'][unit], 3)} to {in_figures(1000 * at['high'][unit], 3)}), "
         "this device alone."
         for unit, value in at["value"].items()
     ]
-
-
-def _short(value: float) -> str:
-    """Three figures, without an exponent."""
-    if value == 0:
-        return "0"
-    decimals = 2 - math.floor(math.log10(abs(value)))
-    return f"{round(value, decimals):.{max(0, decimals)}f}"

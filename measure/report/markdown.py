@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..decimals import decimals_for, with_half_width
 from .comparison import BASELINE, COMPARED
 from .frame import ENVIRONMENT_COLUMNS
 from .kernels_and_pictures import fallback_notes, picture_notes
@@ -152,7 +153,7 @@ def _ratio(row: dict[Any, Any], metric: str) -> str:
     value, low, high = (row[f"{metric}_ratio{part}"] for part in ("", "_low", "_high"))
     if value is None or math.isnan(value):
         return "broken picture" if row["broken_pictures"] else BLANK
-    digits = _digits(value, (high - low) / 2)
+    digits = decimals_for(value, (high - low) / 2)
     return f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
@@ -161,18 +162,7 @@ def plus_minus(row: dict[Any, Any], metric: str, divisor: int = 1) -> str:
     mean, half = row[f"{metric}_mean"], row[f"{metric}_ci95"]
     if mean is None or math.isnan(mean):
         return BLANK
-    if half is None or math.isnan(half):
-        return f"{mean / divisor:.{_digits(mean / divisor, 0)}f}"
-    digits = _digits(mean / divisor, half / divisor)
-    return f"{mean / divisor:.{digits}f} ± {half / divisor:.{digits}f}"
-
-
-def _digits(mean: float, half: float) -> int:
-    """Decimals that show the interval with two figures, or the mean with four if it has none."""
-    scale, figures = (half, 2) if half > 0 else (abs(mean), 4)
-    if scale == 0:
-        return 0
-    return max(0, figures - 1 - math.floor(math.log10(scale)))
+    return with_half_width(mean / divisor, math.nan if half is None else half / divisor)
 
 
 def _notes(summary: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
