@@ -10,13 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .law_card import add_run_arguments, card, warn
+from .law_card import add_run_arguments, card, condition, warn
 
 if TYPE_CHECKING:
     from ..measure.breakeven import Range
     from ..measure.law.planning import Candidate, Option
     from ..measure.power_cap import CapPoint
-    from ..measure.records import Condition
 
 Rows = list[tuple[str, ...]]
 
@@ -80,7 +79,7 @@ def _register_breakeven(
 def plan(args: argparse.Namespace) -> int:
     from ..measure.law import planning
 
-    cards, base = card(args), _base(args)
+    cards, base = card(args), condition(args)
     found = planning.options(base, cards)
     rows = _option_rows(found)
     parts = [
@@ -99,25 +98,6 @@ def plan(args: argparse.Namespace) -> int:
     if args.out is not None:
         _write(args.out, text, rows, found)
     return 0
-
-
-def _base(args: argparse.Namespace) -> Condition:
-    from ..measure.records import Condition
-
-    return Condition(
-        architecture=args.architecture,
-        model=args.architecture,
-        weights="",
-        attention="",
-        weight_format=args.dtype,
-        width_px=args.width,
-        height_px=args.height,
-        batch_size=args.batch_size,
-        steps=args.steps,
-        cfg=args.cfg,
-        sampler=args.sampler,
-        scheduler="",
-    )
 
 
 def _option_rows(found: Sequence[Option]) -> Rows:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 from ..cost import JOULES_PER_WH, Tariff
 from ..decimals import in_figures
-from ..flop import flop_count
+from ..flop import DEFAULT_TEXT_TOKENS, flop_count
 from ..records import Condition, Prediction
 from .cards import Card
-from .data import planned_run
+from .data import planned
 from .operators import Unit
 
 CONFIDENCE = 0.9
@@ -50,7 +50,13 @@ def scaled(prediction: Prediction, factor: float) -> Prediction:
 
 
 def forecast_run(
-    condition: Condition, step_count: int, card: Card | None, why_no_card: str = ""
+    condition: Condition,
+    step_count: int,
+    card: Card | None,
+    why_no_card: str = "",
+    *,
+    text_tokens: int = DEFAULT_TEXT_TOKENS,
+    confidence: float = CONFIDENCE,
 ) -> Forecast:
     """FLOPs, and by the laws of ``card`` joules and seconds, of a run of ``condition``.
 
@@ -58,15 +64,17 @@ def forecast_run(
         condition: the run; architecture, size, batch, cfg, sampler and weight format matter.
         step_count: steps that the sampler really makes, which a scheduler may change.
         card: the device's laws, or ``None`` with the reason in ``why_no_card``.
+        text_tokens: length of the prompt.
+        confidence: of the intervals.
     """
     try:
-        flops = count_flops(condition, step_count)
+        flops = _count_flops(condition, step_count, text_tokens)
     except ValueError as error:
         return Forecast(condition, notes=(f"no forecast: {error}",))
     if card is None:
         return Forecast(condition, flops, notes=(f"no forecast of energy: {why_no_card}",))
     try:
-        predictions, novelty = _predict(condition, step_count, card)
+        predictions, novelty = _predict(condition, step_count, card, text_tokens, confidence)
     except ValueError as error:
         return Forecast(condition, flops, notes=(f"no forecast of energy: {error}",))
     notes = [*card.notes]
@@ -77,7 +85,7 @@ def forecast_run(
     return Forecast(condition, flops, energy, duration, tuple(notes), novelty)
 
 
-def count_flops(condition: Condition, step_count: int) -> int:
+def _count_flops(condition: Condition, step_count: int, text_tokens: int) -> int:
     """FLOPs of the whole run.
 
     Raises:
@@ -90,16 +98,17 @@ def count_flops(condition: Condition, step_count: int) -> int:
         step_count,
         cfg=1.0 if condition.cfg is None else condition.cfg,
         batch_size=condition.batch_size or 1,
+        text_tokens=text_tokens,
         sampler=condition.sampler,
     )
     return count.total
 
 
 def _predict(
-    condition: Condition, step_count: int, card: Card
+    condition: Condition, step_count: int, card: Card, text_tokens: int, confidence: float
 ) -> tuple[dict[Unit, Prediction], str]:
     """Per image, by unit; and why the run lies beyond the data, if it does."""
-    run = planned_run(
+    run = planned(
         condition.architecture,
         card.gpu,
         condition.width_px or 0,
@@ -109,12 +118,13 @@ def _predict(
         cfg=1.0 if condition.cfg is None else condition.cfg,
         sampler=condition.sampler,
         batch_size=condition.batch_size or 1,
+        text_tokens=text_tokens,
     )
     found: dict[Unit, Prediction] = {}
     novelty = ""
     for unit, law in card.laws.items():
-        value, low, high, novelty = law.predict_one(run, CONFIDENCE)
-        whole = Prediction(value, low, high, CONFIDENCE, unit, _source(card))
+        value, low, high, novelty = law.predict_one(run, confidence)
+        whole = Prediction(value, low, high, confidence, unit, _source(card))
         found[unit] = scaled(whole, 1 / run["images"])
     return found, novelty
 
