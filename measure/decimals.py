@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+ROUNDING = 1e-9
+"""A spread below this part of the mean is none."""
+
 
 def in_figures(value: float, figures: int) -> str:
     """``value`` with so many significant figures: 12345 in three is ``12300``."""
@@ -24,8 +27,11 @@ def with_half_width(mean: float, half: float) -> str:
 
 
 def decimals_for(mean: float, half: float) -> int:
-    """Decimals that show the interval with two figures, or the mean with four if it has none."""
-    scale, figures = (half, 2) if half > 0 else (abs(mean), 4)
+    """Decimals that show the interval with two figures, or the mean with four if it has none.
+
+    Equal values have none, but for the last bits of their arithmetic.
+    """
+    scale, figures = (half, 2) if half > ROUNDING * abs(mean) else (abs(mean), 4)
     if scale == 0:
         return 0
     return max(0, figures - 1 - math.floor(math.log10(scale)))

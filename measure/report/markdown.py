@@ -60,13 +60,25 @@ def _any_broken(summary: pd.DataFrame) -> bool:
 
 
 def differing_columns(summary: pd.DataFrame) -> list[str]:
-    """Those of :data:`DIFFERENCES` in which the rows differ."""
-    return [column for column in DIFFERENCES if summary[column].nunique() > 1]
+    """Those of :data:`DIFFERENCES` in which the rows differ, and what tells environments apart.
+
+    Of the environment's columns only those without which two rows would have one name.
+    """
+    chosen = [column for column in DIFFERENCES if summary[column].nunique() > 1]
+    for column in ENVIRONMENT_COLUMNS:
+        named = ["condition", *chosen]
+        if _distinct(summary, [*named, column]) > _distinct(summary, named):
+            chosen.append(column)
+    return chosen
+
+
+def _distinct(summary: pd.DataFrame, columns: list[str]) -> int:
+    return len(summary[columns].drop_duplicates())
 
 
 def condition_headings(differing: Sequence[str]) -> tuple[str, ...]:
     """The headings of :func:`condition_cells`."""
-    return (HEADINGS[0], *(DIFFERENCES[column] for column in differing))
+    return (HEADINGS[0], *(DIFFERENCES.get(column, column) for column in differing))
 
 
 def condition_cells(row: dict[Any, Any], differing: Sequence[str]) -> tuple[str, ...]:
@@ -74,7 +86,13 @@ def condition_cells(row: dict[Any, Any], differing: Sequence[str]) -> tuple[str,
     marks = ["[synthetic]"] if row["weights"] == "synthetic" else []
     marks += ["[fall-backs]"] if row["fallback_runs"] else []
     marks += ["[broken picture]"] if row["broken_pictures"] else []
-    return (" ".join((row["condition"], *marks)), *(row[c] or BLANK for c in differing))
+    return (" ".join((row["condition"], *marks)), *(_known(row[column]) for column in differing))
+
+
+def _known(value: object) -> str:
+    if isinstance(value, float):
+        return BLANK if math.isnan(value) else f"{value:g}"
+    return str(value) or BLANK
 
 
 def as_text(table: Table) -> str:
@@ -177,7 +195,9 @@ def _notes(summary: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
         notes.append("Intervals are taken over repeats within one process, which share its state.")
     if (summary["weights"] == "synthetic").any():
         notes.append("[synthetic]: random weights; cost is real, pictures mean nothing.")
-    differing = [column for column in ENVIRONMENT_COLUMNS if summary[column].nunique() > 1]
+    differing = [
+        column for column in ENVIRONMENT_COLUMNS if summary[column].nunique(dropna=False) > 1
+    ]
     if differing:
         notes.append(f"Rows are of different environments, by {', '.join(differing)}.")
     if summary["pairs"].notna().any():
