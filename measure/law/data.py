@@ -245,17 +245,7 @@ def _from_runs(table: pd.DataFrame, allow_unmeasured: bool) -> Observations:
         nfe=table["nfe"].fillna(table["steps"])
     )
     keep(asked.notna().all(axis=1), "its size, steps, batch or cfg is not known")
-    meters = sorted(set(table["energy_meter"].dropna()))
-    if len(meters) > 1:
-        raise LawDataError(
-            f"energies of several meters: {', '.join(meters)}; choose one with "
-            "--where energy_meter=…"
-        )
-    varied = [name for name in UNKNOWN_TO_LAWS if table[name].nunique(dropna=False) > 1]
-    if varied:
-        notes.append(
-            f"the rows differ in {', '.join(varied)}, which no law knows: choose with --where"
-        )
+    notes += _mixture(table)
     phases = table[["text_encode_time_s", "denoise_time_s", "decode_time_s"]]
     frame = pd.DataFrame(
         {
@@ -281,6 +271,24 @@ def _from_runs(table: pd.DataFrame, allow_unmeasured: bool) -> Observations:
     methods = sorted(set(table["energy_method"]) & set(UNMEASURED))
     basis = " and ".join(methods) or "measured"
     return Observations(frame.reset_index(drop=True), tuple(notes), basis)
+
+
+def _mixture(table: pd.DataFrame) -> list[str]:
+    """What the rows differ in although the law takes them for alike.
+
+    Raises:
+        LawDataError: their energies are of several meters.
+    """
+    meters = sorted(set(table["energy_meter"].dropna()))
+    if len(meters) > 1:
+        raise LawDataError(
+            f"energies of several meters: {', '.join(meters)}; choose one with "
+            "--where energy_meter=…"
+        )
+    varied = [name for name in UNKNOWN_TO_LAWS if table[name].nunique(dropna=False) > 1]
+    if not varied:
+        return []
+    return [f"the rows differ in {', '.join(varied)}, which no law knows: choose with --where"]
 
 
 def _device_names(table: pd.DataFrame) -> pd.Series:
