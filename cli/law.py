@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,8 @@ from .errors import CommandError, UsageError
 from .law_card import CONFIDENCE, warn
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from ..measure.law import Equation3, Observations, OperatorLaw
+    from ..measure.records import Prediction
 
 TABLE_HELP = "a runs.csv of WattBench, or a table with the columns of the published study"
 
@@ -196,74 +196,37 @@ def _calibrate(args: argparse.Namespace) -> int:
 
 
 def _predict(args: argparse.Namespace) -> int:
-    from ..measure.law import planned
+    from ..measure.flop import function_evaluations
+    from ..measure.law import LawDataError, forecast_run, sentence
 
-    laws = law_card.card(args).laws
-    tariff = law_card.tariff(args)
-    frame = planned(
-        args.architecture,
-        laws["J"].domain.gpu,
-        args.width,
-        args.height,
+    card, tariff = law_card.card(args), law_card.tariff(args)
+    made = forecast_run(
+        law_card.condition(args),
         args.steps,
-        dtype=args.dtype,
-        cfg=args.cfg,
-        sampler=args.sampler,
-        batch_size=args.batch_size,
+        card,
         text_tokens=args.text_tokens,
+        confidence=args.confidence,
     )
-    facts = _prediction_facts(args, laws, frame)
-    energy = facts["energy_j_per_img"]
-    facts["costs_per_img"] = {name: tariff.costs(energy[name]) for name in energy}
-    if args.json:
-        print(json.dumps(facts, indent=2))
+    energy, time = made.energy_per_img, made.duration_per_img
+    if energy is None:
+        raise LawDataError("; ".join(made.notes))
+    warn(tuple(note for note in made.notes if note not in card.notes))
+    if not args.json:
+        print(sentence(replace(made, notes=()), tariff))
         return 0
-    wh = energy["value"] / 3600
-    print(
-        f"{energy['value']:.4g} J per image ({energy['low']:.4g} to {energy['high']:.4g}, "
-        f"{args.confidence:.0%} interval), {wh:.3g} Wh, on {facts['gpu']}"
-    )
-    for unit, value in facts["costs_per_img"]["value"].items():
-        print(
-            f"{value:.3g} {unit} per image, {1000 * value:.4g} per 1000 images (this device alone)"
-        )
-    if facts["duration_s_per_img"]:
-        time = facts["duration_s_per_img"]
-        print(f"{time['value']:.4g} s per image ({time['low']:.4g} to {time['high']:.4g})")
-    print(f"{facts['flop_count']:.4g} FLOPs for the whole run")
-    if facts["note"]:
-        warn((f"beyond the data, so the interval is wide: {facts['note']}",))
+    facts = {
+        "gpu": card.gpu,
+        "confidence": args.confidence,
+        "energy_j_per_img": _ends(energy),
+        "duration_s_per_img": None if time is None else _ends(time),
+        "flop_count": made.flop_count,
+        "nfe": function_evaluations(args.sampler, args.steps),
+        "note": made.novelty,
+        "costs_per_img": {name: tariff.costs(joules) for name, joules in _ends(energy).items()},
+    }
+    print(json.dumps(facts, indent=2))
     return 0
 
 
-def _prediction_facts(
-    args: argparse.Namespace, laws: dict[Any, OperatorLaw], frame: pd.DataFrame
-) -> dict[str, Any]:
-    from ..measure.flop import flop_count
-
-    per_image: dict[str, dict[str, float] | None] = {"J": None, "s": None}
-    note = ""
-    for unit, law in laws.items():
-        row = law.predict(frame, args.confidence).iloc[0]
-        note = str(row["note"])
-        names = ("value", "low", "high")
-        per_image[unit] = {name: float(row[name]) / args.batch_size for name in names}
-    count = flop_count(
-        args.architecture,
-        args.width,
-        args.height,
-        args.steps,
-        cfg=args.cfg,
-        batch_size=args.batch_size,
-        text_tokens=args.text_tokens,
-        sampler=args.sampler,
-    )
-    return {
-        "gpu": laws["J"].domain.gpu,
-        "confidence": args.confidence,
-        "energy_j_per_img": per_image["J"],
-        "duration_s_per_img": per_image["s"],
-        "flop_count": count.total,
-        "nfe": count.nfe,
-        "note": note,
-    }
+def _ends(prediction: Prediction) -> dict[str, float]:
+    return {"value": prediction.value, "low": prediction.low, "high": prediction.high}

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..measure.cost import Tariff
     from ..measure.law import Card
+    from ..measure.records import Condition
 
 CONFIDENCE = 0.9
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """The run and the card; :func:`card` reads the latter."""
+    """The run and the card; :func:`condition` and :func:`card` read them."""
     parser.add_argument("--architecture", required=True, metavar="NAME")
     parser.add_argument("--width", type=int, default=1024, metavar="PX")
     parser.add_argument("--height", type=int, default=1024, metavar="PX")
@@ -37,6 +38,26 @@ def add_tariff_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--price-per-kwh", type=float, metavar="PRICE")
     parser.add_argument("--currency", default="EUR", help="of the price (default: EUR)")
+
+
+def condition(args: argparse.Namespace) -> Condition:
+    """The run of the arguments."""
+    from ..measure.records import Condition
+
+    return Condition(
+        architecture=args.architecture,
+        model=args.architecture,
+        weights="",
+        attention="",
+        weight_format=args.dtype,
+        width_px=args.width,
+        height_px=args.height,
+        batch_size=args.batch_size,
+        steps=args.steps,
+        cfg=args.cfg,
+        sampler=args.sampler,
+        scheduler="",
+    )
 
 
 def card(args: argparse.Namespace) -> Card:

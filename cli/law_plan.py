@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .law_card import add_run_arguments, card, warn
+from .law_card import add_run_arguments, card, condition, warn
 
 if TYPE_CHECKING:
     from ..measure.breakeven import Range
     from ..measure.law.planning import Candidate, Option
     from ..measure.power_cap import CapPoint
-    from ..measure.records import Condition
+    from ..measure.records import Prediction
 
 Rows = list[tuple[str, ...]]
 
@@ -80,7 +80,7 @@ def _register_breakeven(
 def plan(args: argparse.Namespace) -> int:
     from ..measure.law import planning
 
-    cards, base = card(args), _base(args)
+    cards, base = card(args), condition(args)
     found = planning.options(base, cards)
     rows = _option_rows(found)
     parts = [
@@ -101,33 +101,14 @@ def plan(args: argparse.Namespace) -> int:
     return 0
 
 
-def _base(args: argparse.Namespace) -> Condition:
-    from ..measure.records import Condition
-
-    return Condition(
-        architecture=args.architecture,
-        model=args.architecture,
-        weights="",
-        attention="",
-        weight_format=args.dtype,
-        width_px=args.width,
-        height_px=args.height,
-        batch_size=args.batch_size,
-        steps=args.steps,
-        cfg=args.cfg,
-        sampler=args.sampler,
-        scheduler="",
-    )
-
-
 def _option_rows(found: Sequence[Option]) -> Rows:
-    rows = []
+    rows: Rows = []
     for option in found:
         energy, ratio = option.energy, option.ratio
         numbers = (
             ("", "", "", "")
             if energy is None or ratio is None
-            else (*(f"{x:.4g}" for x in (energy.value, energy.low, energy.high)), f"{ratio:.3g}")
+            else (*_ends(energy), f"{ratio:.3g}")
         )
         rows.append((option.setting, option.choice, *numbers, option.note))
     return rows
@@ -138,12 +119,18 @@ def _front_rows(found: Sequence[Candidate]) -> Rows:
         (
             f"{one.condition.width_px}x{one.condition.height_px}",
             str(one.condition.steps),
-            *(f"{x:.4g}" for x in (one.energy.value, one.energy.low, one.energy.high)),
+            *_ends(one.energy),
             f"{one.quality:g}",
             "yes" if one.on_front else "no: another is cheaper and as good",
         )
         for one in found
     ]
+
+
+def _ends(energy: Prediction) -> list[str]:
+    from ..measure.decimals import in_figures
+
+    return [in_figures(joules, 4) for joules in (energy.value, energy.low, energy.high)]
 
 
 def _caps(args: argparse.Namespace) -> list[str]:
@@ -191,14 +178,14 @@ def _verdict(fast: str, slow: str, pays_w: float, half_w: float) -> str:
 
 
 def _cap_row(point: CapPoint, points: Sequence[CapPoint], idle_power_w: float) -> tuple[str, ...]:
+    from ..measure.decimals import in_figures, with_half_width
     from ..measure.power_cap import IDLE_SHARES, energy_with_idle, period
 
-    half = point.energy.half_width
-    busy = f"{point.energy.value:.4g}" + ("" if math.isnan(half) else f" ± {half:.2g}")
+    busy = with_half_width(point.energy.value, point.energy.half_width)
     cells = []
     for share in IDLE_SHARES:
         joules = energy_with_idle(point, period(points, share), idle_power_w)
-        cells.append("too slow" if joules is None else f"{joules:.4g}")
+        cells.append("too slow" if joules is None else in_figures(joules, 4))
     return (point.label, f"{point.power_w:.3g}", f"{point.time_s:.3g}", busy, point.source, *cells)
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 RUN_COLUMNS = (
     "condition", "gpu_name", "energy_meter", "energy_method", "is_warmup", "error",
-    "power_limit_w", "j_per_img", "img_per_s",
+    "power_limit_w", "j_per_img", "img_per_s", "visit",
 )  # fmt: skip
 IDLE_SHARES = (0.0, 0.25, 0.5, 0.75, 0.9)
 
@@ -86,6 +86,8 @@ def points_of_runs(table: pd.DataFrame) -> tuple[CapPoint, ...]:
     Raises:
         ValueError: no such table, several conditions or cards, no power limits, or no energies.
     """
+    from .report.summary import independent_values
+
     missing = [name for name in RUN_COLUMNS if name not in table]
     if missing:
         raise ValueError(f"this is no runs.csv of WattBench: it lacks {', '.join(missing)}")
@@ -104,7 +106,7 @@ def points_of_runs(table: pd.DataFrame) -> tuple[CapPoint, ...]:
     return tuple(
         CapPoint(
             f"{limit:g} W",
-            estimate(list(group["j_per_img"]), "J/img"),
+            estimate(independent_values(group, "j_per_img"), "J/img"),
             float((1 / group["img_per_s"]).mean()),
             f"{len(group)} runs ({group['energy_method'].iloc[0]})",
         )

@@ -8,10 +8,11 @@ a board that has drifted meanwhile shows here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .decimals import in_figures
 from .records import Estimate
 from .stats import estimate, paired_ratio
 
@@ -45,6 +46,8 @@ class CapResult:
 class Sweep:
     """The caps of one condition, highest first. Drifts are the last baseline block over the first.
 
+    ``rivals_w`` are other caps than the best and the baseline whose energy may be the best's: the
+    interval of the ratio, from pairs, holds 1.
     ``is_denoising_only`` is true where the runs measured nothing else, as with a probe on the
     model; energy and time are then those of denoising. ``note`` is what the runs say of their
     energy, and why it is missing where it is.
@@ -55,6 +58,7 @@ class Sweep:
     meter: str
     baseline_w: float
     caps: tuple[CapResult, ...]
+    rivals_w: tuple[float, ...]
     energy_drift: Estimate | None
     time_drift: Estimate | None
     is_denoising_only: bool
@@ -67,8 +71,7 @@ class Sweep:
     @property
     def best(self) -> CapResult | None:
         """The cap with the least energy per image; ``None`` where none has an energy."""
-        known = [(cap.energy.value, cap.cap_w, cap) for cap in self.caps if cap.energy is not None]
-        return min(known, default=(0.0, 0.0, None), key=lambda entry: entry[:2])[2]
+        return _best(self.caps)
 
 
 def analyse(runs: pd.DataFrame, baseline_w: float) -> list[Sweep]:
@@ -102,14 +105,16 @@ def _sweep(measured: pd.DataFrame, baseline_w: float, failed: dict[float, int]) 
     first = measured.iloc[0]
     is_denoising_only = bool(measured["img_per_s"].isna().all())
     measured = _with_costs(measured, is_denoising_only)
+    results = tuple(
+        _cap_result(measured, cap, baseline_w, failed.get(cap, 0), confidence) for cap in caps
+    )
     return Sweep(
         condition=first["condition"],
         board=first["gpu_name"] or first["cpu_name"],
         meter=next((meter for meter in measured["energy_meter"] if meter), ""),
         baseline_w=baseline_w,
-        caps=tuple(
-            _cap_result(measured, cap, baseline_w, failed.get(cap, 0), confidence) for cap in caps
-        ),
+        caps=results,
+        rivals_w=_rivals(measured, results, baseline_w, confidence),
         energy_drift=_drift(measured, "j_per_img", baseline_w),
         time_drift=_drift(measured, "s_per_img", baseline_w),
         is_denoising_only=is_denoising_only,
@@ -148,6 +153,27 @@ def _cap_result(
         time_ratio=ratios["s_per_img"],
         failed=failed,
     )
+
+
+def _best(caps: Sequence[CapResult]) -> CapResult | None:
+    known = [(cap.energy.value, cap.cap_w, cap) for cap in caps if cap.energy is not None]
+    return min(known, default=(0.0, 0.0, None), key=lambda entry: entry[:2])[2]
+
+
+def _rivals(
+    measured: pd.DataFrame, caps: Sequence[CapResult], baseline_w: float, confidence: float
+) -> tuple[float, ...]:
+    best = _best(caps)
+    if best is None:
+        return ()
+    least = measured[measured["cap_w"] == best.cap_w]
+    found = []
+    for cap_w in [cap.cap_w for cap in caps if cap.cap_w not in (best.cap_w, baseline_w)]:
+        under = measured[measured["cap_w"] == cap_w]
+        ratio = _ratio(least, under, "j_per_img", confidence)
+        if ratio is not None and ratio.ci_low <= 1:
+            found.append(cap_w)
+    return tuple(found)
 
 
 def _values(runs: pd.DataFrame, metric: str, identity: list[str]) -> pd.Series:
@@ -189,20 +215,26 @@ def verdicts(sweep: Sweep) -> Iterator[str]:
         yield f"No cap took less energy per image than the baseline of {base.cap_w:g} W."
     else:
         yield (
-            f"{best.cap_w:g} W took the least: {best.energy.value:.4g} J per image. Against the "
-            f"baseline of {base.cap_w:g} W: energy {percent(best.energy_ratio)}, "
+            f"{best.cap_w:g} W took the least: {in_figures(best.energy.value, 4)} J per image. "
+            f"Against the baseline of {base.cap_w:g} W: energy {percent(best.energy_ratio)}, "
             f"time {percent(best.time_ratio)}. {_significance(best.energy_ratio)}"
         )
+    if sweep.rivals_w:
+        yield f"As little may have been taken by {_watts(sweep.rivals_w)}: these runs cannot tell."
     for what, drift in (("energy", sweep.energy_drift), ("time", sweep.time_drift)):
         if drift is not None and not drift.ci_low <= 1 <= drift.ci_high:
             yield (
                 f"The board drifted: measured again at the end, the baseline's {what} per image "
                 f"had changed by {percent(drift)}. Smaller differences between caps mean nothing."
             )
-    loose = [cap for cap in sweep.caps if cap.power_w is not None and cap.power_w < 0.9 * cap.cap_w]
+    powers = {cap.cap_w: cap.power_w for cap in sweep.caps}
+    loose = [cap_w for cap_w, watts in powers.items() if watts is not None and watts < 0.9 * cap_w]
     if loose:
-        names = ", ".join(f"{cap.cap_w:g} W" for cap in loose)
-        yield f"The mean power stayed more than 10 % below the cap at {names}."
+        yield f"The mean power stayed more than 10 % below the cap at {_watts(loose)}."
+
+
+def _watts(caps_w: Sequence[float]) -> str:
+    return ", ".join(f"{cap_w:g} W" for cap_w in caps_w)
 
 
 def percent(ratio: Estimate | None) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 
@@ -33,6 +34,20 @@ def estimate(values: Sequence[float], unit: str, confidence: float = 0.95) -> Es
     stdev = float(data.std(ddof=1))
     half = student_t(len(data) - 1, confidence) * stdev / math.sqrt(len(data))
     return Estimate(mean, mean - half, mean + half, confidence, len(data), unit, stdev)
+
+
+def by_visit(values: Sequence[float], visits: Sequence[int]) -> list[float]:
+    """What an interval is taken over: ``values``, or the means of visits where there are several.
+
+    A visit is a server process, whose state its repeats share. A value that is NaN was not
+    measured.
+    """
+    pairs = zip(values, visits, strict=True)
+    known = [(value, visit) for value, visit in pairs if not math.isnan(value)]
+    if len(set(visits)) < 2:
+        return [value for value, _ in known]
+    numbers = dict.fromkeys(visit for _, visit in known)
+    return [fmean(value for value, visit in known if visit == number) for number in numbers]
 
 
 def student_t(degrees_of_freedom: int, confidence: float) -> float:

@@ -27,9 +27,12 @@ EDGE_NODES_CSV = DATA / "edge_nodes.csv"
 STUDY_COLUMNS = ("model", "gpu", "resolution", "steps", "dtype", "cfg", "prompts", "energy_j")
 RUN_COLUMNS = (
     "architecture", "model", "weights", "weight_format", "width_px", "height_px", "batch_size",
-    "steps", "nfe", "cfg", "sampler", "is_warmup", "error", "gpu_name", "energy_j",
-    "energy_method", "text_encode_time_s", "denoise_time_s", "decode_time_s",
+    "steps", "nfe", "cfg", "sampler", "is_warmup", "error", "gpu_name", "energy_j", "energy_meter",
+    "energy_method", "text_encode_time_s", "denoise_time_s", "decode_time_s", "attention",
+    "optimizations", "power_limit_w",
 )  # fmt: skip
+UNKNOWN_TO_LAWS = ("attention", "optimizations", "power_limit_w")
+"""Columns that change a run's energy and are in no law."""
 
 STUDY_CONTEXT_ROWS = {"flux": 512, "qwen_image": 12, "sd35": 333, "sd2": 77}
 """Rows of text in the study's pipelines (arXiv 2511.17031v2, Tables 3 and 5)."""
@@ -93,9 +96,14 @@ def read_table(path: Path, where: tuple[str, ...] = ()) -> pd.DataFrame:
 
 
 def _equals(column: pd.Series, value: str) -> pd.Series:
-    """Text equality, except that numbers are equal as numbers (``cfg=7`` finds 7.0)."""
+    """Text equality, except that numbers are equal as numbers (``cfg=7`` finds 7.0).
+
+    Nothing finds blank cells.
+    """
     import pandas as pd
 
+    if not value:
+        return column.isna()
     if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
         return column.astype(str) == value
     try:
@@ -140,49 +148,12 @@ def planned(
     sampler: str = "euler",
     batch_size: int = 1,
     text_tokens: int = DEFAULT_TEXT_TOKENS,
-) -> pd.DataFrame:
-    """A run that has not been made, as the one row of a frame that a law predicts.
+) -> dict[str, Any]:
+    """A run that has not been made, for :meth:`.operators.OperatorLaw.predict_one`.
 
     Raises:
         UnknownNfeError: a sampler whose evaluations cannot be told beforehand.
         LawDataError: an architecture without a formula.
-    """
-    import pandas as pd
-
-    run = planned_run(
-        architecture,
-        gpu,
-        width_px,
-        height_px,
-        steps,
-        dtype=dtype,
-        cfg=cfg,
-        sampler=sampler,
-        batch_size=batch_size,
-        text_tokens=text_tokens,
-    )
-    frame = pd.DataFrame([run])
-    frame["context_rows"] = pd.array([None], dtype="Int64")
-    return frame
-
-
-def planned_run(
-    architecture: str,
-    gpu: str,
-    width_px: int,
-    height_px: int,
-    steps: int,
-    *,
-    dtype: str = "fp16",
-    cfg: float = 1.0,
-    sampler: str = "euler",
-    batch_size: int = 1,
-    text_tokens: int = DEFAULT_TEXT_TOKENS,
-) -> dict[str, Any]:
-    """As :func:`planned`, without a frame: for :meth:`.operators.OperatorLaw.predict_one`.
-
-    Raises:
-        UnknownNfeError, LawDataError: as :func:`planned`.
     """
     name = ALIASES.get(architecture, architecture)
     _refuse_unformulated([name])
@@ -270,6 +241,11 @@ def _from_runs(table: pd.DataFrame, allow_unmeasured: bool) -> Observations:
     keep(~tiny, "a tiny synthetic model is not the size that its architecture's formula counts")
     known = table["architecture"].map(lambda name: ALIASES.get(name, name))
     keep(known.isin(list(FORMULAS)), "no FLOP formula for the architecture")
+    asked = table[["width_px", "height_px", "batch_size", "cfg"]].assign(
+        nfe=table["nfe"].fillna(table["steps"])
+    )
+    keep(asked.notna().all(axis=1), "its size, steps, batch or cfg is not known")
+    notes += _mixture(table)
     phases = table[["text_encode_time_s", "denoise_time_s", "decode_time_s"]]
     frame = pd.DataFrame(
         {
@@ -278,7 +254,7 @@ def _from_runs(table: pd.DataFrame, allow_unmeasured: bool) -> Observations:
             "dtype": table["weight_format"].map(lambda f: "fp16" if f in SIXTEEN_BIT else f),
             "width_px": table["width_px"].astype(int),
             "height_px": table["height_px"].astype(int),
-            "nfe": table["nfe"].fillna(table["steps"]).astype(int),
+            "nfe": asked["nfe"].reindex(table.index).astype(int),
             "calls": [
                 model_calls(str(sampler), float(cfg))
                 for sampler, cfg in zip(table["sampler"], table["cfg"], strict=True)
@@ -295,6 +271,24 @@ def _from_runs(table: pd.DataFrame, allow_unmeasured: bool) -> Observations:
     methods = sorted(set(table["energy_method"]) & set(UNMEASURED))
     basis = " and ".join(methods) or "measured"
     return Observations(frame.reset_index(drop=True), tuple(notes), basis)
+
+
+def _mixture(table: pd.DataFrame) -> list[str]:
+    """What the rows differ in although the law takes them for alike.
+
+    Raises:
+        LawDataError: their energies are of several meters.
+    """
+    meters = sorted(set(table["energy_meter"].dropna()))
+    if len(meters) > 1:
+        raise LawDataError(
+            f"energies of several meters: {', '.join(meters)}; choose one with "
+            "--where energy_meter=…"
+        )
+    varied = [name for name in UNKNOWN_TO_LAWS if table[name].nunique(dropna=False) > 1]
+    if not varied:
+        return []
+    return [f"the rows differ in {', '.join(varied)}, which no law knows: choose with --where"]
 
 
 def _device_names(table: pd.DataFrame) -> pd.Series:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..cost import JOULES_PER_WH, Tariff
-from ..flop import flop_count
+from ..decimals import in_figures
+from ..flop import DEFAULT_TEXT_TOKENS, flop_count
 from ..records import Condition, Prediction
 from .cards import Card
-from .data import planned_run
+from .data import planned
 from .operators import Unit
 
 CONFIDENCE = 0.9
@@ -50,7 +50,13 @@ def scaled(prediction: Prediction, factor: float) -> Prediction:
 
 
 def forecast_run(
-    condition: Condition, step_count: int, card: Card | None, why_no_card: str = ""
+    condition: Condition,
+    step_count: int,
+    card: Card | None,
+    why_no_card: str = "",
+    *,
+    text_tokens: int = DEFAULT_TEXT_TOKENS,
+    confidence: float = CONFIDENCE,
 ) -> Forecast:
     """FLOPs, and by the laws of ``card`` joules and seconds, of a run of ``condition``.
 
@@ -58,15 +64,17 @@ def forecast_run(
         condition: the run; architecture, size, batch, cfg, sampler and weight format matter.
         step_count: steps that the sampler really makes, which a scheduler may change.
         card: the device's laws, or ``None`` with the reason in ``why_no_card``.
+        text_tokens: length of the prompt.
+        confidence: of the intervals.
     """
     try:
-        flops = count_flops(condition, step_count)
+        flops = _count_flops(condition, step_count, text_tokens)
     except ValueError as error:
         return Forecast(condition, notes=(f"no forecast: {error}",))
     if card is None:
         return Forecast(condition, flops, notes=(f"no forecast of energy: {why_no_card}",))
     try:
-        predictions, novelty = _predict(condition, step_count, card)
+        predictions, novelty = _predict(condition, step_count, card, text_tokens, confidence)
     except ValueError as error:
         return Forecast(condition, flops, notes=(f"no forecast of energy: {error}",))
     notes = [*card.notes]
@@ -77,7 +85,7 @@ def forecast_run(
     return Forecast(condition, flops, energy, duration, tuple(notes), novelty)
 
 
-def count_flops(condition: Condition, step_count: int) -> int:
+def _count_flops(condition: Condition, step_count: int, text_tokens: int) -> int:
     """FLOPs of the whole run.
 
     Raises:
@@ -90,16 +98,17 @@ def count_flops(condition: Condition, step_count: int) -> int:
         step_count,
         cfg=1.0 if condition.cfg is None else condition.cfg,
         batch_size=condition.batch_size or 1,
+        text_tokens=text_tokens,
         sampler=condition.sampler,
     )
     return count.total
 
 
 def _predict(
-    condition: Condition, step_count: int, card: Card
+    condition: Condition, step_count: int, card: Card, text_tokens: int, confidence: float
 ) -> tuple[dict[Unit, Prediction], str]:
     """Per image, by unit; and why the run lies beyond the data, if it does."""
-    run = planned_run(
+    run = planned(
         condition.architecture,
         card.gpu,
         condition.width_px or 0,
@@ -109,12 +118,13 @@ def _predict(
         cfg=1.0 if condition.cfg is None else condition.cfg,
         sampler=condition.sampler,
         batch_size=condition.batch_size or 1,
+        text_tokens=text_tokens,
     )
     found: dict[Unit, Prediction] = {}
     novelty = ""
     for unit, law in card.laws.items():
-        value, low, high, novelty = law.predict_one(run, CONFIDENCE)
-        whole = Prediction(value, low, high, CONFIDENCE, unit, _source(card))
+        value, low, high, novelty = law.predict_one(run, confidence)
+        whole = Prediction(value, low, high, confidence, unit, _source(card))
         found[unit] = scaled(whole, 1 / run["images"])
     return found, novelty
 
@@ -144,8 +154,8 @@ def _source(card: Card) -> str:
 def interval_text(prediction: Prediction) -> str:
     """For example ``812 J (700 to 940, 90 % interval)``."""
     return (
-        f"{_short(prediction.value)} {prediction.unit} ({_short(prediction.low)} to "
-        f"{_short(prediction.high)}, {prediction.confidence:.0%} interval)"
+        f"{in_figures(prediction.value, 3)} {prediction.unit} ({in_figures(prediction.low, 3)} to "
+        f"{in_figures(prediction.high, 3)}, {prediction.confidence:.0%} interval)"
     )
 
 
@@ -153,16 +163,8 @@ def cost_lines(energy_per_img: Prediction, tariff: Tariff) -> Sequence[str]:
     """A line for each cost that the tariff knows; of the device's energy alone."""
     at = {name: tariff.costs(getattr(energy_per_img, name)) for name in ("value", "low", "high")}
     return [
-        f"{_short(value)} {unit} per image, {_short(1000 * value)} per 1000 images "
-        f"({_short(1000 * at['low'][unit])} to {_short(1000 * at['high'][unit])}), "
+        f"{in_figures(value, 3)} {unit} per image, {in_figures(1000 * value, 3)} per 1000 images "
+        f"({in_figures(1000 * at['low'][unit], 3)} to {in_figures(1000 * at['high'][unit], 3)}), "
         "this device alone."
         for unit, value in at["value"].items()
     ]
-
-
-def _short(value: float) -> str:
-    """Three figures, without an exponent."""
-    if value == 0:
-        return "0"
-    decimals = 2 - math.floor(math.log10(abs(value)))
-    return f"{round(value, decimals):.{max(0, decimals)}f}"

@@ -147,7 +147,7 @@ class OperatorLaw:
     def predict_one(
         self, run: Mapping[str, Any], confidence: float = 0.9
     ) -> tuple[float, float, float, str]:
-        """As :meth:`predict`, for one run of :func:`.data.planned_run`: value, low, high, note.
+        """As :meth:`predict`, for one run of :func:`.data.planned`: value, low, high, note.
 
         Raises:
             LawDataError: as :meth:`predict`.

@@ -20,7 +20,7 @@ class Scores:
     """Agreement of n predictions.
 
     ``r2`` and ``pearson`` are of the logarithms (the laws are fitted there and the study plots
-    there), ``pearson_linear`` of the joules, ``spearman`` of the ranks; ``mape`` is a fraction.
+    there), ``spearman`` of the ranks; ``mape`` is a fraction.
     """
 
     n: int
@@ -28,7 +28,6 @@ class Scores:
     mae_j: float
     mape: float
     pearson: float
-    pearson_linear: float
     spearman: float
 
 
@@ -52,7 +51,6 @@ def score(actual_j: ArrayLike, predicted_j: ArrayLike) -> Scores:
         mae_j=float(np.mean(np.abs(predicted - actual))),
         mape=float(np.mean(np.abs(predicted / actual - 1))),
         pearson=float(pearsonr(log_actual, log_predicted).statistic),
-        pearson_linear=float(pearsonr(actual, predicted).statistic),
         spearman=float(spearmanr(actual, predicted).statistic),
     )
 

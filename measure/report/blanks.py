@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from .breakdown import ENERGIES, ESTIMATED, IDLE_HEADING, METHOD_HEADING, TIMES, measured_parts
 from .comparison import COMPARED
+from .frame import ENVIRONMENT_COLUMNS
 from .markdown import BLANK, DIFFERENCES, HEADINGS, Table
 from .notes import SEPARATOR, gathered
 from .summary import METRICS
@@ -72,6 +73,8 @@ def blank_reasons(table: Table, frame: pd.DataFrame, summary: pd.DataFrame) -> l
 def _reason(heading: str, measured: pd.DataFrame, comparison_note: object) -> str:
     if heading in DIFFERENCES.values():
         return "nothing was asked for"
+    if heading in ENVIRONMENT_COLUMNS:
+        return "not to be had on this machine"
     if measured.empty:
         return NO_RUN
     if heading in COMPARED.values():

@@ -34,6 +34,7 @@ COMPARISON_COLUMNS = [
 ]
 
 BASELINE = "baseline"
+NO_PAIRS = "fewer than two pairs of the same seed in the same server process"
 
 
 def comparisons(measured: list[pd.DataFrame]) -> list[dict[str, object]]:
@@ -63,7 +64,7 @@ def _compare(baseline: pd.DataFrame, treatment: pd.DataFrame) -> dict[str, objec
             return {"comparison_note": f"another {what} than the baseline's"}
     pairs = _pairs(baseline, treatment)
     if len(pairs) < 2:
-        return {"pairs": len(pairs), "comparison_note": "fewer than two pairs of the same seed"}
+        return {"pairs": len(pairs), "comparison_note": NO_PAIRS}
     cells: dict[str, object] = {"pairs": len(pairs), "comparison_note": ""}
     for metric in COMPARED:
         if metric != "j_per_img" or _same(baseline, treatment, ["energy_meter"]):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..decimals import decimals_for, with_half_width
 from .comparison import BASELINE, COMPARED
 from .frame import ENVIRONMENT_COLUMNS
 from .kernels_and_pictures import fallback_notes, picture_notes
@@ -59,13 +60,25 @@ def _any_broken(summary: pd.DataFrame) -> bool:
 
 
 def differing_columns(summary: pd.DataFrame) -> list[str]:
-    """Those of :data:`DIFFERENCES` in which the rows differ."""
-    return [column for column in DIFFERENCES if summary[column].nunique() > 1]
+    """Those of :data:`DIFFERENCES` in which the rows differ, and what tells environments apart.
+
+    Of the environment's columns only those without which two rows would have one name.
+    """
+    chosen = [column for column in DIFFERENCES if summary[column].nunique() > 1]
+    for column in ENVIRONMENT_COLUMNS:
+        named = ["condition", *chosen]
+        if _distinct(summary, [*named, column]) > _distinct(summary, named):
+            chosen.append(column)
+    return chosen
+
+
+def _distinct(summary: pd.DataFrame, columns: list[str]) -> int:
+    return len(summary[columns].drop_duplicates())
 
 
 def condition_headings(differing: Sequence[str]) -> tuple[str, ...]:
     """The headings of :func:`condition_cells`."""
-    return (HEADINGS[0], *(DIFFERENCES[column] for column in differing))
+    return (HEADINGS[0], *(DIFFERENCES.get(column, column) for column in differing))
 
 
 def condition_cells(row: dict[Any, Any], differing: Sequence[str]) -> tuple[str, ...]:
@@ -73,7 +86,13 @@ def condition_cells(row: dict[Any, Any], differing: Sequence[str]) -> tuple[str,
     marks = ["[synthetic]"] if row["weights"] == "synthetic" else []
     marks += ["[fall-backs]"] if row["fallback_runs"] else []
     marks += ["[broken picture]"] if row["broken_pictures"] else []
-    return (" ".join((row["condition"], *marks)), *(row[c] or BLANK for c in differing))
+    return (" ".join((row["condition"], *marks)), *(_known(row[column]) for column in differing))
+
+
+def _known(value: object) -> str:
+    if isinstance(value, float):
+        return BLANK if math.isnan(value) else f"{value:g}"
+    return str(value) or BLANK
 
 
 def as_text(table: Table) -> str:
@@ -152,7 +171,7 @@ def _ratio(row: dict[Any, Any], metric: str) -> str:
     value, low, high = (row[f"{metric}_ratio{part}"] for part in ("", "_low", "_high"))
     if value is None or math.isnan(value):
         return "broken picture" if row["broken_pictures"] else BLANK
-    digits = _digits(value, (high - low) / 2)
+    digits = decimals_for(value, (high - low) / 2)
     return f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
@@ -161,18 +180,7 @@ def plus_minus(row: dict[Any, Any], metric: str, divisor: int = 1) -> str:
     mean, half = row[f"{metric}_mean"], row[f"{metric}_ci95"]
     if mean is None or math.isnan(mean):
         return BLANK
-    if half is None or math.isnan(half):
-        return f"{mean / divisor:.{_digits(mean / divisor, 0)}f}"
-    digits = _digits(mean / divisor, half / divisor)
-    return f"{mean / divisor:.{digits}f} ± {half / divisor:.{digits}f}"
-
-
-def _digits(mean: float, half: float) -> int:
-    """Decimals that show the interval with two figures, or the mean with four if it has none."""
-    scale, figures = (half, 2) if half > 0 else (abs(mean), 4)
-    if scale == 0:
-        return 0
-    return max(0, figures - 1 - math.floor(math.log10(scale)))
+    return with_half_width(mean / divisor, math.nan if half is None else half / divisor)
 
 
 def _notes(summary: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
@@ -187,7 +195,9 @@ def _notes(summary: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
         notes.append("Intervals are taken over repeats within one process, which share its state.")
     if (summary["weights"] == "synthetic").any():
         notes.append("[synthetic]: random weights; cost is real, pictures mean nothing.")
-    differing = [column for column in ENVIRONMENT_COLUMNS if summary[column].nunique() > 1]
+    differing = [
+        column for column in ENVIRONMENT_COLUMNS if summary[column].nunique(dropna=False) > 1
+    ]
     if differing:
         notes.append(f"Rows are of different environments, by {', '.join(differing)}.")
     if summary["pairs"].notna().any():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..phases import step_profiles
 from ..records import Run
-from ..stats import estimate
+from ..stats import by_visit, estimate
 from .frame import CONDITION_COLUMNS, ENVIRONMENT_COLUMNS, environment_cells
 from .markdown import (
     Table,
@@ -54,12 +54,15 @@ def phase_table(summary: pd.DataFrame) -> Table:
 
 
 def steps_frame(runs: Sequence[Run]) -> pd.DataFrame:
-    """A row a sampling step of a condition, with the columns :data:`STEP_COLUMNS`."""
+    """A row a sampling step of a condition, with the columns :data:`STEP_COLUMNS`.
+
+    Intervals are over the runs, or over the means of visits, as in :func:`.summary.summarise`.
+    """
     import pandas as pd
 
     rows = []
     for profile in step_profiles(runs):
-        run = profile.runs[0]
+        run, visits = profile.runs[0], [run.visit for run in profile.runs]
         shared = {
             "condition": run.condition.label,
             **vars(run.condition),
@@ -72,7 +75,10 @@ def steps_frame(runs: Sequence[Run]) -> pd.DataFrame:
             zip(*profile.duration_s, strict=True), zip(*profile.energy_j, strict=True), strict=True
         )
         for step, (seconds, joules) in enumerate(columns, 1):
-            cells = {**_cells("time_s", seconds, "s"), **_cells("energy_j", joules, "J")}
+            cells = {
+                **_cells("time_s", by_visit(seconds, visits), "s"),
+                **_cells("energy_j", by_visit(joules, visits), "J"),
+            }
             rows.append({**shared, "step": step, **cells})
     return pd.DataFrame(rows, columns=STEP_COLUMNS)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..decimals import with_half_width
 from ..figure import PlotsUnavailableError, new_figure
 from ..power_sweep import CONFIDENCE, CapResult, Sweep, percent, verdicts
 from ..records import Estimate
@@ -126,9 +127,7 @@ def _cells(sweep: Sweep, cap: CapResult) -> tuple[str, ...]:
 
 
 def _plus_minus(value: Estimate | None) -> str:
-    if value is None:
-        return BLANK
-    return f"{value.value:.4g}" + (f" ± {value.half_width:.2g}" if value.n > 1 else "")
+    return BLANK if value is None else with_half_width(value.value, value.half_width)
 
 
 def _explanations(sweep: Sweep) -> Iterator[str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
+from ..decimals import in_figures, with_half_width
 from ..stats import estimate
 from .frame import CONDITION_COLUMNS, ENVIRONMENT_COLUMNS
+from .summary import independent_values
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,15 +36,15 @@ def _note(group: pd.DataFrame) -> str:
     first = group.iloc[0]
     value, low, high = (first[name] / first["batch_size"] for name in PREDICTION_COLUMNS[:3])
     text = (
-        f"Forecast of {first['condition']}: {value:.4g} J/img ({low:.4g} to {high:.4g}, "
+        f"Forecast of {first['condition']}: {in_figures(value, 4)} J/img "
+        f"({in_figures(low, 4)} to {in_figures(high, 4)}, "
         f"{first['prediction_confidence']:.0%} interval, {first['prediction_source']})"
     )
-    measured = list(group["j_per_img"].dropna())
+    measured = independent_values(group, "j_per_img")
     if not measured:
         return f"{text}; no energy was measured."
     found = estimate(measured, "J/img")
-    spread = "" if math.isnan(found.half_width) else f" ± {found.half_width:.2g}"
-    result = f"{found.value:.4g}{spread}"
+    result = with_half_width(found.value, found.half_width)
     error = f"{found.value / value - 1:+.1%}"
     place = "within" if low <= found.value <= high else "outside"
     kind = "estimated" if first["energy_method"] in ("estimated", "simulated") else "measured"

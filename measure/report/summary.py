@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ..stats import estimate
+from ..stats import by_visit, estimate
 from .comparison import COMPARISON_COLUMNS, comparisons
 from .frame import CONDITION_COLUMNS, ENVIRONMENT_COLUMNS
 
@@ -123,10 +123,7 @@ def _statistics(measured: pd.DataFrame) -> dict[str, object]:
 
 def independent_values(measured: pd.DataFrame, metric: str) -> list[float]:
     """What an interval is taken over: the runs, or the means of visits where there are several."""
-    values = measured[["visit", metric]].dropna().astype(float)
-    if measured["visit"].nunique() > 1:
-        return list(values.groupby("visit")[metric].mean())
-    return list(values[metric])
+    return by_visit(measured[metric].astype("float64").tolist(), measured["visit"].tolist())
 
 
 def _estimate_cells(metric: str, values: list[float]) -> dict[str, object]:

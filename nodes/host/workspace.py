@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from pathlib import Path
 
 import comfyui_version
@@ -19,6 +20,8 @@ from ...measure.journal import Journal
 HOST = "ComfyUI"
 VISIT_VARIABLE = "WATTBENCH_VISIT"
 """Number of this server process within a batch, counted from 1."""
+LOADED_AT_S = int(time.time())
+"""Unix time at which this process loaded the pack."""
 
 
 def host_version() -> str:
@@ -60,12 +63,14 @@ def nodes_behind(node_id: str) -> set[str]:
 
 
 def visit() -> int:
-    """Which visit of a batch this process is.
+    """Which visit of a batch this process is; outside of a batch the time at which it began.
+
+    So runs of several processes in one table are never taken for repeats within one.
 
     Raises:
         ValueError: the environment variable holds no number.
     """
-    value = os.environ.get(VISIT_VARIABLE, "1")
+    value = os.environ.get(VISIT_VARIABLE, str(LOADED_AT_S))
     if not value.isdecimal():
         raise ValueError(f"{VISIT_VARIABLE} must be a number like 1, it is {value!r}")
     return int(value)

@@ -52,7 +52,7 @@ def test_predict_gives_an_interval(capsys):
     assert energy["value"] == pytest.approx(1850, rel=0.15)
     assert facts["duration_s_per_img"] is None
     code, out, err = law(capsys, "predict", "--architecture", "sdxl", "--steps", 30)
-    assert "J per image (" in out
+    assert ", 90% interval) per image, " in out
     assert "so the interval is wide: sdxl was not measured" in err
 
 
@@ -72,6 +72,8 @@ def test_calibrate_then_predict(capsys, tmp_path):
             "weight_format": "fp16", "width_px": edge, "height_px": edge, "batch_size": 1,
             "steps": steps, "nfe": steps, "cfg": 7.0, "sampler": "euler", "is_warmup": False,
             "error": "", "gpu_name": "RTX 3090", "energy_j": joules, "energy_method": "counter",
+            "energy_meter": "nvml:0", "attention": "sdpa", "optimizations": "",
+            "power_limit_w": 350.0,
             "text_encode_time_s": 0.1, "denoise_time_s": joules / 330, "decode_time_s": 0.3,
         }
         for edge, steps, joules in shapes
@@ -102,7 +104,7 @@ def test_calibrate_refuses_what_is_no_measurement(capsys, tmp_path):
     [
         (("fit", "none.csv"), "there is no file none.csv"),
         (("fit", STUDY_CSV, "--where", "model=sdxl"), "no row of"),
-        (("predict", "--architecture", "wan", "--steps", 4), "no FLOP formula for wan"),
+        (("predict", "--architecture", "wan", "--steps", 4), "no formula for 'wan'"),
         (("predict", "--architecture", "flux", "--steps", 4, "--gpu", "H100"), "H100"),
         (("predict", "--architecture", "flux", "--steps", 4, "--width", 1001), "multiple of 8"),
         (("predict", "--architecture", "flux", "--steps", 4, "--dtype", "int8"), "int8"),
@@ -202,7 +204,7 @@ def test_plan_shows_the_front_and_the_caps_where_asked(capsys, tmp_path):
 def test_plan_takes_ones_own_caps(capsys, tmp_path):
     row = {
         "condition": "c", "gpu_name": "Card", "energy_meter": "nvml:0", "energy_method": "counter",
-        "is_warmup": False, "error": None,
+        "is_warmup": False, "error": None, "visit": 1,
     }  # fmt: skip
     rows = [
         {**row, "power_limit_w": limit, "j_per_img": joules, "img_per_s": speed}

@@ -183,6 +183,18 @@ def test_steps_table(tmp_path, make_image):
     assert not (tmp_path / "steps.csv").exists()
 
 
+def test_steps_over_visits_have_the_intervals_of_visit_means(tmp_path, make_image):
+    runs = [make_image(number) for number in range(4)]
+    runs = [replace(run, visit=1 + index // 2) for index, run in enumerate(runs)]
+    write_all(runs, tmp_path)
+    first = pd.read_csv(tmp_path / "steps.csv").iloc[0]
+    (profile,) = step_profiles(runs)
+    joules = [steps[0] for steps in profile.energy_j]
+    expected = estimate([(joules[0] + joules[1]) / 2, (joules[2] + joules[3]) / 2], "J")
+    assert first["n"] == 4
+    assert first["energy_j_ci95"] == pytest.approx(expected.half_width)
+
+
 def test_report_shows_phases(tmp_path, make_image):
     write_all([make_image(number) for number in range(10)], tmp_path)
     report = (tmp_path / "report.md").read_text("utf-8")

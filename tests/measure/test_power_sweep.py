@@ -75,6 +75,16 @@ def test_difference_within_the_noise_is_called_chance(sweep_runs):
     assert next(verdicts(sweep)).endswith("reaches zero: this may be chance.")
 
 
+def test_caps_that_cannot_be_told_from_the_best_are_named(sweep_runs):
+    """250 W and 245 W differ by 0.5 % with a noise of 2 %; 150 W is far from both."""
+    blocks = ((350, 1.0), (250, 1.1), (245, 1.12), (150, 4.0), (350, 1.0))
+    [sweep] = analyse(sweep_runs(blocks, jitter=0.02), 350.0)
+    assert (sweep.best.cap_w, sweep.rivals_w) == (245, (250.0,))
+    assert "As little may have been taken by 250 W: these runs cannot tell." in verdicts(sweep)
+    [sweep] = analyse(sweep_runs(blocks, jitter=1e-5), 350.0)
+    assert (sweep.best.cap_w, sweep.rivals_w) == (245, ())
+
+
 def test_baseline_that_is_best(sweep_runs):
     [sweep] = analyse(sweep_runs(((350, 1.0), (300, 2.0), (350, 1.0))), 350.0)
     assert list(verdicts(sweep)) == [
@@ -157,8 +167,8 @@ def test_files(sweep_runs, tmp_path):
     assert names == ["runs.csv", "summary.csv", "report.md", "powercap.csv", "powercap.svg"]
     assert all((tmp_path / name).stat().st_size > 0 for name in names)
     report = (tmp_path / "report.md").read_text("utf-8")
-    assert "| 350 W (baseline) | 6 | 2100 ± 2" in report
-    assert "| 150 W | 3 | 1275 ±" in report
+    assert "| 350 W (baseline) | 6 | 2100.0 ± 2." in report
+    assert "| 150 W | 3 | 1275.0 ±" in report
     assert "150 W took the least" in sweep_text(sweeps[0])
 
 

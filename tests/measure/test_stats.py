@@ -5,7 +5,14 @@ import math
 import pytest
 from scipy import stats as scipy_stats
 
-from wattbench.measure.stats import drift, estimate, lag1_autocorrelation, paired_ratio, student_t
+from wattbench.measure.stats import (
+    by_visit,
+    drift,
+    estimate,
+    lag1_autocorrelation,
+    paired_ratio,
+    student_t,
+)
 
 
 def test_interval_agrees_with_scipy():
@@ -81,3 +88,11 @@ def test_autocorrelation_of_known_series():
 def test_two_values_say_nothing_of_independence(test):
     with pytest.raises(ValueError, match="three values"):
         test([1.0, 2.0])
+
+
+def test_repeats_of_a_visit_are_one_value_where_there_are_several():
+    assert by_visit([1.0, 3.0, math.nan], [1, 1, 1]) == [1.0, 3.0]
+    assert by_visit([1.0, 3.0, 8.0, math.nan], [1, 1, 2, 2]) == [2.0, 8.0]
+    # Known in one of two visits only: one value, which has no interval.
+    assert by_visit([1.0, 3.0, math.nan], [1, 1, 2]) == [2.0]
+    assert by_visit([], []) == []

@@ -187,6 +187,14 @@ def test_visit_comes_from_the_batch(run_benchmark, monkeypatch):
     assert runs[0].visit == 3
 
 
+def test_without_a_batch_every_process_is_a_visit(run_benchmark, monkeypatch):
+    from wattbench.nodes.host.workspace import LOADED_AT_S
+
+    monkeypatch.delenv("WATTBENCH_VISIT", raising=False)
+    _, runs = run_benchmark(warmup_runs=0, repeats=2)
+    assert {run.visit for run in runs} == {LOADED_AT_S}
+
+
 def test_no_meter_leaves_energy_blank(run_benchmark, monkeypatch):
     monkeypatch.setenv("WATTBENCH_METER", "")
     monkeypatch.setattr("wattbench.measure.instrument.open_meter", _no_meter)

@@ -5,6 +5,8 @@ import pytest
 
 from wattbench.measure import law
 
+from .plans import frame_of
+
 
 @pytest.fixture(scope="session")
 def study():
@@ -26,7 +28,7 @@ def runs_table():
     def build(published, shapes, factor=1.0, gpu="Test Card"):
         rows = []
         for architecture, edge_px, steps, cfg in shapes:
-            plan = law.planned(architecture, "A100", edge_px, edge_px, steps, cfg=cfg)
+            plan = frame_of(architecture, "A100", edge_px, edge_px, steps, cfg=cfg)
             joules = factor * float(published.predict(plan)["value"].iloc[0])
             rows.append(
                 {
@@ -45,7 +47,11 @@ def runs_table():
                     "error": None,
                     "gpu_name": gpu,
                     "energy_j": joules,
+                    "energy_meter": "nvml:0",
                     "energy_method": "counter",
+                    "attention": "sdpa",
+                    "optimizations": None,
+                    "power_limit_w": 350.0,
                     "text_encode_time_s": 0.01 * joules / 250,
                     "denoise_time_s": 0.95 * joules / 250,
                     "decode_time_s": 0.04 * joules / 250,

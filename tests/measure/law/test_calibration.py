@@ -6,13 +6,15 @@ import pytest
 from wattbench.measure import law
 from wattbench.measure.law import calibration
 
+from .plans import frame_of
+
 
 def found(table):
     return law.observations(table)
 
 
 def predicted(fitted, architecture, edge_px, steps, cfg, confidence=0.9):
-    frame = law.planned(architecture, fitted.domain.gpu, edge_px, edge_px, steps, cfg=cfg)
+    frame = frame_of(architecture, fitted.domain.gpu, edge_px, edge_px, steps, cfg=cfg)
     return fitted.predict(frame, confidence).iloc[0]
 
 
@@ -103,7 +105,7 @@ def test_published_cards_are_priors(published):
     with pytest.raises(law.LawDataError, match="no published data of RTX 4090"):
         law.published_card("RTX 4090", published)
     with pytest.raises(law.LawDataError, match="no data of the dtype fp32"):
-        card.law.predict(law.planned("sdxl", "RTX 3090", 1024, 1024, 30, dtype="fp32"))
+        card.law.predict(frame_of("sdxl", "RTX 3090", 1024, 1024, 30, dtype="fp32"))
 
 
 def test_one_workload_of_a_card_covers_the_other(published):

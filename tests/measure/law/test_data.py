@@ -50,6 +50,35 @@ def test_runs_are_read_as_they_ran(published, runs_table):
     assert frame["duration_s"].tolist() == pytest.approx((table["energy_j"] / 250).tolist())
 
 
+def test_a_run_that_does_not_tell_what_it_was_is_left_out(published, runs_table, varied):
+    """As of a custom guider, whose cfg nobody sees: it may call the model once or three times."""
+    table = runs_table(published, varied)
+    table.loc[0, "cfg"] = float("nan")
+    table.loc[1, ["nfe", "steps"]] = float("nan")
+    found = law.observations(table)
+    assert list(found.frame["architecture"]) == ["z_image", "flux"]
+    assert found.notes == ("2 rows left out: its size, steps, batch or cfg is not known",)
+
+
+def test_energies_of_two_meters_are_not_one_law(tmp_path, published, runs_table, varied):
+    table = runs_table(published, varied).assign(energy_meter=["nvml:0"] * 3 + ["rapl:package"])
+    with pytest.raises(law.LawDataError, match="several meters: nvml:0, rapl:package; choose one"):
+        law.observations(table)
+    one = law.read_table(write(tmp_path / "runs.csv", table), ("energy_meter=nvml:0",))
+    assert len(law.observations(one).frame) == 3
+
+
+def test_what_no_law_knows_is_named_and_can_be_chosen(tmp_path, published, runs_table, varied):
+    table = runs_table(published, varied).assign(optimizations=[None, None, "compile", "compile"])
+    assert law.observations(table).notes == (
+        "the rows differ in optimizations, which no law knows: choose with --where",
+    )
+    path = write(tmp_path / "runs.csv", table)
+    for where in ("optimizations=", "optimizations=compile"):
+        chosen = law.observations(law.read_table(path, (where,)))
+        assert (len(chosen.frame), chosen.notes) == (2, ())
+
+
 def test_the_study_as_observations(study):
     assert set(study["architecture"]) == {"flux", "sd35", "sd2", "qwen_image"}
     guided = study[study["calls"] == 2]

@@ -46,7 +46,6 @@ def test_ranking_carries_over_to_other_models(study, train, test, resolution_ter
     unseen = of(study, *test)
     scores = law.score(unseen["energy_j"], fitted.predict(unseen)["value"])
     assert scores.pearson > 0.9
-    assert scores.pearson_linear > 0.9
     assert scores.spearman > 0.9
 
 

@@ -11,6 +11,8 @@ from wattbench.measure.flop import flop_count
 from wattbench.measure.law.forecast import interval_text, scaled
 from wattbench.measure.records import Condition, Prediction
 
+from .plans import frame_of
+
 CONDITION = Condition(
     "flux", "flux.safetensors", "file", "sdpa", "bf16", 768, 512, 1, 20, 1.0, "euler", "normal"
 )
@@ -29,15 +31,15 @@ def test_one_prediction_is_a_row_of_the_table_of_predictions(a100):
         ("sd35", 512, 28, {"dtype": "fp32", "sampler": "heun"}),
     ):
         shape = (architecture, "A100", width, width, steps)
-        row = a100.laws["J"].predict(law.planned(*shape, **options)).iloc[0]
-        one = a100.laws["J"].predict_one(law.data.planned_run(*shape, **options))
+        row = a100.laws["J"].predict(frame_of(*shape, **options)).iloc[0]
+        one = a100.laws["J"].predict_one(law.planned(*shape, **options))
         assert one[:3] == pytest.approx((row["value"], row["low"], row["high"]))
         assert one[3] == row["note"]
 
 
 def test_a_forecast_is_per_image_and_keeps_the_runs_joules(a100):
     made = law.forecast_run(replace(CONDITION, batch_size=4), 20, a100)
-    frame = law.planned("flux", "A100", 768, 512, 20, batch_size=4)
+    frame = frame_of("flux", "A100", 768, 512, 20, batch_size=4)
     whole = a100.laws["J"].predict(frame).iloc[0]
     assert made.energy_per_img.value == pytest.approx(whole["value"] / 4)
     assert made.energy.value == pytest.approx(whole["value"])

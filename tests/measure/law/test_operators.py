@@ -6,6 +6,8 @@ import pytest
 from wattbench.measure import law
 from wattbench.measure.law import operators
 
+from .plans import frame_of
+
 
 @pytest.fixture(scope="module")
 def on_unseen_models(study):
@@ -74,7 +76,7 @@ def test_tf32_is_why_fp32_convolutions_are_cheap(study):
 
 def plan(**changes):
     base = {"architecture": "flux", "gpu": "A100", "width_px": 1024, "height_px": 1024}
-    return law.planned(**(base | {"steps": 20} | changes))
+    return frame_of(**(base | {"steps": 20} | changes))
 
 
 def test_interval_widens_beyond_the_data(published):

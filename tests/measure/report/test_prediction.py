@@ -65,6 +65,16 @@ def test_the_summary_says_how_good_the_forecast_was(make_run):
     assert "measured 1210 ± 25: -3.2%, within the interval." in note
 
 
+def test_over_visits_the_forecast_is_held_to_their_means(make_run):
+    """12 s and 13 s at 200 W for two images: 1200 and 1300 J, of three runs each."""
+    runs = [
+        make_run(f"{visit}{i}", denoise_s=9.0 + visit, visit=visit, predicted_energy=EXPECTED)
+        for visit in (1, 2)
+        for i in range(3)
+    ]
+    assert "measured 1250 ± 635:" in prediction_notes(runs_frame(runs))[0]
+
+
 def test_a_miss_and_an_estimate_are_called_so(make_run):
     miss = make_run("a", denoise_s=90.0, predicted_energy=EXPECTED)
     assert "outside the interval" in prediction_notes(runs_frame([miss]))[0]

@@ -16,6 +16,7 @@ from wattbench.measure.report import (
     write_all,
 )
 from wattbench.measure.report.csv import write_csv
+from wattbench.measure.report.shown import summary_shown
 from wattbench.measure.report.summary import summarise
 
 CONTRACT = """
@@ -114,6 +115,23 @@ def test_environments_and_meters_are_never_pooled(make_run):
     summary = summarise(runs_frame(runs))
     assert list(summary["n"]) == [1, 1, 1]
     assert sorted(summary["energy_meter"]) == ["estimate", "nvml:0", "nvml:0"]
+
+
+def test_rows_of_other_environments_can_be_told_apart(make_run):
+    """By as few columns as do it: the other card also has another driver and UUID."""
+    base = make_run().environment
+    other = replace(base, gpu_name="RTX 5090", gpu_uuid="GPU-2", driver="590.1")
+    capped, unlimited = (replace(other, power_limit_w=watts) for watts in (300.0, None))
+    environments = (base, other, capped, unlimited)
+    runs = [make_run(str(i), environment=e) for i, e in enumerate(environments)]
+    shown = summary_shown(runs)
+    for table in (shown, shown["phases"]):
+        assert list(table["headings"][1:3]) == ["gpu_name", "power_limit_w"]
+        assert [row[2] for row in table["rows"]] == ["350", "350", "300", "—"]
+        assert len({row[:3] for row in table["rows"]}) == 4
+    assert shown["blanks"][3]["power_limit_w"] == "not to be had on this machine"
+    by = "gpu_name, gpu_uuid, power_limit_w, driver"
+    assert f"Rows are of different environments, by {by}." in shown["notes"]
 
 
 def test_a_run_whose_meter_failed_still_has_its_speed(make_run):

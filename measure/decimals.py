@@ -1,0 +1,37 @@
+"""Numbers as people read them: without an exponent, with the figures that they deserve."""
+
+from __future__ import annotations
+
+import math
+
+ROUNDING = 1e-9
+"""A spread below this part of the mean is none."""
+
+
+def in_figures(value: float, figures: int) -> str:
+    """``value`` with so many significant figures: 12345 in three is ``12300``."""
+    if value == 0:
+        return "0"
+    decimals = figures - 1 - math.floor(math.log10(abs(value)))
+    return f"{round(value, decimals):.{max(0, decimals)}f}"
+
+
+def with_half_width(mean: float, half: float) -> str:
+    """``1.50 ± 0.12``: an interval with two figures; a mean alone with four where ``half`` is NaN.
+
+    Figures before the decimal point all stand.
+    """
+    decimals = decimals_for(mean, 0.0 if math.isnan(half) else half)
+    spread = "" if math.isnan(half) else f" ± {half:.{decimals}f}"
+    return f"{mean:.{decimals}f}{spread}"
+
+
+def decimals_for(mean: float, half: float) -> int:
+    """Decimals that show the interval with two figures, or the mean with four if it has none.
+
+    Equal values have none, but for the last bits of their arithmetic.
+    """
+    scale, figures = (half, 2) if half > ROUNDING * abs(mean) else (abs(mean), 4)
+    if scale == 0:
+        return 0
+    return max(0, figures - 1 - math.floor(math.log10(scale)))
