@@ -1,5 +1,6 @@
 """The headless batch, by the real comfy-cli on a real ComfyUI."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -15,6 +16,9 @@ from PIL import Image
 from wattbench import cli
 from wattbench.cli import server as server_module
 from wattbench.cli.server import find_comfyui
+from wattbench.measure.journal import Journal
+from wattbench.measure.records import Condition, Environment
+from wattbench.measure.runs import new_run
 
 JOURNAL_PACK = Path(__file__).parent.parent / "data" / "journal_pack"
 
@@ -108,6 +112,16 @@ def test_what_a_failing_workflow_measured_is_kept(wattbench, write_workflow, tmp
     assert "it/s" in out
 
 
+def measure_elsewhere(server):
+    """What a user of the same server, or another server with the same output folder, does."""
+    condition, environment = (
+        kind(**dict.fromkeys((field.name for field in dataclasses.fields(kind)), ""))
+        for kind in (Condition, Environment)
+    )
+    run = new_run(condition, environment, seed=1, visit=1, prompt_id="another")
+    Journal(server.output_directory / "wattbench" / "journal.jsonl").append(run)
+
+
 def test_ctrl_c_keeps_what_was_measured_and_frees_the_server(
     journal_server, write_workflow, tmp_path
 ):
@@ -127,6 +141,7 @@ def test_ctrl_c_keeps_what_was_measured_and_frees_the_server(
     for line in process.stdout:
         if "WattBenchBenchmark" in line:
             break
+    measure_elsewhere(journal_server)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=300)
     assert process.returncode == 130

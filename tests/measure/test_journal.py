@@ -59,7 +59,7 @@ def test_several_writers_do_not_disturb_each_other(tmp_path, make_run):
 def test_a_full_disk_is_told_with_what_to_do(tmp_path, make_run):
     (tmp_path / "journal.jsonl").symlink_to("/dev/full")
     journal = Journal(tmp_path / "journal.jsonl")
-    with pytest.raises(OSError, match="No space left on device.*make room"):
+    with pytest.raises(OSError, match=r"No space left on device.*make room"):
         journal.append(make_run("a"))
 
 
