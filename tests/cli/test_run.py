@@ -106,7 +106,7 @@ def ui_node(number, kind, inputs, outputs, widgets):
 def test_what_a_failing_workflow_measured_is_kept(wattbench, write_workflow, tmp_path):
     code, out, err = wattbench(write_workflow(repeats=2, seed=3, then="fail"))
     assert code == 1
-    assert "asked to fail" in err
+    assert "failed: WattBenchBenchmark (node 2): asked to fail\n" in err
     assert "Traceback" not in err
     assert len(pd.read_csv(tmp_path / "out" / "runs.csv")) == 2
     assert "it/s" in out
