@@ -22,7 +22,7 @@ Event = dict[str, Any]
 
 TIMED_OUT, CANCELLED = "ws_timeout", "cancelled"
 UNKNOWN_NODES, NODE_FAILED = "workflow_unknown_nodes", "execution_error"
-"""comfy-cli's error codes: a silent server, an interrupted prompt, nodes that are missing or fail."""
+"""comfy-cli's error codes: a silent server, an interrupted prompt, missing nodes, a failing one."""
 
 
 @dataclass
