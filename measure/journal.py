@@ -122,7 +122,9 @@ def _parse_line(number: int, line: str, earlier: Mapping[str, Run]) -> list[Run]
         except json.JSONDecodeError:
             if not (line.startswith(LINE_START) or LINE_START.startswith(line)):
                 raise
-            logging.warning("journal line %d is left out: it was cut short", number)
+            logging.getLogger(__name__).warning(
+                "journal line %d is left out: it was cut short", number
+            )
             return []
         version = data.pop("schema_version")
         if version != SCHEMA_VERSION:

@@ -229,6 +229,16 @@ def test_no_server_there(write_workflow, tmp_path, capsys):
     assert "no ComfyUI answers" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "line", (["run", "w", "--out", "o", "--server", "localhost:{}"], ["serve", "--port", "{}"])
+)
+@pytest.mark.parametrize("number", ["", "x", "0", "65536"])
+def test_ports_are_checked(line, number, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main([part.format(number) for part in line])
+    assert f"'{number}' is not a port from 1 to 65535" in capsys.readouterr().err
+
+
 def test_out_is_required(capsys):
     with pytest.raises(SystemExit, match="2"):
         cli.main(["run", "workflow.json"])
