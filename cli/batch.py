@@ -35,8 +35,13 @@ NOTHING_MEASURED = (
 
 @dataclass
 class Results:
-    """What a batch has measured so far."""
+    """What a batch has measured so far.
 
+    Others may measure on the same server, or write to the same journal, meanwhile: the runs are
+    those of the batch's own prompts.
+    """
+
+    prompt_ids: set[str] = field(default_factory=set)
     runs: list[Run] = field(default_factory=list)
     pictures: list[Path] = field(default_factory=list)
 
@@ -183,16 +188,21 @@ class Visit:
                 name = "_".join((f"visit{self.number}", *part, f"{number:03}"))
                 self._run(graph, label, name.replace(" ", ""), results)
         finally:
-            results.runs += read_runs(self.client, self.server, offset)
+            appended = read_runs(self.client, self.server, offset)
+            results.runs += [run for run in appended if run.prompt_id in results.prompt_ids]
 
     def _run(self, graph: Graph, label: str, name: str, results: Results) -> None:
         workflow = self.batch.workflow.name
+
+        def follow(event: Event) -> None:
+            if "prompt_id" in event:
+                results.prompt_ids.add(event["prompt_id"])
+            show(event, label)
+
         with tempfile.TemporaryDirectory() as scratch:
             file = Path(scratch, workflow)
             file.write_text(json.dumps(graph), "utf-8")
-            job = run_workflow(
-                self.client, file, self.batch.timeout_s, lambda event: show(event, label)
-            )
+            job = run_workflow(self.client, file, self.batch.timeout_s, follow)
         if job.error and self.server is not None and not self.server.is_running():
             raise self.server.error(f"ComfyUI died while the workflow ran: {job.error}")
         results.pictures += fetch_pictures(self.client, job, self.batch.folder / "pictures", name)

@@ -20,8 +20,9 @@ from .signals import held
 
 Event = dict[str, Any]
 
-TIMED_OUT, CANCELLED, UNKNOWN_NODES = "ws_timeout", "cancelled", "workflow_unknown_nodes"
-"""comfy-cli's error codes: a silent server, an interrupted prompt, nodes that are missing."""
+TIMED_OUT, CANCELLED = "ws_timeout", "cancelled"
+UNKNOWN_NODES, NODE_FAILED = "workflow_unknown_nodes", "execution_error"
+"""comfy-cli's error codes: a silent server, an interrupted prompt, missing nodes, a failing one."""
 
 
 @dataclass
@@ -154,9 +155,10 @@ def _failure(events: list[Event], stderr: str) -> str:
     error = _error_of(events)
     if not error:
         return f"comfy-cli failed without a reason: {stderr.strip() or 'no output'}"
+    if error["code"] == NODE_FAILED:
+        return str(error["message"])  # Names the node; the hint is about comfy-cli's own commands.
     details = error.get("details") or {}
-    node = details.get("class_type")
-    parts = [f"{error['message']} ({error['code']})", f"node {node}" if node else ""]
+    parts = [f"{error['message']} ({error['code']})"]
     nodes = [*details.get("errors", ()), *details.get("node_errors", ())]
     parts += [json.dumps(entry) if "errors" in entry else entry["message"] for entry in nodes]
     parts += [error.get("hint") or ""] if not nodes else []

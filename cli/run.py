@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+LAST_PORT = 65535
+
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
@@ -68,10 +70,17 @@ def positive(text: str) -> int:
 
 def host_and_port(text: str) -> tuple[str, int]:
     """``HOST:PORT``, for argparse."""
-    host, colon, port = text.rpartition(":")
-    if not host or not colon or not port.isdecimal():
+    host, _, number = text.rpartition(":")
+    if not host:
         raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, for example 127.0.0.1:8188")
-    return host, int(port)
+    return host, port(number)
+
+
+def port(text: str) -> int:
+    """The number of a port, for argparse."""
+    if not text.isdecimal() or not 1 <= int(text) <= LAST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 1 to {LAST_PORT}")
+    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:

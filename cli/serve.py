@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from .run import port
+
 DEFAULT_PORT = 8188
 
 
@@ -17,7 +19,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--comfyui", type=Path, metavar="PATH", help="ComfyUI's folder")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="default: %(default)s")
+    parser.add_argument("--port", type=port, default=DEFAULT_PORT, help="default: %(default)s")
     parser.set_defaults(passes_on=True)
 
 
@@ -33,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"starting ComfyUI, log: {server.log_path}", flush=True)
     with server:
         print(f"ComfyUI with WattBench: http://{server.client.address}", flush=True)
-        print(f"models go to {server.base_directory / 'models'}; Ctrl-C ends it", flush=True)
+        print(f"models go to {server.models_directory}; Ctrl-C ends it", flush=True)
         try:
             code = server.wait()
         except KeyboardInterrupt:

@@ -171,6 +171,13 @@ class ComfyServer:
         """Where ComfyUI writes pictures and the pack its journal."""
         return self.base_directory / "output"
 
+    @property
+    def models_directory(self) -> Path:
+        """Where ComfyUI looks for models."""
+        users = self.comfyui / "models"
+        is_ours = self.comfyui.parent == PACK_ROOT / ".comfyui"
+        return users if users.is_dir() and not is_ours else self.base_directory / "models"
+
     def __enter__(self) -> ComfyServer:
         self._check_port()
         link_pack(self.pack_root, self.base_directory / "custom_nodes")
@@ -234,9 +241,8 @@ class ComfyServer:
         command += ["--listen", "127.0.0.1", "--port", str(self.port), "--disable-auto-launch"]
         # The default is a file inside ComfyUI's folder, which one server at a time may use.
         command += ["--database-url", "sqlite:///:memory:"]
-        models = self.comfyui / "models"
-        if self.comfyui.parent != PACK_ROOT / ".comfyui" and models.is_dir():
-            command += ["--models-directory", str(models)]
+        if self.models_directory.is_dir():
+            command += ["--models-directory", str(self.models_directory)]
         return [*command, *self.arguments]
 
     def _check_port(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -29,13 +30,15 @@ from .records import (
 
 Reading = TypeVar("Reading", EnergyReading, MemoryReading, Prediction, PictureCheck)
 
+LINE_START = '{"schema_version":'
+"""Every line begins so."""
 
 IDLE_AFTER = "idle_after"
 """The kind of a line that is no run: idle power that was measured after runs above it."""
 
 
 class Journal:
-    """An append-only file of runs.
+    """An append-only file of runs. Several processes may write to it.
 
     Raises:
         OSError: on making it, where the file cannot be written: better before a run than after.
@@ -48,11 +51,19 @@ class Journal:
             pass
 
     def append(self, run: Run) -> None:
-        """Write ``run`` and wait until it is on the disk: a crash afterwards does not lose it."""
+        """Write ``run`` and wait until it is on the disk: a crash afterwards does not lose it.
+
+        Raises:
+            OSError: it cannot be written, because the disk is full for one.
+        """
         self._append_line(dumps(run))
 
     def append_idle_after(self, runs: Iterable[Run], idle_power_after_w: float) -> None:
-        """Add to runs already written the idle power (W) measured after them."""
+        """Add to runs already written the idle power (W) measured after them.
+
+        Raises:
+            OSError: as for :meth:`append`.
+        """
         record = {
             "schema_version": SCHEMA_VERSION,
             "kind": IDLE_AFTER,
@@ -62,10 +73,20 @@ class Journal:
         self._append_line(json.dumps(record, allow_nan=False, separators=(",", ":")))
 
     def _append_line(self, line: str) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with self.path.open("ab+") as file:
+                if file.tell():
+                    file.seek(-1, os.SEEK_END)
+                    if file.read(1) != b"\n":
+                        line = f"\n{line}"  # The last one was cut short.
+                file.write(f"{line}\n".encode())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise OSError(
+                f"the journal {self.path} cannot be written: {error.strerror}. What was measured "
+                "before is in it; make room or give it the rights to write, then run again"
+            ) from error
 
 
 def dumps(run: Run) -> str:
@@ -80,15 +101,13 @@ def dumps(run: Run) -> str:
 def parse(text: str) -> list[Run]:
     """The runs of a journal, with what was written of them later.
 
-    A last line that a crash cut short is left out.
+    Lines that a crash or a full disk has cut short are left out, with a warning.
 
     Raises:
         ValueError: a line that is no run, or of another schema version; it is named by its number.
     """
-    lines = text.split("\n")
-    complete = lines[:-1]
     runs: dict[str, Run] = {}
-    for number, line in enumerate(complete, 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             for run in _parse_line(number, line, runs):
                 runs[run.run_id] = run
@@ -98,7 +117,15 @@ def parse(text: str) -> list[Run]:
 def _parse_line(number: int, line: str, earlier: Mapping[str, Run]) -> list[Run]:
     """The runs that a line adds or changes."""
     try:
-        data = json.loads(line)
+        try:
+            data = json.loads(line)
+        except json.JSONDecodeError:
+            if not (line.startswith(LINE_START) or LINE_START.startswith(line)):
+                raise
+            logging.getLogger(__name__).warning(
+                "journal line %d is left out: it was cut short", number
+            )
+            return []
         version = data.pop("schema_version")
         if version != SCHEMA_VERSION:
             raise ValueError(

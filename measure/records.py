@@ -227,6 +227,7 @@ class Prediction:
 class Run:
     """One measured run, or one that failed and says why in ``error``.
 
+    ``prompt_id`` is the host's name of the job that made it; empty where there was none.
     ``energy`` covers text encoding, denoising and decoding of the whole batch; where it is
     ``None``, ``energy_note`` gives the reason. ``predicted_energy`` covers the same, where somebody
     asked for a forecast. ``idle_power_w`` is the mean of what was measured before and after the
@@ -261,6 +262,7 @@ class Run:
     picture: PictureCheck | None = None
     error: str = ""
     trace: Trace = Trace()
+    prompt_id: str = ""
 
 
 def with_idle_after(run: Run, idle_power_after_w: float) -> Run:

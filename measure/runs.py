@@ -23,6 +23,7 @@ def new_run(
     visit: int,
     repeat: int = 0,
     is_warmup: bool = False,
+    prompt_id: str = "",
 ) -> Run:
     """A run that begins now, and of which nothing has been measured yet."""
     return Run(
@@ -34,6 +35,7 @@ def new_run(
         visit=visit,
         repeat=repeat,
         is_warmup=is_warmup,
+        prompt_id=prompt_id,
     )
 
 

@@ -100,5 +100,6 @@ def _open_measured(device: DeviceId, sources: Sequence[MeterSource]) -> Meter:
 
 def _why_not(offer: Offer, device: DeviceId) -> str:
     if offer.available:
-        return f"{offer.name} (measures {offer.description}, not {device.kind}:{device.index})"
+        what = offer.description.partition(";")[0]
+        return f"{offer.name} (measures {what}, not {device.kind}:{device.index})"
     return f"{offer.name} ({offer.reason})"

@@ -38,8 +38,7 @@ class MonotonicCounter:
             if self._last_j is not None and energy_j < self._last_j:
                 self._fault = (
                     f"the energy counter of {self._name} ran backwards, from {self._last_j:.3f} J "
-                    f"to {energy_j:.3f} J: the driver was reloaded or the counter reset; open the "
-                    "meter again"
+                    f"to {energy_j:.3f} J: the driver was reloaded or the counter reset. Run again"
                 )
                 raise MeterReadError(self._fault)
             self._last_j = energy_j
@@ -103,5 +102,5 @@ class WrappingCounter:
             return ""
         return (
             f"{self._name} fell from {last_j:.3f} J to {raw_j:.3f} J in {t_s - last_s:.3f} s: "
-            "a reset, no wrap-around; open the meter again"
+            "a reset, no wrap-around. Run again"
         )

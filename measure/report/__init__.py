@@ -33,6 +33,9 @@ __all__ = [
 RAW_FILE = "runs.jsonl"
 """Beside an exported ``runs.csv``: its runs with their raw samples, as in the journal."""
 
+LOCK_FILE, LOCK_TIMEOUT_S = ".runs.lock", 60.0
+"""Held while runs are added, which takes a second or so."""
+
 
 def write_all(runs: Sequence[Run], folder: Path) -> list[Path]:
     """Write ``runs.csv``, ``summary.csv`` and ``report.md``; answer where they lie.
@@ -63,12 +66,20 @@ def append_runs(runs: Sequence[Run], folder: Path) -> list[Path]:
     """As :func:`write_all`, adding to the runs that ``folder`` already holds, each run once.
 
     The raw runs lie beside the table in ``runs.jsonl``, so that phases are pooled over all of them
-    and not only over those of one call.
+    and not only over those of one call. Several processes may add to one folder.
 
     Raises:
         OSError: the folder cannot be made or written.
         ValueError: the ``runs.csv`` there is none of this version's; it is left alone.
     """
+    from filelock import FileLock
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / LOCK_FILE, timeout=LOCK_TIMEOUT_S):
+        return _append_runs(runs, folder)
+
+
+def _append_runs(runs: Sequence[Run], folder: Path) -> list[Path]:
     import pandas as pd
 
     table = _read_table(folder / "runs.csv")

@@ -1,5 +1,6 @@
 """The headless batch, by the real comfy-cli on a real ComfyUI."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -15,6 +16,9 @@ from PIL import Image
 from wattbench import cli
 from wattbench.cli import server as server_module
 from wattbench.cli.server import find_comfyui
+from wattbench.measure.journal import Journal
+from wattbench.measure.records import Condition, Environment
+from wattbench.measure.runs import new_run
 
 from ..waiting import until
 
@@ -104,10 +108,20 @@ def ui_node(number, kind, inputs, outputs, widgets):
 def test_what_a_failing_workflow_measured_is_kept(wattbench, write_workflow, tmp_path):
     code, out, err = wattbench(write_workflow(repeats=2, seed=3, then="fail"))
     assert code == 1
-    assert "asked to fail" in err
+    assert "failed: WattBenchBenchmark (node 2): asked to fail\n" in err
     assert "Traceback" not in err
     assert len(pd.read_csv(tmp_path / "out" / "runs.csv")) == 2
     assert "it/s" in out
+
+
+def measure_elsewhere(server):
+    """What a user of the same server, or another server with the same output folder, does."""
+    condition, environment = (
+        kind(**dict.fromkeys((field.name for field in dataclasses.fields(kind)), ""))
+        for kind in (Condition, Environment)
+    )
+    run = new_run(condition, environment, seed=1, visit=1, prompt_id="another")
+    Journal(server.output_directory / "wattbench" / "journal.jsonl").append(run)
 
 
 def test_ctrl_c_keeps_what_was_measured_and_frees_the_server(
@@ -132,6 +146,7 @@ def test_ctrl_c_keeps_what_was_measured_and_frees_the_server(
         if "WattBenchBenchmark" in line:
             break
     until(lambda: client.output_from(*journal, before).count(b"\n") == 2)
+    measure_elsewhere(journal_server)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=300)
     assert process.returncode == 130
@@ -217,6 +232,16 @@ def test_no_server_there(write_workflow, tmp_path, capsys):
     out = ["--out", str(tmp_path), "--server", f"127.0.0.1:{port}"]
     assert cli.main(["run", str(write_workflow()), *out]) == 1
     assert "no ComfyUI answers" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "line", (["run", "w", "--out", "o", "--server", "localhost:{}"], ["serve", "--port", "{}"])
+)
+@pytest.mark.parametrize("number", ["", "x", "0", "65536"])
+def test_ports_are_checked(line, number, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main([part.format(number) for part in line])
+    assert f"'{number}' is not a port from 1 to 65535" in capsys.readouterr().err
 
 
 def test_out_is_required(capsys):

@@ -45,7 +45,8 @@ def test_server_leaves_the_users_comfyui_alone(journal_server):
 
 def test_models_of_a_users_comfyui_are_found(journal_server):
     paths = journal_server.client.get_json("/internal/folder_paths")
-    assert str(journal_server.comfyui / "models" / "checkpoints") in paths["checkpoints"]
+    assert str(journal_server.models_directory / "checkpoints") in paths["checkpoints"]
+    assert journal_server.models_directory == journal_server.comfyui / "models"
 
 
 def test_pack_that_does_not_load_is_an_error_with_the_log(tmp_path):

@@ -1,11 +1,13 @@
 """Nothing that was measured is lost."""
 
 import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from wattbench.measure.journal import Journal, dumps, parse
-from wattbench.measure.records import with_idle_after
+from wattbench.measure.records import CounterSample, Trace, with_idle_after
 
 
 def test_a_run_comes_back_as_it_was(make_run):
@@ -21,9 +23,44 @@ def test_each_run_is_on_the_disk_when_append_returns(tmp_path, make_run):
     assert [run.run_id for run in parse(journal.path.read_text("utf-8"))] == ["a", "b"]
 
 
-def test_a_line_cut_short_by_a_crash_is_left_out(make_run):
-    text = dumps(make_run("a")) + "\n" + dumps(make_run("b"))[:50]
-    assert [run.run_id for run in parse(text)] == ["a"]
+@pytest.mark.parametrize("length", [1, 10, 50, 500])
+def test_a_line_cut_short_by_a_crash_costs_that_run_alone(tmp_path, make_run, length, caplog):
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.append(make_run("a"))
+    with journal.path.open("a", encoding="utf-8") as file:
+        file.write(dumps(make_run("b"))[:length])
+    assert [run.run_id for run in parse(journal.path.read_text("utf-8"))] == ["a"]
+    journal.append(make_run("c"))
+    journal.append_idle_after([make_run("c")], 130.0)
+    runs = parse(journal.path.read_text("utf-8"))
+    assert [(run.run_id, run.idle_power_after_w) for run in runs] == [("a", None), ("c", 130.0)]
+    assert caplog.messages == ["journal line 2 is left out: it was cut short"] * 2
+
+
+def test_a_last_line_without_its_end_is_taken(make_run):
+    assert parse(dumps(make_run("a"))) == [make_run("a")]
+
+
+def test_several_writers_do_not_disturb_each_other(tmp_path, make_run):
+    trace = Trace(tuple(CounterSample(0.1 * tick, 20.0 * tick) for tick in range(2000)))
+
+    def write(writer):
+        journal = Journal(tmp_path / "journal.jsonl")
+        for number in range(20):
+            journal.append(make_run(f"{writer}{number}", trace=trace))
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(write, "abc"))
+    runs = parse((tmp_path / "journal.jsonl").read_text("utf-8"))
+    assert sorted(run.run_id for run in runs) == sorted(f"{w}{n}" for w in "abc" for n in range(20))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/dev/full")
+def test_a_full_disk_is_told_with_what_to_do(tmp_path, make_run):
+    (tmp_path / "journal.jsonl").symlink_to("/dev/full")
+    journal = Journal(tmp_path / "journal.jsonl")
+    with pytest.raises(OSError, match=r"No space left on device.*make room"):
+        journal.append(make_run("a"))
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import folder_paths
 from comfy_api.latest import ComfyExtension, io
+from comfy_execution.utils import get_executing_context
 
 from wattbench.measure.journal import Journal
 from wattbench.measure.records import Condition, Environment, Phase, Run
@@ -38,6 +39,7 @@ def a_run(seed: int, repeat: int) -> Run:
         phases=(Phase("denoise", 0.0, 2.0 + 0.1 * repeat),),
         wall_time_s=2.0 + 0.1 * repeat,
         energy_note=os.environ.get("WATTBENCH_METER", "no meter"),
+        prompt_id=get_executing_context().prompt_id,
     )
 
 

@@ -82,6 +82,15 @@ def test_why_nothing_measures_is_one_note_under_the_table():
     assert SEPARATOR not in str(caught.value)
 
 
+def test_a_meter_of_another_device_says_so_in_the_same_note(sysfs, put_zone):
+    put_zone("intel-rapl:0", "package-0")
+    with pytest.raises(MeterUnavailableError) as caught:
+        open_meter("auto", DeviceId("cuda"), (RaplSource(sysfs),))
+    assert "rapl:package (measures energy of all CPU packages" in str(caught.value)
+    assert "not cuda:0)" in str(caught.value)
+    assert SEPARATOR not in str(caught.value)
+
+
 def test_the_environment_decides_what_auto_means(monkeypatch):
     monkeypatch.setenv("WATTBENCH_METER", "estimate")
     assert open_meter("auto", CPU).provenance == "estimated"

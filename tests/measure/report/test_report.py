@@ -1,11 +1,13 @@
 """The columns are a contract; a blank has a reason; nothing is pooled that differs."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pandas as pd
 import pytest
 
+from wattbench.measure.journal import parse
 from wattbench.measure.report import (
     append_runs,
     as_text,
@@ -155,6 +157,15 @@ def test_export_adds_runs_once(tmp_path, make_run):
     append_runs([make_run("a")], tmp_path)
     append_runs([make_run("a"), make_run("b")], tmp_path)
     assert list(read_runs(tmp_path / "runs.csv")["run_id"]) == ["a", "b"]
+
+
+def test_exports_at_the_same_time_lose_no_run(tmp_path, make_run):
+    ids = ["a", "b", "c", "d", "e", "f"]
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda run_id: append_runs([make_run(run_id)], tmp_path), ids))
+    assert sorted(read_runs(tmp_path / "runs.csv")["run_id"]) == ids
+    raw = parse((tmp_path / "runs.jsonl").read_text("utf-8"))
+    assert sorted(run.run_id for run in raw) == ids
 
 
 def test_a_table_of_something_else_is_left_alone(tmp_path, make_run):
