@@ -61,6 +61,14 @@ class Setting:
     max_error: float = 0.05
     timed: bool = False
 
+    @property
+    def name(self) -> str:
+        """What was asked for, with what else changes the cost where it is not the default."""
+        parts = [self.requested]
+        if self.max_error != Setting.max_error:
+            parts.append(f"max_error {self.max_error:g}")
+        return ", ".join([*parts, *(["timed"] if self.timed else [])])
+
 
 @dataclass(frozen=True)
 class Plan:
