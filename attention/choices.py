@@ -100,5 +100,5 @@ def _trial(
     Raises:
         TypeError, ValueError: a value is missing or is no number.
     """
-    numbers = (None if value is None else float(value) for value in (seconds, host_s, error))
-    return Trial(backend, *numbers, refusal)
+    seconds, host_s, error = (x if x is None else float(x) for x in (seconds, host_s, error))
+    return Trial(backend, seconds, host_s, error, refusal)
