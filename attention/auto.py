@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from .base import Tensors
 
-WARM_UPS = 2
+WARM_UPS = 3
 ROUNDS = 5
 ROUND_S = 2e-3
 """A round repeats a call until it lasts about so long, so that a queue is kept filled."""
@@ -36,7 +36,10 @@ MOST_S = 0.5
 """A kernel is timed for about so long and no longer, after its warm-up."""
 
 HOPELESS = 2.0
-"""A kernel whose first round is so many times as slow as the best gets no more rounds."""
+"""A kernel that is so many times as slow as the best gets no more rounds."""
+
+DELAY_S = 0.01
+"""A round may take so much longer by chance: another process or thread had the processor."""
 
 UNCHECKED = "the call's own numbers are not finite, so it cannot be checked"
 SHORT = "memory is short"
@@ -139,7 +142,7 @@ def try_all(
     for _ in range(ROUNDS):
         best = min((r.seconds() for r in runners.values() if r.rounds), default=float("inf"))
         for runner in runners.values():
-            if not runner.rounds or (runner.goes_on and runner.seconds() <= HOPELESS * best):
+            if not runner.rounds or runner.goes_on(best):
                 runner.round()
     return [
         replace(t, seconds=runners[t.backend].seconds(), host_s=runners[t.backend].host_s)
@@ -206,15 +209,19 @@ class _Runner:
         """Seconds of a call in the best round: what disturbs a measurement makes it longer."""
         return min(self.rounds)
 
-    @property
-    def goes_on(self) -> bool:
-        """Whether more rounds are worth their time: long calls are timed well by one."""
-        return sum(self.rounds) * self._calls < MOST_S
+    def goes_on(self, best_s: float) -> bool:
+        """Whether more rounds are worth their time: long calls are timed well by one.
+
+        Args:
+            best_s: seconds of a call of the fastest kernel so far.
+        """
+        undisturbed_s = self.seconds() - DELAY_S / self._calls
+        return sum(self.rounds) * self._calls < MOST_S and undisturbed_s <= HOPELESS * best_s
 
     def round(self) -> None:
         if not self._calls:
-            self._timed(WARM_UPS)
-            self._calls = max(1, min(MOST_CALLS, int(ROUND_S / max(self._timed(1)[0], 1e-9))))
+            once_s = min(self._timed(1)[0] for _ in range(WARM_UPS))
+            self._calls = max(1, min(MOST_CALLS, int(ROUND_S / max(once_s, 1e-9))))
         seconds, host_s = self._timed(self._calls)
         self.rounds.append(seconds)
         self.host_s = min(self.host_s, host_s)

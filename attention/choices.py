@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -43,9 +44,14 @@ class Choices:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def get(self, key: str) -> list[Trial] | None:
-        """The trials that were made for ``key``."""
-        return self._read().get(key)
+    def get(self, key: str, backends: Sequence[str]) -> list[Trial] | None:
+        """The trials that were made for ``key``, if they are of just these backends.
+
+        Other kernels were to be had then: of another release of this pack, or before a package
+        loaded.
+        """
+        trials = self._read().get(key, [])
+        return trials if [trial.backend for trial in trials] == list(backends) else None
 
     def put(self, key: str, trials: list[Trial]) -> None:
         """Remember trials; what another process added in between is kept.
@@ -71,7 +77,7 @@ class Choices:
             if payload["format"] != FORMAT:
                 return {}
             return {
-                key: [Trial(**trial) for trial in trials]
+                key: [_trial(**trial) for trial in trials]
                 for key, trials in payload["choices"].items()
             }
         except FileNotFoundError:
@@ -84,3 +90,15 @@ class Choices:
                 error,
             )
             return {}
+
+
+def _trial(
+    backend: str, seconds: float | None, host_s: float | None, error: float | None, refusal: str
+) -> Trial:
+    """A trial as the file has it.
+
+    Raises:
+        TypeError, ValueError: a value is missing or is no number.
+    """
+    seconds, host_s, error = (x if x is None else float(x) for x in (seconds, host_s, error))
+    return Trial(backend, seconds, host_s, error, refusal)

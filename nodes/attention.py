@@ -61,7 +61,7 @@ class WattBenchAttentionBackend(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "max_error",
-                    default=0.05,
+                    default=Setting.max_error,
                     min=0.0,
                     max=1.0,
                     step=0.005,
@@ -167,7 +167,7 @@ def table(all_offers: list[Offer]) -> Iterator[str]:
 
 
 def what_ran(model: Any) -> Iterator[str]:
-    """What the attention choice of a model decided and counted since its last measured run."""
+    """What the attention choice of a model decided and counted in its latest sampling."""
     override = override_of(model)
     if override is None:
         yield "This model has no attention choice: connect it from Attention Backend."

@@ -135,7 +135,8 @@ class Override:
         return out
 
     def outer_sample(self, executor: Any, *args: Any, **kw: Any) -> Any:
-        """Look, as a sampling begins, what in it this override will not be asked by."""
+        """Count anew as a sampling begins, and look what in it this override is not asked by."""
+        self.clear()
         guider = executor.class_obj
         self._out_of_reach = list(out_of_reach(guider))
         first = guider.model_options.get("transformer_options", {}).get(OVERRIDE)

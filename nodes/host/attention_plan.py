@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import comfy.ldm.modules.attention as comfy_attention
@@ -60,6 +61,14 @@ class Setting:
     max_error: float = 0.05
     timed: bool = False
 
+    @property
+    def name(self) -> str:
+        """What was asked for, with what else changes the cost where it is not the default."""
+        parts = [self.requested]
+        if self.max_error != Setting.max_error:
+            parts.append(f"max_error {self.max_error:g}")
+        return ", ".join([*parts, *(["timed"] if self.timed else [])])
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -96,6 +105,11 @@ class Planner:
         self._setting = setting
         self._machine = machine
         self._choices = choices
+
+    @cached_property
+    def _offered(self) -> list[Backend]:
+        """The kernels that ``auto`` tries: those that this machine has."""
+        return [backend for backend in BACKENDS if backend.offer(self._machine).available]
 
     def plan(
         self,
@@ -163,8 +177,7 @@ class Planner:
         backend = _backend(best.backend if best else SDPA, plan.precise)
         executed = plan.executed if backend.name == SDPA else backend.name
         waits = "" if idle is None else f", the GPU idle at {idle:.0%} of the calls"
-        told = _told(plan.trials, self._machine)
-        self.decisions[plan.label] = f"{executed}, {plan.how}{waits}: {told}"
+        self.decisions[plan.label] = f"{executed}, {plan.how}{waits}: {_told(plan.trials)}"
         logging.info("WattBench attention, %s: %s", plan.label, self.decisions[plan.label])
         return replace(plan, executed=executed, backend=backend, trials=())
 
@@ -190,10 +203,10 @@ class Planner:
         self, call: AttentionCall, tensors: Tensors, max_error: float, precise: bool
     ) -> Plan:
         key = key_of(call, max_error) + (" | fp32 scores" if precise else "")
-        trials = self._choices.get(key)
+        backends = [_backend(backend.name, precise) for backend in self._offered]
+        trials = self._choices.get(key, [backend.name for backend in backends])
         how = "as remembered"
         if trials is None:
-            backends = [_backend(backend.name, precise) for backend in BACKENDS]
             try:
                 trials, how = try_all(backends, call, tensors, max_error), "as measured"
             except torch.OutOfMemoryError:
@@ -236,14 +249,14 @@ def _backend(name: str, precise: bool) -> Backend:
     return backend_named(name).precise() if precise else backend_named(name)
 
 
-def _told(trials: Sequence[Trial], machine: Machine) -> str:
-    """The trials in words; kernels that this machine cannot have at all are left out."""
+def _told(trials: Sequence[Trial]) -> str:
+    """The trials in words."""
     told = []
     for trial in sorted(trials, key=lambda t: t.seconds or float("inf")):
         if trial.seconds is not None and trial.host_s is not None:
             error = "" if trial.error is None else f", error {trial.error:.1g}"
             host = f" ({trial.host_s * 1e6:.0f} on the host{error})"
             told.append(f"{trial.backend} {trial.seconds * 1e6:.0f} us{host}")
-        elif backend_named(trial.backend).offer(machine).available:
+        else:
             told.append(f"{trial.backend} refused: {trial.refusal}")
     return "; ".join(told)

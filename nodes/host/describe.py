@@ -12,7 +12,7 @@ from comfy.samplers import KSampler
 
 from ...quant.files import SHORT_NAMES
 from .alterations import launch_options, patches_of, previews
-from .attention import OVERRIDE, Override, override_name
+from .attention import OVERRIDE, override_name, override_of
 from .identity import ModelIdentity, identity_of, optimizations_of
 
 ATTENTION_NAMES = {"pytorch": "sdpa", "sub_quad": "sub_quadratic", "flash": "flash_attention_2"}
@@ -118,13 +118,17 @@ def dtype_name(dtype: Any) -> str:
 def attention_requested(model: Any) -> str:
     """The attention that was chosen for this model, or that ComfyUI is set to use.
 
-    What ran is another matter.
+    Overrides of other nodes are named before it, in the order in which they are asked. What ran is
+    another matter.
     """
-    override = model.model_options.get("transformer_options", {}).get(OVERRIDE)
-    if isinstance(override, Override):
-        return override.setting.requested
-    if override is not None:
-        return override_name(override)
+    first = model.model_options.get("transformer_options", {}).get(OVERRIDE)
+    own = override_of(model) if first is not None else None
+    others = [first if first is not own else None, own.previous if own is not None else None]
+    names = [override_name(other) for other in others if other is not None]
+    if own is not None:
+        names.append(own.setting.name)
+    if names:
+        return ", ".join(names)
     chosen = comfy_attention.optimized_attention
     for name, function in comfy_attention.REGISTERED_ATTENTION_FUNCTIONS.items():
         if function is chosen:

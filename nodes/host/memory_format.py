@@ -58,7 +58,7 @@ def use_channels_last_vae(vae: Any) -> Any:
             "VAE as it is."
         )
     module, device = vae.patcher.model, vae.patcher.load_device
-    changed = copy_vae(vae, lambda: _lent(module, device))
+    changed = copy_vae(vae, NAME, lambda: _lent(module, device))
     attach_optimization(changed.patcher, NAME, NAME)
     return changed
 

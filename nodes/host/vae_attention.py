@@ -24,7 +24,6 @@ NAME = "attention"
 OWN = ("normal_attention", "xformers_attention", "pytorch_attention")
 """ComfyUI's attention functions of VAEs, one of which each attention block holds."""
 
-
 MAX_ERROR = 0.05
 """The relative error against fp32 above which a kernel that quantizes is refused."""
 
@@ -33,7 +32,8 @@ def choose_vae_attention(vae: Any, backend_name: str) -> Any:
     """A copy of ``vae`` whose attention blocks compute with a backend, and count their calls.
 
     The first call of a shape is compared with fp32. A call that the backend cannot run, or gets
-    wrong, is left to ComfyUI's function and counted with its reason.
+    wrong, is left to ComfyUI's function and counted with its reason. An earlier choice of this
+    function is replaced.
 
     Raises:
         ValueError: no such backend, or the VAE has no attention block.
@@ -58,7 +58,7 @@ def choose_vae_attention(vae: Any, backend_name: str) -> Any:
             for block, function in zip(blocks, own, strict=True):
                 block.optimized_attention = function
 
-    changed = copy_vae(vae, chosen)
+    changed = copy_vae(vae, NAME, chosen)
     attach_optimization(changed.patcher, NAME, f"{NAME} {backend_name}")
     attach_ledger(changed.patcher, NAME, attention)
     return changed

@@ -66,14 +66,17 @@ def test_the_table_has_a_line_and_a_reason_for_each_kernel(attention_nodes):
     assert output.ui.as_dict() == {"text": ("\n".join(lines),)}
 
 
-def test_info_shows_what_ran(attention_nodes, choose, comfyui, conditioning, tiny_models):
+def test_info_shows_what_ran_in_the_latest_sampling(
+    attention_nodes, choose, comfyui, conditioning, tiny_models
+):
     info = attention_nodes.WattBenchAttentionInfo.execute
     model, _ = choose("sage_2", timed=True)
     assert (
         "Executed: none, 0 calls, because the model made no attention call"
         in (info(model).result[0])
     )
-    latent = comfyui.KSampler().sample(model, 1, **SAMPLING, **conditioning)
+    for seed in (1, 2):
+        latent = comfyui.KSampler().sample(model, seed, **SAMPLING, **conditioning)
     text = info(model, after=latent).result[0]
     assert "Requested: sage_2" in text
     assert "Executed: sdpa_flash, 44 calls, " in text

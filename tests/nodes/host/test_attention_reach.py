@@ -73,6 +73,28 @@ def test_an_override_that_came_later_and_keeps_the_calls_is_named(
     assert override_of(model).read() == [calls]
 
 
+def test_conditions_differ_by_all_that_is_asked(tiny_models, choose):
+    """Runs of one condition are pooled, so that each must have a name of its own."""
+    from wattbench.nodes.host.describe import attention_requested
+
+    def first(function, *args, **kwargs):
+        return function(*args, **kwargs)
+
+    def last(function, *args, **kwargs):
+        return function(*args, **kwargs)
+
+    first.__qualname__, last.__qualname__, name = "first", "last", attention_requested
+    model = tiny_models().model
+    assert name(model) == "sub_quadratic"
+    assert name(with_override(model, first)) == "override first"
+    before = choose(with_override(model, first), "sage_2")
+    assert name(before) == "override first, sage_2"
+    assert name(with_override(before, last)) == "override last, override first, sage_2"
+    assert name(with_override(choose(model, "split"), last)) == "override last, split"
+    assert name(choose(before, "auto", strict=True)) == "override first, auto"
+    assert name(choose(model, "auto", max_error=0.1, timed=True)) == "auto, max_error 0.1, timed"
+
+
 @pytest.fixture
 def control_net(comfyui, tiny_models):
     """A ControlNet of core's class for the tiny SD 1.5, with weights that are all the same."""

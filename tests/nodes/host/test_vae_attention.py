@@ -89,6 +89,21 @@ def test_a_faulty_kernel_does_not_reach_the_picture(
     assert told.startswith(reason)
 
 
+@pytest.mark.parametrize("last", ["sub_quadratic", "flash_attention_2"])
+def test_the_last_choice_counts(choose, tiny_models, latent, last):
+    from wattbench.nodes.host.identity import optimizations_of
+
+    vae = tiny_models().vae
+    first = choose(vae, "split")
+    chosen = choose(first, last)
+    assert torch.allclose(chosen.decode(latent), vae.decode(latent), atol=1e-4)
+    ((requested, executed, count, _),) = calls_of(chosen)
+    assert (requested, count) == (f"vae {last}", 1)
+    assert (executed == requested) == (last == "sub_quadratic")
+    assert calls_of(first) == []
+    assert optimizations_of(chosen.patcher) == (f"attention {last}",)
+
+
 def test_it_goes_with_the_memory_format(choose, tiny_models, latent):
     from wattbench.nodes.host.identity import optimizations_of
     from wattbench.nodes.host.memory_format import use_channels_last_vae
