@@ -77,9 +77,13 @@ class WattBenchQuantReport(io.ComfyNode):
         reference: Any | None = None,
         after: Any | None = None,
     ) -> io.NodeOutput:
+        folder = folder_in_output("wattbench")
+        table, picture = (folder / file_name(name, suffix) for suffix in (".csv", ".png"))
         if model is not None:
             report = report_model(model, reference)
             lines = [*notes(report), _flop_note(model)]
+        elif file == NO_FILE:
+            raise ValueError("there is nothing to report on: connect a MODEL, or choose a file")
         else:
             report = report_file(
                 Path(path_of(file)),
@@ -87,12 +91,9 @@ class WattBenchQuantReport(io.ComfyNode):
                 shown_progress(),
             )
             lines = notes(report)
-        folder = folder_in_output("wattbench")
         folder.mkdir(parents=True, exist_ok=True)
-        table = folder / file_name(name, ".csv")
         write_csv(report, table)
         shown: dict[str, Any] = {"files": [listed(table)]}
-        picture = folder / file_name(name, ".png")
         reason = _draw(report, picture)
         if reason:
             lines.append(f"No plot: {reason}")

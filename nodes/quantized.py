@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
@@ -100,9 +101,10 @@ class WattBenchLoadQuantized(io.ComfyNode):
     ) -> io.NodeOutput:
         request = host.Request(weight_format, compute_dtype, layers, _scales(calibration))
         target = host.new_model_path(save_as) if save_as.strip() else None
-        model = host.load_model(host.path_of(file), request)
+        source = host.path_of(file)
+        model = host.load_model(source, request)
         if target is not None:
-            host.save_model(model, target, weight_format)
+            host.save_model(model, target, weight_format, Path(source))
             logging.info("WattBench saved %s", target)
         return io.NodeOutput(model)
 

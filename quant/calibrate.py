@@ -90,7 +90,8 @@ class Calibration:
             layers = {name: ActivationRange(**found) for name, found in held.pop("layers").items()}
             calibration = cls(layers=layers, **held)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{path} is no calibration of WattBench: {error!r}") from error
+            why = f"{type(error).__name__}: {error}"
+            raise ValueError(f"{path} is no calibration of WattBench ({why})") from error
         if version != VERSION:
             raise ValueError(f"{path} has version {version}, and this WattBench reads {VERSION}")
         return calibration

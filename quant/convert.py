@@ -18,8 +18,10 @@ from .layers import Kept, LayerRules, Quantized, quantize_layer
 from .pipeline import Change, Progress, kept, one_torch_thread, stored_as
 from .stored import (
     INPUT_SCALE,
+    METADATA_KEY,
     StoredLayer,
     is_lora,
+    lasting,
     layers_of,
     model_prefix,
     quantized_already,
@@ -28,10 +30,6 @@ from .stream import DIGEST_PLACE, write_converted
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-METADATA_KEY = "wattbench"
-STALE_KEYS = ("modelspec.hash_sha256",)
-"""What a source's metadata says of its own tensors, and would be wrong of other ones."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +135,12 @@ class _Plan:
         self.formats: Counter[str] = Counter()
         self.kept: dict[str, str] = {}
         layers = {layer.tensors["weight"].name: layer for layer in layers_of(file, self.prefix)}
+        names = {layer.name for layer in layers.values()}
+        if request.format.name == "fp8_static" and names.isdisjoint(request.input_scales):
+            raise FileError(
+                f"the calibration has no scale for any layer of {file.path}: it was made with "
+                "another model. Calibrate this one, or take fp8."
+            )
         self.changes = [
             self._change(entry, layers.get(entry.name)) for entry in file.entries.values()
         ]
@@ -158,8 +162,7 @@ class _Plan:
             "layers": dict(self.formats),
             "kept": sorted(self.kept),
         }
-        others = {k: v for k, v in self.file.metadata.items() if k not in STALE_KEYS}
-        return {**others, METADATA_KEY: json.dumps(made)}
+        return {**lasting(self.file.metadata), METADATA_KEY: json.dumps(made)}
 
     def _change(self, entry: Entry, layer: StoredLayer | None) -> Change:
         if not entry.name.startswith(self.prefix) or entry.dtype not in WIDE:

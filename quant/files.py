@@ -165,23 +165,11 @@ def _read_header(path: Path) -> tuple[bytes, dict[str, str], dict[str, Entry]]:
         raise FileError(f"{path} is a folder; name the .safetensors file in it")
     with path.open("rb") as file:
         start = file.read(LENGTH.size)
-        if start.startswith(PICKLE_STARTS):
-            raise FileError(
-                f"{path} is a pickle, which may run code when it is read. Get the model as "
-                "safetensors, or load it in ComfyUI and save it again."
-            )
-        if start.startswith(GGUF_START):
-            raise FileError(
-                f"{path} is a GGUF file: it is quantized already. Begin with the original file."
-            )
         try:
             with safe_open(path, "numpy"):
                 pass
         except SafetensorError as error:
-            raise FileError(
-                f"{path} is no whole safetensors file ({error}). Was its download cut short? "
-                "Get it again."
-            ) from error
+            raise FileError(_refusal(path, start, error)) from error
         text = file.read(LENGTH.unpack(start)[0])
         origin = file.tell()
     header = json.loads(text)
@@ -192,3 +180,20 @@ def _read_header(path: Path) -> tuple[bytes, dict[str, str], dict[str, Entry]]:
         shape = tuple(facts["shape"])
         entries[name] = Entry(name, facts["dtype"], shape, origin + begin, end - begin)
     return start + text, metadata, entries
+
+
+def _refusal(path: Path, start: bytes, error: Exception) -> str:
+    """What a file is that the safetensors library refuses, and what to do.
+
+    A whole file is no pickle even where the length of its header begins like one.
+    """
+    if start.startswith(PICKLE_STARTS):
+        return (
+            f"{path} is a pickle, which may run code when it is read. Get the model as "
+            "safetensors, or load it in ComfyUI and save it again."
+        )
+    if start.startswith(GGUF_START):
+        return f"{path} is a GGUF file: it is quantized already. Begin with the original file."
+    return (
+        f"{path} is no whole safetensors file ({error}). Was its download cut short? Get it again."
+    )

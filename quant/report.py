@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .fidelity import Fidelity, compare
-from .files import TensorFile
+from .files import FileError, TensorFile
 from .gguf_files import GgufFile
-from .stored import StoredLayer, layers_of, model_prefix, open_weights
+from .stored import StoredLayer, check_readable, layers_of, model_prefix, open_weights
 
 if TYPE_CHECKING:
     import torch
@@ -100,12 +100,15 @@ def report_file(
         progress: called with the layers that are done and all of them.
 
     Raises:
-        FileError: a file cannot be read.
+        FileError: a file cannot be read, or ``path`` holds no matrix and no convolution.
         OSError: a file cannot be opened.
     """
     with open_weights(path) as file:
+        check_readable(file)
         prefix = model_prefix(file.entries)
         layers = layers_of(file, prefix)
+        if not layers:
+            raise FileError(f"{path} holds no matrix and no convolution: nothing to report on")
         own = {entry.name for layer in layers for entry in layer.tensors.values()}
         other = sum(
             entry.nbytes
@@ -116,6 +119,7 @@ def report_file(
             rows = [_row(layer) for layer in layers]
             return QuantReport(path.name, "", tuple(rows), other)
         with open_weights(reference) as original:
+            check_readable(original)
             found = {x.name: x for x in layers_of(original, model_prefix(original.entries))}
             rows = []
             for layer in layers:

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 HEADER_KEY = "_quantization_metadata"
 """Where some files hold the configurations of all layers: in the header, ``{"layers": {…}}``."""
 
+METADATA_KEY = "wattbench"
+"""Where the header says how WattBench made a file."""
+
+STALE_KEYS = (HEADER_KEY, "modelspec.hash_sha256")
+"""What metadata say of a file's own tensors, and would be wrong of other ones."""
+
 OLD_MARK = "scaled_fp8"
 """A tensor of this name marks ComfyUI's first layout of FP8 files; scales end in the following."""
 
@@ -35,6 +41,9 @@ SCALES = ("weight_scale", "weight_nested_scale", "weight_nested_offset", INPUT_S
 
 MODEL_PREFIXES = ("model.diffusion_model.", "model.model.", "net.")
 """How names of the diffusion model begin in a checkpoint, as ComfyUI's detection knows them."""
+
+TWO_TO_A_BYTE = ("nvfp4",)
+"""ComfyUI's own formats that put two numbers into a byte."""
 
 FEW = 5
 """So few names with a prefix are no model: ComfyUI's own limit."""
@@ -128,6 +137,8 @@ class StoredLayer:
         import torch
 
         stored = self.tensors["weight"].shape
+        if self.config.get("format") in TWO_TO_A_BYTE:
+            return (*stored[:-1], 2 * stored[-1])
         if self.format is None:
             return stored
         return self.format.shape({"weight": torch.empty(stored, device="meta")})
@@ -196,6 +207,11 @@ def layers_of(file: TensorFile | GgufFile, prefix: str) -> list[StoredLayer]:
     return layers
 
 
+def lasting(metadata: Mapping[str, str]) -> dict[str, str]:
+    """What a file's metadata say that holds of any file made of it, as a model's configuration."""
+    return {key: text for key, text in metadata.items() if key not in STALE_KEYS}
+
+
 def is_lora(names: Iterable[str]) -> bool:
     """Whether a file with tensors of these names is a LoRA and not a model."""
     return any(mark in name for name in names for mark in LORA_MARKS)
@@ -212,6 +228,20 @@ def of_another_tool(file: TensorFile) -> str:
         if not layer.config and not torch_dtype(dtype).is_floating_point:
             return f"the weights of {layer.name} are {dtype}, and nothing says how to read them"
     return ""
+
+
+def check_readable(file: TensorFile | GgufFile) -> None:
+    """Refuse a file that neither we nor ComfyUI can read.
+
+    Raises:
+        FileError: another tool quantized it.
+    """
+    reason = "" if isinstance(file, GgufFile) else of_another_tool(file)
+    if reason:
+        raise FileError(
+            f"{file.path} is quantized in a way that ComfyUI does not read: {reason}. Get the "
+            "original file, or one that was made for ComfyUI."
+        )
 
 
 def quantized_already(file: TensorFile, prefix: str) -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from .files import TensorFile, header_of, torch_dtype
@@ -51,25 +52,34 @@ def write_converted(
         starts[name], end = end, end + stored.nbytes
     check_room(target, end)
     partial = target.with_name(target.name + PARTIAL)
+    with _new(partial), partial.open("r+b", buffering=0) as file:
+        file.truncate(end)
+        digest = convert_all(source, changes, file, starts, progress)
+        file.seek(0)
+        file.write(header_of(shapes, _with_digest(metadata, digest)))
+        os.fsync(file.fileno())
+    publish(partial, target)
+    return digest
+
+
+@contextmanager
+def _new(partial: Path) -> Iterator[None]:
+    """An empty file, which is removed if the block is left by an exception.
+
+    Raises:
+        FileExistsError: it exists.
+    """
     try:
-        with partial.open("xb", buffering=0) as file:
-            try:
-                file.truncate(end)
-                digest = convert_all(source, changes, file, starts, progress)
-                file.seek(0)
-                file.write(header_of(shapes, _with_digest(metadata, digest)))
-                os.fsync(file.fileno())
-            except BaseException:
-                file.close()
-                partial.unlink()
-                raise
+        partial.touch(exist_ok=False)
     except FileExistsError as error:
         raise FileExistsError(
             f"{partial} exists: another run makes this file now, or one was killed. "
             "In the second case remove it."
         ) from error
-    publish(partial, target)
-    return digest
+    with ExitStack() as undo:
+        undo.callback(partial.unlink)
+        yield
+        undo.pop_all()
 
 
 def publish(partial: Path, target: Path) -> None:

@@ -100,6 +100,15 @@ def test_what_was_not_counted_or_compared_is_blank_with_a_reason(quantize, repor
     assert any("No plot" in note for note in shown["wattbench_table"][0]["notes"])
 
 
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [({}, "connect a MODEL, or choose a file"), ({"name": "a/b"}, "without a folder")],
+)
+def test_what_cannot_be_reported_is_said_first(report, inputs, message):
+    with pytest.raises(ValueError, match=message):
+        report(**inputs)
+
+
 def test_another_architecture_as_reference_is_said_in_every_row(quantize, report, tiny_models):
     table, _ = report(model=quantize("fp8"), reference=tiny_models("flux").model)
     rows = table[table["format"] == "fp8"]

@@ -163,6 +163,19 @@ def test_what_is_no_calibration_is_refused(tmp_path, text):
         Calibration.load(path)
 
 
+def test_a_model_in_place_of_a_calibration_is_refused_in_one_line(source):
+    with pytest.raises(ValueError, match="is no calibration") as refusal:
+        Calibration.load(source)
+    assert len(str(refusal.value)) < 500
+
+
+def test_a_calibration_of_another_model_is_refused(source, target):
+    request = Request(find("fp8_static"), input_scales={"layers.0.attention.qkv": 0.5})
+    with pytest.raises(FileError, match="made with another model"):
+        convert_file(source, target, request)
+    assert not target.exists()
+
+
 def test_static_scales_are_not_guessed(source, target):
     with pytest.raises(ValueError, match="fp8_static needs calibrated scales"):
         convert_file(source, target, Request(find("fp8_static")))

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from wattbench.quant.convert import Request, convert_file
 from wattbench.quant.fidelity import Fidelity, compare
+from wattbench.quant.files import FileError
 from wattbench.quant.formats import find
 from wattbench.quant.plots import gaussian_bound
 from wattbench.quant.report import report_file
@@ -144,7 +145,22 @@ def test_layouts_of_others_are_named_and_read_where_that_is_known(original, tmp_
         {"_quantization_metadata": json.dumps(metadata)},
     )
     (layer,) = report_file(theirs).layers
-    assert (layer.format, layer.is_quantized) == ("nvfp4", True)
+    assert (layer.format, layer.is_quantized, layer.shape) == ("nvfp4", True, (128, 256))
+
+
+@pytest.mark.parametrize(
+    ("tensors", "reason"),
+    [
+        ({"blocks.0.w.qweight": torch.zeros(8, 8, dtype=torch.int32)}, "GPTQ"),
+        ({"blocks.0.w.weight": torch.zeros(64, 1, dtype=torch.uint8)}, "nothing says how to read"),
+        ({"norm.weight": torch.ones(8)}, "nothing to report on"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_and_no_size_is_made_up(tensors, reason, original, tmp_path):
+    path = tmp_path / "theirs.safetensors"
+    save_file(tensors, path)
+    with pytest.raises(FileError, match=reason):
+        report_file(path, original)
 
 
 def test_the_table_has_a_row_per_format_and_names_the_worst_layer(original, tmp_path):

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from wattbench.quant import pipeline, stream
-from wattbench.quant.files import FileError, TensorFile, header_of
+from wattbench.quant.files import PICKLE_STARTS, FileError, TensorFile, header_of
 
 KILLED = """
 import os, signal, sys
@@ -254,6 +254,16 @@ def test_a_pickle_is_refused_whatever_its_name(tmp_path, zip_archive):
     )
     with pytest.raises(FileError, match="is a pickle"):
         TensorFile(path)
+
+
+@pytest.mark.parametrize("length", [0x280, 0x380, 0x480, 0x580])
+def test_a_header_whose_length_begins_like_a_pickle_is_read(tmp_path, length):
+    path = tmp_path / "model.safetensors"
+    entry = json.dumps({"w": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}})
+    path.write_bytes(length.to_bytes(8, "little") + entry.ljust(length).encode() + b"\x07")
+    assert path.read_bytes().startswith(PICKLE_STARTS)
+    with TensorFile(path) as file:
+        assert file.read("w").tolist() == [7]
 
 
 @pytest.mark.parametrize(

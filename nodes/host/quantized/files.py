@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 
 from ....measure.environment import pack_version
 from ....quant.gguf_files import SUFFIX as GGUF
+from ....quant.stored import METADATA_KEY, lasting, open_weights
 from ....quant.stream import PARTIAL, check_room, publish
 from ..new_files import file_name
 
@@ -23,7 +24,6 @@ TEXT_ENCODER_FOLDERS = ("text_encoders",)
 
 SAFETENSORS = (".safetensors", ".sft")
 
-METADATA_KEY = "wattbench"
 NO_FILE = "none"
 
 
@@ -63,24 +63,30 @@ def path_of(choice: str) -> str:
 
 
 def new_model_path(name: str) -> Path:
-    """Where :func:`save_model` puts a file called ``name``, among the diffusion models.
+    """Where :func:`save_model` puts a file called ``name``: in the folder ``diffusion_models``.
+
+    ComfyUI lists several folders of that kind, and first its old one, ``unet``.
 
     Raises:
         ValueError: ``name`` names a folder.
-        FileExistsError: there is such a file.
+        FileExistsError: there is such a file in one of them.
     """
-    folder = Path(folder_paths.get_folder_paths(MODEL_FOLDERS[0])[0])
-    path = folder / file_name(name, SAFETENSORS[0])
-    if path.exists():
-        raise FileExistsError(
-            f"{path} exists, and no file is overwritten. Choose another name; or leave the name "
-            "empty and choose this file, if it is the one that you made before."
-        )
-    return path
+    folders = [Path(folder) for folder in folder_paths.get_folder_paths(MODEL_FOLDERS[0])]
+    full = file_name(name, SAFETENSORS[0])
+    for path in (folder / full for folder in folders):
+        if path.exists():
+            raise FileExistsError(
+                f"{path} exists, and no file is overwritten. Choose another name; or leave the "
+                "name empty and choose this file, if it is the one that you made before."
+            )
+    return next((f for f in folders if f.name == MODEL_FOLDERS[0]), folders[0]) / full
 
 
-def save_model(model: Any, path: Path, weight_format: str) -> None:
+def save_model(model: Any, path: Path, weight_format: str, source: Path) -> None:
     """Keep the weights of a MODEL as a file, which has its name only when it is whole.
+
+    The metadata of ``source``, of which the model was loaded, go along: some models are built by
+    what they say.
 
     Raises:
         FileExistsError: there is such a file by now.
@@ -91,11 +97,13 @@ def save_model(model: Any, path: Path, weight_format: str) -> None:
         for key, tensor in model.model.diffusion_model.state_dict().items()
     }
     made = {"format": weight_format, "version": pack_version()}
+    with open_weights(source) as file:
+        metadata = {**lasting(file.metadata), METADATA_KEY: json.dumps(made)}
     path.parent.mkdir(parents=True, exist_ok=True)
     check_room(path, sum(tensor.nbytes for tensor in tensors.values()))
     part = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
     try:
-        safetensors.torch.save_file(tensors, part, metadata={METADATA_KEY: json.dumps(made)})
+        safetensors.torch.save_file(tensors, part, metadata=metadata)
         publish(part, path)
     except SafetensorError as error:
         raise OSError(f"{path} cannot be written: {error}. Nothing was left of it.") from error

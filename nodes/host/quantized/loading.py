@@ -6,15 +6,12 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-import comfy.model_detection
 import comfy.model_management
 import comfy.sd
-import comfy.utils
 import torch
 
-from ....quant.base import CONFIG
-from ....quant.files import FileError
 from ..describe import WEIGHT_FORMAT_KEY
+from .detection import detect
 from .ledger import ride
 from .operations import Layer
 from .preparation import AS_STORED, Prepared, Request, prepare
@@ -30,14 +27,7 @@ def load_model(path: str, request: Request, disable_dynamic: bool = False) -> An
         ValueError: the file is quantized already, in another format, or no layer can be.
         WeightRangeError: a layer holds infinities or NaN.
     """
-    tensors, metadata = read_tensors(path)
-    tensors, metadata = _native_names(Path(path).name, tensors, metadata)
-    config = comfy.model_detection.model_config_from_unet(tensors, "", metadata=metadata)
-    if config is None:
-        raise FileError(
-            f"{Path(path).name} holds no diffusion model that this ComfyUI knows. Text encoders, "
-            "VAEs and LoRAs have loaders of their own."
-        )
+    tensors, metadata, config = detect(Path(path).name, *read_tensors(path))
     prepared = _prepare(tensors, request, config)
     options = {"custom_operations": prepared.operations, "dtype": prepared.weight_dtype}
     model = comfy.sd.load_diffusion_model_state_dict(
@@ -97,29 +87,3 @@ def _finish(model: Any, prepared: Prepared, request: Request) -> Any:
     elif prepared.compute_dtype not in (None, prepared.weight_dtype):
         model.set_model_compute_dtype(prepared.compute_dtype)
     return model
-
-
-def _native_names(
-    name: str, tensors: StateDict, metadata: dict[str, str]
-) -> tuple[StateDict, dict[str, str]]:
-    """The diffusion model's tensors under ComfyUI's names, with quantization marked per layer.
-
-    Raises:
-        FileError: the file has diffusers' names and is quantized.
-    """
-    tensors, metadata = comfy.utils.convert_old_quants(tensors, "", metadata=metadata)
-    prefix = comfy.model_detection.unet_prefix_from_state_dict(tensors)
-    parts = comfy.utils.state_dict_prefix_replace(tensors, {prefix: ""}, filter_keys=True)
-    if parts:
-        tensors, metadata = comfy.utils.convert_old_quants(parts, "", metadata=metadata)
-    if comfy.model_detection.model_config_from_unet(tensors, "", metadata=metadata) is None:
-        converted = comfy.model_detection.convert_diffusers_mmdit(tensors, "")
-        if converted is not None and any(key.endswith(f".{CONFIG}") for key in tensors):
-            raise FileError(
-                f"{name} is quantized under diffusers' names, of which ComfyUI joins matrices only "
-                "before they are quantized. Load the original file here in this format, and keep "
-                "the result with save_as."
-            )
-        if converted is not None:
-            return converted, metadata
-    return tensors, metadata

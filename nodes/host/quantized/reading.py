@@ -9,11 +9,10 @@ import comfy.utils
 import torch
 
 from ....quant.base import CONFIG, encode_config
-from ....quant.files import FileError
 from ....quant.formats import find
 from ....quant.gguf_files import GgufFile
 from ....quant.layers import is_table
-from ....quant.stored import of_another_tool, open_weights
+from ....quant.stored import check_readable, open_weights
 
 
 def read_tensors(path: str) -> tuple[dict[str, Any], dict[str, str]]:
@@ -29,12 +28,7 @@ def read_tensors(path: str) -> tuple[dict[str, Any], dict[str, str]]:
     with open_weights(Path(path)) as file:
         if isinstance(file, GgufFile):
             return _in_blocks(file), {}
-        reason = of_another_tool(file)
-        if reason:
-            raise FileError(
-                f"{path} is quantized in a way that ComfyUI does not read: {reason}. Get the "
-                "original file and choose a format here, or a file that was made for ComfyUI."
-            )
+        check_readable(file)
     tensors, metadata = comfy.utils.load_torch_file(path, return_metadata=True)
     return tensors, metadata or {}
 
