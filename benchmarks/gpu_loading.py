@@ -207,7 +207,7 @@ def measured(name: str, way: str) -> Iterator[dict[str, Any]]:
     if on_card:
         torch.cuda.synchronize()
         row["vram_peak_gib"] = f"{torch.cuda.max_memory_allocated() / 2**30:.2f}"
-    row["seconds"] = f"{time.perf_counter() - start_s:.2f}"
+    row["seconds"] = f"{time.perf_counter() - start_s:.3f}"
     row["rss_rise_gib"] = f"{(peak_bytes() - resident) / 2**30:.2f}"
 
 

@@ -31,8 +31,13 @@ def run_script(tmp_path, monkeypatch):
 @pytest.fixture
 def run_here(comfyui, tmp_path, monkeypatch, capsys):
     """As ``run_script``, in this process: it has ComfyUI loaded, which takes a script longest."""
+    import comfy.model_detection as detection
+
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(BENCHMARKS)
+    # A script may put its own in place of this one, for the rest of its process.
+    detect = detection.model_config_from_unet
+    monkeypatch.setattr(detection, "model_config_from_unet", detect)
 
     def run(name, *arguments):
         monkeypatch.setattr(sys, "argv", [name, *arguments])

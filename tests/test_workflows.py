@@ -20,6 +20,7 @@ from wattbench.cli.comfy_run import run_workflow, to_api_format
 
 WORKFLOWS = Path(__file__).resolve().parent.parent / "workflows"
 TINY = {"width": 64, "height": 64, "steps": 2, "warmup_runs": 1, "repeats": 2, "idle_seconds": 0.2}
+ONCE = {**TINY, "steps": 1, "warmup_runs": 0, "repeats": 1}
 LONG_PROMPT = "a small brown moth made of felt, " * 200
 """Takes a tiny encoder several steps of the system's account of CPU time, which are 10 ms."""
 REDUCED = {
@@ -37,8 +38,8 @@ REDUCED = {
         "WattBenchSyntheticModel": {"size": "tiny"},
         "WattBenchBenchmark": TINY,
     },
-    "sdxl_illustrious": {"WattBenchBenchmark": {**TINY, "steps": 1, "repeats": 1}},
-    "z_image_turbo": {"WattBenchBenchmark": {**TINY, "steps": 1, "repeats": 1}},
+    "sdxl_illustrious": {"WattBenchBenchmark": ONCE},
+    "z_image_turbo": {"WattBenchBenchmark": ONCE},
     "measured_nodes": {
         "EmptyLatentImage": {"width": 64, "height": 64},
         "WattBenchTextEncode": {"text": LONG_PROMPT},
@@ -48,7 +49,7 @@ REDUCED = {
     "quantization_matrix": {
         "EmptySD3LatentImage": {"width": 64, "height": 64},
         "WattBenchCalibrate": {"steps": 1},
-        "WattBenchBenchmark": {**TINY, "steps": 1, "warmup_runs": 0, "repeats": 1},
+        "WattBenchBenchmark": ONCE,
     },
 }
 PICTURES = {

@@ -16,9 +16,6 @@ def sample(comfyui_meta):
 
     from wattbench.nodes.host import synthetic
 
-    # Operations this small are slower on several threads.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     tiny = synthetic.build("sd15", "tiny", "auto", 0)
     conditioning = tiny.clip.encode_from_tokens_scheduled(tiny.clip.tokenize("cat"))
     kinds = comfy.patcher_extension.WrappersMP
@@ -45,8 +42,7 @@ def sample(comfyui_meta):
         )  # fmt: skip
         return counts["evaluations"], counts["passes"] / counts["evaluations"]
 
-    yield run
-    torch.set_num_threads(threads)
+    return run
 
 
 def test_every_sampler_of_comfyui(comfyui_meta, sample):

@@ -107,8 +107,7 @@ def test_activations_stay_natural_in_half_precision(comfyui, synthetic, name, dt
     parts.model.model.manual_cast_dtype = None
     expected = {"fp16": torch.float16, "bf16": torch.bfloat16}[dtype]
     assert parts.model.model.get_dtype_inference() == expected
-    steps = 30 if name == "sdxl" else 12
-    assert_natural(*picture(comfyui, parts, name, side=8, steps=steps))
+    assert_natural(*picture(comfyui, parts, name, side=8, steps=12))
 
 
 @pytest.mark.parametrize("name", NAMES)
