@@ -10,15 +10,11 @@ import io
 import json
 import math
 import os
-import sys
 import tempfile
 from pathlib import Path
 
-from frontend import Frontend, find_browser, launch
 from PIL import Image
-from playwright.sync_api import sync_playwright
-
-from wattbench.cli.server import ComfyServer, find_comfyui
+from studio import studio
 
 ROOT = Path(__file__).parents[2]
 PICTURE = ROOT / "docs" / "images" / "hud.png"
@@ -43,22 +39,11 @@ def trace() -> str:
 
 
 def main() -> None:
-    executable = find_browser()
-    if executable is None:
-        sys.exit("no Chrome, Chromium or Edge; set WATTBENCH_BROWSER to one")
     with tempfile.TemporaryDirectory() as folder:
         # The server takes over this folder: the picture shows the file's name without a path.
         os.chdir(folder)
         Path("recording.csv").write_text(trace(), encoding="utf-8")
-        server = ComfyServer(
-            find_comfyui(),
-            base_directory=Path(folder),
-            arguments=["--cpu"],
-            environment={"WATTBENCH_METER": "replay:recording.csv"},
-        )
-        with server, sync_playwright() as playwright, launch(playwright, executable) as browser:
-            url = f"http://{server.client.address}"
-            frontend = Frontend(browser, url, SETTINGS, SIZE_PX, pixel_ratio=2)
+        with studio(Path(folder), "replay:recording.csv", SETTINGS, SIZE_PX) as frontend:
             frontend.load(json.loads(WORKFLOW.read_text("utf-8")), WORKFLOW.stem)
             frontend.page.locator(".wattbench-badge").click()
             frontend.page.wait_for_timeout(WATCHED_S * 1000)

@@ -15,11 +15,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from frontend import Frontend, find_browser, launch
+from frontend import Frontend
 from PIL import Image
-from playwright.sync_api import sync_playwright
-
-from wattbench.cli.server import ComfyServer, find_comfyui
+from studio import studio
 
 ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "docs" / "images" / "summary.png"
@@ -105,9 +103,6 @@ def save_preview(picture: Image.Image, path: Path) -> None:
 
 
 def main() -> None:
-    executable = find_browser()
-    if executable is None:
-        sys.exit("no Chrome, Chromium or Edge; set WATTBENCH_BROWSER to one")
     names = sys.argv[1:] or ["*"]
     paths = sorted(path for name in names for path in (ROOT / "workflows").glob(f"{name}.json"))
     workflows = {path: json.loads(path.read_text("utf-8")) for path in paths}
@@ -116,15 +111,8 @@ def main() -> None:
         models.mkdir()
         for workflow in workflows.values():
             name_models(workflow, models)
-        server = ComfyServer(
-            find_comfyui(),
-            base_directory=Path(folder),
-            arguments=["--cpu", "--models-directory", str(models)],
-            environment={"WATTBENCH_METER": "estimate"},
-        )
-        with server, sync_playwright() as playwright, launch(playwright, executable) as browser:
-            url = f"http://{server.client.address}"
-            frontend = Frontend(browser, url, SETTINGS, (1600, 1000), pixel_ratio=2)
+        arguments = ["--models-directory", str(models)]
+        with studio(Path(folder), "estimate", SETTINGS, (1600, 1000), arguments) as frontend:
             frontend.page.evaluate("app.extensionManager.focusMode = true")
             frontend.page.add_style_tag(content=ONLY_THE_GRAPH)
             for path, workflow in workflows.items():

@@ -90,6 +90,16 @@ def test_a_long_name_leaves_the_numbers_in_sight(opened, count):
     )
 
 
+def test_a_narrow_node_has_the_numbers_in_sight(ran, opened):
+    opened.page.evaluate(f"{opened.js}.setSize([320, 200]), app.canvas.setDirty(true)")
+    opened.wait_until("(_, body) => body.clientWidth < 320")
+    opened.give(ran.result)
+    opened.wait_until(
+        """(_, body) => [...body.querySelectorAll("[role=region]")]
+            .every((region) => region.scrollWidth === region.clientWidth)"""
+    )
+
+
 @pytest.mark.parametrize("palette", ["dark", "light"])
 def test_text_stands_out_from_its_ground(shown, palette):
     shown.frontend.paint(palette)
