@@ -52,9 +52,10 @@ class MemorySample(NamedTuple):
 class EnergyReading:
     """Energy of one span of time.
 
-    ``resolution_j`` is the meter's step as it bears on this reading: what a counter gains in a tick,
-    finer than which no difference of its values is. It is ``None`` where the source gives none. ``counter_j`` and ``integrated_j`` are the
-    energy by the meter's counter and by its power, where it has them; ``energy_j`` is one of them.
+    ``resolution_j`` is the meter's step as it bears on this reading: what a counter gains in one
+    tick; a difference of two of its values is no finer. It is ``None`` where the source gives none.
+    ``counter_j`` and ``integrated_j`` are the energy by the meter's counter and by its power, where
+    it has them; ``energy_j`` is one of them.
     """
 
     energy_j: float
