@@ -52,8 +52,8 @@ class MemorySample(NamedTuple):
 class EnergyReading:
     """Energy of one span of time.
 
-    ``resolution_j`` is the meter's step as it bears on this reading: what a counter gains in one
-    tick; a difference of two of its values is no finer. It is ``None`` where the source gives none.
+    ``resolution_j`` is the meter's step as it bears on this reading: what a counter gains in a
+    tick; no difference of its values is finer. It is ``None`` where the source gives none.
     ``counter_j`` and ``integrated_j`` are the energy by the meter's counter and by its power, where
     it has them; ``energy_j`` is one of them.
     """
@@ -228,6 +228,7 @@ class Prediction:
 class Run:
     """One measured run, or one that failed and says why in ``error``.
 
+    ``prompt_id`` is the host's name of the job that made it; empty where there was none.
     ``energy`` covers text encoding, denoising and decoding of the whole batch; where it is
     ``None``, ``energy_note`` gives the reason. ``predicted_energy`` covers the same, where somebody
     asked for a forecast. ``idle_power_w`` is the mean of what was measured before and after the
@@ -262,6 +263,7 @@ class Run:
     picture: PictureCheck | None = None
     error: str = ""
     trace: Trace = Trace()
+    prompt_id: str = ""
 
 
 def with_idle_after(run: Run, idle_power_after_w: float) -> Run:
