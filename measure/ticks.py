@@ -118,6 +118,8 @@ class Ticks:
         # Reads to come that need no thought, as long as they end in time and show a new value.
         self._usual_count = 0
         self._usual_until_s = self._stride_s = 0.0
+        # The rhythm of the ticks in line, as long as it is not believed.
+        self._trial: TickClock | None = None
         self._begin_search(LEAST_LENGTHS)
         self._begin_rhythm()
 
@@ -194,8 +196,8 @@ class Ticks:
     # Without a rhythm.
 
     def _begin_search(self, needed_count: int) -> None:
-        # The rhythm of the ticks in line so far, and how many of them it takes to believe it.
-        self._trial: TickClock | None = None
+        self._trial = None
+        # How many ticks are in line, and how many of them it takes to believe in a rhythm.
         self._in_line_count, self._needed_count = 0, needed_count
         # Between which two moments the last tick came, and how long the latest ones took.
         self._span_s = (0.0, 0.0)
