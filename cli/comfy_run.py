@@ -79,19 +79,20 @@ def run_workflow(
     job = Job()
     events: list[Event] = []
     command = _command(client, workflow, "--wait", "--json", "--timeout", str(timeout_s))
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
-        try:
-            with _started(command, errors) as process:
-                for event in _events(process.stdout or ()):
-                    events.append(event)
-                    job.prompt_id = event.get("prompt_id", job.prompt_id)
-                    if event.get("type") == "executed":
-                        job.outputs.extend(event.get("outputs", ()))
-                    on_event(event)
-                code = process.wait()
-        except BaseException:
-            _cancel(client, job)
-            raise
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8") as errors,
+        contextlib.ExitStack() as unless_it_ends,
+    ):
+        unless_it_ends.callback(_cancel, client, job)
+        with _started(command, errors) as process:
+            for event in _events(process.stdout or ()):
+                events.append(event)
+                job.prompt_id = event.get("prompt_id", job.prompt_id)
+                if event.get("type") == "executed":
+                    job.outputs.extend(event.get("outputs", ()))
+                on_event(event)
+            code = process.wait()
+        unless_it_ends.pop_all()
         errors.seek(0)
         if code != 0:
             job.error = _failure(events, errors.read())

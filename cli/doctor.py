@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterable
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from ..offer import Machine, Offer, machine_of
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
     from ..measure.meter_watch import ChannelFigures
 
 WATCH_S = 3.0
+MASKS = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
+"""Environment variables that hide cards."""
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -100,12 +104,20 @@ def find_machine() -> tuple[Machine, str]:
     except ImportError:
         return Machine("cpu", ""), " (torch is not installed in this Python: ComfyUI's has it)"
     if not torch.cuda.is_available():
-        return Machine("cpu", ""), " (torch sees no CUDA or ROCm device)"
+        return Machine("cpu", ""), f" (torch sees no CUDA or ROCm device{_why_none(torch)})"
     machine = machine_of(torch.device("cuda", 0))
     if machine.capability is None:
         return machine, f" ({machine.gfx}, ROCm {torch.version.hip})"
     major, minor = machine.capability
     return machine, f" (compute capability {major}.{minor}, CUDA {torch.version.cuda})"
+
+
+def _why_none(torch: ModuleType) -> str:
+    """What may hide the cards of this machine from torch."""
+    if torch.version.cuda is None and torch.version.hip is None:
+        return ": this torch is built without CUDA and ROCm"
+    masks = [f"{name} is {os.environ[name]!r}" for name in MASKS if name in os.environ]
+    return f": {', '.join(masks)}" if masks else ""
 
 
 def lines(offers: Iterable[Offer]) -> list[str]:

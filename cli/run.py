@@ -46,7 +46,13 @@ def add_batch_options(
         help="fresh server processes to measure in (default: 1). Repeats in one process share its "
         "state; visits are independent",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="for the results")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="for the results; tables there are replaced",
+    )
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--comfyui", type=Path, metavar="PATH", help="ComfyUI's folder")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")

@@ -181,8 +181,9 @@ class ComfyServer:
     def __enter__(self) -> ComfyServer:
         self._check_port()
         link_pack(self.pack_root, self.base_directory / "custom_nodes")
-        self._log = self.log_path.open("wb")
-        try:
+        with contextlib.ExitStack() as unless_it_serves:
+            unless_it_serves.callback(self.stop)
+            self._log = self.log_path.open("wb")
             with held():
                 self._process = subprocess.Popen(
                     self._command(),
@@ -196,9 +197,7 @@ class ComfyServer:
                 )
             self._wait_until_ready()
             self._check_pack()
-        except BaseException:
-            self.stop()
-            raise
+            unless_it_serves.pop_all()
         return self
 
     def __exit__(

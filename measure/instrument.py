@@ -6,7 +6,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -106,15 +106,7 @@ class Instrument:
             if self._spec != "auto":
                 raise
             self._refusal = " ".join(str(error).split())
-        read_vram, self._vram_source = self._vram_reader()
-        gauges = self._gauges
-        self._sampler = Sampler(
-            self.meter,
-            read_vram,
-            gauges.read_rss_bytes,
-            gauges.read_allocator_bytes,
-            self._rhythms.of(self.meter.name) if self.meter is not None else None,
-        )
+        self._sampler = self._new_sampler()
         self._power_limit_w = self.meter.power_limit_w() if self.meter is not None else None
         return self
 
@@ -131,7 +123,7 @@ class Instrument:
         that the power of rest is known; the body begins at random between ticks.
         """
         recording, window = Recording(), Window(self._timeline)
-        quiet_s = self._sampler.resume(TICK_TIMEOUT_S)
+        quiet_s = self._resume()
         has_ticked = self._sampler.wait_for_tick(TICK_TIMEOUT_S)
         try:
             with self._sampler:
@@ -154,7 +146,7 @@ class Instrument:
         does the waiting, so that it can be cancelled.
         """
         self._timeline.stop()
-        self._sampler.resume(TICK_TIMEOUT_S)
+        self._resume()
         with self._sampler:
             self._settle(pause)
             start_s = self._timeline.start()
@@ -163,6 +155,27 @@ class Instrument:
         self._sampler.wait_for_tick(TICK_TIMEOUT_S)
         readings, _ = self._energies([idle])
         return readings[0].energy_j / idle.duration_s if readings[0] else None
+
+    def _new_sampler(self) -> Sampler:
+        read_vram, self._vram_source = self._vram_reader()
+        clock = self._rhythms.of(self.meter.name) if self.meter is not None else None
+        gauges = self._gauges
+        return Sampler(
+            self.meter, read_vram, gauges.read_rss_bytes, gauges.read_allocator_bytes, clock
+        )
+
+    def _resume(self) -> float:
+        """Read on after a pause; answers when the counter last ticked.
+
+        A meter that failed is opened anew. Where it cannot be, it stays refused for its fault.
+        """
+        if self.meter is not None and self._sampler.samples.faults:
+            with suppress(MeterUnavailableError):
+                meter = open_meter(self.meter.name, self.device_id)
+                self.meter.close()
+                self.meter = meter
+                self._sampler = self._new_sampler()
+        return self._sampler.resume(TICK_TIMEOUT_S)
 
     def _settle(self, pause: Callable[[float], None]) -> None:
         """Return at once where the meter gives no clock."""

@@ -77,8 +77,8 @@ class Journal:
             with self.path.open("ab+") as file:
                 if file.tell():
                     file.seek(-1, os.SEEK_END)
-                    if file.read(1) != b"\n":
-                        line = f"\n{line}"  # The last one was cut short.
+                    was_cut_short = file.read(1) != b"\n"
+                    line = f"\n{line}" if was_cut_short else line
                 file.write(f"{line}\n".encode())
                 file.flush()
                 os.fsync(file.fileno())
@@ -117,15 +117,7 @@ def parse(text: str) -> list[Run]:
 def _parse_line(number: int, line: str, earlier: Mapping[str, Run]) -> list[Run]:
     """The runs that a line adds or changes."""
     try:
-        try:
-            data = json.loads(line)
-        except json.JSONDecodeError:
-            if not (line.startswith(LINE_START) or LINE_START.startswith(line)):
-                raise
-            logging.getLogger(__name__).warning(
-                "journal line %d is left out: it was cut short", number
-            )
-            return []
+        data = json.loads(line)
         version = data.pop("schema_version")
         if version != SCHEMA_VERSION:
             raise ValueError(
@@ -136,6 +128,10 @@ def _parse_line(number: int, line: str, earlier: Mapping[str, Run]) -> list[Run]
             return [with_idle_after(run, data["idle_power_after_w"]) for run in known]
         return [_run(data)]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
+        begins_well = line[: len(LINE_START)] == LINE_START[: len(line)]
+        if isinstance(error, json.JSONDecodeError) and begins_well:
+            logging.getLogger(__name__).warning("journal line %d is left out: cut short", number)
+            return []
         raise ValueError(f"journal line {number} is not a WattBench run: {error}") from error
 
 

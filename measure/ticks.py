@@ -8,6 +8,13 @@ tick can lie halves that time. Now and then a read right before a tick shows tha
 A thread that wakes ten times a second finds the processor's caches cold, and most of what it costs
 is that. So between two checks it only reads, and what the reads say is worked out for all of them
 at the next check, or when reading ends.
+
+Every read goes through :meth:`Ticks.digest`: the first one to ``_begin``, later ones to ``_search``
+as long as there is no rhythm, and to ``_follow`` once there is one. ``_search`` offers each tick to
+``_try``, which makes a rhythm of those in line; ``_follow`` compares each read with the tick that
+is expected, keeps it (``_keep_expected``) and plans the next read (``_plan``), or gives the rhythm
+up and searches again. A :class:`.tick_clock.TickClock` knows when a tick can come; here is decided
+when to read.
 """
 
 from __future__ import annotations
@@ -100,15 +107,19 @@ class Ticks:
         """The rhythm, as soon as there is one."""
         self._meter = meter
         self._samples = samples
-        self._last: _Read | None = None
-        self._trial: TickClock | None = None
-        self._tick_j = math.nan
-        self._read_s = math.inf
+        # Reads made, and what of them has been worked out.
         self._reads: list[_Read] = []
-        self._seen_j = math.nan
+        self._last_j = math.nan
+        self._last: _Read | None = None
+        self._tick_j = math.nan
+        # What the machine takes for a read at best, and how late it wakes who reads, in the middle.
+        self._read_s = math.inf
         self._lateness_s = 0.0
+        # Reads to come that need no thought, as long as they end in time and show a new value.
         self._usual_count = 0
         self._usual_until_s = self._stride_s = 0.0
+        # The rhythm of the ticks in line, as long as it is not believed.
+        self._trial: TickClock | None = None
         self._begin_search(LEAST_LENGTHS)
         self._begin_rhythm()
 
@@ -134,8 +145,8 @@ class Ticks:
         ended_s = time.perf_counter()
         if energy_j is None:
             return False
-        is_usual = ended_s < self._usual_until_s and energy_j != self._seen_j
-        self._seen_j = energy_j
+        is_usual = ended_s < self._usual_until_s and energy_j != self._last_j
+        self._last_j = energy_j
         self._reads.append(_Read(began_s, ended_s, energy_j))
         if is_usual and self._usual_count > 0:
             self._usual_count -= 1
@@ -185,11 +196,13 @@ class Ticks:
     # Without a rhythm.
 
     def _begin_search(self, needed_count: int) -> None:
-        self._needed_count = needed_count
         self._trial = None
+        # How many ticks are in line, and how many of them it takes to believe in a rhythm.
+        self._in_line_count, self._needed_count = 0, needed_count
+        # Between which two moments the last tick came, and how long the latest ones took.
         self._span_s = (0.0, 0.0)
-        self._in_line_count = 0
         self._lengths: deque[float] = deque(maxlen=8)
+        # Whether the last read showed no new value, and whether there was a pause before it.
         self._stood = self._paused = False
 
     def _search(self, last: _Read, read: _Read) -> None:
@@ -239,10 +252,14 @@ class Ticks:
     # With a rhythm.
 
     def _begin_rhythm(self) -> None:
+        # The tick that is expected, when it can come, and whether that time was halved by a read.
         self._number = 0
         self._early_s = self._late_s = 0.0
-        self._has_looked = self._is_confirmed = False
-        self._seen_count = self._check_number = 0
+        self._has_looked = False
+        # Ticks seen from both sides, the next one to be seen so, and whether there were enough.
+        self._checked_count = self._check_number = 0
+        self._is_confirmed = False
+        # Indices and numbers of the latest ticks, and how well they were timed when last refined.
         self._refined_s = math.inf
         self._recent: deque[tuple[int, int]] = deque(maxlen=REFINED_TICKS)
 
@@ -261,7 +278,7 @@ class Ticks:
         check_s = self._early_s - EDGE_S - self._read_s
         fine_s = FINE_S + 1.5 * self._read_s + 4 * clock.slack_s
         width_s = self._late_s - self._early_s
-        is_checked = self._seen_count < FIRST_CHECKS or self._number >= self._check_number
+        is_checked = self._checked_count < FIRST_CHECKS or self._number >= self._check_number
         if is_checked and self.due_s <= check_s:
             self.due_s = check_s
         elif width_s > fine_s and not self._has_looked:
@@ -316,7 +333,7 @@ class Ticks:
         if not fits:
             off_s = max(after_s - self._late_s, self._early_s - before_s, FINE_S)
             if self._is_confirmed and clock.slack_s + off_s < EVEN * clock.period_s:
-                self._seen_count = 0
+                self._checked_count = 0
                 clock.loosen(self._number, off_s)
                 fits = clock.narrow(self._number, after_s, before_s)
         if fits:
@@ -340,11 +357,11 @@ class Ticks:
         near_s = NEAR * clock.period_s + 2 * self._read_s
         is_seen = last.began_s > self._early_s - near_s and read.ended_s < self._late_s + near_s
         if is_seen:
-            self._seen_count += 1
+            self._checked_count += 1
             self._check_number = self._number + CHECK_EVERY
-            if self._seen_count % TRUST_CHECKS == 0:
+            if self._checked_count % TRUST_CHECKS == 0:
                 clock.tighten()
-        self._is_confirmed = self._is_confirmed or self._seen_count >= FIRST_CHECKS
+        self._is_confirmed = self._is_confirmed or self._checked_count >= FIRST_CHECKS
         span_s = (self._early_s, self._late_s)
         if not self._is_confirmed:
             span_s = (last.began_s, read.ended_s)

@@ -1,4 +1,4 @@
-"""What the amdgpu driver's files say of a board: memory, clocks, temperature, power limit.
+"""What the amdgpu driver's files say of a board: memory, clock, temperature, power limit.
 
 They are in bytes, hertz, thousandths of a degree and microwatts (kernel documentation, "GPU
 Power/Thermal Controls and Monitoring").
@@ -38,14 +38,12 @@ class AmdgpuFiles:
         return cap_uw * 1e-6 if cap_uw else None
 
     def status(self) -> DeviceStatus:
-        """Edge temperature, clocks of the shaders and of the memory, the cap."""
+        """Edge temperature, clock of the shaders, the cap."""
         milli_c = optional_int(self._hwmon / "temp1_input")
         sm_hz = optional_int(self._hwmon / "freq1_input")
-        memory_hz = optional_int(self._hwmon / "freq2_input")
         return DeviceStatus(
             temperature_c=None if milli_c is None else milli_c * 1e-3,
             sm_clock_hz=None if sm_hz is None else float(sm_hz),
-            memory_clock_hz=None if memory_hz is None else float(memory_hz),
             power_limit_w=self.power_limit_w(),
         )
 

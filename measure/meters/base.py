@@ -42,7 +42,6 @@ class DeviceStatus:
 
     temperature_c: float | None = None
     sm_clock_hz: float | None = None
-    memory_clock_hz: float | None = None
     throttle_reasons: tuple[str, ...] | None = None
     display_active: bool | None = None
     other_process_count: int | None = None

@@ -145,7 +145,6 @@ class NvmlMeter(Meter):
         nvml = self._nvml
         temperature_c = self._optional("nvmlDeviceGetTemperature", nvml.NVML_TEMPERATURE_GPU)
         sm_mhz = self._optional("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_SM)
-        memory_mhz = self._optional("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_MEM)
         reasons = self._optional("nvmlDeviceGetCurrentClocksEventReasons")
         if reasons is None:
             reasons = self._optional("nvmlDeviceGetCurrentClocksThrottleReasons")
@@ -155,7 +154,6 @@ class NvmlMeter(Meter):
         return DeviceStatus(
             temperature_c=None if temperature_c is None else float(temperature_c),
             sm_clock_hz=None if sm_mhz is None else sm_mhz * 1e6,
-            memory_clock_hz=None if memory_mhz is None else memory_mhz * 1e6,
             throttle_reasons=None if reasons is None else throttle_names(reasons),
             display_active=None if display is None else bool(display),
             other_process_count=self._other_process_count(),

@@ -102,7 +102,9 @@ def attention_memory() -> Choices:
 
 
 def open_journal() -> Journal:
-    """The journal in the output folder, or in the temporary one where that cannot be written.
+    """The journal in the output folder, or in the user's where that cannot be written.
+
+    ComfyUI empties its temporary folder whenever it starts or ends.
 
     Raises:
         OSError: neither can be written.
@@ -111,7 +113,7 @@ def open_journal() -> Journal:
     try:
         return Journal(preferred)
     except OSError as error:
-        fallback = Path(folder_paths.get_temp_directory()) / "wattbench" / "journal.jsonl"
+        fallback = Path(folder_paths.get_user_directory()) / "wattbench" / "journal.jsonl"
         logging.warning("WattBench cannot write %s (%s); runs go to %s", preferred, error, fallback)
         return Journal(fallback)
 

@@ -39,3 +39,15 @@ def test_figures_in_words(figures, power_w, text):
 
 def test_a_meter_that_cannot_be_opened_says_why():
     assert "99" in doctor.watched("nvml:99") or "nvidia" in doctor.watched("nvml:99").lower()
+
+
+def test_doctor_says_what_may_hide_cards_from_torch(monkeypatch):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("torch sees a card")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    _, remark = doctor.find_machine()
+    has_cuda = torch.version.cuda is not None or torch.version.hip is not None
+    why = "CUDA_VISIBLE_DEVICES is '7'" if has_cuda else "this torch is built without CUDA and ROCm"
+    assert remark == f" (torch sees no CUDA or ROCm device: {why})"

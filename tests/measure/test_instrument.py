@@ -8,7 +8,12 @@ import torch
 
 from wattbench.measure.environment import identify
 from wattbench.measure.instrument import Instrument
-from wattbench.measure.meters import Meter, MeterReadError, MeterUnavailableError
+from wattbench.measure.meters import (
+    Meter,
+    MeterReadError,
+    MeterUnavailableError,
+    open_meter,
+)
 from wattbench.measure.sampler import Sampler
 
 CPU = torch.device("cpu")
@@ -134,6 +139,32 @@ def test_a_meter_that_fails_gives_no_energy(monkeypatch):
         recording = record_phases(instrument)
     assert [phase.energy for phase in recording.phases] == [None, None]
     assert "fell off the bus" in recording.energy_note
+
+
+def test_a_meter_that_failed_is_opened_anew_for_the_next_run(monkeypatch, constant_power):
+    monkeypatch.setattr("wattbench.measure.instrument.TICK_TIMEOUT_S", 0.1)
+    meters = iter([FailingMeter(), open_meter(constant_power, identify(CPU))])
+    monkeypatch.setattr("wattbench.measure.instrument.open_meter", lambda *_: next(meters))
+    with Instrument(CPU, identify(CPU)) as instrument:
+        first, second = record_phases(instrument), record_phases(instrument)
+    assert [phase.energy for phase in first.phases] == [None, None]
+    for phase in second.phases:
+        assert phase.energy.energy_j == pytest.approx(200 * phase.duration_s, rel=0.01)
+
+
+def test_a_meter_that_stays_lost_says_why_in_every_run(monkeypatch):
+    def open_once(*_):
+        monkeypatch.setattr("wattbench.measure.instrument.open_meter", gone)
+        return FailingMeter()
+
+    def gone(*_):
+        raise MeterUnavailableError("no such board")
+
+    monkeypatch.setattr("wattbench.measure.instrument.TICK_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("wattbench.measure.instrument.open_meter", open_once)
+    with Instrument(CPU, identify(CPU)) as instrument:
+        notes = [record_phases(instrument).energy_note for _ in range(2)]
+    assert notes == ["failing:0 failed during the run: the board fell off the bus"] * 2
 
 
 class FrozenMeter(FailingMeter):

@@ -34,7 +34,7 @@ def test_a_line_cut_short_by_a_crash_costs_that_run_alone(tmp_path, make_run, le
     journal.append_idle_after([make_run("c")], 130.0)
     runs = parse(journal.path.read_text("utf-8"))
     assert [(run.run_id, run.idle_power_after_w) for run in runs] == [("a", None), ("c", 130.0)]
-    assert caplog.messages == ["journal line 2 is left out: it was cut short"] * 2
+    assert caplog.messages == ["journal line 2 is left out: cut short"] * 2
 
 
 def test_a_last_line_without_its_end_is_taken(make_run):

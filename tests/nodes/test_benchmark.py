@@ -215,12 +215,15 @@ def test_a_benchmark_is_never_taken_from_the_cache(comfyui):
     assert WattBenchBenchmark.fingerprint_inputs() != WattBenchBenchmark.fingerprint_inputs()
 
 
-def test_runs_go_to_the_temporary_folder_where_the_output_folder_is_unwritable(
-    run_benchmark, workspace_folder, caplog
+def test_runs_go_to_the_users_folder_where_the_output_folder_is_unwritable(
+    run_benchmark, workspace_folder, monkeypatch, caplog
 ):
+    import folder_paths
+
+    monkeypatch.setattr(folder_paths, "user_directory", str(workspace_folder.parent / "user"))
     workspace_folder.mkdir(parents=True)
     (workspace_folder / "wattbench").write_text("a file, where a folder should be")
     _, runs = run_benchmark(warmup_runs=0, repeats=1)
-    fallback = workspace_folder.parent / "temp" / "wattbench" / "journal.jsonl"
+    fallback = workspace_folder.parent / "user" / "wattbench" / "journal.jsonl"
     assert tuple(parse(fallback.read_text("utf-8"))) == runs
     assert "cannot write" in caplog.text

@@ -206,7 +206,6 @@ def test_status_in_si_units(with_nvml):
     assert status == {
         "temperature_c": 61,
         "sm_clock_hz": 1410e6,
-        "memory_clock_hz": 1593e6,
         "throttle_reasons": ["sw_power_cap"],
         "display_active": False,
         "other_process_count": 2,
