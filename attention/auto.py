@@ -38,7 +38,7 @@ MOST_S = 0.5
 HOPELESS = 2.0
 """A kernel that is so many times as slow as the best gets no more rounds."""
 
-DELAY_S = 0.01
+DELAY_S = 0.03
 """A round may take so much longer by chance: another process or thread had the processor."""
 
 UNCHECKED = "the call's own numbers are not finite, so it cannot be checked"

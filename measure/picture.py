@@ -128,15 +128,13 @@ def _check(
     limits: Limits,
     lpips: Lpips | None,
 ) -> PictureCheck:
-    fault = broken(picture)
-    if not np.isfinite(picture).all():
-        return PictureCheck(reference_id, fault)
-    if not np.isfinite(reference).all():
-        return PictureCheck(reference_id, "the reference's picture holds NaN or infinity")
+    of_reference = "the reference's picture is broken" if broken(reference) else ""
+    faults = [fault for fault in (broken(picture), of_reference) if fault]
+    if not (np.isfinite(picture).all() and np.isfinite(reference).all()):
+        return PictureCheck(reference_id, ", ".join(faults))
     peak = psnr_db(reference, picture)
     similarity = ssim(reference, picture) if min(picture.shape[:2]) >= SSIM_LEAST_PX else None
     distance = None if lpips is None else lpips(reference, picture)
-    faults = [fault] if fault and reference.std() >= FLAT_STDEV else []
     if peak < limits.min_psnr_db:
         faults.append(f"PSNR below {limits.min_psnr_db:g} dB")
     if similarity is not None and similarity < limits.min_ssim:

@@ -59,6 +59,8 @@ def _compare(baseline: pd.DataFrame, treatment: pd.DataFrame) -> dict[str, objec
     broken = (treatment["picture_fault"] != "").sum()
     if broken:
         return {"comparison_note": f"{broken} of {len(treatment)} pictures are broken"}
+    if (baseline["picture_fault"] != "").any():
+        return {"comparison_note": "pictures of the baseline are broken"}
     for columns, what in ((WORKLOAD_COLUMNS, "work"), (ENVIRONMENT_COLUMNS, "environment")):
         if not _same(baseline, treatment, columns):
             return {"comparison_note": f"another {what} than the baseline's"}

@@ -62,9 +62,14 @@ def test_a_changed_picture_is_not_broken(picture, noisy):
     assert check_pictures([picture], [noisy], "a", Limits(min_psnr_db=30)).fault != ""
 
 
-def test_a_black_reference_breaks_nothing(picture):
+def test_nothing_is_said_for_a_picture_by_a_broken_reference(picture):
+    """What made both of them black is no saving either."""
     black = np.zeros_like(picture)
-    assert check_pictures([black], [black], "a", Limits()).fault == ""
+    check = check_pictures([black], [black], "a", Limits())
+    assert check.fault == "the picture is black, the reference's picture is broken"
+    assert check.ssim == pytest.approx(1)
+    check = check_pictures([with_nan(picture)], [picture], "a", Limits())
+    assert check.fault == "the reference's picture is broken"
 
 
 def test_the_worst_of_a_batch_counts(picture, noisy):

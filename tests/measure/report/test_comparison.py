@@ -109,6 +109,14 @@ def test_a_broken_picture_is_no_saving(arm):
     assert "no saving" in note
 
 
+def test_nothing_is_saved_against_a_broken_picture(arm):
+    fault = PictureCheck("", "the picture is black")
+    runs = arm("a", 10.0, picture=fault) + arm("b", 2.0, attention="sage_1")
+    summary = summarise(runs_frame(runs))
+    assert pd.isna(summary.iloc[1]["it_per_s_ratio"])
+    assert summary.iloc[1]["comparison_note"] == "pictures of the baseline are broken"
+
+
 def test_good_pictures_are_told_at_their_worst(arm):
     good = PictureCheck("a11", "", 34.5, 0.97)
     _, table = cells(arm("a", 10.0) + arm("b", 5.0, attention="sage_2", picture=good))
