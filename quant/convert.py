@@ -20,6 +20,7 @@ from .stored import (
     INPUT_SCALE,
     METADATA_KEY,
     StoredLayer,
+    has_diffusers_names,
     is_lora,
     lasting,
     layers_of,
@@ -89,7 +90,8 @@ def convert_file(
     plus 1 GiB.
 
     Raises:
-        FileError: ``source`` is a pickle, damaged, quantized already, or has nothing to quantize.
+        FileError: ``source`` is a pickle, damaged, quantized already, a LoRA, under diffusers'
+            names, or has nothing to quantize; or the calibration is that of another model.
         FileExistsError: ``target`` exists.
         WeightRangeError: a layer holds infinities or NaN, or overflows; the message names it.
         ValueError: ``fp8_static`` without input scales.
@@ -121,17 +123,7 @@ class _Plan:
         self.file = file
         self.request = request
         self.prefix = model_prefix(file.entries)
-        if is_lora(file.entries):
-            raise FileError(
-                f"{file.path} is a LoRA, and LoRAs stay as they are: quantize the model that it is "
-                "for, and connect Load LoRA to that."
-            )
-        reason = quantized_already(file, self.prefix)
-        if reason:
-            raise FileError(
-                f"{file.path} is quantized already: {reason}. Quantizing twice loses twice: begin "
-                "with the original file."
-            )
+        _check_source(file, self.prefix, request.format)
         self.formats: Counter[str] = Counter()
         self.kept: dict[str, str] = {}
         layers = {layer.tensors["weight"].name: layer for layer in layers_of(file, self.prefix)}
@@ -239,6 +231,26 @@ def _is_quick(wanted: Format) -> bool:
     Those of fewer than 8 bits take about ten times as long.
     """
     return wanted.bits_per_weight((4096, 4096)) >= 8
+
+
+def _check_source(file: TensorFile, prefix: str, wanted: Format) -> None:
+    if is_lora(file.entries):
+        raise FileError(
+            f"{file.path} is a LoRA, and LoRAs stay as they are: quantize the model that it is "
+            "for, and connect Load LoRA to that."
+        )
+    reason = quantized_already(file, prefix)
+    if reason:
+        raise FileError(
+            f"{file.path} is quantized already: {reason}. Quantizing twice loses twice: begin "
+            "with the original file."
+        )
+    if wanted.is_quantized and has_diffusers_names(file.entries, prefix):
+        raise FileError(
+            f"{file.path} has diffusers' names, which ComfyUI changes only before weights are "
+            "quantized: the new file would not load. Take Load Quantized Model, which reads this "
+            "one, and keep the result with save_as."
+        )
 
 
 def _check(request: Request) -> None:

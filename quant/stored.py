@@ -60,6 +60,14 @@ OTHER_TOOLS = {
 LORA_MARKS = (".lora_down.", ".lora_up.", ".lora_A.", ".lora_B.", ".lora.")
 """Parts of names by which the files of LoRAs are known."""
 
+DIFFUSERS_MARKS = (
+    "down_blocks.0.resnets.0.",
+    "single_transformer_blocks.0.attn.",
+    "noise_refiner.0.attention.norm_k.",
+    "pos_embed.proj.",
+)
+"""How names begin of U-Nets, Flux and AuraFlow, Z-Image, SD3 and PixArt as diffusers saves them."""
+
 
 def format_of(config: Mapping[str, Any], has_input_scale: bool) -> Format | None:
     """Our format for what a file says of a layer; ``None`` for one that ComfyUI alone reads.
@@ -215,6 +223,11 @@ def lasting(metadata: Mapping[str, str]) -> dict[str, str]:
 def is_lora(names: Iterable[str]) -> bool:
     """Whether a file with tensors of these names is a LoRA and not a model."""
     return any(mark in name for name in names for mark in LORA_MARKS)
+
+
+def has_diffusers_names(names: Iterable[str], prefix: str) -> bool:
+    """Whether a diffusion model is named as diffusers does, and not as ComfyUI computes it."""
+    return any(name.removeprefix(prefix).startswith(DIFFUSERS_MARKS) for name in names)
 
 
 def of_another_tool(file: TensorFile) -> str:

@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from wattbench.quant.base import CONFIG, decode_config, encode_config
 from wattbench.quant.convert import Request, convert_file
+from wattbench.quant.files import FileError
 from wattbench.quant.formats import find
 
 from ..fidelity import FLOOR_DB, SAME_DB, psnr_db
@@ -92,9 +93,13 @@ def test_diffusers_names_load_and_are_refused_once_quantized(
     load, sample, original, flux_weights, models_folder
 ):
     path = models_folder / "diffusion_models" / "diffusers.safetensors"
-    save_file(under_diffusers_names(flux_weights), path)
+    tensors = under_diffusers_names(flux_weights)
+    save_file(tensors, path)
     assert psnr_db(original, sample(load("diffusion_models/diffusers.safetensors", "int8"))) > 40
-    convert_file(path, path.with_name("eight.safetensors"), Request(find("int8")))
+    with pytest.raises(FileError, match=r"diffusers\.safetensors has diffusers' names"):
+        convert_file(path, path.with_name("eight.safetensors"), Request(find("int8")))
+    tensors[f"x_embedder.{CONFIG}"] = encode_config({"format": "float8_e4m3fn"})
+    save_file(tensors, path.with_name("eight.safetensors"))
     with pytest.raises(ValueError, match=r"eight\.safetensors is quantized under diffusers' names"):
         load("diffusion_models/eight.safetensors")
 
