@@ -17,6 +17,9 @@ from .describe import clip_facts, join_optimizations, model_facts, vae_facts
 from .ledgers import ledgers_of
 from .sampling import observe_sampling
 
+LATENT_PX = 8
+"""Core's ``EmptyLatentImage`` makes a point of this many pixels, and drops the rest."""
+
 CANCEL_PERIOD_S = 0.25
 """How often a wait looks whether it has been cancelled."""
 
@@ -54,7 +57,11 @@ def decode_latent(window: Window, vae: Any, samples: dict[str, Any]) -> Any:
 
 @dataclass
 class ImageJob:
-    """A text-to-image job; the fields are named as the inputs of core's nodes are."""
+    """A text-to-image job; the fields are named as the inputs of core's nodes are.
+
+    Raises:
+        ValueError: the picture would have another size than was asked for.
+    """
 
     model: Any
     clip: Any
@@ -70,6 +77,11 @@ class ImageJob:
     scheduler: str
 
     def __post_init__(self) -> None:
+        if self.width % LATENT_PX or self.height % LATENT_PX:
+            raise ValueError(
+                f"width and height must be multiples of {LATENT_PX}, they are {self.width} and "
+                f"{self.height}: ComfyUI would make a smaller picture than the table says"
+            )
         self._observed = observe_sampling(self.model, lambda facts, seed: nullcontext(self._window))
         facts = model_facts(self.model)
         facts["optimizations"] = join_optimizations(

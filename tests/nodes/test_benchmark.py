@@ -120,6 +120,11 @@ def test_the_picture_is_the_core_pictures(comfyui, run_benchmark, tiny_models):
     assert torch.equal(images, expected)
 
 
+def test_a_size_that_comfyui_would_round_is_refused(run_benchmark):
+    with pytest.raises(ValueError, match="multiples of 8, they are 65 and 64"):
+        run_benchmark(width=65)
+
+
 def test_a_failing_repeat_is_a_row_and_not_the_end(run_benchmark, tiny_models, monkeypatch):
     """The second decode runs out of memory, as torch reports it."""
     vae, calls = tiny_models().vae, []
