@@ -10,8 +10,8 @@ from wattbench.measure.records import BoardState
 def test_a_quiet_board_has_no_flags():
     state = board_state(
         [
-            DeviceStatus(50.0, 1.8e9, 9.5e9, (), False, 0, 350.0),
-            DeviceStatus(54.0, 1.79e9, 9.5e9, (), False, 0, 350.0),
+            DeviceStatus(50.0, 1.8e9, (), False, 0, 350.0),
+            DeviceStatus(54.0, 1.79e9, (), False, 0, 350.0),
         ]
     )
     assert state == BoardState(54.0, pytest.approx(1.795e9), ())
@@ -20,8 +20,8 @@ def test_a_quiet_board_has_no_flags():
 def test_what_disturbs_is_flagged_once():
     state = board_state(
         [
-            DeviceStatus(70.0, 1.9e9, None, ("sw_power_cap",), True, 2),
-            DeviceStatus(84.0, 1.2e9, None, ("sw_power_cap", "sw_thermal_slowdown"), True, 1),
+            DeviceStatus(70.0, 1.9e9, ("sw_power_cap",), True, 2),
+            DeviceStatus(84.0, 1.2e9, ("sw_power_cap", "sw_thermal_slowdown"), True, 1),
         ]
     )
     assert state.flags == (
