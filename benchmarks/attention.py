@@ -63,8 +63,8 @@ def main() -> int:
 
     device = torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     rows: list[dict[str, Any]] = []
-    device_id = wattbench("measure.environment").identify(device)
-    instrument_class = wattbench("measure.instrument").Instrument
+    device_id = wattbench("measure.recording.environment").identify(device)
+    instrument_class = wattbench("measure.recording.instrument").Instrument
     with torch.inference_mode(), instrument_class(device, device_id, args.meter) as instrument:
         for shape in SHAPES:
             tensors = make_tensors(shape, args, device)

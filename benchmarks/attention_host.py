@@ -34,8 +34,8 @@ PLANNING_CALLS = 200
 def main(arguments: Sequence[str] | None = None) -> int:
     args = parse_args(arguments)
     wattbench = import_pack()
-    folder = wattbench("cli.server").find_comfyui(args.comfyui)
-    wattbench("cli.inprocess").load_comfyui(folder, cpu=args.cpu)
+    folder = wattbench("hosts.remote.server").find_comfyui(args.comfyui)
+    wattbench("hosts.comfyui.inprocess").load_comfyui(folder, cpu=args.cpu)
     import torch
 
     with torch.inference_mode(), tempfile.TemporaryDirectory() as folder:
@@ -72,7 +72,10 @@ def make_arms(
     device = comfy.model_management.get_torch_device()
     dtype = torch.float32 if device.type == "cpu" else torch.float16
     q = torch.randn((1, TOKENS, HEADS * HEAD_DIM), device=device, dtype=dtype)
-    attention, plan = wattbench("nodes.host.attention"), wattbench("nodes.host.attention_plan")
+    attention, plan = (
+        wattbench("hosts.comfyui.attention"),
+        wattbench("hosts.comfyui.attention_plan"),
+    )
     machine = wattbench("offer").machine_of(device)
     choices = wattbench("attention.choices").Choices(folder / "attention.json")
 

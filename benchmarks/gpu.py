@@ -74,14 +74,14 @@ def study() -> int:
     """The two runs of the study, in this process."""
     args = parse_args()
     wattbench = import_pack()
-    load_comfyui = wattbench("cli.inprocess").load_comfyui
-    find_comfyui = wattbench("cli.server").find_comfyui
+    load_comfyui = wattbench("hosts.comfyui.inprocess").load_comfyui
+    find_comfyui = wattbench("hosts.remote.server").find_comfyui
     args.out.mkdir(parents=True, exist_ok=True)
     load_comfyui(find_comfyui(args.comfyui), cpu=args.cpu, base_directory=args.out / "comfyui")
     import torch
 
     runs: list[Any] = []
-    report = wattbench("measure.report")
+    report = wattbench("report")
     for study_run in RUNS:
         if args.only in ("", study_run.architecture):
             with torch.inference_mode():

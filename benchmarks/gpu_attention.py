@@ -59,9 +59,9 @@ class Arm:
 def main(arguments: Sequence[str] | None = None) -> int:
     args = parse_args(arguments)
     wattbench = import_pack()
-    folder = wattbench("cli.server").find_comfyui(args.comfyui)
+    folder = wattbench("hosts.remote.server").find_comfyui(args.comfyui)
     args.out.mkdir(parents=True, exist_ok=True)
-    wattbench("cli.inprocess").load_comfyui(
+    wattbench("hosts.comfyui.inprocess").load_comfyui(
         folder, cpu=args.cpu, base_directory=args.out / "comfyui"
     )
     import pandas as pd
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             report(wattbench, study_run, arms, rows)
             arms.clear()
             release()
-    wattbench("measure.report").runs_frame(runs).to_csv(args.out / "runs.csv", index=False)
+    wattbench("report").runs_frame(runs).to_csv(args.out / "runs.csv", index=False)
     pd.DataFrame(rows).to_csv(args.out / "table.csv", index=False)
     print(f"{args.out / 'runs.csv'}\n{args.out / 'table.csv'}")
     return 0
@@ -102,10 +102,10 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
 def measure(wattbench: Any, study_run: StudyRun, args: argparse.Namespace) -> list[Arm]:
     """Warm-ups, then rounds in which the arms take turns, in an order of each round's own."""
     dtype = study_run.dtype if args.size == "full" else "auto"
-    model, clip, _ = wattbench("nodes.host.synthetic").build(
+    model, clip, _ = wattbench("hosts.comfyui.synthetic").build(
         study_run.architecture, args.size, dtype, 0
     )
-    run_core = wattbench("nodes.host.core").run_core
+    run_core = wattbench("hosts.comfyui.core").run_core
     size = {"width": SIZES_PX[args.size], "height": SIZES_PX[args.size], "batch_size": 1}
     inputs = {
         "positive": run_core("CLIPTextEncode", clip=clip, text=PROMPT)[0],
@@ -118,7 +118,7 @@ def measure(wattbench: Any, study_run: StudyRun, args: argparse.Namespace) -> li
     }
     arms = make_arms(wattbench, model, args)
     device = model.load_device
-    with wattbench("nodes.observation").open_instrument(device, args.meter) as opened:
+    with wattbench("hosts.comfyui.observation").open_instrument(device, args.meter) as opened:
         for arm in arms:
             sample(wattbench, arm, inputs, opened, is_warmup=True)
             print(f"{study_run.architecture} {arm.name}: warm-up {arm.warm_up_s:.2f} s", flush=True)
@@ -135,8 +135,8 @@ def make_arms(wattbench: Any, model: Any, args: argparse.Namespace) -> list[Arm]
     """Stock with each of its flags, ``auto``, and every backend that this machine has."""
     from comfy.ldm.modules.attention import REGISTERED_ATTENTION_FUNCTIONS as OWN
 
-    attention = wattbench("nodes.host.attention")
-    ledgers = wattbench("nodes.host.ledgers")
+    attention = wattbench("hosts.comfyui.attention")
+    ledgers = wattbench("hosts.comfyui.ledgers")
     offers = wattbench("attention").offers(wattbench("offer").machine_of(model.load_device))
     choices = wattbench("attention.choices").Choices(args.out / "attention.json")
     stock = model.clone()
@@ -154,8 +154,8 @@ def make_arms(wattbench: Any, model: Any, args: argparse.Namespace) -> list[Arm]
     if args.backends is not None:
         arms = [arm for arm in arms if arm.name == STOCK or arm.name in args.backends]
     if args.compile:
-        compile_model = wattbench("nodes.host.compile").compile_model
-        use_channels_last = wattbench("nodes.host.memory_format").use_channels_last
+        compile_model = wattbench("hosts.comfyui.compile").compile_model
+        use_channels_last = wattbench("hosts.comfyui.memory_format").use_channels_last
         chosen = [arm for arm in arms if arm.name in (STOCK, AUTO)]
         chosen.append(Arm(STOCK + FORMAT, use_channels_last(stock)))
         arms += [Arm(arm.name + COMPILED, compile_model(arm.model)) for arm in chosen]
@@ -182,7 +182,7 @@ def sample(
 ) -> None:
     """One measured sampling; a warm-up samples once before, unmeasured, for its latent."""
     instrument, environment = opened
-    run_core = wattbench("nodes.host.core").run_core
+    run_core = wattbench("hosts.comfyui.core").run_core
     if is_warmup:
         (latent,) = run_core("KSampler", model=arm.model, seed=0, denoise=1.0, **inputs)
         arm.latent = latent["samples"].float().cpu()
@@ -193,11 +193,11 @@ def sample(
             facts.update(seen)
             return nullcontext(window)
 
-        observed = wattbench("nodes.host.sampling").observe_sampling(arm.model, observe)
+        observed = wattbench("hosts.comfyui.sampling").observe_sampling(arm.model, observe)
         run_core("KSampler", model=observed, seed=repeat, denoise=1.0, **inputs)
-    records = wattbench("measure.records")
-    unknown = wattbench("nodes.observation").UNKNOWN
-    runs = wattbench("measure.runs")
+    records = wattbench("records")
+    unknown = wattbench("hosts.comfyui.observation").UNKNOWN
+    runs = wattbench("measure.recording.runs")
     condition = records.Condition(**{**unknown, **facts, "attention": arm.name})
     planned = runs.new_run(
         condition, environment, seed=repeat, visit=1, repeat=repeat, is_warmup=is_warmup
@@ -254,7 +254,7 @@ def report(wattbench: Any, study_run: StudyRun, arms: list[Arm], rows: list[Any]
     auto = by_name.get(AUTO)
     if auto is None:
         return
-    override = wattbench("nodes.host.attention").override_of(auto.model)
+    override = wattbench("hosts.comfyui.attention").override_of(auto.model)
     for label, decision in override.decisions.items():
         print(f"  {label}: {decision}")
     plain = [arm for arm in arms if len(arm.runs) > 1 and not arm.name.endswith(COMPILED)]

@@ -85,7 +85,7 @@ def load_each() -> list[dict[str, Any]]:
     for index in range(torch.cuda.device_count()):
         device = torch.device("cuda", index)
         meter = wattbench("measure.meters").open_meter(
-            "auto", wattbench("measure.environment").identify(device)
+            "auto", wattbench("measure.recording.environment").identify(device)
         )
         before = [pynvml.nvmlDeviceGetTotalEnergyConsumption(board) for board in boards]
         multiply(device)

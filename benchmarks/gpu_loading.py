@@ -42,8 +42,8 @@ def main() -> int:
         import comfy_aimdo.control
 
         comfy_aimdo.control.init()
-    wattbench("cli.inprocess").load_comfyui(
-        wattbench("cli.server").find_comfyui(args.comfyui),
+    wattbench("hosts.comfyui.inprocess").load_comfyui(
+        wattbench("hosts.remote.server").find_comfyui(args.comfyui),
         cpu=args.cpu,
         base_directory=args.out / "comfyui",
     )
@@ -144,7 +144,7 @@ def write_gguf(path: Path, tensors: dict[str, Any], device: Any) -> None:
 
 def rows(bench: Bench, name: str, path: Path) -> Iterator[dict[str, Any]]:
     """Load the file in format ``name``, then use the model in every way."""
-    host = bench.wattbench("nodes.host.quantized")
+    host = bench.wattbench("hosts.comfyui.quantized")
     request = host.Request(host.AS_STORED if name == GGUF else name, "bf16")
     with released():
         with measured(name, "load the file") as row:
@@ -175,7 +175,7 @@ def ways(model: Any) -> Iterator[tuple[str, Any]]:
 
 def found(bench: Bench, model: Any, arm: Any, latent: Any, reference: list[Any]) -> dict[str, Any]:
     """What the last sampling was, and clears its counts."""
-    ledger = bench.wattbench("nodes.host.quantized").linear_ledger(model)
+    ledger = bench.wattbench("hosts.comfyui.quantized").linear_ledger(model)
     calls = [] if ledger is None else ledger.read()
     if ledger is not None:
         ledger.clear()

@@ -60,14 +60,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parse_args(arguments)
     wattbench = import_pack()
     args.out.mkdir(parents=True, exist_ok=True)
-    folder = wattbench("cli.server").find_comfyui(args.comfyui)
+    folder = wattbench("hosts.remote.server").find_comfyui(args.comfyui)
     base = args.out / "comfyui"
-    wattbench("cli.inprocess").load_comfyui(folder, cpu=args.cpu, base_directory=base)
+    wattbench("hosts.comfyui.inprocess").load_comfyui(folder, cpu=args.cpu, base_directory=base)
     import torch
 
     size_px, dtype, step_counts = SIZES[args.size]
     with torch.inference_mode():
-        build = wattbench("nodes.host.synthetic").build
+        build = wattbench("hosts.comfyui.synthetic").build
         model, clip, _ = build("sdxl", args.size, dtype, 0)
         inputs = sampling_inputs(wattbench, clip, size_px)
         figures = [*watched(wattbench, model.load_device, args)]
@@ -97,10 +97,10 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def watched(wattbench: Any, device: Any, args: argparse.Namespace) -> Iterator[Figure]:
     """Tick and read of each channel, on the idle device."""
-    device_id = wattbench("measure.environment").identify(device)
+    device_id = wattbench("measure.recording.environment").identify(device)
     meter = wattbench("measure.meters").open_meter(args.meter, device_id)
     try:
-        seen = wattbench("measure.meter_watch").watch_meter(meter, args.watch_seconds)
+        seen = wattbench("measure.meters.refresh").watch_meter(meter, args.watch_seconds)
     finally:
         meter.close()
     nan = float("nan")
@@ -123,10 +123,12 @@ def sample_all(
     step_counts: Sequence[int],
 ) -> list[Sampling]:
     """Denoisings of every step count, ``repeats`` times, the counts taking turns."""
-    run_core = wattbench("nodes.host.core").run_core
-    observe_sampling = wattbench("nodes.host.sampling").observe_sampling
+    run_core = wattbench("hosts.comfyui.core").run_core
+    observe_sampling = wattbench("hosts.comfyui.sampling").observe_sampling
     samplings = []
-    with wattbench("nodes.observation").open_instrument(model.load_device, args.meter) as opened:
+    with wattbench("hosts.comfyui.observation").open_instrument(
+        model.load_device, args.meter
+    ) as opened:
         instrument, _ = opened
         for repeat in range(-1, args.repeats):
             for steps in step_counts:
@@ -173,7 +175,7 @@ def lags(wattbench: Any, samplings: Sequence[Sampling]) -> Iterator[Figure]:
 
 
 def _tick_residual(wattbench: Any) -> Any:
-    attribution = wattbench("measure.attribution")
+    attribution = wattbench("measure.energy.attribution")
 
     def residual(recording: Any, lag_s: float) -> float:
         """Squared joules that one power per phase leaves unexplained; NaN where ticks lack."""

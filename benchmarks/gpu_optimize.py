@@ -34,8 +34,8 @@ SETTINGS = {"cfg": 7.0, "sampler_name": "euler", "scheduler": "normal"}
 def main() -> int:
     args = parse_args()
     wattbench = import_pack()
-    load_comfyui = wattbench("cli.inprocess").load_comfyui
-    find_comfyui = wattbench("cli.server").find_comfyui
+    load_comfyui = wattbench("hosts.comfyui.inprocess").load_comfyui
+    find_comfyui = wattbench("hosts.remote.server").find_comfyui
     args.out.mkdir(parents=True, exist_ok=True)
     load_comfyui(find_comfyui(args.comfyui), cpu=args.cpu, base_directory=args.out / "comfyui")
     import torch
@@ -43,9 +43,9 @@ def main() -> int:
     dtype = "fp16" if args.size == "full" and not args.cpu else "auto"
     logging.getLogger().setLevel(logging.INFO)
     runs: list[Any] = []
-    report = wattbench("measure.report")
+    report = wattbench("report")
     with torch.inference_mode():
-        models = wattbench("nodes.host.synthetic").build("sdxl", args.size, dtype, 0)
+        models = wattbench("hosts.comfyui.synthetic").build("sdxl", args.size, dtype, 0)
         stock = None
         for arm in args.only:
             changed = change(wattbench, models, arm)
@@ -79,7 +79,7 @@ def parse_args() -> argparse.Namespace:
 
 def change(wattbench: Callable[[str], Any], models: Any, arm: str) -> Any:
     """The models of one arm: clones that share the stock model's weights."""
-    formats, compiler = wattbench("nodes.host.memory_format"), wattbench("nodes.host.compile")
+    formats, compiler = wattbench("hosts.comfyui.memory_format"), wattbench("hosts.comfyui.compile")
     model, clip, vae = models
     mode, _, memory_format = arm.rpartition("+")
     if memory_format == FORMAT:
@@ -94,7 +94,7 @@ def timed_sample(
 ) -> tuple[float, Any]:
     """Seconds, and the final latent of seed 0, ``[1, 4, height / 8, width / 8]``, on the CPU."""
     start_s = time.perf_counter()
-    run_core = wattbench("nodes.host.core").run_core
+    run_core = wattbench("hosts.comfyui.core").run_core
     positive, negative = (
         run_core("CLIPTextEncode", clip=models.clip, text=text)[0] for text in (PROMPT, "")
     )

@@ -48,9 +48,9 @@ def main() -> int:
     args = parse_args()
     wattbench = import_pack()
     args.out.mkdir(parents=True, exist_ok=True)
-    folder = wattbench("cli.server").find_comfyui(args.comfyui)
+    folder = wattbench("hosts.remote.server").find_comfyui(args.comfyui)
     base = args.out / "comfyui"
-    wattbench("cli.inprocess").load_comfyui(folder, cpu=args.cpu, base_directory=base)
+    wattbench("hosts.comfyui.inprocess").load_comfyui(folder, cpu=args.cpu, base_directory=base)
     import torch
 
     arms = [Arm(name) for name in ARMS]
@@ -59,7 +59,7 @@ def main() -> int:
         model = bench.model("fp8_static")
         bench.calibrate(model)
         model, seconds = timed_clone(model)
-        rhythms = wattbench("measure.rhythms").Rhythms()
+        rhythms = wattbench("measure.recording.rhythms").Rhythms()
         for seed in range(-1, args.rounds):
             for arm in arms if seed % 2 else reversed(arms):
                 sample(bench, model, max(seed, 0), arm, rhythms)
@@ -91,10 +91,10 @@ def sample(bench: Bench, model: Any, seed: int, arm: Arm, rhythms: Any) -> None:
         bench.sample(model, seed)
         return
     wattbench = bench.wattbench
-    observe_sampling = wattbench("nodes.host.sampling").observe_sampling
+    observe_sampling = wattbench("hosts.comfyui.sampling").observe_sampling
     if arm.name == STRANGER:
-        rhythms = wattbench("measure.rhythms").Rhythms()
-    opened = wattbench("nodes.observation").open_instrument(
+        rhythms = wattbench("measure.recording.rhythms").Rhythms()
+    opened = wattbench("hosts.comfyui.observation").open_instrument(
         model.load_device, bench.args.meter, rhythms
     )
     with opened as (instrument, _):
@@ -133,7 +133,7 @@ def row(wattbench: Any, bare: Arm, arm: Arm) -> dict[str, Any]:
     """Ratios are paired by seed, with their 95 % interval."""
     ratio = ""
     if arm is not bare and len(bare.seconds) > 1:
-        found = wattbench("measure.stats").paired_ratio(bare.seconds, arm.seconds).ratio
+        found = wattbench("stats").paired_ratio(bare.seconds, arm.seconds).ratio
         ratio = f"{found.value:.3f} [{found.ci_low:.3f}, {found.ci_high:.3f}]"
     return {
         "arm": arm.name,

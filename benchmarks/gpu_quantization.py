@@ -63,9 +63,9 @@ COLUMNS = (
 def main() -> int:
     args = parse_args()
     wattbench = import_pack()
-    find_comfyui = wattbench("cli.server").find_comfyui
+    find_comfyui = wattbench("hosts.remote.server").find_comfyui
     args.out.mkdir(parents=True, exist_ok=True)
-    wattbench("cli.inprocess").load_comfyui(
+    wattbench("hosts.comfyui.inprocess").load_comfyui(
         find_comfyui(args.comfyui), cpu=args.cpu, base_directory=args.out / "comfyui"
     )
     import torch
@@ -140,8 +140,8 @@ class Bench:
     @classmethod
     def of(cls, wattbench: Any, architecture: str, args: argparse.Namespace) -> Bench:
         """With a synthetic bf16 model, and nothing else of a checkpoint."""
-        recipe = wattbench("nodes.host.synthetic")._recipe(architecture, args.size, "bf16", 0)
-        source = wattbench("nodes.host.synthetic.assembly").build_model(recipe)
+        recipe = wattbench("hosts.comfyui.synthetic")._recipe(architecture, args.size, "bf16", 0)
+        source = wattbench("hosts.comfyui.synthetic.assembly").build_model(recipe)
         return cls(wattbench, source, architecture, args)
 
     def row(self, name: str) -> dict[str, Any]:
@@ -156,16 +156,16 @@ class Bench:
         return values | self.measure(name, model)
 
     def model(self, name: str) -> Any:
-        quantized = self.wattbench("nodes.host.quantized")
+        quantized = self.wattbench("hosts.comfyui.quantized")
         if name in STOCK:
             return stock_fp8(self.source, fast=name.endswith("fast"))
         return quantized.quantize_model(self.source, quantized.Request(name, "bf16"))
 
     def measure(self, name: str, model: Any) -> dict[str, Any]:
-        observation = self.wattbench("nodes.observation")
+        observation = self.wattbench("hosts.comfyui.observation")
         probe = observation.Probe()
         self.sample(model, 0)
-        observed = self.wattbench("nodes.host.sampling").observe_sampling(
+        observed = self.wattbench("hosts.comfyui.sampling").observe_sampling(
             model,
             lambda facts, seed: observation.observe(
                 probe, model.load_device, self.args.meter, facts, seed
@@ -201,7 +201,7 @@ class Bench:
         }
 
     def sample(self, model: Any, seed: int) -> Any:
-        run_core = self.wattbench("nodes.host.core").run_core
+        run_core = self.wattbench("hosts.comfyui.core").run_core
         size = SIZES_PX[self.args.size]
         (latent,) = run_core("EmptyLatentImage", width=size, height=size, batch_size=1)
         workload = self.workload

@@ -47,8 +47,8 @@ def main() -> int:
     args = parse_args()
     wattbench = import_pack()
     args.out.mkdir(parents=True, exist_ok=True)
-    wattbench("cli.inprocess").load_comfyui(
-        wattbench("cli.server").find_comfyui(args.comfyui),
+    wattbench("hosts.comfyui.inprocess").load_comfyui(
+        wattbench("hosts.remote.server").find_comfyui(args.comfyui),
         cpu=args.cpu,
         base_directory=args.out / "comfyui",
     )
@@ -107,11 +107,11 @@ def warmed(bench: Bench, arm: Arm) -> Arm:
 
 def measure(bench: Bench, arm: Arm, seed: int) -> None:
     """One sampling bare, and the same one probed."""
-    observation = bench.wattbench("nodes.observation")
+    observation = bench.wattbench("hosts.comfyui.observation")
     probe = observation.Probe()
     arm.latents.append(bench.sample(arm.model, seed))
     arm.bare_s.append(arm.seconds[-1])
-    observed = bench.wattbench("nodes.host.sampling").observe_sampling(
+    observed = bench.wattbench("hosts.comfyui.sampling").observe_sampling(
         arm.model,
         lambda facts, seed: observation.observe(
             probe, arm.model.load_device, bench.args.meter, facts, seed
@@ -128,7 +128,7 @@ def measure(bench: Bench, arm: Arm, seed: int) -> None:
 
 def row(bench: Bench, baseline: Arm, arm: Arm) -> dict[str, Any]:
     """Speed from the bare samplings; ratios are paired by seed, with their 95 % intervals."""
-    ratio = bench.wattbench("measure.stats").paired_ratio
+    ratio = bench.wattbench("stats").paired_ratio
 
     def compared(first: list[float], second: list[float]) -> str:
         if len(first) < 2 or len(first) != len(second):

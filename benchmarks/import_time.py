@@ -36,7 +36,7 @@ def main() -> int:
         )
         for _ in range(args.repeats)
     ]
-    estimate = import_pack()("measure.stats").estimate(seconds, "s")
+    estimate = import_pack()("stats").estimate(seconds, "s")
     spread = "" if estimate.half_width is None else f" ± {estimate.half_width:.3f}"
     print(
         f"import: {estimate.value:.3f}{spread} s (95 %, n {estimate.n}), "
@@ -48,8 +48,8 @@ def main() -> int:
 def load_seconds() -> float:
     """Seconds that ComfyUI takes to load the pack, once."""
     wattbench = import_pack()
-    comfyui = wattbench("cli.server").find_comfyui(None)
-    nodes = wattbench("cli.inprocess").load_comfyui(comfyui, cpu=True)
+    comfyui = wattbench("hosts.remote.server").find_comfyui(None)
+    nodes = wattbench("hosts.comfyui.inprocess").load_comfyui(comfyui, cpu=True)
     # ComfyUI loads these before the first pack, or for it, whichever pack that is.
     import comfy_config.config_parser  # noqa: F401
     import server  # noqa: F401

@@ -14,7 +14,7 @@ import pandas as pd
 from pack import import_pack
 
 wattbench = import_pack()
-law, cost, records = map(wattbench, ("measure.law", "measure.cost", "measure.records"))
+law, cost, records = map(wattbench, ("law", "law.cost", "records"))
 
 CONDITION = records.Condition(
     "sdxl", "sdxl", "file", "sdpa", "fp16", 1024, 1024, 1, 30, 7.0, "euler", "normal"

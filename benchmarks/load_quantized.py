@@ -64,15 +64,15 @@ def run_child(way: str, args: argparse.Namespace) -> list[float]:
 
 def run_way(args: argparse.Namespace) -> list[float]:
     wattbench = import_pack()
-    server = wattbench("cli.server")
-    wattbench("cli.inprocess").load_comfyui(
+    server = wattbench("hosts.remote.server")
+    wattbench("hosts.comfyui.inprocess").load_comfyui(
         server.find_comfyui(args.comfyui), cpu=args.cpu, base_directory=args.folder
     )
     path = args.folder / "flux.safetensors"
     if args.way == "make":
         make_file(path, args.width, args.double_blocks)
         return [path.stat().st_size]
-    loading = wattbench("nodes.host.quantized")
+    loading = wattbench("hosts.comfyui.quantized")
     import comfy.sd
 
     with Watch() as watch:

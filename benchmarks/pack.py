@@ -11,7 +11,7 @@ from types import ModuleType
 
 
 def import_pack() -> Callable[[str], ModuleType]:
-    """A function that imports a module of the pack, for example ``measure.report``."""
+    """A function that imports a module of the pack, for example ``report.csv``."""
     root = Path(__file__).resolve().parent.parent
     if importlib.util.find_spec("wattbench") is None:
         spec = importlib.util.spec_from_file_location(

@@ -98,10 +98,10 @@ class WattBench(Tool):
         import torch
 
         wattbench = import_pack()
-        self._pooling = wattbench("measure.pooling")
-        self._interval = wattbench("measure.attribution").Interval
+        self._pooling = wattbench("measure.energy.pooling")
+        self._interval = wattbench("measure.energy.attribution").Interval
         device_id = wattbench("measure.meters").DeviceId("cpu")
-        instrument = wattbench("measure.instrument").Instrument
+        instrument = wattbench("measure.recording.instrument").Instrument
         self._stack = ExitStack()
         self._instrument = self._stack.enter_context(
             instrument(torch.device("cpu"), device_id, "nvml:0")

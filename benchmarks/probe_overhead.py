@@ -36,13 +36,13 @@ def main() -> int:
     parser.add_argument("--gpu", action="store_true", help="use the GPU if there is one")
     args = parser.parse_args()
     wattbench = import_pack()
-    folder = wattbench("cli.server").find_comfyui(args.comfyui)
-    wattbench("cli.inprocess").load_comfyui(folder, cpu=not args.gpu)
+    folder = wattbench("hosts.remote.server").find_comfyui(args.comfyui)
+    wattbench("hosts.comfyui.inprocess").load_comfyui(folder, cpu=not args.gpu)
     import torch
 
     torch.set_num_threads(args.threads)
     with torch.inference_mode():
-        model, clip, _ = wattbench("nodes.host.synthetic").build("sdxl", "tiny", "fp32", 0)
+        model, clip, _ = wattbench("hosts.comfyui.synthetic").build("sdxl", "tiny", "fp32", 0)
         inputs = sampling_inputs(wattbench, clip, args.size_px)
         ratio = overhead(wattbench, model, inputs, SAMPLING, args.meter, args.pairs)
     print(
@@ -54,7 +54,7 @@ def main() -> int:
 
 def sampling_inputs(wattbench: Any, clip: Any, size_px: int) -> dict[str, Any]:
     """Conditioning and an empty latent for KSampler."""
-    run_core = wattbench("nodes.host.core").run_core
+    run_core = wattbench("hosts.comfyui.core").run_core
     return {
         "positive": run_core("CLIPTextEncode", clip=clip, text="a moth")[0],
         "negative": run_core("CLIPTextEncode", clip=clip, text="")[0],
@@ -80,7 +80,7 @@ def overhead(
     for seed in range(pairs):
         for arm in (plain, probed) if seed % 2 else (probed, plain):
             times[arm].append(arm(seed))
-    return wattbench("measure.stats").paired_ratio(times[plain], times[probed]).ratio
+    return wattbench("stats").paired_ratio(times[plain], times[probed]).ratio
 
 
 def arms(
@@ -90,8 +90,8 @@ def arms(
 
     Both are timed by the same clock around the same part, from outside of the probes.
     """
-    core = wattbench("nodes.host.core")
-    observation = wattbench("nodes.observation")
+    core = wattbench("hosts.comfyui.core")
+    observation = wattbench("hosts.comfyui.observation")
     timed, seconds = timed_clone(model)
 
     def sample(model: Any, seed: int) -> float:
@@ -102,7 +102,7 @@ def arms(
         probe = observation.Probe()
         return observation.observe(probe, model.load_device, meter, facts, seed)
 
-    probed = wattbench("nodes.host.sampling").observe_sampling(timed, record)
+    probed = wattbench("hosts.comfyui.sampling").observe_sampling(timed, record)
     return (lambda seed: sample(timed, seed)), (lambda seed: sample(probed, seed))
 
 
@@ -113,7 +113,7 @@ def timed_clone(model: Any) -> tuple[Any, list[float]]:
     """
     from comfy.patcher_extension import WrappersMP
 
-    timeline = import_pack()("measure.timeline").timeline_for(model.load_device)
+    timeline = import_pack()("measure.recording.timeline").timeline_for(model.load_device)
     seconds: list[float] = []
 
     def timed(executor: Any, *args: Any, **kw: Any) -> Any:

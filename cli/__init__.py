@@ -8,8 +8,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from .errors import CancelledError, CommandError, UsageError
-from .signals import cancelling
+from ..errors import CancelledError, CommandError, UsageError
+from ..processes.signals import cancelling
 
 COMMANDS = (
     "run",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..measure.board_facts import BoardFacts, amdgpu_facts, amdsmi_facts, nvml_facts
 from ..measure.meters import MeterUnavailableError
+from ..measure.meters.facts import BoardFacts, amdgpu_facts, amdsmi_facts, nvml_facts
 from ..measure.meters.identity import pci_key
 from .vendor_tools import MIB, ToolError, nvidia_smi, rocm_smi
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..offer import Machine, Offer, machine_of
 
 if TYPE_CHECKING:
-    from ..measure.meter_watch import ChannelFigures
+    from ..measure.meters.refresh import ChannelFigures
 
 WATCH_S = 3.0
 MASKS = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
@@ -36,9 +36,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(args: argparse.Namespace) -> int:
     """Print the lists. A lack is no failure: the exit code is 0."""
     from .. import attention
-    from ..measure.environment import pack_version
     from ..measure.meters import probe_all
     from ..measure.power_limit import probe_limits
+    from ..measure.recording.environment import pack_version
     from ..quant import formats
     from .crosscheck import crosscheck
 
@@ -66,8 +66,8 @@ def run(args: argparse.Namespace) -> int:
 
 def watched(name: str) -> str:
     """What a meter does, in words."""
-    from ..measure.meter_watch import watch_meter
     from ..measure.meters import DeviceId, MeterReadError, MeterUnavailableError, open_meter
+    from ..measure.meters.refresh import watch_meter
 
     try:
         meter = open_meter(name, DeviceId("cpu"))

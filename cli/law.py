@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import CommandError, UsageError
 from . import law_card, law_plan
-from .errors import CommandError, UsageError
 from .law_card import CONFIDENCE, warn
 
 if TYPE_CHECKING:
-    from ..measure.law import Equation3, Observations, OperatorLaw
-    from ..measure.records import Prediction
+    from ..law import Equation3, Observations, OperatorLaw
+    from ..records import Prediction
 
 TABLE_HELP = "a runs.csv of WattBench, or a table with the columns of the published study"
 
@@ -88,7 +88,7 @@ def _add_table(parser: argparse.ArgumentParser) -> None:
 
 
 def _observations(args: argparse.Namespace) -> Observations:
-    from ..measure.law import observations, read_table
+    from ..law import observations, read_table
 
     found = observations(read_table(args.table, tuple(args.where)), args.allow_unmeasured)
     warn(found.notes)
@@ -96,7 +96,7 @@ def _observations(args: argparse.Namespace) -> Observations:
 
 
 def _fit(args: argparse.Namespace) -> int:
-    from ..measure.law import fit_equation3
+    from ..law import fit_equation3
 
     fitted = fit_equation3(_observations(args).frame, args.convention)
     facts = _fit_facts(fitted)
@@ -147,10 +147,10 @@ def _fit_facts(fitted: Equation3) -> dict[str, Any]:
 
 
 def _reproduce(args: argparse.Namespace) -> int:
-    from ..measure.figure import PlotsUnavailableError
-    from ..measure.law import study
-    from ..measure.law.plots import write_plots
-    from ..measure.law.reproduce import markdown, tables
+    from ..law import study
+    from ..law.plots import write_plots
+    from ..law.reproduce import markdown, tables
+    from ..tables.figure import PlotsUnavailableError
 
     if args.out is not None:
         args.out.mkdir(parents=True, exist_ok=True)
@@ -172,7 +172,7 @@ def _reproduce(args: argparse.Namespace) -> int:
 
 
 def _calibrate(args: argparse.Namespace) -> int:
-    from ..measure.law import calibrate, fit_operators, save, study
+    from ..law import calibrate, fit_operators, save, study
 
     published = fit_operators(study().frame)
     found = _observations(args)
@@ -196,8 +196,8 @@ def _calibrate(args: argparse.Namespace) -> int:
 
 
 def _predict(args: argparse.Namespace) -> int:
-    from ..measure.flop import function_evaluations
-    from ..measure.law import LawDataError, forecast_run, sentence
+    from ..law import LawDataError, forecast_run, sentence
+    from ..law.flop import function_evaluations
 
     card, tariff = law_card.card(args), law_card.tariff(args)
     made = forecast_run(

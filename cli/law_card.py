@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..measure.cost import Tariff
-    from ..measure.law import Card
-    from ..measure.records import Condition
+    from ..law import Card
+    from ..law.cost import Tariff
+    from ..records import Condition
 
 CONFIDENCE = 0.9
 
@@ -42,7 +42,7 @@ def add_tariff_arguments(parser: argparse.ArgumentParser) -> None:
 
 def condition(args: argparse.Namespace) -> Condition:
     """The run of the arguments."""
-    from ..measure.records import Condition
+    from ..records import Condition
 
     return Condition(
         architecture=args.architecture,
@@ -66,7 +66,7 @@ def card(args: argparse.Namespace) -> Card:
     Raises:
         LawDataError: no such card or file.
     """
-    from ..measure.law import Card, card_named, load
+    from ..law import Card, card_named, load
 
     if args.calibration is not None:
         laws = load(args.calibration)
@@ -82,7 +82,7 @@ def tariff(args: argparse.Namespace) -> Tariff:
     Raises:
         ValueError: a value that cannot be.
     """
-    from ..measure.cost import Tariff
+    from ..law.cost import Tariff
 
     return Tariff(args.grid_g_per_kwh, args.price_per_kwh, args.currency)
 

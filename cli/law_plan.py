@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from .law_card import add_run_arguments, card, condition, warn
 
 if TYPE_CHECKING:
-    from ..measure.breakeven import Range
-    from ..measure.law.planning import Candidate, Option
-    from ..measure.power_cap import CapPoint
-    from ..measure.records import Prediction
+    from ..law.breakeven import Range
+    from ..law.planning import Candidate, Option
+    from ..law.race_to_idle import CapPoint
+    from ..records import Prediction
 
 Rows = list[tuple[str, ...]]
 
@@ -78,7 +78,7 @@ def _register_breakeven(
 
 
 def plan(args: argparse.Namespace) -> int:
-    from ..measure.law import planning
+    from ..law import planning
 
     cards, base = card(args), condition(args)
     found = planning.options(base, cards)
@@ -128,16 +128,16 @@ def _front_rows(found: Sequence[Candidate]) -> Rows:
 
 
 def _ends(energy: Prediction) -> list[str]:
-    from ..measure.decimals import in_figures
+    from ..tables.decimals import in_figures
 
     return [in_figures(joules, 4) for joules in (energy.value, energy.low, energy.high)]
 
 
 def _caps(args: argparse.Namespace) -> list[str]:
     """The table of caps and idle shares, and what decides."""
-    from ..measure import power_cap
-    from ..measure.law import LawDataError, read_table
-    from ..measure.law.data import EDGE_NODES_CSV
+    from ..law import LawDataError, read_table
+    from ..law import race_to_idle as power_cap
+    from ..law.data import EDGE_NODES_CSV
 
     if args.idle_power < 0:
         raise LawDataError(f"--idle-power must be 0 W or more, got {args.idle_power:g}")
@@ -178,8 +178,8 @@ def _verdict(fast: str, slow: str, pays_w: float, half_w: float) -> str:
 
 
 def _cap_row(point: CapPoint, points: Sequence[CapPoint], idle_power_w: float) -> tuple[str, ...]:
-    from ..measure.decimals import in_figures, with_half_width
-    from ..measure.power_cap import IDLE_SHARES, energy_with_idle, period
+    from ..law.race_to_idle import IDLE_SHARES, energy_with_idle, period
+    from ..tables.decimals import in_figures, with_half_width
 
     busy = with_half_width(point.energy.value, point.energy.half_width)
     cells = []
@@ -190,8 +190,8 @@ def _cap_row(point: CapPoint, points: Sequence[CapPoint], idle_power_w: float) -
 
 
 def _write(folder: Path, text: str, rows: Rows, found: Sequence[Option]) -> None:
-    from ..measure.figure import PlotsUnavailableError
-    from ..measure.law.plots import write_plan
+    from ..law.plots import write_plan
+    from ..tables.figure import PlotsUnavailableError
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "plan.md").write_text(text, encoding="utf-8")
@@ -210,7 +210,7 @@ def _markdown(headings: Sequence[str], rows: Rows) -> str:
 
 
 def breakeven(args: argparse.Namespace) -> int:
-    from ..measure.breakeven import break_even
+    from ..law.breakeven import break_even
 
     result = break_even(
         _range("--embodied-kg", args.embodied_kg),
@@ -239,8 +239,8 @@ def _days(days: float | None) -> str:
 
 
 def _range(name: str, values: Sequence[float]) -> Range:
-    from ..measure.breakeven import Range
-    from ..measure.law import LawDataError
+    from ..law import LawDataError
+    from ..law.breakeven import Range
 
     if len(values) not in (1, 3):
         raise LawDataError(f"{name} takes a value, or a value with its low and high end")

@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .errors import CommandError, UsageError
+from ..errors import CommandError, UsageError
 from .run import add_batch_options
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ..measure.records import Run
-    from .batch import Batch, Visit
-    from .graph import Graph
-    from .guarded_limit import GuardedBoard, GuardedLimit
+    from ..hosts.remote.batch import Batch, Visit
+    from ..hosts.remote.graph import Graph
+    from ..measure.power_limit.guarded import GuardedBoard, GuardedLimit
+    from ..records import Run
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -89,8 +89,8 @@ class Block:
 
 def run(args: argparse.Namespace) -> int:
     """Sweep; whatever was measured is written, also after a failure or Ctrl-C."""
-    from .batch import NOTHING_MEASURED, Batch
-    from .guarded_limit import SUDO, GuardedLimit
+    from ..hosts.remote.batch import NOTHING_MEASURED, Batch
+    from ..measure.power_limit.guarded import SUDO, GuardedLimit
 
     batch = Batch.plan(args)
     blocks: list[Block] = []
@@ -151,8 +151,8 @@ def measure_block(
 
     A workflow that does not repeat by itself is run once before, which counts as a warm-up.
     """
-    from .batch import Results
-    from .graph import repeated, repeated_in_block, repeats_itself
+    from ..hosts.remote.batch import Results
+    from ..hosts.remote.graph import repeated, repeated_in_block, repeats_itself
 
     repeats = visit.batch.repeats
     warm_up, results = Results(), Results()
@@ -198,9 +198,9 @@ def write(blocks: Sequence[Block], baseline_w: float, folder: Path) -> None:
     Raises:
         CommandError: they cannot be written; the runs are still in the journal.
     """
-    from ..measure.power_sweep import analyse
-    from ..measure.report import runs_frame, write_frame
-    from ..measure.report.power_sweep import sweep_text, write_sweeps
+    from ..analysis.power_caps import analyse
+    from ..report import runs_frame, write_frame
+    from ..report.power_sweep import sweep_text, write_sweeps
 
     runs = runs_frame([run for block in blocks for run in block.runs])
     labels = [(number, block.cap_w) for number, block in enumerate(blocks) for _ in block.runs]

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import CommandError, UsageError, told
+from ..errors import CommandError, UsageError, told
 
 if TYPE_CHECKING:
     from ..quant.report import QuantReport
@@ -38,10 +38,10 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..measure.flop.shares import share_note
-    from ..measure.report import Table, as_text
+    from ..law.flop.shares import share_note
     from ..quant.report import report_file
     from ..quant.tables import HEADINGS, LAYER_HEADINGS, layer_rows, notes, rows
+    from ..report import Table, as_text
 
     if args.plot is not None and args.reference is None:
         raise UsageError("--plot draws errors, which need --reference")

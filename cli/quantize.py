@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import CommandError, UsageError, told
+from ..errors import CommandError, UsageError, told
 
 if TYPE_CHECKING:
     from ..quant.convert import Request
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _request(args: argparse.Namespace) -> Request:
-    from ..measure.environment import pack_version
+    from ..measure.recording.environment import pack_version
     from ..quant.calibrate import Calibration
     from ..quant.convert import Request
     from ..quant.formats import find

@@ -91,8 +91,8 @@ def port(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Measure; whatever was measured is written, also after a failure or Ctrl-C."""
-    from .batch import NOTHING_MEASURED, Batch, Results
-    from .errors import CommandError
+    from ..errors import CommandError
+    from ..hosts.remote.batch import NOTHING_MEASURED, Batch, Results
 
     batch, results = Batch.plan(args), Results()
     try:

@@ -25,7 +25,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Serve until Ctrl-C; that ComfyUI ends by itself is a failure."""
-    from .server import ComfyServer, device_arguments, find_comfyui
+    from ..hosts.remote.server import ComfyServer, device_arguments, find_comfyui
 
     server = ComfyServer(
         find_comfyui(args.comfyui),

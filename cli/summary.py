@@ -6,12 +6,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import CommandError, UsageError
+from ..errors import CommandError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..measure.records import Run
+    from ..records import Run
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -30,7 +30,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..measure.report import frame_text, runs_frame, write_all, write_frame
+    from ..report import frame_text, runs_frame, write_all, write_frame
 
     path = args.runs / "runs.csv" if args.runs.is_dir() else args.runs
     runs = read_journal(path) if path.suffix == ".jsonl" else None
@@ -51,7 +51,7 @@ def read_journal(path: Path) -> list[Run]:
     Raises:
         UsageError: the file cannot be read or is no journal.
     """
-    from ..measure.journal import parse
+    from ..measure.protocol.journal import parse
 
     try:
         return parse(path.read_text(encoding="utf-8"))
@@ -67,7 +67,7 @@ def read_table(path: Path) -> pd.DataFrame:
     Raises:
         UsageError: the file cannot be read or is no such table.
     """
-    from ..measure.report import read_runs
+    from ..report import read_runs
 
     try:
         return read_runs(path)

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 
-from ..measure.board_facts import BoardFacts
+from ..measure.meters.facts import BoardFacts
 
 TIMEOUT_S = 20.0
 MIB = 2**20

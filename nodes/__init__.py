@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
+from ..hosts.comfyui.live import add_live_route
+from ..hosts.comfyui.rhythms import add_rhythms
+from ..hosts.comfyui.watch_route import add_watch_route
 from . import (
     attention,
     benchmark,
@@ -21,9 +24,6 @@ from . import (
     twins,
     watch,
 )
-from .host.live import add_live_route
-from .host.rhythms import add_rhythms
-from .host.watch_route import add_watch_route
 
 
 class WattBenchExtension(ComfyExtension):

@@ -8,8 +8,7 @@ from typing import Any
 from comfy_api.latest import io, ui
 
 from ..attention import BACKENDS, offers
-from ..offer import Machine, Offer, machine_of
-from .host.attention import (
+from ..hosts.comfyui.attention import (
     AUTO,
     COMFYUI,
     PREFIX,
@@ -18,8 +17,9 @@ from .host.attention import (
     choose_attention,
     override_of,
 )
-from .host.pipeline import main_device
-from .host.workspace import attention_memory
+from ..hosts.comfyui.pipeline import main_device
+from ..hosts.comfyui.workspace import attention_memory
+from ..offer import Machine, Offer, machine_of
 from .types import CATEGORY
 
 NOT_COVERED = (

@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
-from ..measure.experiment import SEED_RANGE, Attempt, Plan, repeat, warm_up
-from ..measure.instrument import Instrument
-from ..measure.journal import Journal
-from ..measure.picture import broken
-from ..measure.records import Condition, Environment, PictureCheck, Run, with_idle_after
-from ..measure.runs import failed_run, measured_run, new_run
-from .host import workspace
-from .host.core import core_inputs
-from .host.describe import model_facts
-from .host.pictures import arrays
-from .host.pipeline import ImageJob, as_one_batch, free_memory, rest, stop_if_cancelled
-from .observation import open_instrument
+from ..hosts.comfyui import workspace
+from ..hosts.comfyui.core import core_inputs
+from ..hosts.comfyui.describe import model_facts
+from ..hosts.comfyui.observation import open_instrument
+from ..hosts.comfyui.pictures import arrays
+from ..hosts.comfyui.pipeline import ImageJob, as_one_batch, free_memory, rest, stop_if_cancelled
+from ..measure.protocol.experiment import SEED_RANGE, Attempt, Plan, repeat, warm_up
+from ..measure.protocol.journal import Journal
+from ..measure.recording.instrument import Instrument
+from ..measure.recording.runs import failed_run, measured_run, new_run
+from ..quality.difference import broken
+from ..records import Condition, Environment, PictureCheck, Run, with_idle_after
 from .types import CATEGORY, Forecast, Runs, meter_input
 
 if TYPE_CHECKING:
-    from ..measure.law import Forecast as ForecastValue
+    from ..law import Forecast as ForecastValue
 
 SETTINGS = {
     "EmptyLatentImage": ("width", "height", "batch_size"),

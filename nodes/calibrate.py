@@ -6,16 +6,16 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ..hosts.comfyui.core import core_inputs, run_core
+from ..hosts.comfyui.describe import describe_model
+from ..hosts.comfyui.linear import linear_layers
+from ..hosts.comfyui.new_files import file_name
+from ..hosts.comfyui.pipeline import stop_if_cancelled
+from ..hosts.comfyui.workspace import folder_in_output
 from ..quant.calibrate import OUTLIER_PERCENTILE, OUTLIER_RATIO, ActivationRecorder
 from ..quant.calibrate import Calibration as CalibrationValue
 from ..quant.formats import find
 from ..quant.layers import LayerRules, Quantized
-from .host.core import core_inputs, run_core
-from .host.describe import describe_model
-from .host.linear import linear_layers
-from .host.new_files import file_name
-from .host.pipeline import stop_if_cancelled
-from .host.workspace import folder_in_output
 from .output import listed
 from .quantized import layers_input
 from .table import shown_table

@@ -7,9 +7,9 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..measure.picture import Limits, check_pictures
-from ..measure.records import Run
-from .host.pictures import Pictures, as_arrays, load_lpips
+from ..hosts.comfyui.pictures import Pictures, as_arrays, load_lpips
+from ..quality.difference import Limits, check_pictures
+from ..records import Run
 from .types import CATEGORY, Runs
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..measure.records import Run
+from ..records import Run
 from .types import CATEGORY, Runs
 
 MAX_SETS = 32

@@ -7,10 +7,10 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..attention import BACKENDS
-from .host.compile import MODES, compile_model
-from .host.core import blank
-from .host.memory_format import use_channels_last, use_channels_last_vae
-from .host.vae_attention import choose_vae_attention
+from ..hosts.comfyui.compile import MODES, compile_model
+from ..hosts.comfyui.core import blank
+from ..hosts.comfyui.memory_format import use_channels_last, use_channels_last_vae
+from ..hosts.comfyui.vae_attention import choose_vae_attention
 from .types import CATEGORY
 
 DYNAMIC = {"auto": None, "always": True, "never": False}

@@ -7,10 +7,10 @@ from typing import Any
 
 from comfy_api.latest import io, ui
 
-from ..measure.records import Run
-from ..measure.report import append_runs
-from ..measure.report.shown import summary_shown
-from .host.workspace import folder_in_output, open_journal, output_folder
+from ..hosts.comfyui.workspace import folder_in_output, open_journal, output_folder
+from ..records import Run
+from ..report import append_runs
+from ..report.shown import summary_shown
 from .types import CATEGORY, Runs
 
 

@@ -7,17 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io, ui
 
-from ..measure.cost import Tariff
-from ..measure.environment import identify
-from ..measure.records import Condition
-from .host.core import blank, core_inputs
-from .host.describe import OTHER_SIZE, architecture_of, latent_shape, model_facts, step_count
-from .host.workspace import output_folder, show_text
+from ..hosts.comfyui.core import blank, core_inputs
+from ..hosts.comfyui.describe import (
+    OTHER_SIZE,
+    architecture_of,
+    latent_shape,
+    model_facts,
+    step_count,
+)
+from ..hosts.comfyui.workspace import output_folder, show_text
+from ..law.cost import Tariff
+from ..measure.recording.environment import identify
+from ..records import Condition
 from .types import CATEGORY, Forecast
 
 if TYPE_CHECKING:
-    from ..measure.law import Card
-    from ..measure.law import Forecast as ForecastValue
+    from ..law import Card
+    from ..law import Forecast as ForecastValue
 
 SETTINGS = {
     "EmptyLatentImage": ("width", "height", "batch_size"),
@@ -122,7 +128,7 @@ class WattBenchPredictEnergy(io.ComfyNode):
         price_per_kwh: float = 0.0,
         currency: str = "EUR",
     ) -> io.NodeOutput:
-        from ..measure.law import sentence
+        from ..law import sentence
 
         tariff = Tariff(grid_intensity_g_per_kwh or None, price_per_kwh or None, currency)
         if latent is not None:
@@ -157,8 +163,8 @@ def _forecast(model: Any, condition: Condition, calibration: str) -> ForecastVal
     Raises:
         ValueError: a calibration was asked for and cannot be used.
     """
-    from ..measure.law import Forecast as ForecastValue
-    from ..measure.law import forecast_run
+    from ..law import Forecast as ForecastValue
+    from ..law import forecast_run
 
     card, reason = _card(identify(model.load_device).name, calibration)
     architecture = architecture_of(model)
@@ -177,7 +183,7 @@ def _card(device_name: str, calibration: str) -> tuple[Card | None, str]:
     Raises:
         ValueError: a calibration was asked for and cannot be used.
     """
-    from ..measure.law import Card, LawDataError, card_of, load
+    from ..law import Card, LawDataError, card_of, load
 
     if not calibration.strip():
         try:

@@ -6,10 +6,10 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from .host.sampling import observe_sampling
-from .host.workspace import current_node_id, current_prompt_id, nodes_behind, open_journal
-from .observation import Probe as ProbeValue
-from .observation import join, observe, seen_in
+from ..hosts.comfyui.observation import Probe as ProbeValue
+from ..hosts.comfyui.observation import join, observe, seen_in
+from ..hosts.comfyui.sampling import observe_sampling
+from ..hosts.comfyui.workspace import current_node_id, current_prompt_id, nodes_behind, open_journal
 from .types import CATEGORY, Probe, Runs, meter_input
 
 MAX_PROBES = 16

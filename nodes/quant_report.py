@@ -7,13 +7,13 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ..hosts.comfyui.describe import architecture_of
+from ..hosts.comfyui.new_files import file_name, shown_progress
+from ..hosts.comfyui.quantized.files import NO_FILE, model_files, path_of
+from ..hosts.comfyui.quantized.report import report_model
+from ..hosts.comfyui.workspace import folder_in_output
 from ..quant.report import QuantReport, report_file
 from ..quant.tables import HEADINGS, notes, rows, write_csv
-from .host.describe import architecture_of
-from .host.new_files import file_name, shown_progress
-from .host.quantized.files import NO_FILE, model_files, path_of
-from .host.quantized.report import report_model
-from .host.workspace import folder_in_output
 from .output import listed
 from .table import shown_table
 from .types import CATEGORY
@@ -104,7 +104,7 @@ class WattBenchQuantReport(io.ComfyNode):
 
 def _flop_note(model: Any) -> str:
     """Which share of the FLOPs formats touch, or why that is not known."""
-    from ..measure.flop.shares import share_note
+    from ..law.flop.shares import share_note
 
     try:
         return share_note(architecture_of(model))

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 from comfy_api.latest import io, ui
 
-from ..measure.environment import pack_version
-from ..quant.formats import find
-from ..quant.layers import LayerRules
-from .host.new_files import file_name, shown_progress
-from .host.quantized.files import (
+from ..hosts.comfyui.new_files import file_name, shown_progress
+from ..hosts.comfyui.quantized.files import (
     MODEL_FOLDERS,
     SAFETENSORS,
     TEXT_ENCODER_FOLDERS,
     list_files,
     path_of,
 )
-from .host.workspace import show_text
+from ..hosts.comfyui.workspace import show_text
+from ..measure.recording.environment import pack_version
+from ..quant.formats import find
+from ..quant.layers import LayerRules
 from .quantized import QUANTIZED, format_input, layers_input
 from .types import CATEGORY, calibration_input
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
+from ..hosts.comfyui import quantized as host
+from ..hosts.comfyui.core import core_inputs
 from ..quant.formats import FORMATS
-from .host import quantized as host
-from .host.core import core_inputs
 from .types import CATEGORY, calibration_input
 
 if TYPE_CHECKING:

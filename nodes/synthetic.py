@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from .host import synthetic
+from ..hosts.comfyui import synthetic
 
 
 class WattBenchSyntheticModel(io.ComfyNode):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..measure.report import Table, as_text
+from ..report import Table, as_text
 
 
 def shown_table(

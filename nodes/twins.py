@@ -6,12 +6,12 @@ from typing import Any, ClassVar
 
 from comfy_api.latest import io
 
-from .host.core import core_description, core_inputs, core_outputs, run_core
-from .host.describe import clip_facts, vae_facts
-from .host.pipeline import decode_latent, encode_text, main_device
-from .host.sampling import observe_sampling
-from .observation import Probe as ProbeValue
-from .observation import observe
+from ..hosts.comfyui.core import core_description, core_inputs, core_outputs, run_core
+from ..hosts.comfyui.describe import clip_facts, vae_facts
+from ..hosts.comfyui.observation import Probe as ProbeValue
+from ..hosts.comfyui.observation import observe
+from ..hosts.comfyui.pipeline import decode_latent, encode_text, main_device
+from ..hosts.comfyui.sampling import observe_sampling
 from .types import CATEGORY, Probe, meter_input
 
 

@@ -10,13 +10,13 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..measure.node_costs import GraphCost, GraphNode, graph_cost
-from ..measure.node_log import NodeLog
-from ..measure.report.nodes import append_nodes, check_nodes_table
-from .host.pipeline import main_device
-from .host.progress import follow_prompt, send, workflow_id
-from .host.workspace import folder_in_output
-from .observation import open_instrument
+from ..hosts.comfyui.observation import open_instrument
+from ..hosts.comfyui.pipeline import main_device
+from ..hosts.comfyui.progress import follow_prompt, send, workflow_id
+from ..hosts.comfyui.workspace import folder_in_output
+from ..measure.graph.costs import GraphCost, GraphNode, graph_cost
+from ..measure.graph.log import NodeLog
+from ..report.nodes import append_nodes, check_nodes_table
 from .output import listed
 from .types import CATEGORY, meter_input
 

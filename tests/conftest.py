@@ -11,8 +11,24 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from wattbench.cli.inprocess import load_comfyui
-from wattbench.cli.server import ComfyServer, find_comfyui
+from wattbench.hosts.comfyui.inprocess import load_comfyui
+from wattbench.hosts.remote.server import ComfyServer, find_comfyui
+
+from .in_comfyui import conditioning, hundred_watts, tiny_models, workspace_folder
+from .made_runs import make_run, simulated_time
+from .servers import journal_server, limited_board, write_workflow
+
+__all__ = [
+    "conditioning",
+    "hundred_watts",
+    "journal_server",
+    "limited_board",
+    "make_run",
+    "simulated_time",
+    "tiny_models",
+    "workspace_folder",
+    "write_workflow",
+]
 
 # The models are tiny: threads of torch would only wait for each other, ten times as long.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

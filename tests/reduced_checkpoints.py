@@ -16,9 +16,9 @@ from pathlib import Path
 
 import torch
 
-from wattbench.nodes.host.synthetic import autoencoder, unet
-from wattbench.nodes.host.synthetic.architecture import Weights
-from wattbench.nodes.host.synthetic.weights import RandomWeights, blank_tensors
+from wattbench.hosts.comfyui.synthetic import autoencoder, unet
+from wattbench.hosts.comfyui.synthetic.architecture import Weights
+from wattbench.hosts.comfyui.synthetic.weights import RandomWeights, blank_tensors
 
 HOLE_ABOVE = 2**24
 """Matrices of more elements than this are left as zeros in ``write_z_image_fp8``."""
@@ -104,7 +104,7 @@ def write_z_image_fp8(path: Path, seed: int = 0, text_features: int = 2560) -> N
     from comfy.ldm.lumina.model import NextDiT
     from comfy.ops import disable_weight_init
 
-    from wattbench.nodes.host.synthetic import z_image_turbo
+    from wattbench.hosts.comfyui.synthetic import z_image_turbo
 
     config = z_image_turbo.ARCHITECTURE.variants["full"].unet_config
     model = NextDiT(
@@ -133,7 +133,7 @@ def _sdxl_clips(seed: int) -> tuple[Weights, Shapes]:
     """Both CLIPs, named by ComfyUI's own code for saving a checkpoint: weights and zeros."""
     from comfy.sdxl_clip import SDXLClipModel
 
-    from wattbench.nodes.host.synthetic import sdxl
+    from wattbench.hosts.comfyui.synthetic import sdxl
 
     architecture = sdxl.ARCHITECTURE
     config = architecture.supported_model(dict(architecture.variants["full"].unet_config))

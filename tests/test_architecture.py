@@ -2,29 +2,45 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("measure", "attention", "quant", "nodes", "cli", "scripts")
-MODULES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+GROUND = {"records", "offer", "errors", "stats", "processes", "tables"}
+FIRST = {"measure", "attention", "quant", "quality", "law"}
+MAY_IMPORT = {
+    **dict.fromkeys(FIRST, GROUND),
+    "analysis": GROUND | FIRST,
+    "report": GROUND | FIRST | {"analysis"},
+    "hosts/comfyui": GROUND | FIRST,
+    "hosts/remote": GROUND | FIRST | {"analysis", "report"},
+    "nodes": GROUND | FIRST | {"analysis", "report", "hosts/comfyui"},
+    "cli": GROUND | FIRST | {"analysis", "report", "hosts/remote"},
+}
+"""Rooms that a room may import besides itself. The ground floor imports none."""
 
-WITHOUT_TORCH = (
-    "measure/records",
-    "measure/stats",
-    "measure/report",
-    "measure/flop",
-    "measure/law",
+NOT_THE_PACK = {"tests", "benchmarks", ".venv", ".comfyui", ".git", "output", "build"}
+MODULES = sorted(
+    path
+    for path in ROOT.rglob("*.py")
+    if path.relative_to(ROOT).parts[0] not in NOT_THE_PACK and path.name != "tasks.py"
 )
+WITHOUT_TORCH = {"records", "stats", "tables", "analysis", "report", "law"}
 HEAVY = {"torch", "pandas", "scipy", "torchao", "bitsandbytes", "amdsmi", "pynvml", "matplotlib"}
 COMFY_INTERNALS = {"comfy", "comfy_execution", "comfyui_version", "folder_paths", "server"}
+
+
+@cache
+def tree_of(path):
+    return ast.parse(path.read_text("utf-8"))
 
 
 def imports(path, top_level_only=False):
     """Absolute names of what a module imports; the pack's own begin with ``wattbench``."""
     package = ["wattbench", *path.relative_to(ROOT).parts[:-1]]
-    tree = ast.parse(path.read_text("utf-8"))
+    tree = tree_of(path)
     nodes = _eager(tree.body) if top_level_only else ast.walk(tree)
     for node in nodes:
         if isinstance(node, ast.Import):
@@ -46,68 +62,103 @@ def _eager(body):
                 yield from _eager(getattr(node, name, []))
 
 
-def room_of(name):
-    """``measure/records/Run`` for ``wattbench.measure.records.Run``; empty for other packages."""
-    parts = name.split(".")
-    return "/".join(parts[1:]) if parts[0] == "wattbench" else ""
+def room_of(parts):
+    """``hosts/comfyui`` for ``("hosts", "comfyui", "core")``, ``records`` for ``("records",)``."""
+    return "/".join(parts[: 2 if parts[0] == "hosts" else 1])
+
+
+def rooms_reached(path):
+    """The rooms of the pack that a module imports."""
+    names = (name.split(".") for name in imports(path))
+    return {room_of(name[1:]) for name in names if name[0] == "wattbench" and len(name) > 1}
 
 
 def relative(path):
     return path.relative_to(ROOT).as_posix()
 
 
-@pytest.fixture(params=MODULES, ids=relative)
-def module(request):
-    return request.param
+def here(path):
+    return room_of(path.relative_to(ROOT).with_suffix("").parts)
 
 
-def test_rooms_do_not_reach_up_or_across(module):
-    here = relative(module).split("/")[0]
-    allowed = {
-        "measure": {"measure"},
-        "attention": {"attention"},
-        "quant": {"quant"},
-        "nodes": {"measure", "attention", "quant", "nodes"},
-        "scripts": {"measure", "attention", "quant", "scripts"},
-        "cli": {"measure", "attention", "quant", "cli"},
-    }[here]
-    reached = {room_of(name).split("/")[0] for name in imports(module)} - {"", "offer"}
-    assert reached <= allowed
+def offenders(rule):
+    """Modules of the pack that break a rule, with what they do against it."""
+    found = {relative(path): rule(path) for path in MODULES}
+    return {name: what for name, what in found.items() if what}
 
 
-def test_only_the_host_knows_comfyui(module):
-    name = relative(module)
-    roots = {imported.split(".")[0] for imported in imports(module)}
-    if not name.startswith("nodes/"):
-        assert "comfy_api" not in roots
-    if not name.startswith("nodes/host/"):
-        assert not roots & COMFY_INTERNALS
+def test_every_room_stands_in_the_plan():
+    rooms = {here(path) for path in MODULES} - {"__init__", "__main__", "hosts/__init__"}
+    assert rooms == GROUND | set(MAY_IMPORT)
 
 
-def test_tables_and_formulas_do_without_torch(module):
-    if relative(module).startswith(WITHOUT_TORCH):
-        assert "torch" not in {imported.split(".")[0] for imported in imports(module)}
+def test_rooms_do_not_reach_up_or_across():
+    def reached(path):
+        room = here(path)
+        if room in ("__init__", "__main__"):
+            return set()
+        return rooms_reached(path) - {room} - MAY_IMPORT.get(room, {"stats", "records"})
+
+    assert offenders(reached) == {}
 
 
-def test_heavy_libraries_are_imported_late(module):
+def test_only_the_hosts_know_their_host():
+    def known(path):
+        roots = {imported.split(".")[0] for imported in imports(path)}
+        allowed = {
+            "hosts/comfyui": COMFY_INTERNALS | {"comfy_api"},
+            "nodes": {"comfy_api"},
+        }.get(here(path), set())
+        return roots & (COMFY_INTERNALS | {"comfy_api"}) - allowed
+
+    assert offenders(known) == {}
+
+
+def test_imports_within_the_pack_are_relative():
+    """ComfyUI and Forge load the pack under a name of their own."""
+
+    def absolute(path):
+        found = []
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.Import):
+                found += [a.name for a in node.names if a.name.split(".")[0] == "wattbench"]
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                found += [node.module] if node.module.split(".")[0] == "wattbench" else []
+        return found
+
+    assert offenders(absolute) == {}
+
+
+def test_tables_and_formulas_do_without_torch():
+    def torch(path):
+        roots = {imported.split(".")[0] for imported in imports(path)}
+        return roots & {"torch"} if here(path) in WITHOUT_TORCH else set()
+
+    assert offenders(torch) == {}
+
+
+def test_heavy_libraries_are_imported_late():
     """ComfyUI itself has torch loaded, so its host may import it at the top."""
-    heavy = HEAVY - {"torch"} if relative(module).startswith("nodes/") else HEAVY
-    assert not heavy & {imported.split(".")[0] for imported in imports(module, True)}
+
+    def heavy(path):
+        late = HEAVY - {"torch"} if here(path) in ("nodes", "hosts/comfyui") else HEAVY
+        return late & {imported.split(".")[0] for imported in imports(path, True)}
+
+    assert offenders(heavy) == {}
 
 
-def test_modules_do_one_thing(module):
-    lines = module.read_text("utf-8").splitlines()
-    assert len(lines) <= 450
-    for node in ast.walk(ast.parse("\n".join(lines))):
-        if (
-            isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+def test_modules_do_one_thing():
+    def long(path):
+        functions = [
+            node.name
+            for node in ast.walk(tree_of(path))
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
             and node.name != "define_schema"
-        ):
-            assert node.end_lineno - node.lineno < 60, node.name
+            and node.end_lineno - node.lineno >= 60
+        ]
+        return functions + ["lines"] * (len(path.read_text("utf-8").splitlines()) > 450)
 
-
-def test_records_know_nothing_of_the_rest():
-    assert {room_of(name) for name in imports(ROOT / "measure" / "records.py")} == {""}
+    assert offenders(long) == {}
 
 
 def test_every_subpackage_is_packaged():
@@ -115,4 +166,20 @@ def test_every_subpackage_is_packaged():
     text = (ROOT / "pyproject.toml").read_text("utf-8")
     listed = set(re.findall(r'"(wattbench[\w.]*)",', text.split("packages = [")[1].split("]")[0]))
     folders = {".".join(("wattbench", *p.relative_to(ROOT).parts[:-1])) for p in MODULES}
-    assert listed == folders | {"wattbench"}
+    assert listed == folders
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("from wattbench.records import Run", {"records"}),
+        ("def f():\n    from ..law import data", {"law"}),
+        ("from . import base", {"measure"}),
+    ],
+)
+def test_the_rules_see_every_kind_of_import(tmp_path, monkeypatch, text, expected):
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    path = tmp_path / "measure" / "planted.py"
+    path.parent.mkdir()
+    path.write_text(text, "utf-8")
+    assert rooms_reached(path) == expected

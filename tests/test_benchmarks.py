@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from wattbench.cli.server import find_comfyui
+from wattbench.hosts.remote.server import find_comfyui
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 

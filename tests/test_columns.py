@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from wattbench.measure.report.frame import CONDITION_COLUMNS, ENVIRONMENT_COLUMNS, RUN_COLUMNS
-from wattbench.measure.report.nodes import NODE_COLUMNS
-from wattbench.measure.report.power_sweep import COLUMNS as SWEEP_COLUMNS
-from wattbench.measure.report.summary import ALL_METRICS, SUMMARY_COLUMNS
+from wattbench.analysis.runs_table import CONDITION_COLUMNS, ENVIRONMENT_COLUMNS, RUN_COLUMNS
+from wattbench.analysis.summary import ALL_METRICS, SUMMARY_COLUMNS
+from wattbench.report.nodes import NODE_COLUMNS
+from wattbench.report.power_sweep import COLUMNS as SWEEP_COLUMNS
 
 PAGE = Path(__file__).parent.parent / "docs" / "columns.md"
 BY_THE_CONDITION = {*CONDITION_COLUMNS, *ENVIRONMENT_COLUMNS}

@@ -11,7 +11,7 @@ from typing import get_args
 import pytest
 
 from wattbench.measure.meters.base import Provenance
-from wattbench.measure.records import Method, Scope
+from wattbench.records import Method, Scope
 
 ROOT = Path(__file__).parents[1]
 LOCALES = ROOT / "locales"

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from wattbench.cli.comfy_run import run_workflow, to_api_format
+from wattbench.hosts.remote.comfy_run import run_workflow, to_api_format
 
 WORKFLOWS = Path(__file__).resolve().parent.parent / "workflows"
 TINY = {"width": 64, "height": 64, "steps": 2, "warmup_runs": 1, "repeats": 2, "idle_seconds": 0.2}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...offer import Offer
-from ..records import Scope
+from ...records import Scope
 
 Provenance = Literal["measured", "estimated", "simulated"]
 

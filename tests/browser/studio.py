@@ -11,7 +11,7 @@ from typing import Any
 from frontend import Frontend, find_browser, launch
 from playwright.sync_api import sync_playwright
 
-from wattbench.cli.server import ComfyServer, find_comfyui
+from wattbench.hosts.remote.server import ComfyServer, find_comfyui
 
 
 @contextmanager

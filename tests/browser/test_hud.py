@@ -12,7 +12,7 @@ from frontend import CONTRASTS, Frontend
 from graphs import benchmark
 from playwright.sync_api import expect
 
-from wattbench.cli.server import ComfyServer, find_comfyui, free_port
+from wattbench.hosts.remote.server import ComfyServer, find_comfyui, free_port
 
 MEAN_W = 200
 TRACE = "t_s,energy_j,power_w,vram_bytes\n" + "".join(

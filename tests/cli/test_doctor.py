@@ -8,7 +8,7 @@ import pytest
 from wattbench.cli import vendor_tools
 from wattbench.cli.crosscheck import crosscheck, differences
 from wattbench.cli.vendor_tools import ToolError, nvidia_smi, rocm_smi
-from wattbench.measure.board_facts import BoardFacts, amdgpu_facts
+from wattbench.measure.meters.facts import BoardFacts, amdgpu_facts
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="the scripts need a shell")
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from wattbench.cli import doctor, main
-from wattbench.measure.meter_watch import ChannelFigures
+from wattbench.measure.meters.refresh import ChannelFigures
 
 
 def test_the_estimate_is_watched(monkeypatch, capsys):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from wattbench import cli
-from wattbench.measure.law.data import STUDY_CSV
+from wattbench.law.data import STUDY_CSV
 
 
 def law(capsys, *arguments):

@@ -15,13 +15,13 @@ import pytest
 
 from wattbench import cli
 from wattbench.cli import powercap
-from wattbench.cli import server as server_module
-from wattbench.cli.errors import CommandError
-from wattbench.cli.guarded_limit import GuardedBoard
-from wattbench.cli.server import find_comfyui
+from wattbench.errors import CommandError
+from wattbench.hosts.remote import server as server_module
+from wattbench.hosts.remote.server import find_comfyui
 from wattbench.measure.power_limit import LimitRange
-from wattbench.measure.records import Condition, Environment
-from wattbench.measure.runs import new_run
+from wattbench.measure.power_limit.guarded import GuardedBoard
+from wattbench.measure.recording.runs import new_run
+from wattbench.records import Condition, Environment
 
 from ..waiting import until
 

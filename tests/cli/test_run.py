@@ -14,11 +14,11 @@ import pytest
 from PIL import Image
 
 from wattbench import cli
-from wattbench.cli import server as server_module
-from wattbench.cli.server import find_comfyui
-from wattbench.measure.journal import Journal
-from wattbench.measure.records import Condition, Environment
-from wattbench.measure.runs import new_run
+from wattbench.hosts.remote import server as server_module
+from wattbench.hosts.remote.server import find_comfyui
+from wattbench.measure.protocol.journal import Journal
+from wattbench.measure.recording.runs import new_run
+from wattbench.records import Condition, Environment
 
 from ..waiting import until
 

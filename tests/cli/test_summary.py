@@ -8,17 +8,9 @@ import pandas as pd
 import pytest
 
 from wattbench.cli import main
-from wattbench.measure.journal import Journal
-from wattbench.measure.records import (
-    Condition,
-    EnergyReading,
-    Environment,
-    Phase,
-    PowerSample,
-    Run,
-    Trace,
-)
-from wattbench.measure.report import write_all
+from wattbench.measure.protocol.journal import Journal
+from wattbench.records import Condition, EnergyReading, Environment, Phase, PowerSample, Run, Trace
+from wattbench.report import write_all
 
 CONDITION = Condition("sdxl", "moth", "file", "sdpa", "fp16", 64, 64, 1, 2, 7.0, "euler", "normal")
 ENVIRONMENT = Environment(*(["GPU"] + [""] * 12), None)

@@ -88,8 +88,8 @@ def test_info_shows_what_ran_in_the_latest_sampling(
 def test_a_benchmark_tells_requested_from_executed(
     attention_nodes, choose, tiny_models, workspace_folder, hundred_watts
 ):
-    from wattbench.measure.report import append_runs, runs_frame, table_of
     from wattbench.nodes.benchmark import WattBenchBenchmark
+    from wattbench.report import append_runs, runs_frame, table_of
 
     runs = ()
     for backend in ("sub_quadratic", "sage_1"):

@@ -6,8 +6,8 @@ import time
 import pytest
 import torch
 
-from wattbench.measure.journal import parse
-from wattbench.measure.report import runs_frame, table_of
+from wattbench.measure.protocol.journal import parse
+from wattbench.report import runs_frame, table_of
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_what_was_measured_before_a_cancellation_has_its_first_idle_power(
     run_benchmark, workspace_folder, monkeypatch
 ):
     """The idle power after the repeats is a line of its own, which is then not written."""
-    from wattbench.measure.instrument import Instrument
+    from wattbench.measure.recording.instrument import Instrument
 
     measure, calls = Instrument.idle_power, []
 
@@ -178,7 +178,7 @@ def test_cancelling_keeps_what_was_measured(
         return decode(samples)
 
     shown = []
-    monkeypatch.setattr("wattbench.nodes.host.workspace.show_text", shown.append)
+    monkeypatch.setattr("wattbench.hosts.comfyui.workspace.show_text", shown.append)
     monkeypatch.setattr(vae, "decode", cancelled_during_the_second)
     with pytest.raises(management.InterruptProcessingException):
         run_benchmark(warmup_runs=0, repeats=5)
@@ -193,7 +193,7 @@ def test_visit_comes_from_the_batch(run_benchmark, monkeypatch):
 
 
 def test_without_a_batch_every_process_is_a_visit(run_benchmark, monkeypatch):
-    from wattbench.nodes.host.workspace import LOADED_AT_S
+    from wattbench.hosts.comfyui.workspace import LOADED_AT_S
 
     monkeypatch.delenv("WATTBENCH_VISIT", raising=False)
     _, runs = run_benchmark(warmup_runs=0, repeats=2)
@@ -202,7 +202,7 @@ def test_without_a_batch_every_process_is_a_visit(run_benchmark, monkeypatch):
 
 def test_no_meter_leaves_energy_blank(run_benchmark, monkeypatch):
     monkeypatch.setenv("WATTBENCH_METER", "")
-    monkeypatch.setattr("wattbench.measure.instrument.open_meter", _no_meter)
+    monkeypatch.setattr("wattbench.measure.recording.instrument.open_meter", _no_meter)
     _, runs = run_benchmark(warmup_runs=0, repeats=1, meter="auto")
     assert runs[0].energy is None
     assert runs[0].energy_note == "no meter here; plug one in"

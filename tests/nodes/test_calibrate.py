@@ -41,8 +41,8 @@ def hooks(model):
 
 def linear_inputs(model, prompts, **settings):
     """The inputs of every linear layer over the same samplings, by another kind of hook."""
-    from wattbench.nodes.host.core import run_core
-    from wattbench.nodes.host.linear import linear_layers
+    from wattbench.hosts.comfyui.core import run_core
+    from wattbench.hosts.comfyui.linear import linear_layers
 
     seen, handles = {}, []
 
@@ -131,7 +131,7 @@ def test_layers_that_overflow_are_named(calibrate, inputs):
 
 def test_static_scales_lose_no_more_than_a_fifth_above_dynamic_ones(calibrate, inputs):
     """Over all calibrated layers, with the inputs of another seed than the calibration's."""
-    from wattbench.nodes.host.linear import linear_layers
+    from wattbench.hosts.comfyui.linear import linear_layers
     from wattbench.quant.formats import find
 
     made = calibrate().result[0]

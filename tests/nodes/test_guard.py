@@ -5,9 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from wattbench.measure.report import runs_frame, table_of
-
-from ..measure.conftest import make_run  # noqa: F401  # a fixture
+from wattbench.report import runs_frame, table_of
 
 LIMITS = {"min_psnr_db": 15.0, "min_ssim": 0.4, "max_lpips": 0.6}
 
@@ -25,7 +23,7 @@ def guard(comfyui):
 
 
 @pytest.fixture
-def arm(make_run):  # noqa: F811
+def arm(make_run):
     """A function that makes runs of one picture a seed, after a warm-up."""
 
     def make(name, attention, seeds=(1, 2, 3), **changes):

@@ -25,7 +25,7 @@ def test_memory_format_takes_a_model_a_vae_or_both(nodes, tiny_models):
 
 
 def test_compile_names_its_choices_in_the_condition(nodes, tiny_models):
-    from wattbench.nodes.host.identity import optimizations_of
+    from wattbench.hosts.comfyui.identity import optimizations_of
 
     for dynamic, name in (("auto", "compile"), ("always", "compile dynamic")):
         (model,) = nodes.WattBenchCompile.execute(

@@ -3,8 +3,6 @@
 import pandas as pd
 import pytest
 
-from ..measure.conftest import make_run  # noqa: F401  # a fixture
-
 
 @pytest.fixture
 def output(comfyui):
@@ -13,7 +11,7 @@ def output(comfyui):
     return output
 
 
-def test_export_lists_its_files(output, workspace_folder, make_run):  # noqa: F811
+def test_export_lists_its_files(output, workspace_folder, make_run):
     result = output.WattBenchExportCSV.execute((make_run("a"), make_run("b")), "my/tables")
     files = result.ui["files"]
     assert [file["filename"] for file in files] == ["runs.csv", "summary.csv", "report.md"]
@@ -22,19 +20,19 @@ def test_export_lists_its_files(output, workspace_folder, make_run):  # noqa: F8
 
 
 @pytest.mark.parametrize("folder", ["..", "../elsewhere", "/etc", "a/../../b"])
-def test_export_stays_within_the_output_folder(output, workspace_folder, make_run, folder):  # noqa: F811
+def test_export_stays_within_the_output_folder(output, workspace_folder, make_run, folder):
     with pytest.raises(ValueError, match="outside of ComfyUI's output folder"):
         output.WattBenchExportCSV.execute((make_run(),), folder)
 
 
-def test_an_unwritable_folder_names_the_journal(output, workspace_folder, make_run):  # noqa: F811
+def test_an_unwritable_folder_names_the_journal(output, workspace_folder, make_run):
     workspace_folder.mkdir(parents=True)
     (workspace_folder / "blocked").write_text("a file, where a folder should be")
     with pytest.raises(OSError, match=r"Nothing is lost: .*journal\.jsonl"):
         output.WattBenchExportCSV.execute((make_run(),), "blocked")
 
 
-def test_summary_is_text_for_the_node(output, make_run):  # noqa: F811
+def test_summary_is_text_for_the_node(output, make_run):
     result = output.WattBenchShowSummary.execute((make_run("a"), make_run("b")))
     (table,) = result.ui["wattbench_summary"]
     assert table["headings"][0] == "Condition"

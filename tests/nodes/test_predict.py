@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from wattbench.measure import law
-from wattbench.measure.flop import flop_count
+from wattbench import law
+from wattbench.law.flop import flop_count
 from wattbench.measure.meters import DeviceId
 
 RTX_3090 = DeviceId("cuda", 0, "NVIDIA GeForce RTX 3090")
@@ -26,8 +26,8 @@ def full_models(comfyui):
     """A function that gives a full-size MODEL on the meta device: all of it but its weights."""
     import comfy.model_patcher
 
-    from wattbench.nodes.host.identity import attach_identity
-    from wattbench.nodes.host.synthetic import _recipe, assembly
+    from wattbench.hosts.comfyui.identity import attach_identity
+    from wattbench.hosts.comfyui.synthetic import _recipe, assembly
 
     def model(architecture="sdxl", dtype="fp16"):
         recipe = _recipe(architecture, "full", dtype, 0)
@@ -93,7 +93,7 @@ def test_every_architecture_is_recognised_by_its_configuration(
 
 
 def test_files_have_the_packs_own_names(full_models):
-    from wattbench.nodes.host.describe import describe_model
+    from wattbench.hosts.comfyui.describe import describe_model
 
     names = {}
     for architecture in ("sdxl", "z_image_turbo", "sd15", "flux", "sd35", "qwen_image"):
@@ -167,7 +167,7 @@ def test_more_costs_more(predict, setting):
 
 
 def test_a_schedule_that_merges_steps_is_counted_as_it_runs(predict, full_models):
-    from wattbench.nodes.host.describe import step_count
+    from wattbench.hosts.comfyui.describe import step_count
 
     made = step_count(full_models(), 1000, "euler", "beta")
     assert made < 1000
@@ -177,7 +177,7 @@ def test_a_schedule_that_merges_steps_is_counted_as_it_runs(predict, full_models
 
 @pytest.mark.parametrize("sampler", ["euler", "dpm_2", "uni_pc", "heun"])
 def test_a_usual_schedule_makes_the_steps_asked_for(full_models, sampler):
-    from wattbench.nodes.host.describe import step_count
+    from wattbench.hosts.comfyui.describe import step_count
 
     assert step_count(full_models(), 20, sampler, "normal") == 20
 
@@ -237,9 +237,9 @@ def test_a_file_that_is_no_calibration_is_refused(predict, calibrated):
 
 def test_the_measured_run_keeps_its_forecast(comfyui, tiny_models, hundred_watts, workspace_folder):
     """The tiny model has no formula, so its forecast is put in place of the law's."""
-    from wattbench.measure.records import Prediction
     from wattbench.nodes.benchmark import WattBenchBenchmark
     from wattbench.nodes.predict import WattBenchPredictEnergy
+    from wattbench.records import Prediction
 
     models = tiny_models()
     settings = {**SETTINGS, "width": 64, "height": 64, "steps": 2}
@@ -260,8 +260,8 @@ def test_the_measured_run_keeps_its_forecast(comfyui, tiny_models, hundred_watts
 def test_every_formula_has_a_family_and_every_family_a_formula(comfyui):
     from comfy import supported_models
 
-    from wattbench.measure.flop import FORMULAS
-    from wattbench.nodes.host.describe import FAMILIES
+    from wattbench.hosts.comfyui.describe import FAMILIES
+    from wattbench.law.flop import FORMULAS
 
     assert {family.name for family in FAMILIES.values()} == set(FORMULAS)
     classes = {model.__name__ for model in supported_models.models}
@@ -271,7 +271,7 @@ def test_every_formula_has_a_family_and_every_family_a_formula(comfyui):
 def test_another_model_keeps_comfyuis_name(full_models):
     from comfy import supported_models
 
-    from wattbench.nodes.host.describe import describe_model
+    from wattbench.hosts.comfyui.describe import describe_model
 
     model = full_models()
     model.remove_attachments("wattbench")

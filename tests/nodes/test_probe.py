@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from wattbench.measure.journal import parse
-from wattbench.measure.report import runs_frame
+from wattbench.measure.protocol.journal import parse
+from wattbench.report import runs_frame
 
 PROMPT = {
     "probe": {"class_type": "WattBenchProbeModel", "inputs": {}},

@@ -34,7 +34,7 @@ def quantize(comfyui, tiny_models):
 @pytest.fixture
 def sample(conditioning):
     """A function that samples with a MODEL."""
-    from wattbench.nodes.host.core import run_core
+    from wattbench.hosts.comfyui.core import run_core
 
     return lambda model: run_core("KSampler", model=model, **conditioning, **SETTINGS)[0]
 

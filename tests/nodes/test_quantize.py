@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from .fidelity import psnr_db
+from ..fidelity import psnr_db
 
 STOCK = ("fp8_w", "fp8", "fp8_static", "int8", "int8_w8a8", "int4_gemm")
 PSNR_FLOOR_DB = {"int4_gemm": 40}
@@ -60,7 +60,7 @@ def files(folders, tiny_models):
 @pytest.fixture(scope="module")
 def calibrations(files, comfyui, tiny_models, folders):
     """Plausible scales for every layer that takes one."""
-    from wattbench.nodes.host.linear import linear_layers
+    from wattbench.hosts.comfyui.linear import linear_layers
     from wattbench.quant.calibrate import ActivationRange, Calibration
 
     found = ActivationRange(8.0, 4.0, 8.0, 1)

@@ -6,8 +6,8 @@ import torch
 
 
 def test_node_offers_every_architecture_and_returns_the_three_parts(comfyui):
-    from wattbench.nodes.host import synthetic
-    from wattbench.nodes.host.identity import identity_of
+    from wattbench.hosts.comfyui import synthetic
+    from wattbench.hosts.comfyui.identity import identity_of
     from wattbench.nodes.synthetic import NODES, WattBenchSyntheticModel
 
     assert [WattBenchSyntheticModel] == NODES

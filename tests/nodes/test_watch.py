@@ -346,7 +346,7 @@ def test_comfyui_hashes_no_cache_keys_for_it(run):
     """It does where there is a provider, and that takes seconds for a chain of 60 nodes."""
     from comfy_execution.cache_provider import _has_cache_providers
 
-    from wattbench.nodes.host.progress import EveryPrompt
+    from wattbench.hosts.comfyui.progress import EveryPrompt
     from wattbench.nodes.watch import GraphWatch
 
     graph = {"1": node("Listening", number=next(NUMBERS)), "2": node("Show", number=["1", 0])}

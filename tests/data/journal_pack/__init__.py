@@ -16,8 +16,8 @@ import folder_paths
 from comfy_api.latest import ComfyExtension, io
 from comfy_execution.utils import get_executing_context
 
-from wattbench.measure.journal import Journal
-from wattbench.measure.records import Condition, Environment, Phase, Run
+from wattbench.measure.protocol.journal import Journal
+from wattbench.records import Condition, Environment, Phase, Run
 
 VISIT = int(os.environ.get("WATTBENCH_VISIT", "1"))
 

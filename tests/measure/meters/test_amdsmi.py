@@ -211,7 +211,7 @@ def test_a_library_that_does_not_fit_is_named_in_silence(tmp_path, build_library
 
 def test_facts_of_a_board(with_amdsmi):
     code = """
-from wattbench.measure.board_facts import amdsmi_facts
+from wattbench.measure.meters.facts import amdsmi_facts
 reply([vars(facts) for facts in amdsmi_facts()])
 """
     [facts] = with_amdsmi(MI300, code)

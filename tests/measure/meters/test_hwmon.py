@@ -6,12 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wattbench.measure.meters import (
-    DeviceId,
-    MeterReadError,
-    MeterUnavailableError,
-    open_meter,
-)
+from wattbench.measure.meters import DeviceId, MeterReadError, MeterUnavailableError, open_meter
 from wattbench.measure.meters.amdgpu import believable_w
 from wattbench.measure.meters.hwmon import HwmonSource
 

@@ -8,12 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from wattbench.measure.meters import (
-    DeviceId,
-    MeterReadError,
-    MeterUnavailableError,
-    open_meter,
-)
+from wattbench.measure.meters import DeviceId, MeterReadError, MeterUnavailableError, open_meter
 from wattbench.measure.meters.rapl import RaplSource
 
 RANGE_UJ = 262143328850

@@ -1,0 +1,1 @@
+"""From runs to statements: tables and comparisons, computed once and shown elsewhere."""

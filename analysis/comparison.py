@@ -1,0 +1,107 @@
+"""Treatments against the table's first condition, by runs of the same seed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..stats import paired_ratio
+from .runs_table import ENVIRONMENT_COLUMNS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COMPARED = {"it_per_s": "× it/s", "j_per_img": "× J/img"}
+"""Metrics whose ratio to the baseline is shown, each with its heading."""
+
+WORKLOAD_COLUMNS = [
+    "architecture",
+    "width_px",
+    "height_px",
+    "batch_size",
+    "steps",
+    "cfg",
+    "sampler",
+    "scheduler",
+]
+"""Where these differ, a ratio would compare different work."""
+
+COMPARISON_COLUMNS = [
+    *(f"{metric}_ratio{part}" for metric in COMPARED for part in ("", "_low", "_high")),
+    "pairs",
+    "comparison_note",
+]
+
+BASELINE = "baseline"
+NO_PAIRS = "fewer than two pairs of the same seed in the same server process"
+
+
+def comparisons(measured: list[pd.DataFrame]) -> list[dict[str, object]]:
+    """:data:`COMPARISON_COLUMNS` for each condition's runs; the first condition is the baseline.
+
+    A ratio is treatment over baseline, the geometric mean over runs of the same visit and seed,
+    with its 95 % Student-t interval; with more than one visit, over the means of the visits. It is
+    blank where work, environment or meter differ, where there are fewer than two pairs, and where a
+    picture is broken: ``comparison_note`` says which.
+    """
+    if len(measured) < 2 or not len(measured[0]):
+        return [{} for _ in measured]
+    return [
+        {"comparison_note": BASELINE},
+        *(_compare(measured[0], treatment) for treatment in measured[1:]),
+    ]
+
+
+def _compare(baseline: pd.DataFrame, treatment: pd.DataFrame) -> dict[str, object]:
+    if not len(treatment):
+        return {"comparison_note": "no run succeeded"}
+    broken = (treatment["picture_fault"] != "").sum()
+    if broken:
+        return {"comparison_note": f"{broken} of {len(treatment)} pictures are broken"}
+    if (baseline["picture_fault"] != "").any():
+        return {"comparison_note": "pictures of the baseline are broken"}
+    for columns, what in ((WORKLOAD_COLUMNS, "work"), (ENVIRONMENT_COLUMNS, "environment")):
+        if not _same(baseline, treatment, columns):
+            return {"comparison_note": f"another {what} than the baseline's"}
+    pairs = _pairs(baseline, treatment)
+    if len(pairs) < 2:
+        return {"pairs": len(pairs), "comparison_note": NO_PAIRS}
+    cells: dict[str, object] = {"pairs": len(pairs), "comparison_note": ""}
+    for metric in COMPARED:
+        if metric != "j_per_img" or _same(baseline, treatment, ["energy_meter"]):
+            cells.update(_ratio(pairs, metric))
+    return cells
+
+
+def _same(first: pd.DataFrame, second: pd.DataFrame, columns: list[str]) -> bool:
+    a, b = first.iloc[0][columns], second.iloc[0][columns]
+    return bool((a.isna() & b.isna() | (a == b).fillna(False)).all())
+
+
+def _pairs(baseline: pd.DataFrame, treatment: pd.DataFrame) -> pd.DataFrame:
+    """Runs of the same visit and seed side by side."""
+    keys = ["visit", "seed"]
+    first, second = (runs.dropna(subset=["seed"]) for runs in (baseline, treatment))
+    if first.duplicated(keys).any() or second.duplicated(keys).any():
+        keys = [*keys, "repeat"]
+        first, second = first.drop_duplicates(keys), second.drop_duplicates(keys)
+    metrics = [*keys, *COMPARED]
+    return first[metrics].merge(second[metrics], on=keys, suffixes=("_baseline", "_treatment"))
+
+
+def _ratio(pairs: pd.DataFrame, metric: str) -> dict[str, Any]:
+    columns = [f"{metric}_baseline", f"{metric}_treatment"]
+    values = pairs[["visit", *columns]].dropna()
+    values = values[(values[columns] > 0).all(axis=1)].astype(float)
+    if values["visit"].nunique() > 1:
+        logs = np.log(values[columns]).groupby(values["visit"]).mean()
+        values = np.exp(logs)
+    if len(values) < 2:
+        return {}
+    ratio = paired_ratio(list(values[columns[0]]), list(values[columns[1]])).ratio
+    return {
+        f"{metric}_ratio": ratio.value,
+        f"{metric}_ratio_low": ratio.ci_low,
+        f"{metric}_ratio_high": ratio.ci_high,
+    }

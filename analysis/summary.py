@@ -1,0 +1,137 @@
+"""A row a condition: means with their spread and Student-t interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ..stats import estimate, independent_values
+from .comparison import COMPARISON_COLUMNS, comparisons
+from .runs_table import CONDITION_COLUMNS, ENVIRONMENT_COLUMNS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+METRICS = {
+    "it_per_s": "it/s",
+    "img_per_s": "img/s",
+    "j_per_img": "J/img",
+    "img_per_kwh": "img/kWh",
+    "peak_vram_bytes": "B",
+}
+"""The columns of the main table, each with its unit."""
+
+PHASE_METRICS = {
+    "text_encode_pooled_j": "J",
+    "denoise_pooled_j": "J",
+    "decode_pooled_j": "J",
+    "j_per_step": "J/step",
+}
+"""Where a run's energy goes; its intervals are the jackknife's, see :mod:`..pooling`."""
+
+ALL_METRICS = {**METRICS, **PHASE_METRICS}
+"""The columns that are summarised."""
+
+GROUP_COLUMNS = [*CONDITION_COLUMNS, *ENVIRONMENT_COLUMNS]
+"""Runs are pooled only where all of these are equal, and their energy comes from one meter."""
+
+SOURCE_COLUMNS = ["energy_meter", "energy_method", "pooled_method", "vram_source"]
+
+SUMMARY_COLUMNS = [
+    *CONDITION_COLUMNS,
+    "n",
+    "failed",
+    "visits",
+    "interval_over",
+    *(f"{metric}_{part}" for metric in ALL_METRICS for part in ("mean", "stdev", "ci95", "n")),
+    "fallback_runs",
+    "broken_pictures",
+    *COMPARISON_COLUMNS,
+    *SOURCE_COLUMNS,
+    *ENVIRONMENT_COLUMNS,
+]
+
+OVER_REPEATS = "repeats"
+OVER_VISITS = "visit means"
+
+
+def summarise(runs: pd.DataFrame) -> pd.DataFrame:
+    """Summary of a table of runs, with the columns :data:`SUMMARY_COLUMNS`.
+
+    Warm-ups and failed runs are left out; ``n`` counts the runs that remain, ``failed`` the failed
+    ones. With runs from more than one visit (server process) the statistics are taken over the
+    means of the visits, as ``interval_over`` says, because repeats within one process share its
+    state and are not independent. Each metric has ``_mean``, ``_stdev`` (n-1), ``_ci95`` (half
+    width of the Student-t interval) and ``_n``, the number of values behind these; a blank means
+    that nothing, or for the last two only one value, was measured. ``fallback_runs`` counts runs in
+    which another kernel than the requested one ran, ``broken_pictures`` those whose picture is.
+    """
+    import pandas as pd
+
+    found = list(conditions(runs))
+    compared = comparisons([measured for _, _, measured in found])
+    rows = [
+        {**identity, "failed": failed, **_statistics(measured), **comparison}
+        for (identity, failed, measured), comparison in zip(found, compared, strict=True)
+    ]
+    return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
+
+
+def conditions(runs: pd.DataFrame) -> Iterator[tuple[dict[str, object], int, pd.DataFrame]]:
+    """The rows of a summary: what its runs have in common, how many failed, and the others.
+
+    Warm-ups are left out.
+    """
+    repeats = runs[~runs["is_warmup"]]
+    for key, group in repeats.groupby(GROUP_COLUMNS, dropna=False, sort=False):
+        identity = dict(zip(GROUP_COLUMNS, key, strict=True))
+        failed = int((group["error"] != "").sum())
+        for measured in by_meter(group[group["error"] == ""]):
+            yield identity, failed, measured
+
+
+def by_meter(measured: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """One table for each meter, so that an estimate never joins a measurement.
+
+    A run without energy still has a speed: where there is one meter it stays with the others.
+    """
+    meters = measured.loc[measured["energy_meter"] != "", "energy_meter"].unique()
+    if len(meters) < 2:
+        yield measured
+        return
+    for _, group in measured.groupby("energy_meter", sort=False):
+        yield group
+
+
+def _statistics(measured: pd.DataFrame) -> dict[str, object]:
+    visits = int(measured["visit"].nunique())
+    row: dict[str, object] = {
+        "n": len(measured),
+        "visits": visits,
+        "interval_over": OVER_VISITS if visits > 1 else OVER_REPEATS,
+    }
+    for metric in ALL_METRICS:
+        row.update(_estimate_cells(metric, independent_values(measured, metric)))
+    fallen = (measured["attention_fallbacks"] != "") | (measured["linear_fallbacks"] != "")
+    row["fallback_runs"] = int(fallen.sum())
+    row["broken_pictures"] = int((measured["picture_fault"] != "").sum())
+    for column in SOURCE_COLUMNS:
+        row[column] = ", ".join(sorted({str(value) for value in measured[column]} - {""}))
+    return row
+
+
+def _estimate_cells(metric: str, values: list[float]) -> dict[str, object]:
+    if not values:
+        return {f"{metric}_n": 0}
+    result = estimate(values, ALL_METRICS[metric])
+    return {
+        f"{metric}_mean": result.value,
+        f"{metric}_stdev": _known(result.stdev),
+        f"{metric}_ci95": _known(result.half_width),
+        f"{metric}_n": result.n,
+    }
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value

@@ -1,0 +1,1 @@
+"""Host programs, one package each: the only places that know a host's own names."""

@@ -1,0 +1,202 @@
+"""What can be said of a model, and of what a sampler was asked to do with it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import comfy.ldm.modules.attention as comfy_attention
+from comfy.samplers import KSampler
+
+from ...quant.files import SHORT_NAMES
+from .alterations import launch_options, patches_of, previews
+from .attention import OVERRIDE, override_name, override_of
+from .identity import ModelIdentity, identity_of, optimizations_of
+
+ATTENTION_NAMES = {"pytorch": "sdpa", "sub_quad": "sub_quadratic", "flash": "flash_attention_2"}
+"""ComfyUI's registered names and the ones the field uses, where they differ."""
+
+
+WEIGHT_FORMAT_KEY = "wattbench_weight_format"
+"""Attachment of a MODEL that we quantized: the name of the format that was asked for."""
+
+OTHER_SIZE = "_other_size"
+"""Ends the architecture of a model that has the family's layers in other numbers or widths."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """The pack's name of a ComfyUI model class, and the dimensions of the published model."""
+
+    name: str
+    dimensions: dict[str, Any] = field(default_factory=dict)
+
+
+FLUX = Family("flux", {"hidden_size": 3072, "depth": 19, "depth_single_blocks": 38})
+FAMILIES = {
+    "SD15": Family("sd15", {"model_channels": 320}),
+    "SD20": Family("sd2", {"model_channels": 320}),
+    "SDXL": Family("sdxl", {"model_channels": 320, "transformer_depth": [0, 0, 2, 2, 10, 10]}),
+    "SD3": Family("sd35", {"depth": 38}),
+    "Flux": FLUX,
+    "FluxSchnell": FLUX,
+    "QwenImage": Family("qwen_image", {"num_layers": 60}),
+    "ZImage": Family("z_image", {"dim": 3840, "n_layers": 30}),
+}
+"""ComfyUI's configuration classes; the dimensions are keys of their ``unet_config``.
+
+The names are those of :data:`...law.flop.FORMULAS`. Classes that are not here keep ComfyUI's
+name in lower case.
+"""
+
+
+def architecture_of(model: Any) -> str:
+    """The pack's name of a MODEL's architecture, by its configuration and not by its file."""
+    config = model.model.model_config
+    class_name = type(config).__name__
+    family = FAMILIES.get(class_name)
+    if family is None:
+        return class_name.lower()
+    sized = all(config.unet_config.get(key) == value for key, value in family.dimensions.items())
+    return family.name if sized else family.name + OTHER_SIZE
+
+
+def step_count(model: Any, steps: int, sampler_name: str, scheduler: str) -> int:
+    """The steps that core's KSampler makes: some schedulers merge or add some."""
+    sampler = KSampler(
+        model, steps=steps, device="cpu", sampler=sampler_name, scheduler=scheduler, denoise=1.0
+    )
+    return len(sampler.sigmas) - 1
+
+
+def latent_shape(model: Any, latent: dict[str, Any]) -> tuple[int, int, int]:
+    """Width and height in pixels, and batch, of the picture that a LATENT becomes."""
+    samples = latent["samples"]
+    ratio = latent.get("downscale_ratio_spacial")
+    if ratio is None:
+        ratio = model.get_model_object("latent_format").spacial_downscale_ratio
+    return int(samples.shape[-1] * ratio), int(samples.shape[-2] * ratio), samples.shape[0]
+
+
+def describe_model(model: Any) -> ModelIdentity:
+    """Architecture, name and origin of a MODEL; an empty string where it does not tell."""
+    attached = identity_of(model)
+    if attached is not None:
+        return attached
+    architecture = architecture_of(model)
+    loader = model.cached_patcher_init
+    source = loader[1][0] if loader is not None else ""
+    if not isinstance(source, str) or not source:
+        return ModelIdentity(architecture, "", "")
+    return ModelIdentity(architecture, Path(source).name, "file")
+
+
+def weight_format(model: Any) -> str:
+    """The format that was asked for, or that most of the weights' bytes are stored in."""
+    asked = model.get_attachment(WEIGHT_FORMAT_KEY)
+    if asked is not None:
+        return str(asked)
+    sizes: Counter[Any] = Counter()
+    for module in model.model.diffusion_model.modules():
+        quantized = vars(module).get("quant_format")
+        for parameter in module._parameters.values():
+            if parameter is not None:
+                sizes[quantized or parameter.dtype] += parameter.nbytes
+    if not sizes:
+        return ""
+    return dtype_name(sizes.most_common(1)[0][0])
+
+
+def dtype_name(dtype: Any) -> str:
+    """The pack's short name of a torch dtype; what is no dtype keeps its name."""
+    name = str(dtype).removeprefix("torch.")
+    return SHORT_NAMES.get(name, name)
+
+
+def attention_requested(model: Any) -> str:
+    """The attention that was chosen for this model, or that ComfyUI is set to use.
+
+    Overrides of other nodes are named before it, in the order in which they are asked. What ran is
+    another matter.
+    """
+    first = model.model_options.get("transformer_options", {}).get(OVERRIDE)
+    own = override_of(model) if first is not None else None
+    others = [first if first is not own else None, own.previous if own is not None else None]
+    names = [override_name(other) for other in others if other is not None]
+    if own is not None:
+        names.append(own.setting.name)
+    if names:
+        return ", ".join(names)
+    chosen = comfy_attention.optimized_attention
+    for name, function in comfy_attention.REGISTERED_ATTENTION_FUNCTIONS.items():
+        if function is chosen:
+            return ATTENTION_NAMES.get(name, name)
+    return str(getattr(chosen, "__name__", chosen))
+
+
+def model_facts(model: Any) -> dict[str, Any]:
+    """The fields of :class:`..measure.records.Condition` that a MODEL determines."""
+    identity = describe_model(model)
+    return {
+        "architecture": identity.architecture,
+        "model": identity.model,
+        "weights": identity.weights,
+        "attention": attention_requested(model),
+        "weight_format": weight_format(model),
+        "optimizations": ", ".join(
+            (*optimizations_of(model), *patches_of(model), *launch_options())
+        ),
+    }
+
+
+def vae_facts(vae: Any) -> dict[str, Any]:
+    """The fields of a condition that a VAE determines: what it computes otherwise than usual."""
+    return {"optimizations": ", ".join(f"vae {name}" for name in optimizations_of(vae.patcher))}
+
+
+def clip_facts(clip: Any) -> dict[str, Any]:
+    """The fields of a condition that a CLIP determines: the weight format that it was given.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if clip is None:
+        raise ValueError(
+            "clip is missing: the checkpoint that it comes from holds no text encoder. "
+            "Load one with Load CLIP (WattBench) and connect it here."
+        )
+    asked = clip.patcher.get_attachment(WEIGHT_FORMAT_KEY)
+    return {"optimizations": "" if asked is None else f"text {asked}"}
+
+
+def join_optimizations(*facts: dict[str, Any]) -> str:
+    """``optimizations`` of a condition whose parts are described by ``facts``."""
+    named = (part.get("optimizations", "") for part in facts)
+    return ", ".join(dict.fromkeys(name for name in named if name))
+
+
+def sampling_facts(guider: Any, noise: Any, sampler: Any, sigmas: Any) -> dict[str, Any]:
+    """The fields of a condition that a sampling determines.
+
+    Args:
+        guider: ComfyUI's ``CFGGuider``, which holds the model.
+        noise: latent noise, ``[batch, channels, ..., height, width]``.
+        sampler: ComfyUI's ``Sampler``.
+        sigmas: noise levels, one more than there are steps.
+    """
+    model = guider.model_patcher
+    ratio = model.get_model_object("latent_format").spacial_downscale_ratio
+    function = getattr(getattr(sampler, "sampler_function", None), "__name__", "")
+    facts = model_facts(model)
+    return {
+        **facts,
+        "optimizations": ", ".join(part for part in (facts["optimizations"], *previews()) if part),
+        "width_px": noise.shape[-1] * ratio,
+        "height_px": noise.shape[-2] * ratio,
+        "batch_size": noise.shape[0],
+        "steps": len(sigmas) - 1,
+        "cfg": getattr(guider, "cfg", None),
+        "sampler": function.removeprefix("sample_"),
+    }

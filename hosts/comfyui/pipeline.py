@@ -1,0 +1,162 @@
+"""The parts of making an image, each split into loading and computing, through core's own nodes."""
+
+from __future__ import annotations
+
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.model_management as management
+import torch
+
+from ...measure.recording.window import Window
+from ...records import Condition
+from .core import blank, run_core
+from .describe import clip_facts, join_optimizations, model_facts, vae_facts
+from .ledgers import ledgers_of
+from .sampling import observe_sampling
+
+LATENT_PX = 8
+"""Core's ``EmptyLatentImage`` makes a point of this many pixels, and drops the rest."""
+
+CANCEL_PERIOD_S = 0.25
+"""How often a wait looks whether it has been cancelled."""
+
+
+def encode_text(window: Window, clip: Any, text: str) -> Any:
+    """As ``CLIPTextEncode``: CONDITIONING of ``text``, with the encoder loaded beforehand."""
+    with window.phase("load"):
+        clip.load_model(clip.tokenize(text))
+    ledgers = ledgers_of(clip.patcher)
+    ledgers.clear()
+    with window.phase("text_encode"):
+        conditioning = run_core("CLIPTextEncode", clip=clip, text=text)[0]
+    window.kernel_calls += ledgers.read()
+    return conditioning
+
+
+def decode_latent(window: Window, vae: Any, samples: dict[str, Any]) -> Any:
+    """As ``VAEDecode``: IMAGE ``[batch, height, width, 3]``, with the VAE loaded beforehand."""
+    vae.throw_exception_if_invalid()
+    latent = samples["samples"]
+    if latent.is_nested:
+        latent = latent.unbind()[0]
+    with window.phase("load"):
+        needed_bytes = vae.memory_used_decode(latent.shape, vae.vae_dtype)
+        management.load_models_gpu(
+            [vae.patcher], memory_required=needed_bytes, force_full_load=vae.disable_offload
+        )
+    ledgers = ledgers_of(vae.patcher)
+    ledgers.clear()
+    with window.phase("decode"):
+        image = run_core("VAEDecode", vae=vae, samples=samples)[0]
+    window.kernel_calls += ledgers.read()
+    return image
+
+
+@dataclass
+class ImageJob:
+    """A text-to-image job; the fields are named as the inputs of core's nodes are.
+
+    Raises:
+        ValueError: the picture would have another size than was asked for.
+    """
+
+    model: Any
+    clip: Any
+    vae: Any
+    positive: str
+    negative: str
+    width: int
+    height: int
+    batch_size: int
+    steps: int
+    cfg: float
+    sampler_name: str
+    scheduler: str
+
+    def __post_init__(self) -> None:
+        if self.width % LATENT_PX or self.height % LATENT_PX:
+            raise ValueError(
+                f"width and height must be multiples of {LATENT_PX}, they are {self.width} and "
+                f"{self.height}: ComfyUI would make a smaller picture than the table says"
+            )
+        self._observed = observe_sampling(self.model, lambda facts, seed: nullcontext(self._window))
+        facts = model_facts(self.model)
+        facts["optimizations"] = join_optimizations(
+            facts, clip_facts(self.clip), vae_facts(self.vae)
+        )
+        self.condition = Condition(
+            **facts,
+            width_px=self.width,
+            height_px=self.height,
+            batch_size=self.batch_size,
+            steps=self.steps,
+            cfg=self.cfg,
+            sampler=self.sampler_name,
+            scheduler=self.scheduler,
+        )
+
+    @property
+    def device(self) -> Any:
+        """The torch device that the model runs on."""
+        return self.model.load_device
+
+    def make_image(self, window: Window, seed: int) -> Any:
+        """Encode, denoise and decode: IMAGE ``[batch, height, width, 3]`` between 0 and 1.
+
+        Raises:
+            ValueError: the picture is not finite, so that its cost would mean nothing.
+        """
+        self._window = window
+        size = {"width": self.width, "height": self.height, "batch_size": self.batch_size}
+        (latent,) = run_core("EmptyLatentImage", **size)
+        positive = encode_text(window, self.clip, self.positive)
+        negative = encode_text(window, self.clip, self.negative)
+        (samples,) = run_core(
+            "KSampler",
+            model=self._observed,
+            seed=seed,
+            steps=self.steps,
+            cfg=self.cfg,
+            sampler_name=self.sampler_name,
+            scheduler=self.scheduler,
+            positive=positive,
+            negative=negative,
+            latent_image=latent,
+        )
+        image = decode_latent(window, self.vae, samples)
+        if not torch.isfinite(image).all():
+            raise ValueError(
+                "the picture holds NaN or infinity; try another weight format, VAE or attention"
+            )
+        return image
+
+
+def as_one_batch(images: list[Any]) -> Any:
+    """All pictures as one IMAGE; where there is none, what depends on them is not executed."""
+    return torch.cat(images) if images else blank()
+
+
+def free_memory() -> None:
+    """Give back what a failed run holds, so that the next one can succeed."""
+    management.soft_empty_cache()
+
+
+def stop_if_cancelled() -> None:
+    """Raise ComfyUI's interruption where the user has cancelled."""
+    management.throw_exception_if_processing_interrupted()
+
+
+def rest(seconds: float) -> None:
+    """Sleep, and raise ComfyUI's interruption as soon as the user cancels."""
+    end_s = time.perf_counter() + seconds
+    while (left_s := end_s - time.perf_counter()) > 0:
+        stop_if_cancelled()
+        time.sleep(min(left_s, CANCEL_PERIOD_S))
+
+
+def main_device() -> Any:
+    """The torch device that ComfyUI computes on."""
+    return management.get_torch_device()

@@ -1,0 +1,308 @@
+"""A headless batch: visits of a server, workflows on it, and what they measured."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...errors import CancelledError, CommandError, UsageError
+from ...measure.protocol import journal
+from ...records import Run
+from .client import ComfyClient, ServerUnreachableError
+from .comfy_run import Event, Job, check_installed, run_workflow, to_api_format
+from .graph import PACK_PREFIX, Graph, repeated
+from .server import ComfyServer, device_arguments, find_comfyui
+
+JOURNAL_FILE, JOURNAL_FOLDER = "journal.jsonl", "wattbench"
+"""Where, below ComfyUI's output folder, the pack's nodes write every run as soon as it ends."""
+
+VISIT_VARIABLE = "WATTBENCH_VISIT"
+"""Tells a server which visit it is; the nodes write it into every run."""
+
+NOTHING_MEASURED = (
+    "the workflow ended well but nothing was measured: no node that measures has run. A running "
+    "server answers nodes whose inputs are unchanged from its cache: change a seed, or leave out "
+    "--server"
+)
+
+
+@dataclass
+class Results:
+    """What a batch has measured so far.
+
+    Others may measure on the same server, or write to the same journal, meanwhile: the runs are
+    those of the batch's own prompts.
+    """
+
+    prompt_ids: set[str] = field(default_factory=set)
+    runs: list[Run] = field(default_factory=list)
+    pictures: list[Path] = field(default_factory=list)
+
+    def write(self, folder: Path) -> None:
+        """Write the tables, and print the summary and where the files lie.
+
+        Raises:
+            CommandError: they cannot be written; the runs are still in the journal.
+        """
+        from ...report import summary_text, write_all
+
+        try:
+            files = write_all(self.runs, folder)
+        except OSError as error:
+            raise CommandError(
+                f"the tables cannot be written to {folder}: {error}. The runs are kept in "
+                f"{JOURNAL_FOLDER}/{JOURNAL_FILE} in ComfyUI's output folder"
+            ) from error
+        print(f"\n{summary_text(self.runs)}\n")
+        for file in files:
+            print(file)
+        if self.pictures:
+            print(f"{len(self.pictures)} pictures in {self.pictures[0].parent}")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What to run, and where: on ``running``, else on servers of our own, one for each visit."""
+
+    workflow: Path
+    repeats: int | None
+    visits: int
+    folder: Path
+    timeout_s: int
+    running: ComfyClient | None
+    comfyui: Path | None
+    arguments: tuple[str, ...]
+    environment: dict[str, str]
+
+    @classmethod
+    def plan(cls, args: argparse.Namespace) -> Batch:
+        """Check everything that can be checked before anything runs.
+
+        Raises:
+            UsageError: with what is wrong and what to do.
+        """
+        check_installed()
+        check_workflow(args.workflow)
+        if args.server:
+            check_no_server_options(args)
+        comfyui = None if args.server else find_comfyui(args.comfyui)
+        prepare_folder(args.out)
+        device = [] if args.server else device_arguments(args.device)
+        environment = {}
+        if args.estimate_if_unmetered and needs_estimate(on_cpu="--cpu" in device):
+            print("no meter covers this device: energy is estimated (WATTBENCH_METER=estimate)")
+            environment["WATTBENCH_METER"] = "estimate"
+        return cls(
+            workflow=args.workflow.resolve(),
+            repeats=args.repeats,
+            visits=args.visits,
+            folder=args.out,
+            timeout_s=args.timeout,
+            running=ComfyClient(*args.server) if args.server else None,
+            comfyui=comfyui,
+            arguments=(*device, *args.comfyui_arguments),
+            environment=environment,
+        )
+
+    def measure(self, results: Results) -> None:
+        """Run all visits; ``results`` holds what was measured even where this raises.
+
+        Raises:
+            CommandError: a server or a workflow failed.
+            CancelledError: somebody interrupted the workflow on the server.
+            KeyboardInterrupt: after the server was freed.
+        """
+        for number in range(1, self.visits + 1):
+            with self.visit(number) as visit:
+                graph = visit.graph()
+                graphs = repeated(graph, self.repeats) if self.repeats else [graph]
+                visit.measure(graphs, results)
+
+    @contextlib.contextmanager
+    def visit(self, number: int) -> Iterator[Visit]:
+        """One visit, from the start of its server to its end.
+
+        Raises:
+            CommandError: the server does not start.
+        """
+        with self._server(number) as server:
+            client = server.client if server else self.running
+            if client is None:
+                raise UsageError("a batch needs a running server or ComfyUI's folder")
+            yield Visit(self, number, client, server)
+
+    @contextlib.contextmanager
+    def _server(self, visit: int) -> Iterator[ComfyServer | None]:
+        if self.comfyui is None:
+            yield None
+            return
+        print(f"visit {visit}/{self.visits}: starting ComfyUI", flush=True)
+        server = ComfyServer(
+            self.comfyui,
+            environment={**self.environment, VISIT_VARIABLE: str(visit)},
+            arguments=self.arguments,
+            log_path=self.folder / f"comfyui_visit{visit}.log",
+        )
+        with server:
+            yield server
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A server, and what a batch does on it; ``server`` is ``None`` where it is not ours."""
+
+    batch: Batch
+    number: int
+    client: ComfyClient
+    server: ComfyServer | None
+
+    def graph(self) -> Graph:
+        """The batch's workflow in API format.
+
+        Raises:
+            CommandError: the server lacks one of its nodes.
+        """
+        return to_api_format(self.client, self.batch.workflow)
+
+    def measure(self, graphs: Sequence[Graph], results: Results, *part: str) -> None:
+        """Run ``graphs`` one after the other; ``results`` gains what was measured, in any case.
+
+        ``part`` names what is run in messages and in names of pictures.
+
+        Raises:
+            CommandError: the server or a workflow failed.
+            CancelledError: somebody interrupted the workflow on the server.
+        """
+        offset = self.client.output_size(JOURNAL_FILE, JOURNAL_FOLDER)
+        try:
+            for number, graph in enumerate(graphs, 1):
+                where = f"visit {self.number}/{self.batch.visits}"
+                label = ", ".join((where, *part, f"workflow {number}/{len(graphs)}"))
+                name = "_".join((f"visit{self.number}", *part, f"{number:03}"))
+                self._run(graph, label, name.replace(" ", ""), results)
+        finally:
+            appended = read_runs(self.client, self.server, offset)
+            results.runs += [run for run in appended if run.prompt_id in results.prompt_ids]
+
+    def _run(self, graph: Graph, label: str, name: str, results: Results) -> None:
+        workflow = self.batch.workflow.name
+
+        def follow(event: Event) -> None:
+            if "prompt_id" in event:
+                results.prompt_ids.add(event["prompt_id"])
+            show(event, label)
+
+        with tempfile.TemporaryDirectory() as scratch:
+            file = Path(scratch, workflow)
+            file.write_text(json.dumps(graph), "utf-8")
+            job = run_workflow(self.client, file, self.batch.timeout_s, follow)
+        if job.error and self.server is not None and not self.server.is_running():
+            raise self.server.error(f"ComfyUI died while the workflow ran: {job.error}")
+        results.pictures += fetch_pictures(self.client, job, self.batch.folder / "pictures", name)
+        if job.was_cancelled:
+            raise CancelledError(f"on the server at {self.client.address}")
+        if job.error:
+            raise CommandError(f"{workflow} failed: {job.error}")
+
+
+def check_workflow(path: Path) -> None:
+    """Raise UsageError unless ``path`` is a workflow that holds a node of this pack."""
+    try:
+        text = path.read_text("utf-8")
+        json.loads(text)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(f"{path} is no JSON: {error}; save it from ComfyUI once more") from error
+    if f'"{PACK_PREFIX}' not in text:
+        raise UsageError(
+            f"{path} has no WattBench node, so nothing would be measured: put in "
+            "WattBenchBenchmark, or WattBenchProbeModel and WattBenchCollect"
+        )
+
+
+def check_no_server_options(args: argparse.Namespace) -> None:
+    """Raise UsageError for options that only a server of our own can honour."""
+    if args.visits > 1:
+        raise UsageError(
+            "--visits needs a fresh server process each time, and the one that --server names is "
+            "already running: leave out one of the two"
+        )
+    if args.comfyui_arguments or args.device != "auto" or args.estimate_if_unmetered:
+        raise UsageError(
+            "--server names a server that is already running: --device, --estimate-if-unmetered "
+            "and arguments after -- cannot change it"
+        )
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make ``folder``; raise UsageError where that, or writing into it, does not work."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"--out {folder} cannot be written: {error.strerror}; name another folder"
+        ) from error
+
+
+def needs_estimate(on_cpu: bool) -> bool:
+    """Whether neither the user has chosen a meter nor this machine has one for the device."""
+    from ...measure.meters import METER_VARIABLE, METERS, DeviceId
+
+    if os.environ.get(METER_VARIABLE):
+        return False
+    measured = [source for source in METERS if not source.opt_in]
+    if on_cpu:
+        return not any(source.match(DeviceId("cpu")) for source in measured)
+    return not any(offer.available for source in measured for offer in source.probe())
+
+
+def read_runs(client: ComfyClient, server: ComfyServer | None, offset: int) -> list[Run]:
+    """The runs that the journal has gained since it was ``offset`` bytes long.
+
+    A server of our own that has died no longer answers, but its journal lies on this machine.
+
+    Raises:
+        CommandError: the journal cannot be had, or is of another WattBench's schema.
+    """
+    try:
+        appended = client.output_from(JOURNAL_FILE, JOURNAL_FOLDER, offset)
+    except ServerUnreachableError:
+        path = server.output_directory / JOURNAL_FOLDER / JOURNAL_FILE if server else None
+        if path is None:
+            raise
+        appended = path.read_bytes()[offset:] if path.is_file() else b""
+    try:
+        return journal.parse(appended.decode("utf-8"))
+    except ValueError as error:
+        raise CommandError(f"the server's journal is not readable here: {error}") from error
+
+
+def fetch_pictures(client: ComfyClient, job: Job, folder: Path, prefix: str) -> list[Path]:
+    """Copy the pictures that a job reported; their names are ``prefix`` and a number."""
+    pictures = [output for output in job.outputs if output["category"] == "images"]
+    paths = []
+    for number, picture in enumerate(pictures, 1):
+        folder.mkdir(exist_ok=True)
+        path = folder / f"{prefix}_{number:03}{Path(picture['filename']).suffix}"
+        path.write_bytes(client.view(picture["filename"], picture["subfolder"], picture["type"]))
+        paths.append(path)
+    return paths
+
+
+def show(event: Event, label: str) -> None:
+    """Print which node runs now and, on a terminal, how far it is."""
+    if event.get("type") == "executing":
+        print(f"{label}: {event['title']}", flush=True)
+    elif event.get("type") == "progress" and sys.stdout.isatty():
+        ending = "\n" if event["completed"] == event["total"] else "\r"
+        print(f"  {event['completed']}/{event['total']}", end=ending, flush=True)

@@ -1,0 +1,175 @@
+"""One workflow on a running server, by comfy-cli in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+from ...errors import CommandError, UsageError
+from ...processes.signals import held
+from .client import ComfyClient, ServerUnreachableError
+
+Event = dict[str, Any]
+
+TIMED_OUT, CANCELLED = "ws_timeout", "cancelled"
+UNKNOWN_NODES, NODE_FAILED = "workflow_unknown_nodes", "execution_error"
+"""comfy-cli's error codes: a silent server, an interrupted prompt, missing nodes, a failing one."""
+
+
+@dataclass
+class Job:
+    """How a workflow went: ``error`` is empty where it succeeded.
+
+    ``outputs`` are the files that nodes reported, as ComfyUI describes them: ``filename``,
+    ``subfolder``, ``type`` and the ``category`` (``images``, ...).
+    """
+
+    prompt_id: str | None = None
+    outputs: list[dict[str, str]] = field(default_factory=list)
+    error: str = ""
+    was_cancelled: bool = False
+
+
+def check_installed() -> None:
+    """Raise UsageError where comfy-cli is not installed beside this package."""
+    if importlib.util.find_spec("comfy_cli") is None:
+        raise UsageError("comfy-cli is missing; install it with `pip install comfy-cli`")
+
+
+def to_api_format(client: ComfyClient, workflow: Path) -> dict[str, Any]:
+    """The graph of a UI or API file in API format, converted with the server's own nodes.
+
+    Raises:
+        CommandError: it holds no workflow, or the server lacks one of its nodes.
+    """
+    command = _command(client, workflow, "--print-prompt", "--json")
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=_environment()
+    )
+    events = list(_events(done.stdout.splitlines()))
+    previews = [event["prompt"] for event in events if event.get("type") == "prompt_preview"]
+    if done.returncode != 0 or not previews:
+        raise CommandError(f"{workflow} cannot be run: {_failure(events, done.stderr)}")
+    return dict(previews[-1])
+
+
+def run_workflow(
+    client: ComfyClient,
+    workflow: Path,
+    timeout_s: int,
+    on_event: Callable[[Event], None],
+) -> Job:
+    """Queue ``workflow`` and wait for its end; ``on_event`` gets every event of comfy-cli.
+
+    Args:
+        timeout_s: longest silence of the server in seconds.
+
+    Raises:
+        KeyboardInterrupt: or whatever ``on_event`` raises, after the prompt was cancelled.
+    """
+    job = Job()
+    events: list[Event] = []
+    command = _command(client, workflow, "--wait", "--json", "--timeout", str(timeout_s))
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8") as errors,
+        contextlib.ExitStack() as unless_it_ends,
+    ):
+        unless_it_ends.callback(_cancel, client, job)
+        with _started(command, errors) as process:
+            for event in _events(process.stdout or ()):
+                events.append(event)
+                job.prompt_id = event.get("prompt_id", job.prompt_id)
+                if event.get("type") == "executed":
+                    job.outputs.extend(event.get("outputs", ()))
+                on_event(event)
+            code = process.wait()
+        unless_it_ends.pop_all()
+        errors.seek(0)
+        if code != 0:
+            job.error = _failure(events, errors.read())
+    error_code = _error_of(events).get("code")
+    job.was_cancelled = error_code == CANCELLED
+    if error_code == TIMED_OUT:
+        _cancel(client, job)
+    return job
+
+
+@contextlib.contextmanager
+def _started(command: list[str], errors: TextIO) -> Iterator[subprocess.Popen[str]]:
+    """A process that does not outlive the block; its error output goes to ``errors``."""
+    process: subprocess.Popen[str] | None = None
+    try:
+        with held():
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                encoding="utf-8",
+                env=_environment(),
+                start_new_session=True,
+            )
+        yield process
+    finally:
+        if process is not None:
+            process.kill()
+            process.wait()
+
+
+def _command(client: ComfyClient, workflow: Path, *options: str) -> list[str]:
+    """comfy-cli's ``run``, from the environment that this package is installed in."""
+    command = [sys.executable, "-m", "comfy_cli", "--skip-prompt", "run"]
+    command += ["--workflow", str(workflow), "--host", client.host, "--port", str(client.port)]
+    return [*command, *options]
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "DO_NOT_TRACK": "1", "PYTHONIOENCODING": "utf-8"}
+
+
+def _events(lines: Iterable[str]) -> Iterator[Event]:
+    """comfy-cli's JSON documents, one a line; other lines are passed over."""
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            document = json.loads(line)
+            if isinstance(document, dict):
+                yield document
+
+
+def _error_of(events: list[Event]) -> dict[str, Any]:
+    """The error of the closing envelope, empty where there is none."""
+    return next((e["error"] for e in reversed(events) if e.get("error")), {})
+
+
+def _failure(events: list[Event], stderr: str) -> str:
+    """What went wrong, in comfy-cli's words and with the node's own message where it has one."""
+    error = _error_of(events)
+    if not error:
+        return f"comfy-cli failed without a reason: {stderr.strip() or 'no output'}"
+    if error["code"] == NODE_FAILED:
+        return str(error["message"])  # Names the node; the hint is about comfy-cli's own commands.
+    details = error.get("details") or {}
+    parts = [f"{error['message']} ({error['code']})"]
+    nodes = [*details.get("errors", ()), *details.get("node_errors", ())]
+    parts += [json.dumps(entry) if "errors" in entry else entry["message"] for entry in nodes]
+    parts += [error.get("hint") or ""] if not nodes else []
+    if error["code"] == UNKNOWN_NODES:
+        parts.append("a server that this command starts has no other node packs: use --server")
+    return "; ".join(part for part in parts if part)
+
+
+def _cancel(client: ComfyClient, job: Job) -> None:
+    """Free the server of a prompt that nobody waits for any more."""
+    if job.prompt_id is not None:
+        with contextlib.suppress(ServerUnreachableError):
+            client.cancel(job.prompt_id)

@@ -1,0 +1,286 @@
+"""A ComfyUI server of our own: started under its own base directory, and stopped with us."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+import psutil
+
+from ...errors import CommandError, UsageError
+from ...processes.signals import held
+from .client import ComfyClient, ServerUnreachableError
+
+PACK_ROOT = Path(__file__).resolve().parents[2]
+"""The folder that ComfyUI loads as the node pack."""
+
+PACK_MODULE = "custom_nodes.wattbench"
+LOG_TAIL_LINES = 30
+
+PORTS = range(20000, 32768)
+"""Below those that systems give to outgoing connections, one of which could have it when ComfyUI,
+seconds later, is about to listen."""
+
+DEVICE_PROBE = (
+    "import torch; print('cuda' if torch.cuda.is_available() else 'other' if "
+    "torch.backends.mps.is_available() or torch.xpu.is_available() else 'cpu')"
+)
+
+
+class ServerError(CommandError):
+    """ComfyUI did not start, or not with this pack; the message ends with the tail of its log."""
+
+
+def find_comfyui(chosen: Path | None = None, pack_root: Path = PACK_ROOT) -> Path:
+    """ComfyUI's folder: ``chosen``, else ``COMFYUI_PATH``, else the one around the pack.
+
+    A pack in ``custom_nodes`` has a ComfyUI above it; elsewhere it is what ``tasks.py setup``
+    obtained.
+
+    Raises:
+        UsageError: that folder has no ``main.py``.
+    """
+    variable = os.environ.get("COMFYUI_PATH")
+    around = pack_root.parent.parent
+    if pack_root.parent.name != "custom_nodes" or not (around / "main.py").is_file():
+        around = pack_root / ".comfyui" / "ComfyUI"
+    folder = chosen or (Path(variable) if variable else around)
+    if not (folder / "main.py").is_file():
+        raise UsageError(
+            f"no ComfyUI in {folder} (it has no main.py). Name its folder with --comfyui or "
+            "COMFYUI_PATH, or run `python tasks.py setup` in WattBench's folder."
+        )
+    return folder.resolve()
+
+
+def device_arguments(device: str) -> list[str]:
+    """ComfyUI's arguments for ``auto``, ``cpu`` or ``cuda``.
+
+    torch is asked in a process of its own: this one must hold no memory of the GPU.
+
+    Raises:
+        UsageError: ``cuda`` where torch sees none.
+        ServerError: torch cannot be imported.
+    """
+    if device == "cpu":
+        return ["--cpu"]
+    probe = subprocess.run([sys.executable, "-c", DEVICE_PROBE], capture_output=True, text=True)
+    if probe.returncode != 0:
+        raise ServerError(f"torch does not load in {sys.executable}:\n{probe.stderr.strip()}")
+    found = probe.stdout.strip()
+    if device == "cuda" and found != "cuda":
+        raise UsageError(
+            "--device cuda, but torch sees no CUDA or ROCm device here: check the driver and "
+            "that torch is a build for it, or use --device cpu"
+        )
+    return ["--cpu"] if found == "cpu" else []
+
+
+def free_port() -> int:
+    """A loopback port of :data:`PORTS` that nobody uses now."""
+    while True:
+        port = random.choice(PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+def link_pack(pack_root: Path, custom_nodes: Path) -> None:
+    """Make ``custom_nodes/wattbench`` lead to ``pack_root``: a symlink, on Windows a junction.
+
+    Raises:
+        ServerError: something else has that name, or the link cannot be made.
+    """
+    custom_nodes.mkdir(parents=True, exist_ok=True)
+    link = custom_nodes / "wattbench"
+    if link.exists() and link.samefile(pack_root):
+        return
+    try:
+        if link.is_symlink():
+            link.unlink()
+        if os.name == "nt":
+            # Needs no administrator, unlike a symlink. Not yet tried on Windows.
+            command = ["cmd", "/c", "mklink", "/J", str(link), str(pack_root)]
+            subprocess.run(command, check=True, capture_output=True)
+        else:
+            link.symlink_to(pack_root, target_is_directory=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise ServerError(
+            f"cannot link the pack as {link}: {error}. Remove what is there."
+        ) from error
+
+
+class ComfyServer:
+    """ComfyUI as a child process, from ``with`` to the end of its block.
+
+    The user's ComfyUI is only read: custom nodes, output, database and settings live in
+    ``base_directory``. Models come from there too, but from ``comfyui/models`` alone where
+    ``comfyui`` is not the one that ``tasks.py`` obtained.
+
+    Args:
+        comfyui: ComfyUI's folder, as :func:`find_comfyui` gives it.
+        base_directory: default ``.comfyui/base`` beside the pack.
+        port: default a free one.
+        environment: variables on top of this process's own.
+        arguments: further arguments of ComfyUI, :func:`device_arguments` for one; they win over
+            ours.
+        log_path: where the server's output goes; default ``comfyui.log`` in the base directory.
+        pack_root: the node pack to load; default this one.
+        startup_timeout_s: how long ComfyUI may take until it answers.
+
+    Raises (on entering):
+        ServerError: it ended, did not answer in time, or came up without the pack's nodes.
+        UsageError: the port is in use.
+    """
+
+    def __init__(
+        self,
+        comfyui: Path,
+        *,
+        base_directory: Path | None = None,
+        port: int | None = None,
+        environment: Mapping[str, str] | None = None,
+        arguments: Sequence[str] = (),
+        log_path: Path | None = None,
+        pack_root: Path | None = None,
+        startup_timeout_s: float = 600.0,
+    ) -> None:
+        self.comfyui = comfyui
+        self.base_directory = (base_directory or PACK_ROOT / ".comfyui" / "base").resolve()
+        self.port = port or free_port()
+        self.environment = dict(environment or {})
+        self.arguments = list(arguments)
+        self.pack_root = pack_root or PACK_ROOT
+        self.startup_timeout_s = startup_timeout_s
+        self.log_path = log_path or self.base_directory / "comfyui.log"
+        self.client = ComfyClient("127.0.0.1", self.port)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log: IO[bytes] | None = None
+
+    @property
+    def output_directory(self) -> Path:
+        """Where ComfyUI writes pictures and the pack its journal."""
+        return self.base_directory / "output"
+
+    @property
+    def models_directory(self) -> Path:
+        """Where ComfyUI looks for models."""
+        users = self.comfyui / "models"
+        is_ours = self.comfyui.parent == PACK_ROOT / ".comfyui"
+        return users if users.is_dir() and not is_ours else self.base_directory / "models"
+
+    def __enter__(self) -> ComfyServer:
+        self._check_port()
+        link_pack(self.pack_root, self.base_directory / "custom_nodes")
+        with contextlib.ExitStack() as unless_it_serves:
+            unless_it_serves.callback(self.stop)
+            self._log = self.log_path.open("wb")
+            with held():
+                self._process = subprocess.Popen(
+                    self._command(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=self._log,
+                    stderr=subprocess.STDOUT,
+                    env={**os.environ, "DO_NOT_TRACK": "1", **self.environment},
+                    # A terminal's Ctrl-C is for us: we stop the server when the block is left.
+                    start_new_session=True,
+                    creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+                )
+            self._wait_until_ready()
+            self._check_pack()
+            unless_it_serves.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def is_running(self) -> bool:
+        """Whether the server's process is alive."""
+        return self._process is not None and self._process.poll() is None
+
+    def wait(self) -> int:
+        """Wait until the server ends by itself; its exit code."""
+        if self._process is None:
+            raise RuntimeError("the server was not started; use it in a with block")
+        return self._process.wait()
+
+    def stop(self) -> None:
+        """End the server and all that it started; harmless where it has ended already."""
+        if self._process is not None:
+            end_process_tree(self._process)
+        if self._log is not None:
+            self._log.close()
+
+    def log_tail(self) -> str:
+        """The last lines of the server's log."""
+        lines = self.log_path.read_text("utf-8", errors="replace").splitlines()
+        return "\n".join(lines[-LOG_TAIL_LINES:])
+
+    def error(self, message: str) -> ServerError:
+        """``message`` with the tail of the log."""
+        return ServerError(f"{message}. The end of {self.log_path}:\n{self.log_tail()}")
+
+    def _command(self) -> list[str]:
+        command = [sys.executable, str(self.comfyui / "main.py")]
+        command += ["--base-directory", str(self.base_directory)]
+        command += ["--listen", "127.0.0.1", "--port", str(self.port), "--disable-auto-launch"]
+        # The default is a file inside ComfyUI's folder, which one server at a time may use.
+        command += ["--database-url", "sqlite:///:memory:"]
+        if self.models_directory.is_dir():
+            command += ["--models-directory", str(self.models_directory)]
+        return [*command, *self.arguments]
+
+    def _check_port(self) -> None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                raise UsageError(f"port {self.port} is in use; name another one with --port")
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + self.startup_timeout_s
+        while time.monotonic() < deadline:
+            if not self.is_running():
+                raise self.error(f"ComfyUI ended while starting (code {self.wait()})")
+            try:
+                self.client.get_json("/system_stats")
+            except ServerUnreachableError:
+                time.sleep(0.2)
+            else:
+                return
+        raise self.error(f"ComfyUI did not answer within {self.startup_timeout_s:g} s")
+
+    def _check_pack(self) -> None:
+        nodes = self.client.get_json("/object_info")
+        if not any(node.get("python_module") == PACK_MODULE for node in nodes.values()):
+            raise self.error("ComfyUI started, but without WattBench's nodes")
+
+
+def end_process_tree(process: subprocess.Popen[bytes], patience_s: float = 10.0) -> None:
+    """Terminate ``process`` and its descendants, kill what is left after ``patience_s``."""
+    try:
+        root = psutil.Process(process.pid)
+        family = [*root.children(recursive=True), root]
+    except psutil.NoSuchProcess:
+        family = []
+    for member in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.terminate()
+    _, alive = psutil.wait_procs(family, timeout=patience_s)
+    for member in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.kill()
+    psutil.wait_procs(alive, timeout=patience_s)
+    process.wait()

@@ -1,0 +1,75 @@
+"""Pictures for the report; needs matplotlib, the extra ``plots``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..tables.figure import new_figure
+from . import equation3, operators
+from .planning import Option
+from .reproduce import TITLES
+from .scores import Law, held_out, leave_one_out
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def write_plots(frame: pd.DataFrame, folder: Path) -> tuple[tuple[str, str], ...]:
+    """Write the pictures into ``folder``; answers (caption, file name) of each.
+
+    Raises:
+        PlotsUnavailableError: without matplotlib.
+        OSError: the folder cannot be written.
+    """
+    laws: dict[str, Callable[[pd.DataFrame], Law]] = {
+        "equation3": equation3.fit,
+        "operator_law": operators.fit,
+    }
+    captions = {"equation3": "Equation 3", "operator_law": "The operator law"}
+    written = []
+    for name, fit in laws.items():
+        models = leave_one_out(frame["architecture"])
+        result = held_out(frame, fit, models)
+        figure = new_figure(6, 6)
+        axes = figure.add_subplot()
+        for architecture, title in TITLES.items():
+            part = result[result["held_out"] == architecture]
+            axes.loglog(part["actual_j"], part["value"], ".", label=title)
+        edges = [result["actual_j"].min(), result["actual_j"].max()]
+        axes.plot(edges, edges, "k-", linewidth=0.8)
+        axes.set_xlabel("Measured, J for 100 images")
+        axes.set_ylabel("Predicted, J, the model held out")
+        axes.set_title(captions[name])
+        axes.legend()
+        file = f"law_{name}.svg"
+        figure.savefig(folder / file, metadata={"Date": None})
+        written.append((f"{captions[name]}, leave-one-model-out", file))
+    return tuple(written)
+
+
+def write_plan(options: Sequence[Option], path: Path) -> None:
+    """Joules per image of each option with their intervals, a panel for each setting.
+
+    Raises:
+        PlotsUnavailableError: without matplotlib.
+        OSError: the file cannot be written.
+    """
+    known = [(one, one.energy) for one in options if one.energy is not None]
+    settings = list(dict.fromkeys(one.setting for one, _ in known))
+    figure = new_figure(8, 1 + 0.35 * len(known))
+    ratios = [sum(one.setting == name for one, _ in known) for name in settings]
+    panels = figure.subplots(len(settings), sharex=True, squeeze=False, height_ratios=ratios)
+    for axes, name in zip(panels[:, 0], settings, strict=True):
+        rows = [(one, energy) for one, energy in known if one.setting == name]
+        values = [energy.value for _, energy in rows]
+        below = [energy.value - energy.low for _, energy in rows]
+        above = [energy.high - energy.value for _, energy in rows]
+        axes.errorbar(values, range(len(rows)), xerr=[below, above], fmt="o", capsize=3)
+        axes.set_yticks(range(len(rows)), [one.choice for one, _ in rows])
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_ylabel(name)
+        axes.set_xscale("log")
+    panels[-1, 0].set_xlabel("J per image, with its interval")
+    figure.savefig(path, metadata={"Date": None})

@@ -1,0 +1,1 @@
+"""From ticks and samples to joules: attribution, pooling over repeats, phases, totals."""

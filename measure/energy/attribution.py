@@ -1,0 +1,191 @@
+"""Energy of each phase from what a meter can give: slow counter ticks, or samples of power.
+
+A phase is often shorter than the counter's tick (about 100 ms on NVIDIA boards), so the difference
+of the counter at its borders says little. Instead, one power per phase is fitted to all ticks by
+non-negative least squares, and each tick's energy is then shared among the phases that it overlaps,
+in proportion to fitted power times overlap. Ticks that lie wholly within one phase stay exactly as
+they were counted, so phases sum to the whole by construction.
+
+The fit may take the ticks of one run, or of many runs that were made alike: :mod:`.pooling`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...records import CounterSample, PowerSample
+
+Floats = NDArray[np.float64]
+
+LEAST_POWER = 1e-9
+"""Least power of the fit, as a part of the mean: a tick that a single phase fills goes to it,
+whatever the board's calmest tick was."""
+
+LEAST_ERROR_S = 1e-5
+"""A tick's time is never taken to be known better than this."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A stretch of time; equal names share one power in the fit."""
+
+    name: str
+    start_s: float
+    end_s: float
+
+    @property
+    def duration_s(self) -> float:
+        return self.end_s - self.start_s
+
+
+@dataclass(frozen=True)
+class TickTable:
+    """The ticks of one run against its intervals.
+
+    ``overlap_s`` has a row a tick and a column an interval; ``rest_s`` is what each tick has
+    besides (before, between and after the intervals), ``energy_j`` what the counter gained in it.
+    """
+
+    overlap_s: Floats
+    rest_s: Floats
+    energy_j: Floats
+
+    @property
+    def calmest_w(self) -> float:
+        """Mean power of the tick that gained least: what the board draws at rest, or more."""
+        return float((self.energy_j / (self.overlap_s.sum(axis=1) + self.rest_s)).min())
+
+    def by_name(self, intervals: Sequence[Interval], names: Sequence[str]) -> Floats:
+        """Seconds of each name in each tick, ``[ticks, names + 1]``; the rest stands last."""
+        belongs = np.array([[float(i.name == name) for name in names] for i in intervals])
+        return np.column_stack([self.overlap_s @ belongs, self.rest_s])
+
+
+def tabulate(ticks: Sequence[CounterSample], intervals: Sequence[Interval]) -> TickTable:
+    """Lay ticks over intervals; of the ticks before and after these, one each.
+
+    The rest is taken to have one power, which holds for a tick of it and not for what went on long
+    before.
+
+    Raises:
+        ValueError: fewer than two ticks, ticks that do not reach around the intervals or are not in
+            order of time, or a counter that runs backwards or stands still.
+    """
+    _check(ticks, intervals)
+    first = bisect_right(ticks, intervals[0].start_s, key=_time) - 2
+    last = bisect_left(ticks, intervals[-1].end_s, key=_time) + 1
+    ticks = ticks[max(first, 0) : last + 1]
+    if ticks[0].energy_j == ticks[-1].energy_j:
+        raise ValueError("the energy counter did not advance during the run")
+    times = np.array([tick.t_s for tick in ticks])
+    overlap_s = _overlaps(times, intervals)
+    rest_s = np.maximum(np.diff(times) - overlap_s.sum(axis=1), 0)
+    return TickTable(overlap_s, rest_s, np.diff([tick.energy_j for tick in ticks]))
+
+
+def share_ticks(
+    ticks: Sequence[CounterSample], intervals: Sequence[Interval], tick_error_s: float
+) -> list[float]:
+    """Joules of each interval, from counter ticks that span them all.
+
+    Args:
+        ticks: the counter's value at each of its ticks, in order of time.
+        intervals: in order of time, without overlap. What lies between and around them counts as
+            one more interval of the fit, and its energy goes to none of them.
+        tick_error_s: how well the time of a tick is known. The power of an interval that is
+            shorter than this cannot be told, and is drawn towards the mean power.
+
+    Raises:
+        ValueError: see :func:`tabulate`.
+    """
+    table = tabulate(ticks, intervals)
+    names = list(dict.fromkeys(interval.name for interval in intervals))
+    seconds = table.by_name(intervals, names)
+    gram, moment = seconds.T @ seconds, seconds.T @ table.energy_j
+    mean_power_w = table.energy_j.sum() / seconds.sum()
+    powers = solve_powers(gram, moment, mean_power_w, table.calmest_w, tick_error_s)
+    power_of = dict(zip(names, powers, strict=False))
+    weights = table.overlap_s * np.array([power_of[interval.name] for interval in intervals])
+    totals = weights.sum(axis=1) + table.rest_s * powers[-1]
+    shares = weights / totals[:, None] * table.energy_j[:, None]
+    return [float(value) for value in shares.sum(axis=0)]
+
+
+def solve_powers(
+    gram: Floats, moment: Floats, mean_power_w: float, least_power_w: float, tick_error_s: float
+) -> Floats:
+    """Watts per column: least squares on ``seconds @ powers = energy``, from ``least_power_w`` up.
+
+    A timing error dt of a tick is an energy error of mean power * dt. Against that stands a prior:
+    powers differ from the mean by about the mean. It decides where the ticks do not. A board that
+    is switched on draws power, so no phase is fitted below its calmest tick: a short one would
+    else come out as nothing whenever the noise of two ticks says so.
+
+    Args:
+        gram: ``seconds.T @ seconds``, ``[columns, columns]``, s².
+        moment: ``seconds.T @ energy``, ``[columns]``, J s.
+    """
+    prior = max(tick_error_s, LEAST_ERROR_S) ** 2
+    gram_and_prior = gram + prior * np.eye(len(gram))
+    above = moment - gram.sum(axis=1) * least_power_w + prior * (mean_power_w - least_power_w)
+    solution = np.linalg.solve(gram_and_prior, above)
+    if solution.min() < 0:
+        solution = _non_negative(gram_and_prior, above)
+    return np.maximum(least_power_w + solution, mean_power_w * LEAST_POWER)
+
+
+def _non_negative(gram: Floats, moment: Floats) -> Floats:
+    """Least squares whose free solution is negative somewhere, with none below 0."""
+    from scipy.linalg import solve_triangular
+    from scipy.optimize import nnls
+
+    factor = np.linalg.cholesky(gram)
+    solution, _ = nnls(factor.T, solve_triangular(factor, moment, lower=True))
+    return np.asarray(solution)
+
+
+def _check(ticks: Sequence[CounterSample], intervals: Sequence[Interval]) -> None:
+    if len(ticks) < 2:
+        raise ValueError("the energy counter did not advance during the run")
+    if any(b.energy_j < a.energy_j for a, b in pairwise(ticks)):
+        raise ValueError("the energy counter ran backwards (reset or wrapped) during the run")
+    if any(b.t_s <= a.t_s for a, b in pairwise(ticks)):
+        raise ValueError("the energy counter's ticks are not in order of time")
+    start_s = min(interval.start_s for interval in intervals)
+    end_s = max(interval.end_s for interval in intervals)
+    if ticks[0].t_s > start_s or ticks[-1].t_s < end_s:
+        raise ValueError("the energy counter's ticks do not reach around the run")
+
+
+def _time(tick: CounterSample) -> float:
+    return tick.t_s
+
+
+def _overlaps(times: Floats, intervals: Sequence[Interval]) -> Floats:
+    """Seconds that each tick (row) shares with each interval (column)."""
+    starts = np.array([interval.start_s for interval in intervals])
+    ends = np.array([interval.end_s for interval in intervals])
+    low = np.maximum(times[:-1, None], starts[None, :])
+    high = np.minimum(times[1:, None], ends[None, :])
+    return np.maximum(high - low, 0)
+
+
+def integrate(samples: Sequence[PowerSample], start_s: float, end_s: float) -> float:
+    """Joules between two times, each sample holding until the next one.
+
+    Raises:
+        ValueError: no sample at or before ``start_s``.
+    """
+    if not samples or samples[0].t_s > start_s:
+        raise ValueError("no power sample reaches back to the start of the run")
+    ends_s = [*(sample.t_s for sample in samples[1:]), max(end_s, samples[-1].t_s)]
+    return sum(
+        sample.power_w * max(0.0, min(until_s, end_s) - max(sample.t_s, start_s))
+        for sample, until_s in zip(samples, ends_s, strict=True)
+    )

@@ -1,0 +1,170 @@
+"""Energy of phases and steps over the repeats of a condition, from the runs' raw traces."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ...records import COMPUTE_PHASES, EnergyReading, Method, Run
+from .attribution import Interval, integrate
+from .pooling import TickedRun, pool
+from .totals import observed_energy
+
+MOST_STEPS = 200
+"""Runs of more steps have no profile: its fit grows with the cube of their number."""
+
+
+@dataclass(frozen=True)
+class PooledPhases:
+    """Joules of each compute phase that was observed, as its run's part of a pooled estimate.
+
+    Mean and interval over the repeats are those of the estimate; a single run's value is rough and
+    may be negative. In every run they sum to what was measured of it. ``run_count`` runs share the
+    fit; it is 1 where the meter has no counter, and the values are then the run's own.
+    """
+
+    energy_j: dict[str, float]
+    method: Method
+    run_count: int
+
+
+@dataclass(frozen=True)
+class StepProfile:
+    """Seconds and joules of each sampling step, ``[runs][steps]``, over runs made alike.
+
+    Joules are parts of a pooled estimate, as in :class:`PooledPhases`.
+    """
+
+    runs: Sequence[Run]
+    duration_s: Sequence[Sequence[float]]
+    energy_j: Sequence[Sequence[float]]
+    meter: str
+    method: Method
+
+
+def pooled_phases(runs: Sequence[Run]) -> list[PooledPhases | None]:
+    """For each run its phases; ``None`` where it does not count or has no energy."""
+    found: list[PooledPhases | None] = [None] * len(runs)
+    for group in _alike(runs):
+        ticked = {}
+        for index, energy in group.items():
+            own = found[index] = _own_phases(runs[index], energy)
+            intervals = _phase_intervals(runs[index])
+            run = _ticked(runs[index], intervals, sum(own.energy_j.values()))
+            if run is not None:
+                ticked[index] = run
+        names = _observed(runs[next(iter(group))])
+        values = pool(list(ticked.values()), names).tolist() if ticked else []
+        for index, row in zip(ticked, values, strict=True):
+            energy_j = dict(zip(names, row, strict=True))
+            method = _method(group[index], "attributed")
+            found[index] = PooledPhases(energy_j, method, len(ticked))
+    return found
+
+
+def step_profiles(runs: Sequence[Run]) -> list[StepProfile]:
+    """A profile for each set of repeats whose steps were observed and whose meter tells energy."""
+    phases = pooled_phases(runs)
+    profiles: list[StepProfile] = []
+    for group in _alike(runs):
+        counts = Counter(_step_count(runs[index]) for index in group)
+        step_count = counts.most_common(1)[0][0]
+        same = [index for index in group if _step_count(runs[index]) == step_count]
+        if 0 < step_count <= MOST_STEPS:
+            denoise_j = [found.energy_j["denoise"] for i in same if (found := phases[i])]
+            profiles += _profile([runs[i] for i in same], group[same[0]], denoise_j, step_count)
+    return profiles
+
+
+def _alike(runs: Sequence[Run]) -> list[dict[int, EnergyReading]]:
+    """Runs that count, by their index: each with the energy of what was observed of it.
+
+    Together are those of one condition, environment and meter with the same phases.
+    """
+    groups: dict[object, dict[int, EnergyReading]] = defaultdict(dict)
+    for index, run in enumerate(runs):
+        energy, _ = observed_energy(run.phases)
+        if energy is not None and not run.is_warmup and not run.error:
+            key = (run.condition, run.environment, energy.meter, _observed(run))
+            groups[key][index] = energy
+    return list(groups.values())
+
+
+def _observed(run: Run) -> tuple[str, ...]:
+    """Names of the compute phases that the run has."""
+    names = {phase.name for phase in run.phases}
+    return tuple(name for name in COMPUTE_PHASES if name in names)
+
+
+def _profile(
+    runs: Sequence[Run], energy: EnergyReading, denoise_j: Sequence[float], step_count: int
+) -> Iterator[StepProfile]:
+    names = [_step_name(number) for number in range(1, step_count + 1)]
+    steps = [[i for i in _step_intervals(run) if i.name in names] for run in runs]
+    durations = [[interval.duration_s for interval in row] for row in steps]
+    ticked = [
+        _ticked(run, _step_intervals(run), joules)
+        for run, joules in zip(runs, denoise_j, strict=True)
+    ]
+    if None not in ticked:
+        energies = pool([run for run in ticked if run is not None], [*names, "denoise"])
+        joules = energies[:, :step_count].tolist()
+        yield StepProfile(runs, durations, joules, energy.meter, _method(energy, "attributed"))
+        return
+    try:
+        integrals = [
+            [integrate(run.trace.power, i.start_s, i.end_s) for i in row]
+            for run, row in zip(runs, steps, strict=True)
+        ]
+    except ValueError:
+        return
+    yield StepProfile(runs, durations, integrals, energy.meter, _method(energy, "integrated"))
+
+
+def _ticked(run: Run, intervals: Sequence[Interval], energy_j: float) -> TickedRun | None:
+    """The run as its counter saw it; ``None`` where it has none or its ticks cannot be shared."""
+    try:
+        return TickedRun.of(run.trace.counter, intervals, run.trace.tick_error_s, energy_j)
+    except ValueError:
+        return None
+
+
+def _phase_intervals(run: Run) -> list[Interval]:
+    return [Interval(p.name, p.start_s, p.start_s + p.duration_s) for p in run.phases]
+
+
+def _step_intervals(run: Run) -> list[Interval]:
+    """As the phases, with each step apart and ``denoise`` for what comes after the last one."""
+    intervals, number = [], 0
+    for phase in run.phases:
+        start_s, end_s = phase.start_s, phase.start_s + phase.duration_s
+        for step_end_s in phase.step_ends_s:
+            number += 1
+            step_end_s = min(max(step_end_s, start_s), end_s)
+            intervals.append(Interval(_step_name(number), start_s, step_end_s))
+            start_s = step_end_s
+        intervals.append(Interval(phase.name, start_s, end_s))
+    return intervals
+
+
+def _step_name(number: int) -> str:
+    return f"step {number}"
+
+
+def _step_count(run: Run) -> int:
+    return sum(len(phase.step_ends_s) for phase in run.phases)
+
+
+def _own_phases(run: Run, energy: EnergyReading) -> PooledPhases:
+    """What the run alone says; each of its phases has energy."""
+    energy_j = {
+        name: sum(p.energy.energy_j for p in run.phases if p.name == name and p.energy is not None)
+        for name in _observed(run)
+    }
+    return PooledPhases(energy_j, energy.method, 1)
+
+
+def _method(energy: EnergyReading, measured: Method) -> Method:
+    """Estimates and simulations stay called so."""
+    return energy.method if energy.method in ("estimated", "simulated") else measured

@@ -1,0 +1,1 @@
+"""One recording: clock, windows, sampler, samples, ticks, memory, and the run they make."""

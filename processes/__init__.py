@@ -1,0 +1,1 @@
+"""Child processes and signals: how they start, and that they end."""

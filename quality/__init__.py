@@ -1,0 +1,1 @@
+"""What pictures are like, and how far one is from another."""

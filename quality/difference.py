@@ -1,0 +1,149 @@
+"""A picture against that of the same seed: broken, or how far away.
+
+Pictures are arrays of ``[height, width, channels]`` with values between 0 and 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..records import PictureCheck
+
+FLAT_STDEV = 1 / 255
+"""Below one step of an 8-bit picture there is nothing to see."""
+
+BLACK_MAXIMUM = 2 / 255
+
+SSIM_SIGMA_PX = 1.5
+SSIM_TRUNCATE = 3.5
+SSIM_K = (0.01, 0.03)
+"""Constants of Wang et al., Image quality assessment: from error visibility to structural
+similarity, IEEE Transactions on Image Processing 13 (2004): a Gaussian window of 11 x 11 points."""
+
+SSIM_LEAST_PX = 11
+
+Lpips = Callable[[np.ndarray, np.ndarray], float]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a picture must keep to count as the reference's picture.
+
+    The defaults tell a broken picture from a changed one. Unrelated pictures have a PSNR of about
+    10 dB and an SSIM of about 0.2; good pictures of 4-bit models lie near 20 dB (SVDQuant, arXiv
+    2411.05007, table 1).
+    """
+
+    min_psnr_db: float = 15.0
+    min_ssim: float = 0.4
+    max_lpips: float = 0.6
+
+
+def check_pictures(
+    references: Sequence[np.ndarray],
+    pictures: Sequence[np.ndarray],
+    reference_id: str,
+    limits: Limits,
+    lpips: Lpips | None = None,
+) -> PictureCheck:
+    """The pictures of one run, a batch, against those of the reference run; the worst counts.
+
+    PSNR stays ``None`` where all pictures are equal to their references: it is infinite then.
+
+    Args:
+        reference_id: the reference run's id.
+        lpips: distance of two pictures by the LPIPS metric, where it can be had.
+
+    Raises:
+        ValueError: the pictures differ in number or size.
+    """
+    if [p.shape for p in pictures] != [r.shape for r in references]:
+        raise ValueError(
+            f"pictures of {[p.shape for p in pictures]} cannot be compared with references of "
+            f"{[r.shape for r in references]}; give both runs the same size and batch"
+        )
+    checks = [
+        _check(reference, picture, reference_id, limits, lpips)
+        for reference, picture in zip(references, pictures, strict=True)
+    ]
+    distances = [check.lpips for check in checks if check.lpips is not None]
+    return PictureCheck(
+        reference=reference_id,
+        fault="; ".join(dict.fromkeys(check.fault for check in checks if check.fault)),
+        psnr_db=_least([check.psnr_db for check in checks]),
+        ssim=_least([check.ssim for check in checks]),
+        lpips=max(distances, default=None),
+    )
+
+
+def psnr_db(reference: np.ndarray, picture: np.ndarray) -> float:
+    """Peak signal-to-noise ratio in dB; infinite for equal pictures."""
+    error = float(np.mean((reference.astype(np.float64) - picture.astype(np.float64)) ** 2))
+    return math.inf if error == 0 else -10 * math.log10(error)
+
+
+def ssim(reference: np.ndarray, picture: np.ndarray) -> float:
+    """Mean structural similarity over all channels; 1 for equal pictures.
+
+    Raises:
+        ValueError: a side is shorter than the window of 11 points.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    if min(reference.shape[:2]) < SSIM_LEAST_PX:
+        raise ValueError(f"SSIM needs {SSIM_LEAST_PX} points a side, got {reference.shape[:2]}")
+    x, y = reference.astype(np.float64), picture.astype(np.float64)
+
+    def smooth(values: np.ndarray) -> np.ndarray:
+        sigma = (SSIM_SIGMA_PX, SSIM_SIGMA_PX, 0)
+        return np.asarray(gaussian_filter(values, sigma, truncate=SSIM_TRUNCATE))
+
+    mean_x, mean_y = smooth(x), smooth(y)
+    variance_x, variance_y = smooth(x * x) - mean_x**2, smooth(y * y) - mean_y**2
+    covariance = smooth(x * y) - mean_x * mean_y
+    c1, c2 = (k**2 for k in SSIM_K)
+    luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
+    structure = (2 * covariance + c2) / (variance_x + variance_y + c2)
+    border = SSIM_LEAST_PX // 2
+    return float((luminance * structure)[border:-border, border:-border].mean())
+
+
+def broken(picture: np.ndarray) -> str:
+    """What is broken in a picture that can be seen without a reference; empty if nothing is."""
+    if not np.isfinite(picture).all():
+        return "the picture holds NaN or infinity"
+    if picture.std() < FLAT_STDEV:
+        return "the picture is black" if picture.max() < BLACK_MAXIMUM else "the picture is flat"
+    return ""
+
+
+def _check(
+    reference: np.ndarray,
+    picture: np.ndarray,
+    reference_id: str,
+    limits: Limits,
+    lpips: Lpips | None,
+) -> PictureCheck:
+    of_reference = "the reference's picture is broken" if broken(reference) else ""
+    faults = [fault for fault in (broken(picture), of_reference) if fault]
+    if not (np.isfinite(picture).all() and np.isfinite(reference).all()):
+        return PictureCheck(reference_id, ", ".join(faults))
+    peak = psnr_db(reference, picture)
+    similarity = ssim(reference, picture) if min(picture.shape[:2]) >= SSIM_LEAST_PX else None
+    distance = None if lpips is None else lpips(reference, picture)
+    if peak < limits.min_psnr_db:
+        faults.append(f"PSNR below {limits.min_psnr_db:g} dB")
+    if similarity is not None and similarity < limits.min_ssim:
+        faults.append(f"SSIM below {limits.min_ssim:g}")
+    if distance is not None and distance > limits.max_lpips:
+        faults.append(f"LPIPS above {limits.max_lpips:g}")
+    finite_peak = None if math.isinf(peak) else peak
+    return PictureCheck(reference_id, ", ".join(faults), finite_peak, similarity, distance)
+
+
+def _least(values: Sequence[float | None]) -> float | None:
+    return min((value for value in values if value is not None), default=None)

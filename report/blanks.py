@@ -1,0 +1,95 @@
+"""Why cells of the tables are blank."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..analysis.comparison import COMPARED
+from ..analysis.runs_table import ENVIRONMENT_COLUMNS
+from ..analysis.summary import METRICS
+from .breakdown import ENERGIES, ESTIMATED, IDLE_HEADING, METHOD_HEADING, TIMES, measured_parts
+from .markdown import BLANK, DIFFERENCES, HEADINGS, Table
+from .notes import SEPARATOR, gathered
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NO_RUN = "no run of this condition succeeded"
+NO_ENERGY = "energy was not measured"
+NO_IDLE = "idle power was not measured"
+NO_SPEED = "the number of steps or the time of denoising is not known"
+NO_STEPS = "the number of steps is not known"
+NO_BATCH = "the number of images is not known"
+NO_RATIO = "not measured for both conditions by the same meter"
+UNSEEN = "this phase was not observed"
+
+COLUMNS = {
+    **dict(zip(HEADINGS[2:-1], METRICS, strict=True)),
+    **{heading: column for column, heading in ESTIMATED.items()},
+    HEADINGS[-1]: "energy_meter",
+    METHOD_HEADING: "pooled_method",
+    IDLE_HEADING: "idle_power_w",
+}
+"""The column behind each heading of both tables."""
+
+NEED_ENERGY = {
+    *ENERGIES,
+    *("j_per_step", "j_per_img", "img_per_kwh", "net_j_per_img", "energy_meter", "pooled_method"),
+}
+
+OTHERWISE = {
+    **dict.fromkeys(NEED_ENERGY, NO_ENERGY),
+    **dict.fromkeys(("load_time_s", *TIMES), UNSEEN),
+    **dict.fromkeys(("it_per_s", "s_per_step"), NO_SPEED),
+    "img_per_s": "not every phase was observed, or the number of images is not known",
+    "j_per_step": NO_STEPS,
+    "j_per_img": NO_BATCH,
+    "img_per_kwh": NO_BATCH,
+    "net_j_per_img": NO_IDLE,
+    "idle_power_w": NO_IDLE,
+    "peak_vram_bytes": "VRAM was not measured",
+}
+"""Where the runs themselves give no reason."""
+
+
+def blank_reasons(table: Table, frame: pd.DataFrame, summary: pd.DataFrame) -> list[dict[str, str]]:
+    """For each row of ``table`` the headings of its blank cells, each with the reason.
+
+    ``table`` is a summary of ``frame``, as :func:`.summary.summarise` or
+    :func:`.breakdown.breakdown_table` gives it.
+    """
+    return [
+        {
+            heading: _reason(heading, measured, row["comparison_note"])
+            for heading, cell in zip(table.headings, cells, strict=True)
+            if cell == BLANK
+        }
+        for cells, measured, row in zip(
+            table.rows, measured_parts(frame), summary.to_dict("records"), strict=True
+        )
+    ]
+
+
+def _reason(heading: str, measured: pd.DataFrame, comparison_note: object) -> str:
+    if heading in DIFFERENCES.values():
+        return "nothing was asked for"
+    if heading in ENVIRONMENT_COLUMNS:
+        return "not to be had on this machine"
+    if measured.empty:
+        return NO_RUN
+    if heading in COMPARED.values():
+        has_note = isinstance(comparison_note, str) and comparison_note
+        return str(comparison_note) if has_note else NO_RATIO
+    column = COLUMNS[heading]
+    if column in NEED_ENERGY and measured["energy_j"].isna().all():
+        notes = measured["energy_note"]
+        if (measured["energy_meter"] != "").any():
+            # A part was measured: what follows the reason is about that part.
+            notes = notes.str.partition(SEPARATOR)[0]
+        return _told(notes) or NO_ENERGY
+    told = _told(measured["vram_note"]) if column == "peak_vram_bytes" else ""
+    return told or OTHERWISE[column]
+
+
+def _told(notes: pd.Series) -> str:
+    return "; ".join(gathered(notes))

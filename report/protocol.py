@@ -1,0 +1,79 @@
+"""Whether repeats were independent and the machine steady: what else their reader must know."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..analysis.summary import GROUP_COLUMNS, METRICS
+from ..stats import drift, lag1_autocorrelation
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LEAST_RUNS = 8
+"""Fewer repeats than this say too little of drift and autocorrelation."""
+
+DRIFT_P_VALUE = 0.01
+IDLE_CHANGE = 0.05
+"""Relative change of idle power over an experiment above which a note says so."""
+
+DISAGREEMENT = 0.05
+"""Relative difference of counter and integrated power, over all runs, above which it is noted."""
+
+WATCHED = ("it_per_s", "j_per_img")
+
+
+def protocol_notes(runs: pd.DataFrame) -> list[str]:
+    """Notes on drift, autocorrelation, idle power and sources, a condition at a time."""
+    counted = runs[~runs["is_warmup"] & (runs["error"] == "")]
+    groups = counted.groupby([*GROUP_COLUMNS, "energy_meter"], dropna=False, sort=False)
+    notes = []
+    for _, group in groups:
+        found = [*_dependence(group), *_idle_change(group), *_disagreement(group)]
+        notes += [f"{group['condition'].iloc[0]}: {note}" for note in found]
+    return notes
+
+
+def _dependence(group: pd.DataFrame) -> Iterator[str]:
+    """Within one process only: over several, intervals rest on visit means."""
+    if group["visit"].nunique() > 1:
+        return
+    for metric in WATCHED:
+        values = list(group[metric].dropna())
+        if len(values) < LEAST_RUNS or len(set(values)) == 1:
+            continue
+        line, correlation = drift(values), lag1_autocorrelation(values)
+        if line.p_value < DRIFT_P_VALUE:
+            yield (
+                f"{METRICS[metric]} drifts by {line.relative_slope:+.2%} a run "
+                f"(p = {line.p_value:.1g}); warm up for longer"
+            )
+        elif correlation > 1.96 / math.sqrt(len(values)):
+            yield (
+                f"{METRICS[metric]} of neighbouring runs is alike (lag-1 autocorrelation "
+                f"{correlation:.2f}), so that its interval is too narrow; measure over visits"
+            )
+
+
+def _idle_change(group: pd.DataFrame) -> Iterator[str]:
+    for _, visit in group.groupby("visit"):
+        before_w = visit["idle_power_before_w"].mean()
+        after_w = visit["idle_power_after_w"].mean()
+        if abs(after_w - before_w) > IDLE_CHANGE * min(before_w, after_w):
+            yield (
+                f"idle power was {before_w:.4g} W before and {after_w:.4g} W after the runs; "
+                "net energy takes the mean"
+            )
+
+
+def _disagreement(group: pd.DataFrame) -> Iterator[str]:
+    ratio = (group["energy_integrated_j"] / group["energy_counter_j"]).dropna()
+    if len(ratio) and abs(np.mean(ratio) - 1) > DISAGREEMENT:
+        yield (
+            f"over all runs integrated power is {np.mean(ratio) - 1:+.1%} off the counter; "
+            "one of the two is wrong"
+        )

@@ -1,0 +1,85 @@
+"""What charts of a summary show: the phases, steps and repeats of each of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from ..analysis.summary import METRICS, conditions
+from ..records import COMPUTE_PHASES, PHASES, Run
+from ..stats import estimate, independent_values
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CHARTED_METRICS = ("img_per_s", "j_per_img")
+FIGURES = 5
+"""Significant figures of a value: a chart needs no more, and it travels with the workflow."""
+
+
+def series_of(frame: pd.DataFrame, runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """One entry for each row of the summary of ``frame``, which is the table of ``runs``.
+
+    Each holds ``phases`` (``name``, mean ``time_s``, mean pooled ``energy_j`` or ``None``),
+    ``step_times_s`` (mean over the repeats, empty where they differ in their number of steps) and
+    ``repeats`` (of a metric: its ``unit``, ``values``, and ``mean``, ``low`` and ``high`` of the
+    95 % Student-t interval, ``None`` where there is but one value).
+    """
+    by_id = {run.run_id: run for run in runs}
+    return [
+        {
+            "phases": _phases(measured),
+            "step_times_s": _step_times_s([by_id[run_id] for run_id in measured["run_id"]]),
+            "repeats": [
+                repeats for metric in CHARTED_METRICS if (repeats := _repeats(measured, metric))
+            ],
+        }
+        for _, _, measured in conditions(frame)
+    ]
+
+
+def _phases(measured: pd.DataFrame) -> list[dict[str, Any]]:
+    phases = []
+    for name in PHASES:
+        times = measured[f"{name}_time_s"].dropna()
+        energies = measured[f"{name}_pooled_j"].dropna() if name in COMPUTE_PHASES else ()
+        if len(times):
+            energy_j = _short(fmean(energies)) if 0 < len(energies) == len(times) else None
+            phases.append({"name": name, "time_s": _short(times.mean()), "energy_j": energy_j})
+    return phases
+
+
+def _step_times_s(runs: Sequence[Run]) -> list[float]:
+    """Mean duration of each step; several samplings of one run follow each other."""
+    steps = [
+        [
+            end_s - start_s
+            for phase in run.phases
+            for start_s, end_s in pairwise((phase.start_s, *phase.step_ends_s))
+        ]
+        for run in runs
+    ]
+    if len({len(durations) for durations in steps}) != 1:
+        return []
+    return [_short(fmean(step)) for step in zip(*steps, strict=True)]
+
+
+def _repeats(measured: pd.DataFrame, metric: str) -> dict[str, Any] | None:
+    values = [float(value) for value in measured[metric].dropna()]
+    if not values:
+        return None
+    result = estimate(independent_values(measured, metric), METRICS[metric])
+    has_interval = result.n > 1
+    return {
+        "unit": METRICS[metric],
+        "values": [_short(value) for value in values],
+        "mean": _short(result.value),
+        "low": _short(result.ci_low) if has_interval else None,
+        "high": _short(result.ci_high) if has_interval else None,
+    }
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.{FIGURES}g}")

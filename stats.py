@@ -1,0 +1,140 @@
+"""Values to estimates: Student-t intervals, paired ratios, tests of independence.
+
+No statistic replaces its runs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .records import Comparison, Estimate
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def estimate(values: Sequence[float], unit: str, confidence: float = 0.95) -> Estimate:
+    """Mean of independent ``values`` with its two-sided Student-t interval.
+
+    One value has a mean but neither a standard deviation nor an interval: both are NaN then.
+
+    Raises:
+        ValueError: no values, or a ``confidence`` outside (0, 1).
+    """
+    if len(values) == 0:
+        raise ValueError("no values to estimate from; drop the row or measure at least one run")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
+    data = np.asarray(values, dtype=float)
+    mean = float(data.mean())
+    if len(data) == 1:
+        return Estimate(mean, math.nan, math.nan, confidence, 1, unit, math.nan)
+    stdev = float(data.std(ddof=1))
+    half = student_t(len(data) - 1, confidence) * stdev / math.sqrt(len(data))
+    return Estimate(mean, mean - half, mean + half, confidence, len(data), unit, stdev)
+
+
+def by_visit(values: Sequence[float], visits: Sequence[int]) -> list[float]:
+    """What an interval is taken over: ``values``, or the means of visits where there are several.
+
+    A visit is a server process, whose state its repeats share. A value that is NaN was not
+    measured.
+    """
+    pairs = zip(values, visits, strict=True)
+    known = [(value, visit) for value, visit in pairs if not math.isnan(value)]
+    if len(set(visits)) < 2:
+        return [value for value, _ in known]
+    numbers = dict.fromkeys(visit for _, visit in known)
+    return [fmean(value for value, visit in known if visit == number) for number in numbers]
+
+
+def independent_values(measured: pd.DataFrame, metric: str) -> list[float]:
+    """What an interval is taken over: the runs, or the means of visits where there are several."""
+    return by_visit(measured[metric].astype("float64").tolist(), measured["visit"].tolist())
+
+
+def student_t(degrees_of_freedom: int, confidence: float) -> float:
+    """Two-sided critical value, for example 2.262 for 9 degrees of freedom and 0.95."""
+    from scipy.stats import t
+
+    return float(t.ppf((1 + confidence) / 2, degrees_of_freedom))
+
+
+def paired_ratio(
+    baseline: Sequence[float],
+    treatment: Sequence[float],
+    labels: tuple[str, str] = ("baseline", "treatment"),
+    confidence: float = 0.95,
+) -> Comparison:
+    """Geometric mean of ``treatment / baseline`` over pairs, by a t interval on the log ratios.
+
+    Raises:
+        ValueError: unequal lengths, fewer than two pairs, or a value that is not positive.
+    """
+    if len(baseline) != len(treatment) or len(baseline) < 2:
+        raise ValueError(
+            f"pairs needed, at least two: got {len(baseline)} baseline and {len(treatment)} "
+            "treatment values; run both arms equally often"
+        )
+    first, second = np.asarray(baseline, dtype=float), np.asarray(treatment, dtype=float)
+    if not ((first > 0).all() and (second > 0).all()):
+        raise ValueError("a ratio needs positive values in both arms; drop failed pairs first")
+    log = estimate(list(np.log(second / first)), "log ratio", confidence)
+    ratio = Estimate(
+        value=math.exp(log.value),
+        ci_low=math.exp(log.ci_low),
+        ci_high=math.exp(log.ci_high),
+        confidence=confidence,
+        n=log.n,
+        unit="1",
+        stdev=log.stdev,
+    )
+    return Comparison(labels[0], labels[1], ratio)
+
+
+@dataclass(frozen=True)
+class Drift:
+    """A straight line through values in the order they were measured.
+
+    ``relative_slope`` is the change from one value to the next as a part of their mean; ``p_value``
+    is that of the two-sided test that there is no slope.
+    """
+
+    relative_slope: float
+    p_value: float
+
+
+def drift(values: Sequence[float]) -> Drift:
+    """Whether ``values`` move with their index, by ordinary least squares.
+
+    Raises:
+        ValueError: fewer than three values.
+    """
+    if len(values) < 3:
+        raise ValueError(f"a drift needs three values or more, got {len(values)}")
+    from scipy.stats import linregress
+
+    line = linregress(range(len(values)), values)
+    return Drift(float(line.slope / np.mean(values)), float(line.pvalue))
+
+
+def lag1_autocorrelation(values: Sequence[float]) -> float:
+    """Correlation of each value with the next, between -1 and 1; 0 where all are equal.
+
+    For independent values it lies within ``±1.96 / sqrt(n)`` 95 % of the time (Box and Jenkins,
+    Time Series Analysis, chapter 2).
+
+    Raises:
+        ValueError: fewer than three values.
+    """
+    if len(values) < 3:
+        raise ValueError(f"an autocorrelation needs three values or more, got {len(values)}")
+    deviations = np.asarray(values, dtype=float) - np.mean(values)
+    power = float(deviations @ deviations)
+    return float(deviations[:-1] @ deviations[1:]) / power if power else 0.0

@@ -1,0 +1,102 @@
+"""Runs to make tables of, and time that passes at a call."""
+
+from dataclasses import replace
+
+import pytest
+
+from wattbench.records import (
+    Condition,
+    EnergyReading,
+    Environment,
+    MemoryReading,
+    Phase,
+    PowerSample,
+    Run,
+    Trace,
+)
+
+from .simulated_board import SimulatedTime
+
+CONDITION = Condition(
+    architecture="sdxl",
+    model="moth.safetensors",
+    weights="file",
+    attention="sdpa",
+    weight_format="fp16",
+    width_px=1024,
+    height_px=768,
+    batch_size=2,
+    steps=30,
+    cfg=7.0,
+    sampler="euler",
+    scheduler="normal",
+)
+ENVIRONMENT = Environment(
+    gpu_name="NVIDIA GeForce RTX 3090",
+    gpu_uuid="GPU-1",
+    compute_capability="8.6",
+    driver="580.65",
+    runtime="cuda 13.0",
+    torch="2.11.0",
+    host="ComfyUI",
+    host_version="0.30.0",
+    pack="0.1.0",
+    git_commit="",
+    python="3.11.7",
+    os="Linux",
+    cpu_name="AMD Ryzen 7 5700X",
+    power_limit_w=350.0,
+)
+DURATIONS = {"load": 1.0, "text_encode": 0.5, "denoise": 10.0, "decode": 1.5}
+
+
+def reading(duration_s, power_w=200.0, meter="nvml:0", method="counter"):
+    return EnergyReading(power_w * duration_s, duration_s, meter, "gpu", method, 20.0, 100)
+
+
+def make_phases(denoise_s=10.0, **energy):
+    durations = {**DURATIONS, "denoise": denoise_s}
+    phases, at_s = [], 0.0
+    for name, duration_s in durations.items():
+        nfe = 30 if name == "denoise" else None
+        phases.append(Phase(name, at_s, duration_s, reading(duration_s, **energy), (), nfe))
+        at_s += duration_s
+    return tuple(phases)
+
+
+@pytest.fixture
+def make_run():
+    """A function that makes a run of 12 s at 200 W, varied by keywords."""
+
+    def make(run_id="run", denoise_s=10.0, meter="nvml:0", **changes):
+        total = DURATIONS["text_encode"] + denoise_s + DURATIONS["decode"]
+        run = Run(
+            run_id=run_id,
+            started_at="2026-11-20T09:00:00.000+00:00",
+            condition=CONDITION,
+            environment=ENVIRONMENT,
+            seed=2**63 + 1,
+            visit=1,
+            repeat=0,
+            is_warmup=False,
+            phases=make_phases(denoise_s, meter=meter),
+            wall_time_s=total + 1.2,
+            energy=reading(total, meter=meter),
+            idle_power_w=30.0,
+            vram=MemoryReading(10 * 2**30, 9.0 * 2**30, f"{meter}, whole device, sampled", 600),
+            allocator_peak_bytes=8 * 2**30,
+            rss=MemoryReading(2**30, 2.0**29, "resident set of the process, sampled", 600),
+            trace=Trace(power=(PowerSample(0.0, 200.0),)),
+        )
+        return replace(run, **changes)
+
+    return make
+
+
+@pytest.fixture
+def simulated_time(monkeypatch):
+    """The time that the sampler sees."""
+    clock = SimulatedTime()
+    for module in ("sampler", "ticks"):
+        monkeypatch.setattr(f"wattbench.measure.recording.{module}.time", clock)
+    return clock
