@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
 
-from ...records import (
-    SCHEMA_VERSION,
-    BoardState,
-    Condition,
-    CounterSample,
-    EnergyReading,
-    Environment,
-    KernelCalls,
-    MemoryReading,
-    Phase,
-    PictureCheck,
-    PowerSample,
-    Prediction,
-    Run,
-    Trace,
-    with_idle_after,
-)
+from ...records import SCHEMA_VERSION, Run, with_idle_after
+from .codec import dumps, run_of
 
-Reading = TypeVar("Reading", EnergyReading, MemoryReading, Prediction, PictureCheck)
+__all__ = ["IDLE_AFTER", "Journal", "dumps", "parse"]
 
 LINE_START = '{"schema_version":'
 """Every line begins so."""
@@ -89,15 +72,6 @@ class Journal:
             ) from error
 
 
-def dumps(run: Run) -> str:
-    """One line of the journal."""
-    return json.dumps(
-        {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(run)},
-        allow_nan=False,
-        separators=(",", ":"),
-    )
-
-
 def parse(text: str) -> list[Run]:
     """The runs of a journal, with what was written of them later.
 
@@ -126,47 +100,10 @@ def _parse_line(number: int, line: str, earlier: Mapping[str, Run]) -> list[Run]
         if data.get("kind") == IDLE_AFTER:
             known = [earlier[run_id] for run_id in data["run_ids"] if run_id in earlier]
             return [with_idle_after(run, data["idle_power_after_w"]) for run in known]
-        return [_run(data)]
+        return [run_of(data)]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         begins_well = line[: len(LINE_START)] == LINE_START[: len(line)]
         if isinstance(error, json.JSONDecodeError) and begins_well:
             logging.getLogger(__name__).warning("journal line %d is left out: cut short", number)
             return []
         raise ValueError(f"journal line {number} is not a WattBench run: {error}") from error
-
-
-def _run(data: dict[str, Any]) -> Run:
-    trace = data["trace"]
-    return Run(
-        **{
-            **data,
-            "condition": Condition(**data["condition"]),
-            "environment": Environment(**data["environment"]),
-            "phases": tuple(_phase(phase) for phase in data["phases"]),
-            "energy": _optional(EnergyReading, data["energy"]),
-            "predicted_energy": _optional(Prediction, data.get("predicted_energy")),
-            "vram": _optional(MemoryReading, data["vram"]),
-            "rss": _optional(MemoryReading, data["rss"]),
-            "board": _board(data.get("board", {})),
-            "kernel_calls": tuple(KernelCalls(**calls) for calls in data.get("kernel_calls", ())),
-            "picture": _optional(PictureCheck, data.get("picture")),
-            "trace": Trace(
-                tuple(CounterSample(*sample) for sample in trace["counter"]),
-                tuple(PowerSample(*sample) for sample in trace["power"]),
-                trace.get("tick_error_s", Trace.tick_error_s),
-            ),
-        }
-    )
-
-
-def _board(data: dict[str, Any]) -> BoardState:
-    return BoardState(**{**data, "flags": tuple(data.get("flags", ()))})
-
-
-def _phase(data: dict[str, Any]) -> Phase:
-    energy = _optional(EnergyReading, data["energy"])
-    return Phase(**{**data, "energy": energy, "step_ends_s": tuple(data["step_ends_s"])})
-
-
-def _optional(kind: type[Reading], data: dict[str, Any] | None) -> Reading | None:
-    return None if data is None else kind(**data)
