@@ -216,7 +216,7 @@ def _row(run: Run) -> dict[str, object]:
         "schema_version": SCHEMA_VERSION,
         "run_id": run.run_id,
         "started_at": run.started_at,
-        "condition": run.condition.label,
+        "condition": run.condition.name,
         **vars(run.condition),
         "seed": run.seed,
         "visit": run.visit,

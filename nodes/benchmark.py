@@ -259,7 +259,7 @@ class _Benchmark:
             visit=workspace.visit(),
             repeat=attempt.repeat,
             is_warmup=attempt.is_warmup,
-            prompt_id=workspace.current_prompt_id(),
+            job_id=workspace.current_prompt_id(),
         )
 
     def keep(self, run: Run) -> None:

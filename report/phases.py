@@ -58,7 +58,7 @@ def steps_frame(runs: Sequence[Run]) -> pd.DataFrame:
     for profile in step_profiles(runs):
         run, visits = profile.runs[0], [run.visit for run in profile.runs]
         shared = {
-            "condition": run.condition.label,
+            "condition": run.condition.name,
             **vars(run.condition),
             "n": len(profile.runs),
             "energy_meter": profile.meter,

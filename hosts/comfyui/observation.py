@@ -116,6 +116,6 @@ def join(observations: Sequence[Observation]) -> Run:
         environments.pop(),
         seed=seeds[0] if seeds else None,
         visit=workspace.visit(),
-        prompt_id=observations[0].prompt_id,
+        job_id=observations[0].prompt_id,
     )
     return measured_run(run, [observation.recording for observation in observations])
