@@ -147,8 +147,8 @@ class Sampling:
 
     ``steps`` are those of the schedule, ``steps_made`` those that the sampler reported as done,
     ``nfe`` its evaluations, each of which may take several calls of the model's forward.
-    ``scales`` are the guider's numbers by name. ``batch_size`` is pictures, ``frames`` those of each.
-    ``control_time_s`` is the host's time in ControlNets, ``None`` without any.
+    ``scales`` are the guider's numbers by name. ``batch_size`` is pictures, ``frames`` those of
+    each. ``control_time_s`` is the host's time in ControlNets, ``None`` without any.
     """
 
     architecture: str
