@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from ..analysis.runs_table import RUN_COLUMNS, TEXT_COLUMNS, typed
+from ..analysis.columns import RUN_COLUMNS, TEXT_COLUMNS
+from ..analysis.runs_table import typed
 from ..records import SCHEMA_VERSION
 
 if TYPE_CHECKING:
