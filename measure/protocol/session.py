@@ -136,7 +136,7 @@ class Session:
         return self.instrument.idle_power(seconds, self.host.rest)
 
     def _run_of(self, attempt: Attempt) -> Run:
-        return new_run(
+        run = new_run(
             self.job.condition,
             self.environment,
             seed=attempt.seed,
@@ -145,6 +145,7 @@ class Session:
             is_warmup=attempt.is_warmup,
             job_id=self.host.job_id(),
         )
+        return replace(run, prompt=run.condition.prompts)
 
     @property
     def _kept(self) -> str:

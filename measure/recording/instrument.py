@@ -17,6 +17,7 @@ from ...records import (
     MemoryReading,
     MemorySample,
     Phase,
+    Sampling,
     Trace,
 )
 from ..energy.attribution import Interval
@@ -63,6 +64,7 @@ class Recording:
     vram_note: str = ""
     rss: MemoryReading | None = None
     kernel_calls: tuple[KernelCalls, ...] = ()
+    samplings: tuple[Sampling, ...] = ()
     board: BoardState = field(default_factory=BoardState)
     trace: Trace = field(default_factory=Trace)
 
@@ -209,6 +211,7 @@ class Instrument:
             for span, energy in zip(window.spans, energies, strict=True)
         )
         recording.kernel_calls = tuple(window.kernel_calls)
+        recording.samplings = window.samplings
         samples = self._sampler.samples
         recording.trace = self._trace(start_s, reach_s)
         recording.vram_samples = tuple(

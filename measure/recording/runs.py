@@ -12,6 +12,7 @@ from ...records import Condition, Environment, MemoryReading, Phase, Run, Trace
 from ..energy.totals import total_energy
 from .board_state import join_states
 from .instrument import Recording
+from .work import counted_condition
 
 FAILED = "the run failed"
 
@@ -54,12 +55,18 @@ def measured_run(run: Run, recordings: Sequence[Recording]) -> Run:
         raise ValueError("no recording to make a run from")
     parts = sorted(recordings, key=lambda recording: recording.start_s)
     origin_s = parts[0].start_s
+    samplings = tuple(sampling for part in parts for sampling in part.samplings)
     phases = tuple(
         _later(phase, part.start_s - origin_s) for part in parts for phase in part.phases
     )
     energy, gap = total_energy(phases)
+    if run.unmeasured:
+        energy = None
+        gap = _join([gap, f"no energy per image: nobody measured {run.unmeasured}"])
     return replace(
         run,
+        condition=counted_condition(run.condition, samplings),
+        samplings=samplings,
         started_at=parts[0].started_at,
         phases=phases,
         wall_time_s=max(part.end_s for part in parts) - origin_s,
