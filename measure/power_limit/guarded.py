@@ -6,16 +6,19 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ...errors import CommandError
+from ...processes.bootstrap import INSTALL_PRIVATELY, UnsafeCodeError
+from ...processes.children import SAFE_FOLDER, clean_environment, pack_command
 from . import LimitRange
 
 SUDO = ("sudo", "-n", "--")
 """Without a prompt: `sudo -v` in the same terminal gives the rights for a while."""
+
+GUARDIAN = "measure.power_limit.guardian"
 
 RESTORE_TIMEOUT_S = 15.0
 
@@ -99,17 +102,24 @@ class GuardedLimit:
         return float(_answer(process)["limit_w"])
 
     def _start(self, *arguments: str) -> subprocess.Popen[str]:
-        command = [*self._prefix, sys.executable, "-m", f"{__package__}.guardian", *arguments]
+        owners = (0, os.getuid()) if self._prefix else ()
         try:
+            command = [*self._prefix, *pack_command(GUARDIAN, *arguments, owners=owners)]
+            # No Child: it has to outlive us by as long as it takes to restore the limit.
             return subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
                 encoding="utf-8",
-                env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+                cwd=SAFE_FOLDER,
+                env=clean_environment(),
                 creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )
+        except UnsafeCodeError as error:
+            raise CommandError(
+                f"refused to run with an administrator's rights: {error}. {INSTALL_PRIVATELY}"
+            ) from error
         except OSError as error:
             raise CommandError(f"{command[0]} cannot be started: {error.strerror}") from error
 

@@ -181,7 +181,7 @@ def test_signal_leaves_no_orphan(tmp_path, number):
         "import sys, signal\n"
         "from pathlib import Path\n"
         "from wattbench import cli\n"
-        "from wattbench.cli import server\n"
+        "from wattbench.hosts.remote import server\n"
         f"server.PACK_ROOT = Path({str(tmp_path / 'pack')!r})\n"
         f"sys.exit(cli.main(['serve', '--comfyui', {str(find_comfyui())!r}, '--device', 'cpu',"
         " '--port', str(server.free_port())]))\n"
