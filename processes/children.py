@@ -91,9 +91,11 @@ def _packages() -> list[str]:
     return [folder for folder in (*site.getsitepackages(), *own) if Path(folder).is_dir()]
 
 
-def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """What a child finds: this process's variables without those that name code to run."""
-    environment = child_environment(extra)
+def clean_environment(
+    extra: Mapping[str, str] | None = None, direct: Iterable[str] = ()
+) -> dict[str, str]:
+    """As :func:`.environment.child_environment`, without what names Python code to run."""
+    environment = child_environment(extra, direct)
     return {
         name: value
         for name, value in environment.items()
@@ -109,7 +111,7 @@ class Child(subprocess.Popen[bytes]):
 
     Args:
         command: what to run, as :func:`script_command` gives it.
-        environment: variables on top of :func:`clean_environment`.
+        environment: what it finds; default :func:`clean_environment`.
         folder: where it works.
 
     Raises:
@@ -136,7 +138,7 @@ class Child(subprocess.Popen[bytes]):
                 stdout=stdout,
                 stderr=stderr,
                 cwd=folder,
-                env=clean_environment(environment),
+                env=clean_environment() if environment is None else environment,
                 start_new_session=True,
                 creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )

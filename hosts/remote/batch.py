@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ...errors import CancelledError, CommandError, UsageError
 from ...measure.protocol import journal
+from ...processes.visit import VISIT_VARIABLE
 from ...records import Run
 from .client import ComfyClient, ServerUnreachableError
 from .comfy_run import Event, Job, check_installed, run_workflow, to_api_format
@@ -22,9 +23,6 @@ from .server import ComfyServer, device_arguments, find_comfyui
 
 JOURNAL_FILE, JOURNAL_FOLDER = "journal.jsonl", "wattbench"
 """Where, below ComfyUI's output folder, the pack's nodes write every run as soon as it ends."""
-
-VISIT_VARIABLE = "WATTBENCH_VISIT"
-"""Tells a server which visit it is; the nodes write it into every run."""
 
 NOTHING_MEASURED = (
     "the workflow ended well but nothing was measured: no node that measures has run. A running "

@@ -13,14 +13,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from ...errors import CommandError, UsageError
-from ...processes.children import Child, module_command, run
+from ...processes.children import Child, clean_environment, module_command, run
 from ...processes.signals import held
 from .client import ComfyClient, ServerUnreachableError
 
 Event = dict[str, Any]
-
-ENVIRONMENT = {"DO_NOT_TRACK": "1"}
-"""comfy-cli's own switch."""
 
 TIMED_OUT, CANCELLED = "ws_timeout", "cancelled"
 UNKNOWN_NODES, NODE_FAILED = "workflow_unknown_nodes", "execution_error"
@@ -53,7 +50,8 @@ def to_api_format(client: ComfyClient, workflow: Path) -> dict[str, Any]:
     Raises:
         CommandError: it holds no workflow, or the server lacks one of its nodes.
     """
-    done = run(_command(client, workflow, "--print-prompt", "--json"), ENVIRONMENT)
+    command = _command(client, workflow, "--print-prompt", "--json")
+    done = run(command, _environment(client))
     events = list(_events(done.stdout.splitlines()))
     previews = [event["prompt"] for event in events if event.get("type") == "prompt_preview"]
     if done.returncode != 0 or not previews:
@@ -83,8 +81,9 @@ def run_workflow(
         contextlib.ExitStack() as unless_it_ends,
     ):
         unless_it_ends.callback(_cancel, client, job)
-        with _started(command, errors) as process:
-            for event in _events(line.decode("utf-8", "replace") for line in process.stdout or ()):
+        with _started(client, command, errors) as process:
+            lines = (line.decode("utf-8", "replace") for line in process.stdout or ())
+            for event in _events(lines):
                 events.append(event)
                 job.prompt_id = event.get("prompt_id", job.prompt_id)
                 if event.get("type") == "executed":
@@ -103,13 +102,13 @@ def run_workflow(
 
 
 @contextlib.contextmanager
-def _started(command: list[str], errors: IO[bytes]) -> Iterator[Child]:
+def _started(client: ComfyClient, command: list[str], errors: IO[bytes]) -> Iterator[Child]:
     """A process that does not outlive the block; its error output goes to ``errors``."""
     process: Child | None = None
     try:
         with held():
             process = Child(
-                command, environment=ENVIRONMENT, stdout=subprocess.PIPE, stderr=errors
+                command, environment=_environment(client), stdout=subprocess.PIPE, stderr=errors
             )
         yield process
     finally:
@@ -122,6 +121,11 @@ def _command(client: ComfyClient, workflow: Path, *options: str) -> list[str]:
     command = module_command("comfy_cli", "--skip-prompt", "run")
     command += ["--workflow", str(workflow), "--host", client.host, "--port", str(client.port)]
     return [*command, *options]
+
+
+def _environment(client: ComfyClient) -> dict[str, str]:
+    """comfy-cli reaches the server as our own client does: without a proxy."""
+    return clean_environment({"DO_NOT_TRACK": "1"}, direct=[client.host])
 
 
 def _events(lines: Iterable[str]) -> Iterator[Event]:

@@ -15,7 +15,14 @@ from types import TracebackType
 from typing import IO
 
 from ...errors import CommandError, UsageError
-from ...processes.children import Child, end_process_tree, pack_command, run, script_command
+from ...processes.children import (
+    Child,
+    clean_environment,
+    end_process_tree,
+    pack_command,
+    run,
+    script_command,
+)
 from ...processes.signals import held
 from .client import ComfyClient, ServerUnreachableError
 
@@ -207,7 +214,7 @@ class ComfyServer:
             with held():
                 self._process = Child(
                     self._command(),
-                    environment={"DO_NOT_TRACK": "1", **self.environment},
+                    environment=clean_environment({"DO_NOT_TRACK": "1", **self.environment}),
                     folder=self.comfyui,
                     stdout=self._log,
                     stderr=subprocess.STDOUT,
