@@ -79,6 +79,7 @@ def tie_to_this_process(pid: int, kernel32: Any = None) -> Callable[[], object]:
 
 def _checked(answer: Any, function: str) -> Any:
     if not answer:
-        code = ctypes.get_last_error() if sys.platform == "win32" else 0
-        raise OSError(code, f"{function} was refused")
+        if sys.platform == "win32":
+            raise ctypes.WinError(ctypes.get_last_error())
+        raise OSError(f"{function} was refused")
     return answer

@@ -25,12 +25,17 @@ RESTORE_TIMEOUT_S = 15.0
 
 @dataclass(frozen=True)
 class GuardedBoard:
-    """What a guardian found; ``former_w`` is the limit that it will restore."""
+    """What a guardian found; ``former_w`` is the limit that it will restore.
+
+    ``left_at_w`` is the limit that an earlier one, which was killed, had left, and that it has put
+    back to ``former_w`` by now.
+    """
 
     name: str
     label: str
     former_w: float
     allowed: LimitRange
+    left_at_w: float | None = None
 
 
 class GuardedLimit:
@@ -67,7 +72,8 @@ class GuardedLimit:
             )
             raise CommandError(f"{error}. Nothing was changed.{advice}") from error
         allowed = LimitRange(answer["minimum_w"], answer["maximum_w"], answer["default_w"])
-        self.board = GuardedBoard(answer["name"], answer["label"], answer["former_w"], allowed)
+        facts = (answer[key] for key in ("name", "label", "former_w"))
+        self.board = GuardedBoard(*facts, allowed, answer["left_at_w"])
         return self
 
     def __exit__(self, *_: object) -> None:
