@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
+
+import comfy.model_management as management
 
 from ...measure.recording.environment import capture, identify
 from ...measure.recording.instrument import Instrument, Recording
@@ -44,14 +46,18 @@ class Probe:
 
 @contextmanager
 def open_instrument(
-    device: Any, meter: str, rhythms: Rhythms | None = None
+    device: Any,
+    meter: str,
+    rhythms: Rhythms | None = None,
+    check: Callable[[], None] = management.throw_exception_if_processing_interrupted,
 ) -> Iterator[tuple[Instrument, Environment]]:
     """An instrument for a torch device, and the environment it measures in.
 
     ``rhythms`` are those of counters that were watched before; by default the running server's.
+    ``check`` ends a wait for the meter where the user has cancelled.
     """
     device_id = identify(device)
-    with Instrument(device, device_id, meter, rhythms or known_rhythms()) as instrument:
+    with Instrument(device, device_id, meter, rhythms or known_rhythms(), check) as instrument:
         yield (
             instrument,
             capture(device_id, instrument.meter, workspace.HOST, workspace.host_version()),
