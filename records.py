@@ -329,11 +329,11 @@ class Prediction:
 class Run:
     """One measured run, or one that failed and says why in ``error``.
 
-    A run whose numbers are not those of its work, because its process stood still for one, says so
-    in ``not_counted``. ``unmeasured`` names work on its picture that nobody measured. ``process_id`` is the process that made it, ``visit`` a number of it for the
-    eye. ``job_id`` is the host's name of the job, ``study`` and ``cell`` the plan's; empty where
-    there was none. ``prompt`` is a hash of its prompts' texts. ``picture_file`` is where the
-    picture lies, by the name that it was given last.
+    ``not_counted`` says why the numbers of a run are not those of its work, so that no statistic is
+    made of it; ``unmeasured`` names work on its picture that nobody measured. ``process_id`` is the
+    process that made it, ``visit`` a number of that for the eye. ``job_id`` is the host's name of
+    the job, ``study`` and ``cell`` are the plan's; empty where there was none. ``prompt`` is a hash
+    of its prompts' texts, ``picture_file`` where its picture lies.
     ``energy`` covers text encoding, denoising and decoding of the whole batch; where it is
     ``None``, ``energy_note`` gives the reason. ``predicted_energy`` covers the same, where somebody
     asked for a forecast. ``idle_power_w`` is the mean of what was measured before and after the

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..analysis.columns import ENVIRONMENT_COLUMNS, METRICS
+from ..analysis.columns import ENVIRONMENT_COLUMNS, METRICS, condition_name
 from ..analysis.comparison import BASELINE, COMPARED
 from ..analysis.summary import OVER_VISITS
 from ..tables.decimals import decimals_for, with_half_width
@@ -29,6 +29,14 @@ DIFFERENCES = {
     "optimizations": "Optimizations",
 }
 """Columns of a condition that its short name leaves out; shown where the rows differ in them."""
+
+OTHER_DIFFERENCES = {
+    "vae": "VAE",
+    "text_encoder": "Text encoder",
+    "prompts": "Prompts",
+    "work": "Work",
+}
+"""More of them, shown only where two rows would have one name without."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +68,15 @@ def _any_broken(summary: pd.DataFrame) -> bool:
 
 
 def differing_columns(summary: pd.DataFrame) -> list[str]:
-    """Those of :data:`DIFFERENCES` in which the rows differ, and what tells environments apart.
+    """Those of :data:`DIFFERENCES` in which the rows differ, and what else tells them apart.
 
-    Of the environment's columns only those without which two rows would have one name.
+    Of the others and of the environment's columns only those without which two rows would have one
+    name.
     """
     chosen = [column for column in DIFFERENCES if summary[column].nunique() > 1]
-    for column in ENVIRONMENT_COLUMNS:
-        named = ["condition", *chosen]
-        if _distinct(summary, [*named, column]) > _distinct(summary, named):
+    named = summary.assign(name=[condition_name(row) for row in summary.to_dict("records")])
+    for column in (*OTHER_DIFFERENCES, *ENVIRONMENT_COLUMNS):
+        if _distinct(named, ["name", *chosen, column]) > _distinct(named, ["name", *chosen]):
             chosen.append(column)
     return chosen
 
@@ -78,7 +87,8 @@ def _distinct(summary: pd.DataFrame, columns: list[str]) -> int:
 
 def condition_headings(differing: Sequence[str]) -> tuple[str, ...]:
     """The headings of :func:`condition_cells`."""
-    return (HEADINGS[0], *(DIFFERENCES.get(column, column) for column in differing))
+    headings = {**DIFFERENCES, **OTHER_DIFFERENCES}
+    return (HEADINGS[0], *(headings.get(column, column) for column in differing))
 
 
 def condition_cells(row: dict[Any, Any], differing: Sequence[str]) -> tuple[str, ...]:
@@ -86,7 +96,7 @@ def condition_cells(row: dict[Any, Any], differing: Sequence[str]) -> tuple[str,
     marks = ["[synthetic]"] if row["weights"] == "synthetic" else []
     marks += ["[fall-backs]"] if row["fallback_runs"] else []
     marks += ["[broken picture]"] if row["broken_pictures"] else []
-    return (" ".join((row["condition"], *marks)), *(_known(row[column]) for column in differing))
+    return (" ".join((condition_name(row), *marks)), *(_known(row[column]) for column in differing))
 
 
 def _known(value: object) -> str:
@@ -210,7 +220,7 @@ def _notes(summary: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
     notes += [*fallback_notes(runs), *picture_notes(runs)]
     failed = runs[runs["error"] != ""]
     notes += [
-        f"{len(group)} failed of {condition}: {error}"
-        for (condition, error), group in failed.groupby(["condition", "error"], sort=False)
+        f"{len(group)} failed of {condition_name(group.iloc[0])}: {error}"
+        for (_, error), group in failed.groupby(["condition", "error"], sort=False)
     ]
     return notes

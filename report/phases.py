@@ -62,7 +62,7 @@ def steps_frame(runs: Sequence[Run]) -> pd.DataFrame:
 
     rows = []
     for profile in step_profiles(runs):
-        run, visits = profile.runs[0], [run.visit for run in profile.runs]
+        run, visits = profile.runs[0], [run.process_id for run in profile.runs]
         shared = {
             **cells(IDENTIFYING, RunRow(run)),
             "n": len(profile.runs),

@@ -15,11 +15,13 @@ from wattbench.hosts.comfyui.inprocess import load_comfyui
 from wattbench.hosts.remote.server import ComfyServer, find_comfyui
 
 from .in_comfyui import conditioning, hundred_watts, tiny_models, workspace_folder
+from .in_prompt import execute
 from .made_runs import make_run, simulated_time
 from .servers import journal_server, limited_board, write_workflow
 
 __all__ = [
     "conditioning",
+    "execute",
     "hundred_watts",
     "journal_server",
     "limited_board",

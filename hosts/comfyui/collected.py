@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -29,15 +30,9 @@ def made_of(values: Sequence[Any], made_by: set[str], observations: Sequence[Obs
     images = [v for v in values if isinstance(v, torch.Tensor) and v.ndim == 4]
     if images and len(images) == len(values):
         return _of_images(known, images, samplings)
-    latents = [
-        value["samples"] for value in values if isinstance(value, dict) and "samples" in value
-    ]
-    if latents and len(latents) == len(values) and samplings:
-        return Made(
-            batch_size=sum(latent.shape[0] for latent in latents),
-            prompt=known.prompt,
-            unmeasured=known.unmeasured,
-        )
+    latents = [v["samples"] for v in values if isinstance(v, dict) and "samples" in v]
+    if latents and len(latents) == len(values):
+        return replace(known, batch_size=sum(latent.shape[0] for latent in latents))
     return known
 
 
@@ -45,20 +40,19 @@ def _of_images(known: Made, images: Sequence[torch.Tensor], samplings: list[Samp
     count = sum(image.shape[0] for image in images)
     frames = samplings[-1].frames if samplings else 1
     is_video = frames > 1 and count % frames == 0
-    return Made(
+    return replace(
+        known,
         width_px=images[-1].shape[2],
         height_px=images[-1].shape[1],
         batch_size=count // frames if is_video else count,
         frames=frames if is_video else 1,
-        prompt=known.prompt,
         sha256=pictures_sha256(list(images)),
-        unmeasured=known.unmeasured,
     )
 
 
 def _unmeasured(made_by: set[str], observations: Sequence[Observation]) -> str:
     """The nodes with their seconds, as ``VAEEncode (5.6 s)``."""
-    measured_s: Counter[str] = Counter()
+    measured_s: defaultdict[str, float] = defaultdict(float)
     for observation in observations:
         measured_s[observation.node_id] += observation.took_s
     compute_s = sum(

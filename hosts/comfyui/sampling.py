@@ -119,7 +119,7 @@ class _Sampling:
         if window is None or self._denoise is None:
             return executor(x, *args, **kw)
         crossattn, control = (args[index] if len(args) > index else None for index in (2, 3))
-        tokens = crossattn.shape[1] if getattr(crossattn, "ndim", 0) > 2 else None
+        tokens = None if crossattn is None or crossattn.ndim < 3 else crossattn.shape[1]
         controls = self._controls if control is not None else 0
         self._forwards[tuple(x.shape), tokens, controls] += 1
         if not controls:

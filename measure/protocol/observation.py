@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -49,17 +49,19 @@ class Probe:
 
 @contextmanager
 def open_instrument(
-    host: Host, device: Any, meter: str
+    host: Host, device: Any, meter: str, check: Callable[[], None] | None = None
 ) -> Iterator[tuple[Instrument, Environment]]:
     """An instrument for a torch device, and the environment that it measures in.
 
-    The host keeps how the meters' counters ticked, for the next instrument.
+    The host keeps how the meters' counters ticked, for the next instrument. ``check`` ends a wait
+    for the meter by what it raises; by default the host's cancellation does.
 
     Raises:
         MeterUnavailableError: a meter asked for by name cannot be opened.
     """
     device_id = identify(device)
-    with Instrument(device, device_id, meter, host.kept(Rhythms)) as instrument:
+    check = check or host.stop_if_cancelled
+    with Instrument(device, device_id, meter, host.kept(Rhythms), check) as instrument:
         yield instrument, capture(device_id, instrument.meter, host.name, host.version)
 
 
@@ -74,9 +76,11 @@ def observe(
 ) -> Iterator[Window]:
     """A window whose recording becomes an observation of ``probe`` when it is left."""
     began_s = time.perf_counter()
-    with open_instrument(host, device, meter) as (instrument, environment):
-        with instrument.record() as (window, recording):
-            yield window
+    with (
+        open_instrument(host, device, meter) as (instrument, environment),
+        instrument.record() as (window, recording),
+    ):
+        yield window
     took_s = time.perf_counter() - began_s
     probe.observations.append(
         Observation(host.job_id(), host.node_id(), recording, environment, facts, seed, took_s)
