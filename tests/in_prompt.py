@@ -10,6 +10,8 @@ import pytest
 
 CASES = Path(__file__).parent / "data" / "cases"
 NUMBERS = itertools.count()
+EXTRAS = ("rebatch", "perpneg", "custom_sampler")
+"""Files of ComfyUI's own with nodes that the graphs use."""
 
 
 class Page:
@@ -45,8 +47,12 @@ def execute(comfyui, workspace_folder, hundred_watts, monkeypatch):
     from wattbench.measure.protocol.journal import parse
     from wattbench.nodes import WattBenchExtension
 
+    monkeypatch.setattr(comfyui, "NODE_CLASS_MAPPINGS", dict(comfyui.NODE_CLASS_MAPPINGS))
+    for name in EXTRAS:
+        path = Path(comfyui.__file__).parent / "comfy_extras" / f"nodes_{name}.py"
+        assert asyncio.run(comfyui.load_custom_node(str(path), module_parent="comfy_extras"))
     for node in asyncio.run(WattBenchExtension().get_node_list()):
-        monkeypatch.setitem(comfyui.NODE_CLASS_MAPPINGS, node.GET_SCHEMA().node_id, node)
+        comfyui.NODE_CLASS_MAPPINGS[node.GET_SCHEMA().node_id] = node
     page = Page()
     monkeypatch.setattr(PromptServer, "instance", page, raising=False)
     ram = {"ram": 0, "ram_inactive": 0, "lru": 0}

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...records import SCHEMA_VERSION, Condition
 from ...tables.columns import Column, ColumnType
 from .row import RunRow
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CONDITION, ENVIRONMENT = "condition", "environment"
 """Roles. Runs are pooled only where the columns of both are equal."""
@@ -31,11 +34,11 @@ def _token_count(row: RunRow) -> int | None:
     return max((count for count in counts if count is not None), default=None)
 
 
-def condition_name(row: Mapping[Any, Any]) -> str:
+def condition_name(row: Mapping[Any, Any] | pd.Series) -> str:
     """The short name of a table row's condition, for people; several conditions may share it."""
     import pandas as pd
 
-    known = {
+    known: dict[str, Any] = {
         name: None if pd.isna(row[name]) else row[name] for name in Condition.__dataclass_fields__
     }
     return Condition(**known).name

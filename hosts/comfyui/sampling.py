@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -20,6 +21,8 @@ Observe = Callable[[dict[str, Any], int | None], AbstractContextManager[Window]]
 """Given the facts and the seed of a sampling about to begin, opens the window that records it.
 
 It may put right what it knows better: the facts are then those of the recorded sampling."""
+
+COMPILED = "a model was compiled within the sampling"
 
 Kind = tuple[tuple[int, ...], int | None, int]
 """A forward: shape of its latent, tokens of a row, ControlNets."""
@@ -98,7 +101,11 @@ class _Sampling:
                 window.step(span)
                 return callback(*step) if callback is not None else None
 
-            return executor(*args[:3], step_callback, *args[4:], **kw)
+            before = compiled_graphs()
+            result = executor(*args[:3], step_callback, *args[4:], **kw)
+            if compiled_graphs() != before:
+                window.faults.append(COMPILED)
+            return result
 
     def predict_noise(self, executor: Any, *args: Any, **kw: Any) -> Any:
         if self._denoise is not None and self._denoise.nfe is not None:
@@ -153,6 +160,12 @@ def scales_of(guider: Any) -> tuple[tuple[str, float], ...]:
     if any(name.startswith("cfg") and name != "cfg" for name in numbers):
         numbers.pop("cfg", None)
     return tuple(numbers.items())
+
+
+def compiled_graphs() -> int:
+    """Graphs that torch.compile has made in this process, whoever asked for it."""
+    dynamo = sys.modules.get("torch._dynamo.utils")
+    return 0 if dynamo is None else int(dynamo.counters["stats"]["unique_graphs"])
 
 
 def _chain(control: Any) -> int:

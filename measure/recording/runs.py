@@ -59,6 +59,9 @@ def measured_run(run: Run, recordings: Sequence[Recording]) -> Run:
     phases = tuple(
         _later(phase, part.start_s - origin_s) for part in parts for phase in part.phases
     )
+    board = join_states([part.board for part in parts])
+    faults = [fault for part in parts for fault in part.faults]
+    logged = [message for part in parts for message in part.flags]
     energy, gap = total_energy(phases)
     if run.unmeasured:
         energy = None
@@ -78,7 +81,8 @@ def measured_run(run: Run, recordings: Sequence[Recording]) -> Run:
         allocator_source=parts[0].allocator_source,
         vram_note=_join(part.vram_note for part in parts),
         rss=_join_memory(part.rss for part in parts),
-        board=join_states([part.board for part in parts]),
+        board=replace(board, flags=tuple(dict.fromkeys((*board.flags, *faults, *logged)))),
+        not_counted=_join(faults),
         kernel_calls=tuple(calls for part in parts for calls in part.kernel_calls),
         trace=_join_traces(parts),
     )

@@ -37,7 +37,8 @@ class OpenSpan:
 class Window:
     """Entered around a run; :meth:`phase` marks its parts, which may not overlap.
 
-    Who knows which kernels ran adds to ``kernel_calls``; who saw a sampling calls :meth:`sampled`.
+    Who knows which kernels ran adds to ``kernel_calls``; who saw a sampling calls :meth:`sampled`;
+    who knows that the run must not count adds the reason to ``faults``.
     After leaving, ``spans``, ``start_s`` and
     ``end_s`` hold what was observed, also when the run raised. A phase that was cut short by an
     error is not kept.
@@ -48,6 +49,7 @@ class Window:
         self.start_s = self.end_s = 0.0
         self.spans: tuple[Span, ...] = ()
         self.kernel_calls: list[KernelCalls] = []
+        self.faults: list[str] = []
         self.samplings: tuple[Sampling, ...] = ()
         self._sampled: list[tuple[Sampling, OpenSpan | None, list[tuple[Any, Any]]]] = []
         self._timeline = timeline
