@@ -121,7 +121,7 @@ def sweep_at_150_w(board, line, pack):
         "import sys\n"
         "from pathlib import Path\n"
         "from wattbench import cli\n"
-        "from wattbench.cli import server\n"
+        "from wattbench.hosts.remote import server\n"
         f"server.PACK_ROOT = Path({str(pack)!r})\n"
         f"sys.exit(cli.main({[*line, '--watts', '150', '--settle', '2']!r}))\n"
     )

@@ -181,7 +181,7 @@ def test_signal_leaves_no_orphan(tmp_path, number):
         "import sys, signal\n"
         "from pathlib import Path\n"
         "from wattbench import cli\n"
-        "from wattbench.cli import server\n"
+        "from wattbench.hosts.remote import server\n"
         f"server.PACK_ROOT = Path({str(tmp_path / 'pack')!r})\n"
         f"sys.exit(cli.main(['serve', '--comfyui', {str(find_comfyui())!r}, '--device', 'cpu',"
         " '--port', str(server.free_port())]))\n"
@@ -211,5 +211,6 @@ def command_of(process):
 
 def family_with_comfyui(process):
     """The process's descendants, once ComfyUI is one of them; else ``None``."""
+    assert process.poll() is None, "it ended before it started ComfyUI"
     family = psutil.Process(process.pid).children(recursive=True)
     return family if any("main.py" in command_of(member) for member in family) else None
