@@ -81,6 +81,7 @@ def limited_board(simulated_nvml, tmp_path):
             *("limit_mw 350000", f"limits {file}", "memory 8000000000 0 1000000000"),
         ]
         environment = simulated_nvml("\n".join([*script, *directives]) + "\n")
-        return LimitedBoard({**environment, "WATTBENCH_METER": "nvml:0"}, file)
+        ours = {"WATTBENCH_METER": "nvml:0", "WATTBENCH_STATE_FOLDER": str(tmp_path / "state")}
+        return LimitedBoard({**environment, **ours}, file)
 
     return make
