@@ -75,7 +75,7 @@ def test_calls_that_settle_do_not_count(card):
 
 
 def test_seconds_on_a_device_are_from_one_mark_to_the_other(monkeypatch):
-    """A simulated device whose events are a tenth of a second apart; the later one is waited for."""
+    """A simulated device whose events are 0.1 s apart; the later one is waited for."""
 
     class Event:
         made, waited = [], []
