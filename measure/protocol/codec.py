@@ -74,7 +74,7 @@ def _builder(hint: Any) -> Builder | None:
         return build and (lambda value, unknown: None if value is None else build(value, unknown))
     if origin is tuple:
         return _tuple_builder(arguments)
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return _record_builder(hint)
     if isinstance(hint, type) and issubclass(hint, tuple):
         return _sample_builder(hint)
