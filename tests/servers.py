@@ -12,6 +12,9 @@ import pytest
 
 from wattbench.hosts.remote.server import ComfyServer, find_comfyui
 
+ON_CPU = ("--cpu", "--cache-classic")
+"""What ComfyUI holds in its cache must not follow from how much memory the machine has free."""
+
 JOURNAL_PACK = Path(__file__).parent / "data" / "journal_pack"
 
 
@@ -23,7 +26,7 @@ def journal_server(tmp_path_factory):
     users.parent.mkdir()
     users.symlink_to(find_comfyui(), target_is_directory=True)
     with ComfyServer(
-        users, base_directory=base, arguments=["--cpu"], pack_root=JOURNAL_PACK
+        users, base_directory=base, arguments=ON_CPU, pack_root=JOURNAL_PACK
     ) as server:
         yield server
 

@@ -211,5 +211,6 @@ def command_of(process):
 
 def family_with_comfyui(process):
     """The process's descendants, once ComfyUI is one of them; else ``None``."""
+    assert process.poll() is None, "it ended before it started ComfyUI"
     family = psutil.Process(process.pid).children(recursive=True)
     return family if any("main.py" in command_of(member) for member in family) else None
