@@ -11,6 +11,7 @@ import torch
 
 from ...measure.protocol.observation import Made, Observation
 from ...records import COMPUTE_PHASES, Sampling, short_hash
+from .foreign import replaced_functions
 from .host import HOST
 from .pictures import pictures_sha256
 from .unmeasured import unmeasured
@@ -23,8 +24,11 @@ def made_of(values: Sequence[Any], made_by: set[str], observations: Sequence[Obs
     Of other values only prompts and unmeasured work are known.
     """
     texts = prompt_texts(HOST.node_id())
+    denoised = any(p.name == "denoise" for o in observations for p in o.recording.phases)
     known = Made(
-        prompt=short_hash(texts) if texts else "", unmeasured=_unmeasured(made_by, observations)
+        note="" if denoised else _why_not_denoised(),
+        prompt=short_hash(texts) if texts else "",
+        unmeasured=_unmeasured(made_by, observations),
     )
     samplings = [s for o in observations for s in o.recording.samplings]
     images = [v for v in values if isinstance(v, torch.Tensor) and v.ndim == 4]
@@ -47,6 +51,16 @@ def _of_images(known: Made, images: Sequence[torch.Tensor], samplings: list[Samp
         batch_size=count // frames if is_video else count,
         frames=frames if is_video else 1,
         sha256=pictures_sha256(list(images)),
+    )
+
+
+def _why_not_denoised() -> str:
+    replaced = replaced_functions()
+    if replaced:
+        return f"denoising was not seen, perhaps because of {', '.join(replaced)}"
+    return (
+        "denoising was not seen: the probed model was not sampled in this prompt, or its sampler "
+        "node passes over ComfyUI's wrappers"
     )
 
 

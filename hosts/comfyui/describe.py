@@ -13,6 +13,7 @@ from comfy.samplers import KSampler
 from ...quant.files import SHORT_NAMES
 from .alterations import launch_options, patches_of, previews
 from .attention import OVERRIDE, override_name, override_of
+from .foreign import replaced_forward, replaced_functions
 from .identity import ModelIdentity, identity_of, optimizations_of
 
 ATTENTION_NAMES = {"pytorch": "sdpa", "sub_quad": "sub_quadratic", "flash": "flash_attention_2"}
@@ -146,7 +147,14 @@ def model_facts(model: Any) -> dict[str, Any]:
         "attention": attention_requested(model),
         "weight_format": weight_format(model),
         "optimizations": ", ".join(
-            (*optimizations_of(model), *patches_of(model), *launch_options(), *previews())
+            (
+                *optimizations_of(model),
+                *patches_of(model),
+                *replaced_functions(),
+                *replaced_forward(model),
+                *launch_options(),
+                *previews(),
+            )
         ),
     }
 

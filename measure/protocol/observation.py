@@ -113,7 +113,7 @@ def _without(observation: Observation, cached: set[str]) -> Observation:
 class Made:
     """What a job made, as far as its host can tell; ``batch_size`` counts videos, not frames.
 
-    ``unmeasured`` names work on it that no observation covers.
+    ``unmeasured`` names work on it that no observation covers, ``note`` why others are missing.
     """
 
     width_px: int | None = None
@@ -123,6 +123,7 @@ class Made:
     prompt: str = ""
     sha256: str = ""
     unmeasured: str = ""
+    note: str = ""
 
 
 def join(observations: Sequence[Observation], made: Made | None = None) -> Run:
@@ -163,7 +164,9 @@ def join(observations: Sequence[Observation], made: Made | None = None) -> Run:
     )
     picture = PictureCheck("", sha256=made.sha256) if made.sha256 else None
     run = replace(run, prompt=made.prompt, picture=picture, unmeasured=made.unmeasured)
-    return measured_run(run, [observation.recording for observation in observations])
+    run = measured_run(run, [observation.recording for observation in observations])
+    notes = [note for note in (run.energy_note, made.note) if note]
+    return replace(run, energy_note="; ".join(notes))
 
 
 def join_optimizations(*facts: dict[str, Any]) -> str:
