@@ -94,7 +94,7 @@ def _pairs(baseline: pd.DataFrame, treatment: pd.DataFrame) -> pd.DataFrame:
     first, second = (
         runs.assign(turn=runs.groupby(keys).cumcount())
         for runs in (
-            r.dropna(subset=["seed"]).sort_values("started_at", kind="stable")
+            r.dropna(subset=["seed"]).sort_values(["repeat", "started_at"], kind="stable")
             for r in (baseline, treatment)
         )
     )

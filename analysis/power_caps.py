@@ -109,7 +109,7 @@ def _sweep(measured: pd.DataFrame, baseline_w: float, failed: dict[float, int]) 
         _cap_result(measured, cap, baseline_w, failed.get(cap, 0), confidence) for cap in caps
     )
     return Sweep(
-        condition=first["condition"],
+        condition=condition_name(first),
         board=first["gpu_name"] or first["cpu_name"],
         meter=next((meter for meter in measured["energy_meter"] if meter), ""),
         baseline_w=baseline_w,
