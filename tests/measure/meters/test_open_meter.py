@@ -13,7 +13,7 @@ from wattbench.measure.meters.apple import AppleSource
 from wattbench.measure.meters.estimate import EstimateSource
 from wattbench.measure.meters.rapl import RaplSource
 from wattbench.measure.meters.replay import ReplaySource
-from wattbench.report.notes import SEPARATOR
+from wattbench.analysis.notes import SEPARATOR
 
 CPU = DeviceId("cpu")
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..analysis.columns import METRICS
-from ..analysis.summary import GROUP_COLUMNS
 from ..stats import drift, lag1_autocorrelation
+from .columns import METRICS
+from .summary import GROUP_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,8 +6,8 @@ import pytest
 
 from wattbench.records import BoardState
 from wattbench.report import runs_frame, table_of
-from wattbench.report.notes import run_notes
-from wattbench.report.protocol import protocol_notes
+from wattbench.analysis.notes import run_notes
+from wattbench.analysis.protocol import protocol_notes
 
 
 def with_flags(make_run, *flags):
