@@ -42,7 +42,7 @@ CONDITIONS: tuple[Column[RunRow], ...] = (
         "text",
         "",
         "a short name made of the columns that follow",
-        lambda row: row.run.condition.label,
+        lambda row: row.run.condition.name,
         CONDITION,
     ),
     _condition(

@@ -39,7 +39,7 @@ class Results:
     those of the batch's own prompts.
     """
 
-    prompt_ids: set[str] = field(default_factory=set)
+    job_ids: set[str] = field(default_factory=set)
     runs: list[Run] = field(default_factory=list)
     pictures: list[Path] = field(default_factory=list)
 
@@ -187,14 +187,14 @@ class Visit:
                 self._run(graph, label, name.replace(" ", ""), results)
         finally:
             appended = read_runs(self.client, self.server, offset)
-            results.runs += [run for run in appended if run.prompt_id in results.prompt_ids]
+            results.runs += [run for run in appended if run.job_id in results.job_ids]
 
     def _run(self, graph: Graph, label: str, name: str, results: Results) -> None:
         workflow = self.batch.workflow.name
 
         def follow(event: Event) -> None:
             if "prompt_id" in event:
-                results.prompt_ids.add(event["prompt_id"])
+                results.job_ids.add(event["prompt_id"])
             show(event, label)
 
         with tempfile.TemporaryDirectory() as scratch:

@@ -143,7 +143,7 @@ class Session:
             visit=visit(),
             repeat=attempt.repeat,
             is_warmup=attempt.is_warmup,
-            prompt_id=self.host.job_id(),
+            job_id=self.host.job_id(),
         )
 
     @property

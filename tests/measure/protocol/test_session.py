@@ -123,7 +123,7 @@ def test_any_host_gets_the_protocol(host, carry_out):
         assert len(run.phases[1].step_ends_s) == 1
         assert run.energy.energy_j == pytest.approx(WATTS * run.energy.duration_s, rel=0.05)
         assert (run.environment.host, run.environment.host_version) == (host.name, host.version)
-        assert run.prompt_id == host.job_id()
+        assert run.job_id == host.job_id()
         assert run.condition is job.condition
     assert [run.idle_power_w for run in runs] == [
         None,
