@@ -28,7 +28,10 @@ class Analysis:
     """
 
     def __init__(
-        self, frame: pd.DataFrame, runs: Sequence[Run] = (), pooled: Sequence[PooledPhases | None] = ()
+        self,
+        frame: pd.DataFrame,
+        runs: Sequence[Run] = (),
+        pooled: Sequence[PooledPhases | None] = (),
     ) -> None:
         self.frame, self.runs, self._pooled = frame, runs, pooled
 
@@ -50,7 +53,7 @@ class Analysis:
 
     @cached_property
     def parts(self) -> list[dict[str, Estimate]]:
-        """Where time and energy went, for each row of the summary; see :func:`.breakdown.parts_of`."""
+        """Where time and energy went, for each row of the summary; by :func:`.parts_of`."""
         return [parts_of(condition.measured) for condition in self.conditions]
 
     @cached_property

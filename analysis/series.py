@@ -31,13 +31,13 @@ def series_of(conditions: Sequence[ConditionRuns], runs: Sequence[Run]) -> list[
     by_id = {run.run_id: run for run in runs}
     return [
         {
-            "phases": _phases(condition.measured),
-            "step_times_s": _step_times_s([by_id[run_id] for run_id in condition.measured["run_id"]]),
+            "phases": _phases(measured),
+            "step_times_s": _step_times_s([by_id[run_id] for run_id in measured["run_id"]]),
             "repeats": [
-                repeats for metric in CHARTED_METRICS if (repeats := _repeats(condition.measured, metric))
+                repeats for metric in CHARTED_METRICS if (repeats := _repeats(measured, metric))
             ],
         }
-        for condition in conditions
+        for _, _, measured in conditions
     ]
 
 

@@ -212,8 +212,9 @@ def write(blocks: Sequence[Block], baseline_w: float, folder: Path) -> None:
     Raises:
         CommandError: they cannot be written; the runs are still in the journal.
     """
+    from ..analysis.analysis import Analysis
     from ..analysis.power_caps import analyse
-    from ..report import runs_frame, write_frame
+    from ..report import runs_frame, write_analysis
     from ..report.power_sweep import sweep_text, write_sweeps
 
     runs = runs_frame([run for block in blocks for run in block.runs])
@@ -223,7 +224,9 @@ def write(blocks: Sequence[Block], baseline_w: float, folder: Path) -> None:
     )
     sweeps = analyse(labelled, baseline_w)
     try:
-        files = write_sweeps(runs, sweeps, folder) if sweeps else write_frame(runs, folder)
+        files = (
+            write_sweeps(runs, sweeps, folder) if sweeps else write_analysis(Analysis(runs), folder)
+        )
     except OSError as error:
         raise CommandError(
             f"the tables cannot be written to {folder}: {error}. The runs are kept in the journal "

@@ -60,8 +60,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _write(args: argparse.Namespace, report: QuantReport) -> None:
-    from ..quant.plots import PlotsUnavailableError, write_rate_distortion
+    from ..quant.plots import write_rate_distortion
     from ..quant.tables import write_csv
+    from ..tables.figure import PlotsUnavailableError
 
     try:
         if args.csv is not None:

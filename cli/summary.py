@@ -31,16 +31,16 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     from ..analysis.analysis import Analysis
-    from ..report import summary_text, write_all
+    from ..report import analysis_text, write_analysis
     from ..tables.text import terminal_width
 
     path = args.runs / "runs.csv" if args.runs.is_dir() else args.runs
     is_journal = path.suffix == ".jsonl"
     analysis = Analysis.of(read_journal(path)) if is_journal else Analysis(read_table(path))
-    print(summary_text(analysis, terminal_width()))
+    print(analysis_text(analysis, terminal_width()))
     if args.out is not None:
         try:
-            paths = write_all(analysis, args.out)
+            paths = write_analysis(analysis, args.out)
         except OSError as error:
             raise CommandError(f"cannot write into {args.out}: {error}") from error
         print("\n".join(f"wrote {path}" for path in paths))

@@ -89,7 +89,7 @@ def points_of_runs(table: pd.DataFrame) -> tuple[CapPoint, ...]:
     missing = [name for name in RUN_COLUMNS if name not in table]
     if missing:
         raise ValueError(f"this is no runs.csv of WattBench: it lacks {', '.join(missing)}")
-    counted = table[~table["is_warmup"].astype(bool) & table["error"].isna()]
+    counted = table[~table["is_warmup"].astype(bool) & (table["error"].fillna("") == "")]
     counted = counted[
         counted["power_limit_w"].notna()
         & counted["j_per_img"].notna()

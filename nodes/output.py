@@ -45,7 +45,7 @@ class WattBenchExportCSV(io.ComfyNode):
     def execute(cls, runs: tuple[Run, ...], folder: str) -> io.NodeOutput:
         target = folder_in_output(folder)
         try:
-            paths, _ = append_runs(runs, target)
+            paths = append_runs(runs, target)
         except OSError as error:
             raise OSError(
                 f"cannot write the tables into {target}: {error}. Nothing is lost: the runs are in "

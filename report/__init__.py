@@ -2,8 +2,45 @@
 
 from __future__ import annotations
 
-from .csv import read_runs
-from .export import append_runs, reserved, write_all
-from .text import summary_text
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["append_runs", "read_runs", "reserved", "summary_text", "write_all"]
+from ..analysis.analysis import Analysis
+from ..analysis.runs_table import runs_frame
+from ..records import Run
+from ..tables.table import Table
+from .csv import read_runs
+from .export import append_runs, reserved, write_analysis
+from .summary import summary_table
+from .text import analysis_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "analysis_text",
+    "append_runs",
+    "read_runs",
+    "reserved",
+    "runs_frame",
+    "summary_text",
+    "table_of",
+    "write_all",
+    "write_analysis",
+]
+
+
+def write_all(runs: Sequence[Run], folder: Path) -> list[Path]:
+    """:func:`.export.write_analysis` of runs."""
+    return write_analysis(Analysis.of(runs), folder)
+
+
+def summary_text(runs: Sequence[Run]) -> str:
+    """:func:`.text.analysis_text` of runs."""
+    return analysis_text(Analysis.of(runs))
+
+
+def table_of(frame: pd.DataFrame) -> Table:
+    """The summary of a table of runs, ready to be shown."""
+    return summary_table(Analysis(frame))

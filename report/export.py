@@ -60,7 +60,7 @@ def reserved(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def write_all(
+def write_analysis(
     analysis: Analysis,
     folder: Path,
     preface: Sequence[str] = (),
@@ -86,11 +86,11 @@ def write_all(
     return paths
 
 
-def append_runs(runs: Sequence[Run], folder: Path) -> tuple[list[Path], Analysis]:
-    """Add runs to those that ``folder`` already holds, each run once; as :func:`write_all`.
+def append_runs(runs: Sequence[Run], folder: Path) -> list[Path]:
+    """Add runs to those that ``folder`` already holds, each run once; as :func:`write_analysis`.
 
     The raw runs lie beside the table in ``runs.jsonl``, so that phases are pooled over all of them
-    and not only over those of one call. Returns what is now there, and the analysis of it.
+    and not only over those of one call.
 
     Raises:
         OSError: the folder cannot be made or written.
@@ -109,14 +109,14 @@ def append_runs(runs: Sequence[Run], folder: Path) -> tuple[list[Path], Analysis
         ) from error
 
 
-def _append_runs(runs: Sequence[Run], folder: Path) -> tuple[list[Path], Analysis]:
+def _append_runs(runs: Sequence[Run], folder: Path) -> list[Path]:
     given = {run.run_id: run for run in runs}
     table = _read_table(newest(folder / "runs.csv"))
     if table is None:
         (folder / RAW_FILE).unlink(missing_ok=True)
         analysis = Analysis.of(list(given.values()))
         _append_raw(given.values(), folder / RAW_FILE)
-        return write_all(analysis, folder), analysis
+        return write_analysis(analysis, folder)
     same_condition = _identities(table).isin(_identities(runs_frame(list(given.values()))))
     wanted = set(table.loc[same_condition | table["run_id"].isin(list(given)), "run_id"])
     earlier = {run.run_id: run for run in _read_raw(folder / RAW_FILE, wanted)}
@@ -126,7 +126,7 @@ def _append_runs(runs: Sequence[Run], folder: Path) -> tuple[list[Path], Analysi
     pooled = Analysis.of(list({**earlier, **given}.values()))
     analysis = Analysis(_joined(table, pooled.frame))
     steps = _joined_steps(newest(folder / "steps.csv"), pooled, analysis.frame)
-    return write_all(analysis, folder, steps=steps), analysis
+    return write_analysis(analysis, folder, steps=steps)
 
 
 def _joined(table: pd.DataFrame, fresh: pd.DataFrame) -> pd.DataFrame:

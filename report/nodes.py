@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-import io
 from pathlib import Path
 from typing import Any
 
 from ..measure.graph.costs import GraphCost, NodeCost
+from ..tables.csv import csv_text
 
 NODES_SCHEMA_VERSION = 1
 """Raised whenever a column of ``nodes.csv`` changes its meaning."""
@@ -42,16 +42,14 @@ def append_nodes(cost: GraphCost, path: Path) -> None:
         ValueError: the file there is no ``nodes.csv`` of this version; it is left alone.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, NODE_COLUMNS, lineterminator="\n")
+    rows = [[_row(cost, node)[name] for name in NODE_COLUMNS] for node in cost.nodes]
     if path.exists():
         check_nodes_table(path)
     else:
-        writer.writeheader()
-    writer.writerows(_row(cost, node) for node in cost.nodes)
+        rows.insert(0, list(NODE_COLUMNS))
     # One write, at the end of the file: no reader sees half of a prompt.
     with path.open("a", encoding="utf-8", newline="") as file:
-        file.write(text.getvalue())
+        file.write(csv_text(rows))
 
 
 def check_nodes_table(path: Path) -> None:

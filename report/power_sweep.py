@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from ..analysis.analysis import Analysis
 from ..analysis.power_caps import CONFIDENCE, CapResult, Sweep, percent, verdicts
 from ..records import Estimate
+from ..tables.csv import write_frame
 from ..tables.decimals import with_half_width
 from ..tables.figure import PlotsUnavailableError, new_figure
-from ..tables.csv import write_frame
 from ..tables.markdown import block, bullets, inline, of_table
 from ..tables.table import BLANK, Table
 from ..tables.text import as_text
-from .export import write_all
+from .export import write_analysis
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,7 +59,7 @@ def write_sweeps(runs: pd.DataFrame, sweeps: Sequence[Sweep], folder: Path) -> l
     preface = [line for sweep in sweeps for line in _section(sweep)]
     preface += [f"![Energy and time against the cap]({path.name})\n" for path in plots]
     preface += ["## All runs", ""]
-    return [*write_all(Analysis(runs), folder, preface), table, *plots]
+    return [*write_analysis(Analysis(runs), folder, preface), table, *plots]
 
 
 def sweep_text(sweep: Sweep, width: int | None = None) -> str:

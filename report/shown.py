@@ -27,8 +27,8 @@ def summary_shown(runs: Sequence[Run]) -> dict[str, Any]:
     ``headings``, ``rows`` and ``notes`` are the summary; ``phases`` is a second table, with a row
     for each of its rows. ``blanks`` of a table gives for each row the reason of every blank cell,
     by its heading; notes that say no more than these are left out. ``series`` is as
-    :func:`..analysis.series.series_of` has it. ``measured_at`` are the times (ISO 8601) at which the first
-    and the last run began.
+    :func:`..analysis.series.series_of` has it. ``measured_at`` are the times (ISO 8601) at which
+    the first and the last run began.
     """
     analysis = Analysis.of(runs)
     table, phases = summary_table(analysis), breakdown_table(analysis)

@@ -7,7 +7,7 @@ from ..tables.text import as_text
 from .summary import phase_table, summary_table
 
 
-def summary_text(analysis: Analysis, width: int | None = None) -> str:
+def analysis_text(analysis: Analysis, width: int | None = None) -> str:
     """The summary and the phases, in lines of at most ``width`` where that is given."""
     table, phases = summary_table(analysis), phase_table(analysis)
     tables = (table, phases) if phases.rows else (table,)

@@ -18,14 +18,17 @@ from .files import write_text
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMULA = re.compile(r"(?='*[=+\-@\t\r])")
+FORMULA = re.compile(r"'*[=+\-@\t\r]")
+NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 MADE_HARMLESS = re.compile(r"'(?='*[=+\-@\t\r])")
 BOM = "\ufeff"
 
 
 def harmless(cell: object) -> object:
     """``cell`` as it is written: text that a spreadsheet would compute has an apostrophe."""
-    return f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) else cell
+    if isinstance(cell, str) and FORMULA.match(cell) and not NUMBER.fullmatch(cell):
+        return f"'{cell}"
+    return cell
 
 
 def as_it_was(cell: object) -> object:
@@ -67,9 +70,7 @@ def read_frame(path: Path, types: Mapping[str, Any] | None = None) -> pd.DataFra
     import pandas as pd
 
     try:
-        frame = pd.read_csv(
-            path, dtype=types, encoding="utf-8-sig", float_precision="round_trip"
-        )
+        frame = pd.read_csv(path, dtype=types, encoding="utf-8-sig", float_precision="round_trip")
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a CSV table: {str(error).strip()}") from error
     return _on_text(frame, as_it_was)

@@ -44,7 +44,8 @@ def _put(temporary: Path, path: Path) -> Path:
     except PermissionError:
         temporary.replace(beside(path))
         logging.getLogger(__name__).warning(
-            "%s is open in another program and was not replaced: the new one is %s. Close it there.",
+            "%s is open in another program and was not replaced: the new one is %s. Close it "
+            "there.",
             path,
             beside(path).name,
         )

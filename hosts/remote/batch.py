@@ -49,10 +49,10 @@ class Results:
         Raises:
             CommandError: they cannot be written; the runs are still in the journal.
         """
-        from ...report import summary_text, write_all
+        from ...report import append_runs, summary_text
 
         try:
-            files = write_all(self.runs, folder)
+            files = append_runs(self.runs, folder)
         except OSError as error:
             raise CommandError(
                 f"the tables cannot be written to {folder}: {error}. The runs are kept in "

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from wattbench.records import BoardState
-from wattbench.report import runs_frame, table_of
 from wattbench.analysis.notes import run_notes
 from wattbench.analysis.protocol import protocol_notes
+from wattbench.records import BoardState
+from wattbench.report import runs_frame, table_of
 
 
 def with_flags(make_run, *flags):

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from wattbench.analysis.prediction import prediction_notes
 from wattbench.measure.protocol.journal import dumps, parse
 from wattbench.records import Prediction
 from wattbench.report import append_runs, read_runs, runs_frame, table_of
-from wattbench.analysis.prediction import prediction_notes
 
 EXPECTED = Prediction(2500.0, 2000.0, 3000.0, 0.9, "J", "operator law of RTX 3090")
 

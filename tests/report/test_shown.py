@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from wattbench.report.markdown import BLANK
 from wattbench.report.shown import summary_shown
+from wattbench.tables.table import BLANK
 
 
 def cells(table, row=0):
