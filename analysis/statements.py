@@ -27,7 +27,7 @@ def statements(summary: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
         f"{len(group)} failed of {condition}: {error}"
         for (condition, error), group in failed.groupby(["condition", "error"], sort=False)
     ]
-    return notes
+    return list(dict.fromkeys(notes))
 
 
 def _on_the_table(summary: pd.DataFrame, runs: pd.DataFrame) -> list[str]:

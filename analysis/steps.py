@@ -9,6 +9,7 @@ from ..measure.energy.phases import StepProfile
 from ..stats import by_visit, estimate
 from ..tables.columns import cells
 from .columns import CONDITION_COLUMNS, ENVIRONMENT_COLUMNS, IDENTIFYING, RunRow
+from .runs_table import DTYPES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +54,8 @@ def steps_frame(profiles: Sequence[StepProfile]) -> pd.DataFrame:
                 **_cells("energy_j", by_visit(joules, visits), "J"),
             }
             rows.append({**shared, "step": step, **statistics})
-    return pd.DataFrame(rows, columns=STEP_COLUMNS)
+    frame = pd.DataFrame(rows, columns=STEP_COLUMNS)
+    return frame.astype({c.name: DTYPES[c.type] for c in IDENTIFYING if c.type != "text"})
 
 
 def _cells(metric: str, values: Sequence[float], unit: str) -> dict[str, float]:

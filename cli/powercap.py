@@ -91,12 +91,13 @@ def run(args: argparse.Namespace) -> int:
     """Sweep; whatever was measured is written, also after a failure or Ctrl-C."""
     from ..hosts.remote.batch import NOTHING_MEASURED, Batch
     from ..measure.power_limit.guarded import SUDO, GuardedLimit
+    from ..report import reserved
 
     batch = Batch.plan(args)
     blocks: list[Block] = []
     guarded = GuardedLimit(args.gpu, SUDO if args.sudo else ())
     try:
-        with guarded as limit:
+        with reserved(args.out), guarded as limit:
             board = limit.board
             check_range(args.watts, board)
             print("\n".join(found(board)), flush=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..tables.csv import read_frame
+from ..tables.csv import is_blank, read_frame
 from .flop import ALIASES, DEFAULT_TEXT_TOKENS, FORMULAS, function_evaluations, model_calls
 
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ def _from_runs(table: pd.DataFrame, allow_unmeasured: bool) -> Observations:
         table = table[mask]
 
     keep(~table["is_warmup"].astype(bool), "warm-up")
-    keep(table["error"].fillna("") == "", "the run failed")
+    keep(is_blank(table["error"]), "the run failed")
     keep(table["energy_j"].notna(), "no energy was measured")
     if not allow_unmeasured:
         reason = "the energy is estimated or simulated (--allow-unmeasured keeps it)"

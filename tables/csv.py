@@ -22,6 +22,9 @@ FORMULA = re.compile(r"'*[=+\-@\t\r]")
 NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 MADE_HARMLESS = re.compile(r"'(?='*[=+\-@\t\r])")
 BOM = "\ufeff"
+QUOTED_RETURN = "\n\ufdd0"
+"""Stands for a carriage return while rows are written: writers quote a cell with a line feed, and
+not all of them one with a return, which would end the row for a reader."""
 
 
 def harmless(cell: object) -> object:
@@ -29,6 +32,11 @@ def harmless(cell: object) -> object:
     if isinstance(cell, str) and FORMULA.match(cell) and not NUMBER.fullmatch(cell):
         return f"'{cell}"
     return cell
+
+
+def _written(cell: object) -> object:
+    found = harmless(cell)
+    return found.replace("\r", QUOTED_RETURN) if isinstance(found, str) else found
 
 
 def as_it_was(cell: object) -> object:
@@ -40,13 +48,14 @@ def csv_text(rows: Iterable[Sequence[object]]) -> str:
     """Lines of cells; the first are usually the headings."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([harmless(cell) for cell in row] for row in rows)
-    return text.getvalue()
+    writer.writerows([_written(cell) for cell in row] for row in rows)
+    return text.getvalue().replace(QUOTED_RETURN, "\r")
 
 
 def frame_text(frame: pd.DataFrame) -> str:
     """A table with its headings."""
-    return _on_text(frame, harmless).to_csv(index=False, lineterminator="\n")
+    text = _on_text(frame, _written).to_csv(index=False, lineterminator="\n")
+    return text.replace(QUOTED_RETURN, "\r")
 
 
 def write_frame(frame: pd.DataFrame, path: Path, *, for_excel: bool = False) -> Path:
@@ -69,11 +78,19 @@ def read_frame(path: Path, types: Mapping[str, Any] | None = None) -> pd.DataFra
     """
     import pandas as pd
 
+    # From 3.1 on this is the default, and naming it is deprecated.
+    has_exact_default = tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1)
+    exact: dict[str, Any] = {} if has_exact_default else {"float_precision": "round_trip"}
     try:
-        frame = pd.read_csv(path, dtype=types, encoding="utf-8-sig", float_precision="round_trip")
+        frame = pd.read_csv(path, dtype=types, encoding="utf-8-sig", **exact)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a CSV table: {str(error).strip()}") from error
     return _on_text(frame, as_it_was)
+
+
+def is_blank(column: pd.Series) -> pd.Series:
+    """Whether each cell holds nothing, however the table was read."""
+    return column.isna() | (column == "")
 
 
 def _on_text(frame: pd.DataFrame, change: Any) -> pd.DataFrame:

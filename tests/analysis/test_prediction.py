@@ -72,7 +72,7 @@ def test_over_visits_the_forecast_is_held_to_their_means(make_run):
         for visit in (1, 2)
         for i in range(3)
     ]
-    assert "measured 1250 ± 635:" in prediction_notes(runs_frame(runs))[0]
+    assert "measured 1200 ± 600:" in prediction_notes(runs_frame(runs))[0]
 
 
 def test_a_miss_and_an_estimate_are_called_so(make_run):
