@@ -163,11 +163,9 @@ def _identities(frame: pd.DataFrame) -> pd.Series:
     """A number for each row, the same where condition and environment are."""
     import pandas as pd
 
-    columns = {
-        c.name: frame[c.name].astype(object if c.type == "text" else DTYPES[c.type]).astype(str)
-        for c in IDENTIFYING
-    }
-    return pd.util.hash_pandas_object(pd.DataFrame(columns, index=frame.index), index=False)
+    dtypes = {c.name: "object" if c.type == "text" else DTYPES[c.type] for c in IDENTIFYING}
+    columns = frame[list(dtypes)].astype(dtypes).astype(str)
+    return pd.util.hash_pandas_object(columns, index=False)
 
 
 def _append_raw(runs: Iterable[Run], path: Path) -> None:
