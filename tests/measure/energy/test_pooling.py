@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wattbench.measure.energy.attribution import Interval, share_ticks
-from wattbench.measure.energy.pooling import EXACT_RUNS, TickedRun, _Pool, pool
+from wattbench.measure.energy.pooling import TickedRun, pool
 from wattbench.records import CounterSample
 from wattbench.stats import estimate
 
@@ -58,27 +58,6 @@ def test_parts_sum_to_the_run(experiments):
     runs = [ticked(i) for i in range(10)]
     totals = [run.energy_j for run in runs]
     assert pool(runs, PHASES).sum(axis=1) == pytest.approx(totals)
-
-
-def left_out(runs, way):
-    """Pseudo-values with each run left out in one of the two ways."""
-    pooled, count = _Pool(runs, PHASES), len(runs)
-    powers = pooled.powers(None)
-    shares = pooled.shares(powers)
-    return count * shares.mean(axis=0) - (count - 1) * getattr(pooled, way)(powers, shares)
-
-
-def test_many_runs_are_left_out_in_linear_time_and_it_cannot_be_seen():
-    runs = [ticked(seed) for seed in range(EXACT_RUNS + 1)]
-    exact, first_order = (
-        left_out(runs, way) for way in ("others_exactly", "others_to_first_order")
-    )
-    assert (pool(runs, PHASES) == first_order).all()
-    assert (pool(runs[:-1], PHASES) == left_out(runs[:-1], "others_exactly")).all()
-    spread = exact.std(axis=0, ddof=1)
-    assert np.abs(first_order - exact).max() < 0.005 * spread.min()
-    assert first_order.std(axis=0, ddof=1) == pytest.approx(spread, rel=1e-3)
-    assert first_order.sum(axis=1) == pytest.approx(exact.sum(axis=1))
 
 
 def test_steps_of_known_power():
