@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from ..records import Estimate
 from ..stats import estimate, paired_ratio
 from ..tables.decimals import in_figures
+from .columns import condition_name
 
 if TYPE_CHECKING:
     import pandas as pd

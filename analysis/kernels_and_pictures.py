@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..analysis.columns import condition_name
+from .columns import condition_name
 
 if TYPE_CHECKING:
     import pandas as pd
