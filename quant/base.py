@@ -245,10 +245,10 @@ def decode_config(tensor: torch.Tensor) -> dict[str, Any]:
     """
     try:
         config = json.loads(bytes(tensor.tolist()))
-    except ValueError as error:
-        raise ValueError(f"a layer's {CONFIG} is no JSON text: {error}") from error
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError(f"a layer's {CONFIG} is no JSON text") from error
     if not isinstance(config, dict) or not isinstance(config.get("format"), str):
-        raise ValueError(f"a layer's {CONFIG} names no format: {config!r}")
+        raise ValueError(f"a layer's {CONFIG} names no format")
     params = config.pop("params", None)
     return {**params, **config} if isinstance(params, dict) else config
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .files import GGUF_START, WIDE, Entry, FileError
 from .formats.gguf import PREFIX
 from .ggml import BLOCK_TYPES
+from .gguf_header import check_header
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,10 +39,13 @@ class GgufFile:
         self.path = path
         self.metadata: dict[str, str] = {}
         try:
+            if path.exists() and not path.is_file():
+                raise ValueError("it is a pipe or a device")
+            check_header(path)
             reader = GGUFReader(path)
             self._items = {item.name: item for item in reader.tensors}
             self.entries = {name: _entry(reader, item) for name, item in self._items.items()}
-        except (ValueError, IndexError, KeyError) as error:
+        except (ValueError, IndexError, KeyError, RecursionError) as error:
             raise FileError(
                 f"{path.name} is no whole GGUF file ({error}). It may have been copied or "
                 "downloaded in part: fetch it again."
@@ -84,7 +89,10 @@ def _entry(reader: Any, item: Any) -> Entry:
     shape = tuple(int(size) for size in reversed(item.shape))
     original = reader.get_field(f"comfy.gguf.orig_shape.{item.name}")
     if original is not None:
-        shape = tuple(int(original.parts[part][0]) for part in original.data)
+        reshaped = tuple(int(original.parts[part][0]) for part in original.data)
+        if prod(reshaped) != prod(shape):
+            raise ValueError(f"comfy.gguf.orig_shape of {item.name} is not that of its weights")
+        shape = reshaped
     kind = item.tensor_type.name
     block = BLOCK_TYPES.get(kind)
     if block is not None and len(shape) == 2:

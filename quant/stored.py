@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 HEADER_KEY = "_quantization_metadata"
+
+MAX_CONFIG_BYTES = 65536
+"""Of a layer's configuration, which is some words."""
+
 """Where some files hold the configurations of all layers: in the header, ``{"layers": {…}}``."""
 
 METADATA_KEY = "wattbench"
@@ -275,13 +279,16 @@ def _configs(file: TensorFile, prefix: str) -> dict[str, Mapping[str, Any]]:
         try:
             listed = json.loads(file.metadata[HEADER_KEY])["layers"]
             configs.update({name: dict(config) for name, config in listed.items()})
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise FileError(f"{file.path}: {HEADER_KEY} cannot be read: {error!r}") from error
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            why = type(error).__name__
+            raise FileError(f"{file.path}: {HEADER_KEY} cannot be read ({why})") from error
     old = _old_config(file, prefix)
     for key in file.entries:
         layer = key.removesuffix(f".{CONFIG}")
         if layer != key:
             try:
+                if file.entries[key].nbytes > MAX_CONFIG_BYTES:
+                    raise ValueError(f"it is larger than {MAX_CONFIG_BYTES} bytes")
                 configs[layer] = decode_config(file.read(key))
             except ValueError as error:
                 raise FileError(f"{file.path}, {key}: {error}") from error

@@ -127,7 +127,7 @@ def _read_raw(path: Path) -> list[Run]:
     if not path.exists():
         return []
     try:
-        return parse(path.read_text("utf-8"))
+        return parse(path.read_bytes().decode("utf-8", "surrogateescape"))
     except ValueError as error:
         raise ValueError(f"{path} cannot be added to: {error}. Choose another folder.") from error
 

@@ -26,6 +26,8 @@ from ...processes.children import (
 from ...processes.signals import held
 from .client import ComfyClient, ServerUnreachableError
 
+METER_VARIABLE = "WATTBENCH_METER"
+
 PACK_ROOT = Path(__file__).resolve().parents[2]
 """The folder that ComfyUI loads as the node pack."""
 
@@ -214,7 +216,7 @@ class ComfyServer:
             with held():
                 self._process = Child(
                     self._command(),
-                    environment=clean_environment({"DO_NOT_TRACK": "1", **self.environment}),
+                    environment=clean_environment({"DO_NOT_TRACK": "1", **self._variables()}),
                     folder=self.comfyui,
                     stdout=self._log,
                     stderr=subprocess.STDOUT,
@@ -267,6 +269,14 @@ class ComfyServer:
         if self.models_directory.is_dir():
             command += ["--models-directory", str(self.models_directory)]
         return [*command, *absolute(self.arguments)]
+
+    def _variables(self) -> dict[str, str]:
+        """Ours, and a recording in place of a meter by its whole path: see :func:`absolute`."""
+        meter = {**os.environ, **self.environment}.get(METER_VARIABLE, "")
+        key, colon, file = meter.partition(":")
+        if key != "replay" or not file:
+            return self.environment
+        return {**self.environment, METER_VARIABLE: f"{key}{colon}{Path(file).absolute()}"}
 
     def _check_port(self) -> None:
         with socket.socket() as probe:
