@@ -556,6 +556,18 @@ def run_test(args: argparse.Namespace) -> int:
     return run_steps([*lint_steps(), ("pytest", ["pytest", *args.pytest])], env)
 
 
+def run_soak(args: argparse.Namespace) -> int:
+    """The long form of tests/faults; what it found stands in output/soak.jsonl."""
+    setup("dev")
+    found = ROOT / "output" / "soak.jsonl"
+    found.parent.mkdir(exist_ok=True)
+    found.unlink(missing_ok=True)
+    env = {**os.environ, "WATTBENCH_SOAK": str(found)}
+    code = run_steps([("soak", ["pytest", "-s", "tests/faults", *args.pytest])], env)
+    say(f"figures: {found}")
+    return code
+
+
 def lint_steps() -> list[tuple[str, list[str]]]:
     return [
         ("ruff check", ["ruff", "check", "."]),
@@ -610,13 +622,15 @@ def parse_args(arguments: list[str]) -> argparse.Namespace:
     serve.set_defaults(run=run_serve)
     test = commands.add_parser("test", help="all that CI runs; arguments after -- go to pytest")
     test.set_defaults(run=run_test)
+    soak = commands.add_parser("soak", help="the battery of faults in full length, about an hour")
+    soak.set_defaults(run=run_soak)
     commands.add_parser("lint", help="ruff and mypy only").set_defaults(run=run_lint)
     commands.add_parser("setup", help="only set up").set_defaults(run=run_setup)
 
     args = parser.parse_args(arguments[:cut])
     args.pytest = arguments[cut + 1 :]
-    if args.pytest and args.command != "test":
-        parser.error("arguments after -- are pytest's; only the command test takes them")
+    if args.pytest and args.command not in ("test", "soak"):
+        parser.error("arguments after -- are pytest's; only test and soak take them")
     return args
 
 

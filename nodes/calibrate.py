@@ -91,7 +91,7 @@ class WattBenchCalibrate(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, name: str = FORMAT) -> bool | str:
+    def validate_inputs(cls, name: str = "calibration") -> bool | str:
         return refused(lambda: file_name(name, ".json"))
 
     @classmethod

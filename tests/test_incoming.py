@@ -16,6 +16,7 @@ from wattbench.incoming import (
     resolve,
 )
 
+NOT_PATHS = ["", "a/CON/b", "a/" + "x" * 300, "a/" * 2100]
 BAD_EVERYWHERE = [
     "a\x00b",
     "a\nb",

@@ -1,5 +1,6 @@
-"""Names in a prompt are looked at when it is queued, and again where they come from another node."""
+"""Names in a prompt are looked at when it is queued, those of another node when it runs."""
 
+import asyncio
 import urllib.error
 
 import pytest
@@ -15,13 +16,14 @@ def nodes(comfyui, workspace_folder, monkeypatch, tmp_path):
     """Every node by its name; ComfyUI's input folder is a temporary one too."""
     import folder_paths
 
-    from wattbench import nodes as pack
+    from wattbench.nodes import WattBenchExtension
 
     monkeypatch.setattr(folder_paths, "input_directory", str(tmp_path / "input"))
     (tmp_path / "input").mkdir()
     workspace_folder.mkdir()
     (tmp_path / "secret").write_text("t_s,power_w\n0,1\n1,1\n", "utf-8")
-    return {node.define_schema().node_id: node for node in pack.NODES}
+    listed = asyncio.run(WattBenchExtension().get_node_list())
+    return {node.define_schema().node_id: node for node in listed}
 
 
 def of_meter(nodes):
@@ -52,7 +54,7 @@ def test_every_node_with_a_meter_looks_at_its_recording(nodes, tmp_path):
         ("WattBenchCalibrate", "name"),
         ("WattBenchQuantReport", "name"),
         ("WattBenchQuantizeCheckpoint", "name"),
-        ("WattBenchLoadQuantizedModel", "save_as"),
+        ("WattBenchLoadQuantized", "save_as"),
         ("WattBenchPredictEnergy", "calibration"),
     ],
 )
