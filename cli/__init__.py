@@ -15,6 +15,7 @@ COMMANDS = (
     "run",
     "powercap",
     "summary",
+    "journal",
     "law",
     "quantize",
     "quant-report",

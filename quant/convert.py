@@ -155,7 +155,7 @@ class _Plan:
         self._sensitive = sensitive_layers(
             file, layers.values(), request.format, request.rules, request.keep_sensitive
         )
-        if request.format.name == "fp8_static" and names.isdisjoint(request.input_scales):
+        if request.format.needs_input_scale and names.isdisjoint(request.input_scales):
             raise FileError(
                 f"the calibration has no scale for any layer of {file.path}: it was made with "
                 "another model. Calibrate this one, or take fp8."
@@ -192,7 +192,7 @@ class _Plan:
             return kept(entry)
         wanted = self.request.format
         if layer is not None and wanted.is_quantized:
-            if wanted.name == "fp8_static" and layer.name not in self.request.input_scales:
+            if wanted.needs_input_scale and layer.name not in self.request.input_scales:
                 wanted = find(wanted.weight_only)
             decision = self.request.rules.decide(layer.name, entry.shape, wanted)
             if layer.name in self._sensitive:
@@ -214,7 +214,7 @@ class _Plan:
         self._weight_count += prod(entry.shape)
         self._stored_bytes += sum(x.nbytes for x in chosen.stored_spec(entry.shape).values())
         added = {CONFIG: encode_config(chosen.config(entry.shape))}
-        if chosen.name == "fp8_static":
+        if chosen.needs_input_scale:
             scale = self.request.input_scales[layer.name]
             added[INPUT_SCALE] = torch.tensor(scale, dtype=torch.float32)
         spec = {
@@ -310,8 +310,8 @@ def _check(request: Request) -> None:
     if not request.format.can_quantize:
         raise ValueError(f"{request.format.name} files are only read; choose another format")
     request.format.check_installed()
-    if request.format.name == "fp8_static" and not request.input_scales:
+    if request.format.needs_input_scale and not request.input_scales:
         raise ValueError(
-            "fp8_static needs calibrated scales: make a calibration file with Calibrate, or take "
-            "fp8, which scales activations at run time"
+            f"{request.format.name} needs calibrated scales: make a calibration file with "
+            "Calibrate, or take fp8, which scales activations at run time"
         )

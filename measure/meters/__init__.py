@@ -16,9 +16,11 @@ from .base import (
     MeterUnavailableError,
     Offer,
 )
+from .bounded import OPEN_S, NoAnswerError, within
 from .estimate import EstimateSource
 from .hwmon import HwmonSource
 from .nvml import NvmlSource
+from .plausible import PlausibleMeter
 from .rapl import RaplSource
 from .replay import ReplaySource
 
@@ -54,14 +56,15 @@ METERS: tuple[MeterSource, ...] = (
 
 def probe_all(sources: Sequence[MeterSource] = METERS) -> list[Offer]:
     """What each source offers on this machine, refusals with their reasons included."""
-    return [offer for source in sources for offer in source.probe()]
+    return [offer for source in sources for offer in _probed(source)]
 
 
 def open_meter(spec: str, device: DeviceId, sources: Sequence[MeterSource] = METERS) -> Meter:
     """Open the meter ``spec``: a name such as ``nvml:0``, or ``auto``.
 
     ``auto`` is what the environment variable WATTBENCH_METER says, else the most trusted meter that
-    measures ``device``. It never chooses an estimate or a recording.
+    measures ``device``. It never chooses an estimate or a recording. An answer that its board
+    cannot have given raises when it is read (:mod:`.plausible`).
 
     Raises:
         MeterUnavailableError: with the reason of every source, in one line: it becomes a note.
@@ -73,9 +76,18 @@ def open_meter(spec: str, device: DeviceId, sources: Sequence[MeterSource] = MET
     key, _, selector = spec.partition(":")
     for source in sources:
         if source.key == key:
-            return source.open(selector)
+            return PlausibleMeter(source.open(selector))
     names = ", ".join(offer.name for offer in probe_all(sources) if offer.available)
     raise MeterUnavailableError(f"there is no meter {spec!r}", f"this machine has: auto, {names}")
+
+
+def _probed(source: MeterSource) -> list[Offer]:
+    try:
+        return within(OPEN_S, source.probe)
+    except NoAnswerError as error:
+        return [
+            Offer(source.key, source.key, False, str(error), "restart its driver, or the machine")
+        ]
 
 
 def _open_measured(device: DeviceId, sources: Sequence[MeterSource]) -> Meter:
@@ -88,7 +100,7 @@ def _open_measured(device: DeviceId, sources: Sequence[MeterSource]) -> Meter:
             reasons += [_why_not(offer, device) for offer in source.probe()]
             continue
         try:
-            return source.open(selector)
+            return PlausibleMeter(source.open(selector))
         except MeterUnavailableError as error:
             reasons.append(f"{source.key}:{selector} ({error.reason})")
     target = device.name or f"{device.kind}:{device.index}"

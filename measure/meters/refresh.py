@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import Meter
+from .bounded import ANSWER_S, within
+from .timed_read import timed_read
 
 PAUSE_S = 0.001
 """Least time between two rounds of reads."""
@@ -44,13 +46,17 @@ def watch_meter(meter: Meter, seconds: float) -> MeterFigures:
     """Read a meter as fast as it answers, and let others run for as long in between.
 
     Raises:
-        MeterReadError: a channel fails.
+        MeterReadError: a channel fails, or does not answer.
     """
     counter, power = _Watch(meter.read_energy_j), _Watch(meter.read_power_w)
     start_s = time.perf_counter()
-    while time.perf_counter() < start_s + seconds:
-        cost_s = counter.read() + power.read()
-        time.sleep(max(cost_s, PAUSE_S))
+
+    def watch() -> None:
+        while time.perf_counter() < start_s + seconds:
+            cost_s = counter.read() + power.read()
+            time.sleep(max(cost_s, PAUSE_S))
+
+    within(seconds + ANSWER_S, watch)
     return MeterFigures(
         duration_s=time.perf_counter() - start_s,
         counter=counter.figures(),
@@ -71,14 +77,12 @@ class _Watch:
 
     def read(self) -> float:
         """Read once; answers how long it took."""
-        began_s = time.perf_counter()
-        value = self._read()
-        cost_s = time.perf_counter() - began_s
-        if value is not None:
-            self.values.append(value)
-            self._times.append(began_s + cost_s / 2)
-            self._costs.append(cost_s)
-        return cost_s
+        read = timed_read(self._read)
+        if read.value is not None:
+            self.values.append(read.value)
+            self._times.append(read.middle_s)
+            self._costs.append(read.cost_s)
+        return read.cost_s
 
     def figures(self) -> ChannelFigures | None:
         if not self.values:

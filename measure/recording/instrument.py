@@ -20,7 +20,9 @@ from ...records import (
     Trace,
 )
 from ..energy.attribution import Interval
-from ..meters import DeviceId, Meter, MeterUnavailableError, open_meter
+from ..meters import DeviceId, Meter, MeterReadError, MeterUnavailableError, open_meter
+from ..meters.bounded import ANSWER_S, OPEN_S, NoAnswerError, never, within
+from ..meters.plausible import StillPower
 from .board_state import CLOCK_CHANGE, board_state
 from .memory import Gauges, gauges_for
 from .readings import read_energies, tick_error
@@ -37,6 +39,9 @@ TICK_TIMEOUT_S = 2.0
 """How long to wait for a counter's tick before and after what is measured.
 
 Ticks come every 0.1 s at most; a busy machine may hold the sampler up for several times as long."""
+
+REOPEN_S = 2.0
+"""How long a meter that failed is waited for before each later run."""
 
 START_JITTER_S = 0.1
 """What is measured begins up to this much later, so that runs meet a slow counter at different
@@ -78,7 +83,8 @@ class Instrument:
     is ``None`` with the reason. A meter asked for by name must exist.
 
     ``rhythms`` has how the meter's counter ticked before, and is told how it ticks: the next
-    instrument then need not look for that, which takes many reads.
+    instrument then need not look for that, which takes many reads. ``check`` is called while a
+    meter is waited for; what it raises, a cancellation, ends the wait.
 
     Raises:
         MeterUnavailableError: on entering, where a meter asked for by name cannot be opened.
@@ -90,30 +96,60 @@ class Instrument:
         device_id: DeviceId,
         spec: str = "auto",
         rhythms: Rhythms | None = None,
+        check: Callable[[], None] = never,
     ) -> None:
         self.device_id = device_id
         self._rhythms = rhythms or Rhythms()
         self.meter: Meter | None = None
-        self._spec = spec
+        self._spec, self._opened_spec = spec, ""
+        self._check = check
         self._refusal = ""
+        self._still = StillPower()
         self._timeline: Timeline = timeline_for(device)
         self._gauges: Gauges = gauges_for(device)
 
     def __enter__(self) -> Instrument:
+        self._power_limit_w: float | None = None
         try:
-            self.meter = open_meter(self._spec, self.device_id)
+            self._open(self._spec, OPEN_S)
         except MeterUnavailableError as error:
             if self._spec != "auto":
                 raise
             self._refusal = " ".join(str(error).split())
         self._sampler = self._new_sampler()
-        self._power_limit_w = self.meter.power_limit_w() if self.meter is not None else None
         return self
 
     def __exit__(self, *_: object) -> None:
         if self.meter is not None:
             self._rhythms.keep(self.meter.name, self._sampler.clock)
-            self.meter.close()
+            if not self._sampler.is_lost:
+                self._close(self.meter)
+
+    def _open(self, spec: str, limit_s: float) -> None:
+        """Open the meter and ask it what is known of it before it is used.
+
+        Raises:
+            MeterUnavailableError: it cannot be opened, or does not answer.
+        """
+
+        def ask() -> tuple[Meter, float | None, bool]:
+            meter, limit_w, used_bytes = open_meter(spec, self.device_id), None, None
+            with suppress(MeterReadError):
+                limit_w = meter.power_limit_w()
+            with suppress(MeterReadError):
+                used_bytes = meter.read_vram_bytes()
+            return meter, limit_w, used_bytes is not None
+
+        try:
+            self.meter, limit_w, self._tells_vram = within(limit_s, ask, self._check)
+        except NoAnswerError as error:
+            raise MeterUnavailableError(f"{spec}: {error}") from error
+        if not self._opened_spec:
+            self._opened_spec, self._power_limit_w = self.meter.name, limit_w
+
+    def _close(self, meter: Meter) -> None:
+        with suppress(NoAnswerError):
+            within(ANSWER_S, meter.close, self._check)
 
     @contextmanager
     def record(self) -> Iterator[tuple[Window, Recording]]:
@@ -153,6 +189,7 @@ class Instrument:
             pause(seconds)
             idle = Interval("idle", start_s, self._timeline.stop())
         self._sampler.wait_for_tick(TICK_TIMEOUT_S)
+        self._see_power(idle.start_s, idle.end_s, is_work=False)
         readings, _ = self._energies([idle])
         return readings[0].energy_j / idle.duration_s if readings[0] else None
 
@@ -161,7 +198,12 @@ class Instrument:
         clock = self._rhythms.of(self.meter.name) if self.meter is not None else None
         gauges = self._gauges
         return Sampler(
-            self.meter, read_vram, gauges.read_rss_bytes, gauges.read_allocator_bytes, clock
+            self.meter,
+            read_vram,
+            gauges.read_rss_bytes,
+            gauges.read_allocator_bytes,
+            clock,
+            self._check,
         )
 
     def _resume(self) -> float:
@@ -169,13 +211,27 @@ class Instrument:
 
         A meter that failed is opened anew. Where it cannot be, it stays refused for its fault.
         """
-        if self.meter is not None and self._sampler.samples.faults:
-            with suppress(MeterUnavailableError):
-                meter = open_meter(self.meter.name, self.device_id)
-                self.meter.close()
-                self.meter = meter
+        if self._sampler.samples.faults or (self.meter is None and self._opened_spec):
+            self._reopen()
+        quiet_s = self._sampler.resume(TICK_TIMEOUT_S)
+        if self._sampler.samples.faults and self.meter is not None and not self._sampler.is_lost:
+            # What went wrong while nobody measured is not the next run's affair.
+            self._reopen()
+            quiet_s = self._sampler.resume(TICK_TIMEOUT_S)
+        return quiet_s
+
+    def _reopen(self) -> None:
+        failed, is_lost = self.meter, self._sampler.is_lost
+        try:
+            self._open(self._opened_spec, REOPEN_S)
+        except MeterUnavailableError as error:
+            if is_lost:
+                self.meter, self._refusal = None, str(error)
                 self._sampler = self._new_sampler()
-        return self._sampler.resume(TICK_TIMEOUT_S)
+            return
+        if failed is not None and not is_lost:
+            self._close(failed)
+        self._sampler = self._new_sampler()
 
     def _settle(self, pause: Callable[[float], None]) -> None:
         """Return at once where the meter gives no clock."""
@@ -195,12 +251,19 @@ class Instrument:
     ) -> tuple[list[EnergyReading | None], str]:
         if self.meter is None:
             return [None] * len(intervals), self._refusal
-        return read_energies(self.meter, self._sampler.samples, intervals, reach_s)
+        is_measured = self.meter.provenance == "measured"
+        still_fault = self._still.fault if is_measured else ""
+        return read_energies(self.meter, self._sampler.samples, intervals, reach_s, still_fault)
+
+    def _see_power(self, start_s: float, end_s: float, is_work: bool) -> None:
+        power = self._sampler.samples.power
+        self._still.see([s for s in around(power, start_s, end_s) if s.t_s >= start_s], is_work)
 
     def _fill(self, recording: Recording, window: Window, reach_s: tuple[float, float]) -> None:
         start_s, end_s = window.start_s, window.end_s
         recording.started_at = window.started_at
         recording.start_s, recording.end_s = start_s, end_s
+        self._see_power(start_s, end_s, is_work=True)
         energies, recording.energy_note = self._energies(
             [Interval(span.name, span.start_s, span.end_s) for span in window.spans], reach_s
         )
@@ -233,8 +296,8 @@ class Instrument:
         return Trace(counter, power, tick_error(samples, self.meter, *reach_s))
 
     def _vram_reader(self) -> tuple[Callable[[], int | None] | None, str]:
-        if self.meter is not None and self.meter.read_vram_bytes() is not None:
-            return self.meter.read_vram_bytes, f"{self.meter.name}, whole device, sampled"
+        if self.meter is not None and self._tells_vram:
+            return self.meter.read_vram_bytes, f"{self.meter.name}, {self.meter.memory}, sampled"
         return self._gauges.read_vram_bytes, "driver through torch, whole device, sampled"
 
 

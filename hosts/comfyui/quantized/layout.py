@@ -27,10 +27,6 @@ from ....quant.formats.fp8 import Fp8
 
 LAYOUT = "WattBenchLayout"
 
-STOCK_ARITHMETIC = ("fp8_w", "fp8", "fp8_static", "int8_w8a8", "int4_gemm")
-"""The formats whose tensors take ComfyUI's layouts. ``int8`` does not: ComfyUI would multiply
-integers whatever a layer asks for."""
-
 FIELDS = {
     "weight_scale": "scale",
     "weight_nested_scale": "nested_scale",
@@ -103,7 +99,7 @@ def wrap(
         KeyError: a tensor of the format is missing.
     """
     shape = shape or weight_format.shape(stored)
-    if weight_format.name in STOCK_ARITHMETIC and not _has_many_scales(weight_format, stored):
+    if weight_format.stock_layout and not _has_many_scales(weight_format, stored):
         return _wrap_stock(weight_format, stored, dtype)
     register_layout_class(LAYOUT, WattBenchLayout)
     params = _params(weight_format, stored, dtype, shape)
