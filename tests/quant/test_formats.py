@@ -130,7 +130,7 @@ def test_what_files_of_others_say_of_a_layer(config, has_input_scale, name):
     assert format_of(config, has_input_scale).name == name
 
 
-@pytest.mark.parametrize("name", ["nvfp4", "float8_e5m2", "gguf", "gguf:Q9_X", "bf16"])
+@pytest.mark.parametrize("name", ["asym_w4a8_int8", "float8_e5m2", "gguf", "gguf:Q9_X", "bf16"])
 def test_formats_that_are_not_ours_are_left_to_others(name):
     assert format_of({"format": name}, False) is None
 
