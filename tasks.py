@@ -62,7 +62,9 @@ FAILURES = {
 }
 """What went wrong, by what pip and uv print then; the first that fits counts."""
 TYPED = (
+    "host.py",
     "records.py",
+    "requirements.py",
     "offer.py",
     "errors.py",
     "stats.py",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -35,6 +36,10 @@ EXIT_CANCELLED = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand: 0 done, 1 failed, 2 asked wrongly, 130 cancelled."""
+    for stream in (sys.stdout, sys.stderr):
+        # A name or a sign that the system's encoding lacks must not end a measurement.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     parser = argparse.ArgumentParser(
         prog="wattbench", description="What an AI image really costs on your machine."
     )
