@@ -16,6 +16,7 @@ COMMANDS = (
     "run",
     "powercap",
     "summary",
+    "journal",
     "law",
     "quantize",
     "quant-report",

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from ...records import CounterSample, Method, PowerSample, Scope
 from ..meters import DeviceId, Meter, MeterReadError, MeterUnavailableError, open_meter
 from ..meters.base import Provenance
+from ..meters.timed_read import timed_read
 
 MAX_HOLD_S = 1.5
 """Power is held from one reading to the next for at most this long; a longer gap is not filled."""
@@ -210,7 +211,8 @@ class LiveDevice:
 
     def _ask(self, read: Callable[[], float | None]) -> float | None:
         try:
-            return read()
+            value: float | None = timed_read(read).value
+            return value
         except MeterReadError as error:
             self._fault = str(error)
             return None
@@ -251,9 +253,12 @@ class LiveDevice:
                 reason = str(error)
             if used_bytes is not None:
                 break
+        total_bytes = target.vram_total_bytes
+        if self.meter is not None and read is from_meter and used_bytes is not None:
+            total_bytes = self.meter.vram_total_bytes() or total_bytes
         return {
             "vram_used_bytes": used_bytes,
-            "vram_total_bytes": target.vram_total_bytes,
+            "vram_total_bytes": total_bytes,
             "vram_reason": "" if used_bytes is not None else reason,
         }
 
