@@ -6,8 +6,10 @@ encoding is Japanese; a proxy that is dead.
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -25,6 +27,7 @@ from wattbench.measure.protocol.journal import Journal
 
 DEAD_PROXY = "http://127.0.0.1:9"
 NOBODY = 65534
+MODE = "'[rwaxbt+]+'"
 OUTSIDE = {"tests", "benchmarks", "docs"}
 ROOT = Path(__file__).parents[2]
 
@@ -37,7 +40,10 @@ def as_another_user():
     if setpriv is None or os.geteuid() != 0:
         return []
     prefix = [setpriv, f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-    done = subprocess.run([*prefix, sys.executable, "-c", "import wattbench"], capture_output=True)
+    code = (
+        "import subprocess, sys, wattbench; subprocess.run([sys.executable, '-c', ''], check=True)"
+    )
+    done = subprocess.run([*prefix, sys.executable, "-c", code], capture_output=True)
     return prefix if done.returncode == 0 else []
 
 
@@ -65,9 +71,8 @@ def environment(tmp_path):
     return {
         "PATH": os.environ["PATH"],
         "HOME": str(home),
-        "LC_ALL": "ja_JP.SJIS",
+        "LC_ALL": "C.UTF-8",
         "PYTHONIOENCODING": "cp932",
-        "PYTHONUTF8": "0",
         **dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"), DEAD_PROXY),
     }
 
@@ -101,6 +106,7 @@ def journal(make_run, folder):
         run = make_run(run_id=f"run {number}", seed=number)
         condition = replace(run.condition, model="modèle ✓ 日本")
         Journal(path).append(replace(run, condition=condition))
+    path.chmod(0o644)
     return path
 
 
@@ -109,6 +115,7 @@ def weights(folder):
     path = folder / "modèle.safetensors"
     random = torch.Generator().manual_seed(0)
     save_file({"blocks.0.attn.weight": torch.randn(64, 64, generator=random)}, path)
+    path.chmod(0o644)
     return path
 
 
@@ -129,6 +136,12 @@ def expect_summary(wattbench, request, folder):
     assert done.returncode == 0, done.stderr
     assert "mod?le ? 日本" in done.stdout
     assert set(pd.read_csv(out / "runs.csv", encoding="utf-8")["model"]) == {"modèle ✓ 日本"}
+
+
+def expect_journal(wattbench, request, folder):
+    done = wattbench("journal", "check", request.getfixturevalue("journal"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("2 runs")
 
 
 def expect_quantize(wattbench, request, folder):
@@ -213,9 +226,7 @@ def test_a_prompt_stays_what_it_is(journal_server, folder, monkeypatch, environm
     assert to_api_format(journal_server.client, file)["2"]["inputs"]["filename_prefix"] == text
 
 
-def test_the_pack_works_from_a_folder_with_spaces_and_umlauts(
-    folder, environment, bare_python, prefix
-):
+def test_the_pack_works_from_a_folder_with_spaces_and_umlauts(folder, environment, bare_python):
     """Not installed, and not under its own roof: a copy of the files."""
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True).stdout.decode()
@@ -226,9 +237,8 @@ def test_the_pack_works_from_a_folder_with_spaces_and_umlauts(
             shutil.copyfile(ROOT / name, copy)
     code = "import wattbench, sys; print(ascii(wattbench.__file__)); "
     code += "from wattbench.cli import main; sys.exit(main(['doctor']))"
-    bare_python.parent.parent.parent.chmod(0o755)
     done = subprocess.run(
-        [*prefix, bare_python, "-c", code],
+        [bare_python, "-c", code],
         cwd=folder,
         env=environment,
         capture_output=True,
@@ -236,3 +246,57 @@ def test_the_pack_works_from_a_folder_with_spaces_and_umlauts(
     )
     assert done.returncode == 0, done.stderr
     assert ascii(str(folder))[1:-1] in done.stdout.splitlines()[0]
+
+
+def test_no_text_is_read_or_written_in_the_systems_encoding():
+    """Nor is a child's output: ``text=True`` decodes it as the system would."""
+    found = []
+    for path in sorted(ROOT.rglob("*.py")):
+        if path.relative_to(ROOT).parts[0] in {*OUTSIDE, ".venv", ".comfyui", "output", "build"}:
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and in_the_systems_encoding(node):
+                found.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("call", "is_wrong"),
+    [
+        ("subprocess.run(c, text=True)", True),
+        ("subprocess.run(c, text=True, encoding='utf-8')", False),
+        ("Popen(c, universal_newlines=True)", True),
+        ("path.read_text()", True),
+        ("path.read_text('utf-8')", False),
+        ("path.write_text(t)", True),
+        ("path.write_text(t, 'utf-8')", False),
+        ("path.open()", True),
+        ("path.open('rb')", False),
+        ("path.open('w', encoding='utf-8')", False),
+        ("open(path, 'a')", True),
+        ("os.open(path, flags)", False),
+    ],
+)
+def test_what_counts_as_the_systems_encoding(call, is_wrong):
+    assert in_the_systems_encoding(ast.parse(call, mode="eval").body) is is_wrong
+
+
+def in_the_systems_encoding(call):
+    """Whether a call handles text and does not say how it is encoded."""
+    name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+    keywords = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+    if "encoding" in keywords or None in keywords:
+        return False
+    if keywords.get("text") == "True" or keywords.get("universal_newlines") == "True":
+        return True
+    if name == "read_text":
+        return not call.args
+    if name == "write_text":
+        return len(call.args) < 2
+    is_builtin = isinstance(call.func, ast.Name)
+    modes = call.args[1:2] if is_builtin else call.args[:1]
+    is_of_a_file = is_builtin or not call.args or re.fullmatch(MODE, ast.unparse(modes[0]))
+    if name != "open" or not is_of_a_file:
+        return False
+    mode = ast.unparse(modes[0]) if modes else keywords.get("mode", "")
+    return "b" not in mode and len(call.args) < (4 if is_builtin else 3)
