@@ -31,7 +31,14 @@ class Search:
         self._kept = kept
         self._pace = pace
         self._needed_count = LEAST_LENGTHS
-        self._begin(after_pause=False)
+        # The rhythm of the ticks in line, as long as it is not believed, and how many there are.
+        self._trial: TickClock | None = None
+        self._in_line_count = 0
+        # Between which two moments the last tick came, and how long the latest ones took.
+        self._span_s = (0.0, 0.0)
+        self._lengths: deque[float] = deque(maxlen=8)
+        # Whether the last read showed no new value, and whether there was a pause before it.
+        self._stood = self._paused = False
 
     def pause(self) -> None:
         """Reading has paused: ticks may have come unseen, so none is in line any more."""
@@ -72,13 +79,8 @@ class Search:
         return found
 
     def _begin(self, *, after_pause: bool) -> None:
-        # The rhythm of the ticks in line, as long as it is not believed, and how many there are.
-        self._trial: TickClock | None = None
-        self._in_line_count = 0
-        # Between which two moments the last tick came, and how long the latest ones took.
-        self._span_s = (0.0, 0.0)
-        self._lengths: deque[float] = deque(maxlen=8)
-        # Whether the last read showed no new value, and whether there was a pause before it.
+        self._trial, self._in_line_count, self._span_s = None, 0, (0.0, 0.0)
+        self._lengths.clear()
         self._stood, self._paused = False, after_pause
 
     def _rhythm(self, before_s: tuple[float, float]) -> Following | None:
