@@ -77,6 +77,7 @@ TYPED = (
     "incoming.py",
     "host.py",
     "records.py",
+    "requirements.py",
     "offer.py",
     "errors.py",
     "stats.py",
