@@ -62,9 +62,9 @@ def collect(probe_nodes, in_prompt, workspace_folder):
     """A function that joins what probes saw of a prompt, as the node ``collect`` or another."""
 
     def collect(prompt_id, *probes, node_id="collect"):
-        named = {f"probe{index}": probe for index, probe in enumerate(probes)}
+        named = {f"probe{index}": [probe] for index, probe in enumerate(probes)}
         with in_prompt(prompt_id, node_id):
-            _, (run,) = probe_nodes.WattBenchCollect.execute(None, named).result
+            _, (run,) = probe_nodes.WattBenchCollect.execute([None], named).result
         return run
 
     return collect
@@ -112,8 +112,8 @@ def test_the_value_goes_through(probe_nodes, in_prompt, probe_model, sample, wor
     probed, probe = probe_model()
     latent = sample("first", "a", probed)
     with in_prompt("first", "collect"):
-        value, _ = probe_nodes.WattBenchCollect.execute(latent, {"probe0": probe}).result
-    assert value is latent
+        value, _ = probe_nodes.WattBenchCollect.execute([latent], {"probe0": [probe]}).result
+    assert value == [latent]
 
 
 def test_only_the_current_prompt_counts(probe_model, sample, collect):
