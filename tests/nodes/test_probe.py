@@ -32,11 +32,14 @@ def probe_nodes(comfyui):
 
 
 @pytest.fixture
-def in_prompt(comfyui):
+def in_prompt(comfyui, probe_nodes, monkeypatch):
     """Contexts in which nodes of :data:`PROMPT` are executed, the prompt's id and theirs given."""
     from comfy_execution.graph import DynamicPrompt
     from comfy_execution.progress import reset_progress_state
     from comfy_execution.utils import CurrentNodeContext
+
+    for node in probe_nodes.NODES:
+        monkeypatch.setitem(comfyui.NODE_CLASS_MAPPINGS, node.GET_SCHEMA().node_id, node)
 
     def enter(prompt_id, node_id):
         reset_progress_state(prompt_id, DynamicPrompt(PROMPT))
