@@ -95,7 +95,18 @@ def build_library():
         pytest.skip("the simulated vendor libraries need Linux and the command cc")
 
     def build(source, target):
-        command = [compiler, "-Wall", "-Werror", "-O1", "-shared", "-fPIC", "-o", target, source]
+        command = [
+            compiler,
+            "-Wall",
+            "-Werror",
+            "-O1",
+            "-shared",
+            "-fPIC",
+            "-o",
+            target,
+            source,
+            "-lm",
+        ]
         subprocess.run(command, check=True)
 
     return build
