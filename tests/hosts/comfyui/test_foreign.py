@@ -24,7 +24,7 @@ def pack_function(tmp_path, original):
 
 def test_comfyui_as_it_is_has_nothing_foreign(foreign, tiny_models):
     assert foreign.replaced_functions() == []
-    for architecture in ("sdxl", "z_image", "flux"):
+    for architecture in ("sdxl", "z_image_turbo", "flux"):
         assert foreign.replaced_forward(tiny_models(architecture).model) == []
 
 
