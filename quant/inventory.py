@@ -25,6 +25,9 @@ from .scales import KNOWN, granularity
 from .stored import FP8_TYPES, INPUT_SCALE, LAYOUTS, WEIGHT_SCALE, StoredLayer
 from .stored import ROLES as KNOWN_ROLES
 
+MAX_CONFIG_BYTES = 65536
+"""Of a layer's configuration, which is some words."""
+
 HEADER_KEY = "_quantization_metadata"
 """Where some files hold the configurations of all layers: in the header, ``{"layers": {…}}``."""
 
@@ -361,8 +364,9 @@ def _configs(file: TensorFile, prefix: str) -> dict[str, Mapping[str, Any]]:
             for name, config in listed.items():
                 full = name if f"{name}.weight" in file.entries else prefix + name
                 configs[full] = _checked(dict(config))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise FileError(f"{file.path}: {HEADER_KEY} cannot be read: {error!r}") from error
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            why = type(error).__name__
+            raise FileError(f"{file.path}: {HEADER_KEY} cannot be read ({why})") from error
     old = _old_config(file, prefix)
     for key in file.entries:
         layer, _, end = key.rpartition(".")
@@ -370,6 +374,8 @@ def _configs(file: TensorFile, prefix: str) -> dict[str, Mapping[str, Any]]:
             continue
         if end == CONFIG:
             try:
+                if file.entries[key].nbytes > MAX_CONFIG_BYTES:
+                    raise ValueError(f"it is larger than {MAX_CONFIG_BYTES} bytes")
                 configs[layer] = _checked(decode_config(file.read(key)))
             except ValueError as error:
                 raise FileError(f"{file.path}, {key}: {error}") from error
