@@ -120,15 +120,25 @@ class Batch:
         """Run all visits; ``results`` holds what was measured even where this raises.
 
         Raises:
-            CommandError: a server or a workflow failed.
+            CommandError: a server or a workflow failed, or fewer runs were measured than asked for.
             CancelledError: somebody interrupted the workflow on the server.
             KeyboardInterrupt: after the server was freed.
         """
+        fewer: list[str] = []
         for number in range(1, self.visits + 1):
             with self.visit(number) as visit:
                 graph = visit.graph()
                 graphs = repeated(graph, self.repeats) if self.repeats else [graph]
+                before = len(results.runs)
                 visit.measure(graphs, results)
+                made = {(r.job_id, r.repeat) for r in results.runs[before:] if not r.is_warmup}
+                if self.repeats and len(made) < self.repeats:
+                    fewer.append(f"visit {number} measured {len(made)} of {self.repeats} runs")
+        if fewer and results.runs:
+            raise CommandError(
+                f"fewer runs than were asked for: {', '.join(fewer)}. The others came from "
+                "ComfyUI's cache, or no node that measures has run in them"
+            )
 
     @contextlib.contextmanager
     def visit(self, number: int) -> Iterator[Visit]:
