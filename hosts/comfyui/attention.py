@@ -14,10 +14,10 @@ from comfy.patcher_extension import WrappersMP
 from ...attention import BACKENDS
 from ...attention.choices import Choices
 from ...attention.ledger import IdleWatch, Ledger, clock_of
+from ...attention.plan import AUTO, COMFYUI, PREFIX, Planner, Setting, core_name
 from ...offer import Machine, machine_of
 from ...records import KernelCalls
 from .attention_lanes import Lanes
-from .attention_plan import AUTO, COMFYUI, PREFIX, Planner, Setting, core_name
 from .ledgers import attach_ledger, ledgers_of
 
 OVERRIDE = "optimized_attention_override"
@@ -71,7 +71,9 @@ def override_name(override: Any) -> str:
 def out_of_reach(guider: Any) -> Iterator[str]:
     """What computes attention in a sampling of ComfyUI's ``guider`` and does not ask what with."""
     if not all(isinstance(control, T2IAdapter) for control in _controls(guider)):
-        core = core_name(comfy_attention.optimized_attention)
+        core = core_name(
+            comfy_attention.optimized_attention, comfy_attention.REGISTERED_ATTENTION_FUNCTIONS
+        )
         yield f"ControlNets do not ask for the choice; ComfyUI's own, {core}, computes theirs"
     replaced = guider.model_options.get("transformer_options", {}).get("patches_replace", {})
     if replaced.get("attn1") or replaced.get("attn2"):
@@ -100,7 +102,9 @@ class Override:
         self.setting = setting
         self.machine = machine
         self.previous = previous
-        self._planner = Planner(setting, machine, choices)
+        self._planner = Planner(
+            setting, machine, choices, comfy_attention.REGISTERED_ATTENTION_FUNCTIONS
+        )
         self._ledger = Ledger(setting.requested, clock_of(machine.kind))
         may_wait = setting.requested == AUTO and machine.kind == "cuda"
         watch = IdleWatch() if may_wait else None
