@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ...records import COMPUTE_PHASES, EnergyReading, Method, Run
 from .attribution import Interval, integrate
-from .pooling import TickedRun, pool
+from .pooling import TickedRun, pool, time_constant_s
 from .totals import observed_energy
 
 MOST_STEPS = 200
@@ -110,7 +110,11 @@ def _profile(
         for run, joules in zip(runs, denoise_j, strict=True)
     ]
     if None not in ticked:
-        energies = pool([run for run in ticked if run is not None], [*names, "denoise"])
+        # So many levels tell no time constant as well: it is the one of the phases.
+        whole = [_ticked(run, _phase_intervals(run), 0.0) for run in runs]
+        constant_s = time_constant_s([run for run in whole if run is not None], ["denoise"])
+        found = [run for run in ticked if run is not None]
+        energies = pool(found, [*names, "denoise"], constant_s)
         joules = energies[:, :step_count].tolist()
         yield StepProfile(runs, durations, joules, energy.meter, _method(energy, "attributed"))
         return
