@@ -36,7 +36,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def add_batch_options(
     parser: argparse.ArgumentParser,
 ) -> argparse._MutuallyExclusiveGroup:
-    """What every command that runs a batch asks for; answers the group that names the server."""
+    """What every command that runs a batch asks for; returns the group that names the server."""
     parser.add_argument("workflow", type=Path, metavar="WORKFLOW", help="a workflow's JSON file")
     parser.add_argument(
         "--repeats",
