@@ -95,6 +95,7 @@ class Plan:
 
 def core_name(function: Callable[..., torch.Tensor], functions: Functions) -> str:
     """The name under which ComfyUI registered an attention function."""
+    function = getattr(function, "func", function)
     for name, registered in functions.items():
         if function in (registered, getattr(registered, "__wrapped__", None)):
             return PREFIX + name

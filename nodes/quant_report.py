@@ -114,7 +114,8 @@ def _flop_note(model: Any) -> str:
 
 def _draw(report: QuantReport, path: Path) -> str:
     """Why there is no picture; empty if it was drawn."""
-    from ..quant.plots import PlotsUnavailableError, write_rate_distortion
+    from ..quant.plots import write_rate_distortion
+    from ..tables.figure import PlotsUnavailableError
 
     try:
         write_rate_distortion(report, path)

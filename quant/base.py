@@ -243,10 +243,14 @@ def decode_config(tensor: torch.Tensor) -> dict[str, Any]:
     Raises:
         ValueError: it is no JSON object with a ``format``.
     """
+    import torch
+
     try:
-        config = json.loads(bytes(tensor.tolist()))
+        config = json.loads(bytes(tensor.contiguous().reshape(-1).view(torch.uint8).tolist()))
     except ValueError as error:
-        raise ValueError(f"a layer's {CONFIG} is no JSON text: {error}") from error
+        raise ValueError(
+            f"a layer's {CONFIG}, {tensor.dtype} of shape {list(tensor.shape)}, is no JSON text"
+        ) from error
     if not isinstance(config, dict) or not isinstance(config.get("format"), str):
         raise ValueError(f"a layer's {CONFIG} names no format: {config!r}")
     params = config.pop("params", None)

@@ -11,6 +11,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path
 from typing import Protocol
 
@@ -73,10 +74,10 @@ class Results:
         Raises:
             CommandError: they cannot be written; the runs are still in the journal.
         """
-        from ...report import summary_text, write_all
+        from ...report import append_runs, summary_text
 
         try:
-            files = write_all(self.runs, folder)
+            files = append_runs(self.runs, folder)
         except OSError as error:
             raise CommandError(
                 f"the tables cannot be written to {folder}: {error}. The runs are kept in "
@@ -345,12 +346,20 @@ def read_runs(
 
 
 def fetch_pictures(client: ComfyClient, job: Job, folder: Path, prefix: str) -> list[Path]:
-    """Copy the pictures that a job reported; their names are ``prefix`` and a number."""
+    """Copy the pictures that a job reported; their names are ``prefix`` and a number.
+
+    Those of earlier batches stay: a name that is taken gets one more number.
+    """
     pictures = [output for output in job.outputs if output["category"] == "images"]
     paths = []
     for number, picture in enumerate(pictures, 1):
         folder.mkdir(exist_ok=True)
-        path = folder / f"{prefix}_{number:03}{Path(picture['filename']).suffix}"
+        ending = Path(picture["filename"]).suffix
+        names = (
+            f"{prefix}_{number:03}{again}{ending}"
+            for again in chain([""], map("_{}".format, count(2)))
+        )
+        path = next(folder / name for name in names if not (folder / name).exists())
         path.write_bytes(client.view(picture["filename"], picture["subfolder"], picture["type"]))
         paths.append(path)
     return paths
