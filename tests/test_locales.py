@@ -134,7 +134,9 @@ def template_of(node):
     return "".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
 
 
-ROOMS = [f"{room}/**/*.py" for room in ("measure", "analysis", "report", "hosts", "nodes")]
+ROOMS = [
+    f"{room}/**/*.py" for room in ("measure", "quality", "analysis", "report", "hosts", "nodes")
+]
 SPEAKING = [
     "measure/recording/board_state.py",
     "measure/recording/readings.py",
