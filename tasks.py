@@ -77,6 +77,7 @@ TYPED = (
     "incoming.py",
     "host.py",
     "records.py",
+    "requirements.py",
     "offer.py",
     "errors.py",
     "stats.py",
@@ -571,6 +572,18 @@ def run_test(args: argparse.Namespace) -> int:
     return run_steps([*lint_steps(), ("pytest", ["pytest", *args.pytest])], env)
 
 
+def run_soak(args: argparse.Namespace) -> int:
+    """The long form of tests/faults; what it found stands in output/soak.jsonl."""
+    setup("dev")
+    found = ROOT / "output" / "soak.jsonl"
+    found.parent.mkdir(exist_ok=True)
+    found.unlink(missing_ok=True)
+    env = {**os.environ, "WATTBENCH_SOAK": str(found)}
+    code = run_steps([("soak", ["pytest", "-s", "tests/faults", *args.pytest])], env)
+    say(f"figures: {found}")
+    return code
+
+
 def make_newest() -> Path:
     """A virtual environment with the newest releases of :data:`FOLLOWED`; its Python.
 
@@ -704,6 +717,8 @@ def parse_args(arguments: list[str]) -> argparse.Namespace:
         "pinned ComfyUI or that of COMFYUI_PATH; not part of CI",
     )
     test.set_defaults(run=run_test)
+    soak = commands.add_parser("soak", help="the battery of faults in full length, about an hour")
+    soak.set_defaults(run=run_soak)
     commands.add_parser("lint", help="ruff and mypy only").set_defaults(run=run_lint)
     mutate = commands.add_parser(
         "mutate", help="which planted faults no test notices; tests to run may follow after --"
@@ -715,8 +730,8 @@ def parse_args(arguments: list[str]) -> argparse.Namespace:
 
     args = parser.parse_args(arguments[:cut])
     args.pytest = arguments[cut + 1 :]
-    if args.pytest and args.command not in ("test", "mutate"):
-        parser.error("arguments after -- are pytest's; only test and mutate take them")
+    if args.pytest and args.command not in ("test", "mutate", "soak"):
+        parser.error("arguments after -- are pytest's; only test, mutate and soak take them")
     return args
 
 

@@ -16,7 +16,7 @@ from ..quant.report import QuantReport, report_file
 from ..quant.tables import HEADINGS, notes, rows, write_csv
 from .output import listed
 from .table import shown_table
-from .types import CATEGORY
+from .types import CATEGORY, refused
 
 
 class WattBenchQuantReport(io.ComfyNode):
@@ -66,6 +66,10 @@ class WattBenchQuantReport(io.ComfyNode):
             ],
             outputs=[],
         )
+
+    @classmethod
+    def validate_inputs(cls, name: str = "quantization") -> bool | str:
+        return refused(lambda: file_name(name, ".csv"))
 
     @classmethod
     def execute(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from comfy_api.latest import io, ui
 
 from ..hosts.comfyui.host import HOST
 from ..hosts.comfyui.new_files import file_name, shown_progress
+from ..hosts.comfyui.quantized.detection import linear_names
 from ..hosts.comfyui.quantized.files import (
     MODEL_FOLDERS,
     SAFETENSORS,
@@ -20,7 +22,7 @@ from ..measure.recording.environment import pack_version
 from ..quant.formats import find
 from ..quant.layers import LayerRules
 from .quantized import QUANTIZED, format_input, layers_input
-from .types import CATEGORY, calibration_input
+from .types import CATEGORY, calibration_input, refused
 
 if TYPE_CHECKING:
     from ..quant.calibrate import Calibration as CalibrationValue
@@ -70,6 +72,10 @@ class WattBenchQuantizeCheckpoint(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, name: str = "") -> bool | str:
+        return refused(lambda: file_name(name.strip() or "name", SAFETENSORS[0]))
+
+    @classmethod
     def execute(
         cls,
         file: str,
@@ -86,7 +92,7 @@ class WattBenchQuantizeCheckpoint(io.ComfyNode):
         target = source.parent / file_name(named, SAFETENSORS[0])
         request = convert.Request(
             find(weight_format),
-            LayerRules.parse(layers),
+            replace(LayerRules.parse(layers), linears=linear_names(str(source))),
             "" if dtype == AS_THEY_ARE else dtype,
             {} if calibration is None else calibration.input_scales,
             pack_version(),

@@ -247,12 +247,12 @@ def decode_config(tensor: torch.Tensor) -> dict[str, Any]:
 
     try:
         config = json.loads(bytes(tensor.contiguous().reshape(-1).view(torch.uint8).tolist()))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(
             f"a layer's {CONFIG}, {tensor.dtype} of shape {list(tensor.shape)}, is no JSON text"
         ) from error
     if not isinstance(config, dict) or not isinstance(config.get("format"), str):
-        raise ValueError(f"a layer's {CONFIG} names no format: {config!r}")
+        raise ValueError(f"a layer's {CONFIG} names no format")
     params = config.pop("params", None)
     return {**params, **config} if isinstance(params, dict) else config
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .files import GGUF_START, WIDE, Entry, FileError
 from .formats.gguf import PREFIX
 from .ggml import BLOCK_TYPES
+from .gguf_header import check_header
 from .gguf_text import OTHERS, native_name
 
 if TYPE_CHECKING:
@@ -43,11 +45,14 @@ class GgufFile:
         self.path = path
         self.metadata: dict[str, str] = {}
         try:
+            if path.exists() and not path.is_file():
+                raise ValueError("it is a pipe or a device")
+            check_header(path)
             reader = GGUFReader(path)
             kind = _architecture(reader)
             self._items = {native_name(kind, item.name): item for item in reader.tensors}
             self.entries = {n: _entry(reader, n, item) for n, item in self._items.items()}
-        except (ValueError, IndexError, KeyError) as error:
+        except (ValueError, IndexError, KeyError, RecursionError) as error:
             raise FileError(
                 f"{path.name} is no whole GGUF file ({error}). It may have been copied or "
                 "downloaded in part: fetch it again."
@@ -105,7 +110,10 @@ def _entry(reader: Any, name: str, item: Any) -> Entry:
     shape = tuple(int(size) for size in reversed(item.shape))
     original = reader.get_field(f"comfy.gguf.orig_shape.{item.name}")
     if original is not None:
-        shape = tuple(int(original.parts[part][0]) for part in original.data)
+        reshaped = tuple(int(original.parts[part][0]) for part in original.data)
+        if prod(reshaped) != prod(shape):
+            raise ValueError(f"comfy.gguf.orig_shape of {item.name} is not that of its weights")
+        shape = reshaped
     kind = item.tensor_type.name
     dtype = kind if kind in WIDE or kind in PLAIN else PREFIX + kind
     return Entry(name, dtype, shape, int(item.data_offset), int(item.n_bytes))

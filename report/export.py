@@ -195,7 +195,7 @@ def _read_raw(path: Path, wanted: set[str]) -> list[Run]:
     """
     if not path.exists() or not wanted:
         return []
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
         lines = [line for line in file if _is_wanted(line, wanted)]
     try:
         return [run for run in parse("".join(lines)) if run.run_id in wanted]

@@ -22,6 +22,7 @@ from ...records import Run
 from .client import ComfyClient, ServerUnreachableError
 from .comfy_run import Event, Job, check_installed, run_workflow, to_api_format
 from .graph import PACK_PREFIX, Graph, repeated
+from .places import choose_python
 from .server import ComfyServer, device_arguments, find_comfyui
 
 JOURNAL_FILE, JOURNAL_FOLDER = "journal.jsonl", "wattbench"
@@ -100,6 +101,7 @@ class Batch:
     timeout_s: int
     running: ComfyClient | None
     comfyui: Path | None
+    python: Path | None
     arguments: tuple[str, ...]
     environment: dict[str, str]
     teller: Teller
@@ -146,7 +148,10 @@ class Batch:
             check_no_server_options(visits, is_plain)
         comfyui = None if server else find_comfyui(comfyui)
         prepare_folder(folder)
-        device_options = [] if server else device_arguments(device)
+        python, note = choose_python(comfyui) if comfyui else (None, "")
+        if note:
+            teller.say(note)
+        device_options = [] if server else device_arguments(device, python)
         environment = {}
         if estimate_if_unmetered and needs_estimate(on_cpu="--cpu" in device_options):
             environment["WATTBENCH_METER"] = "estimate"
@@ -160,6 +165,7 @@ class Batch:
             timeout_s=timeout_s,
             running=ComfyClient(*server) if server else None,
             comfyui=comfyui,
+            python=python,
             arguments=(*device_options, *arguments),
             environment=environment,
             teller=teller,
@@ -169,15 +175,25 @@ class Batch:
         """Run all visits; ``results`` holds what was measured even where this raises.
 
         Raises:
-            CommandError: a server or a workflow failed.
+            CommandError: a server or a workflow failed, or fewer runs were measured than asked for.
             CancelledError: somebody interrupted the workflow on the server.
             KeyboardInterrupt: after the server was freed.
         """
+        fewer: list[str] = []
         for number in range(1, self.visits + 1):
             with self.visit(number) as visit:
                 graph = visit.graph()
                 graphs = repeated(graph, self.repeats) if self.repeats else [graph]
+                before = len(results.runs)
                 visit.measure(graphs, results)
+                made = {(r.job_id, r.repeat) for r in results.runs[before:] if not r.is_warmup}
+                if self.repeats and len(made) < self.repeats:
+                    fewer.append(f"visit {number} measured {len(made)} of {self.repeats} runs")
+        if fewer and results.runs:
+            raise CommandError(
+                f"fewer runs than were asked for: {', '.join(fewer)}. The others came from "
+                "ComfyUI's cache, or no node that measures has run in them"
+            )
 
     @contextlib.contextmanager
     def visit(self, number: int) -> Iterator[Visit]:
@@ -202,6 +218,7 @@ class Batch:
             self.comfyui,
             environment={**self.environment, VISIT_VARIABLE: str(visit)},
             arguments=self.arguments,
+            python=self.python,
             log_path=self.folder / f"comfyui_visit{visit}.log",
         )
         with server:
