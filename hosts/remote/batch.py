@@ -92,7 +92,12 @@ class Results:
 
 @dataclass(frozen=True)
 class Batch:
-    """What to run, and where: on ``running``, else on servers of our own, one for each visit."""
+    """What to run, and where: on ``running``, else on servers of our own, one for each visit.
+
+    ``workflow`` is a file in UI or API format, run ``repeats`` times in each visit, each time with
+    another seed; ``None`` runs it once as it is. A run may take ``timeout_s``. ``folder`` gets the
+    tables, pictures and logs; ``teller`` tells the user how far it is.
+    """
 
     workflow: Path
     repeats: int | None
@@ -125,18 +130,11 @@ class Batch:
         """Check everything that can be checked before anything runs.
 
         Args:
-            workflow: a file of ComfyUI's, in UI or API format.
-            folder: gets the tables, pictures and logs.
-            repeats: how often to run the workflow in each visit, each time with another seed;
-                ``None`` runs it once as it is.
-            visits: how many server processes, one after the other.
-            timeout_s: how long one run of the workflow may take.
             server: host and port of a server that is already running, for a single visit.
             comfyui: ComfyUI's folder; ``None`` looks for it.
             device: ``auto``, or what :func:`.server.device_arguments` takes.
             arguments: more arguments of ComfyUI's command line.
             estimate_if_unmetered: estimate energy where no meter covers the device.
-            teller: tells the user how far it is.
 
         Raises:
             UsageError: with what is wrong and what to do.
