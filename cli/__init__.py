@@ -16,6 +16,7 @@ COMMANDS = (
     "run",
     "powercap",
     "summary",
+    "report",
     "journal",
     "law",
     "quantize",
