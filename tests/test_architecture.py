@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "report": GROUND | FIRST | {"analysis"},
     "hosts/comfyui": GROUND | FIRST,
     "hosts/remote": GROUND | FIRST | {"analysis", "report"},
+    "study": GROUND | FIRST | {"analysis", "report", "hosts/remote"},
     "nodes": GROUND | FIRST | {"analysis", "report", "hosts/comfyui"},
     "cli": GROUND | FIRST | {"analysis", "report", "hosts/remote"},
 }
