@@ -6,11 +6,16 @@ measured is ``None`` and a note beside it says why; it is never 0, -1 or a guess
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
 from typing import Literal, NamedTuple
 
-SCHEMA_VERSION = 1
-"""Version of the journal and of ``runs.csv``; raised whenever a column changes its meaning."""
+SCHEMA_VERSION = 2
+"""Version of the journal and of ``runs.csv``; raised whenever a column changes its meaning.
+
+What each raise changed is told in :mod:`.measure.protocol.codec` and in ``docs/columns.md``.
+"""
 
 Scope = Literal["gpu", "module", "package", "dram"]
 """What the meter's number covers: a GPU board, an accelerator module, a CPU package, its memory."""
@@ -85,11 +90,17 @@ class BoardState:
 
     ``flags`` says what a reader must know before comparing the run with another: throttling,
     other processes on the board, an active display, a clock or power limit that changed.
+    ``gpu_utilisation`` is the mean share of time in which a kernel ran, between 0 and 1;
+    ``pcie_link`` the link as it was under load, ``gen 4 x16``.
     """
 
     temperature_max_c: float | None = None
     sm_clock_mean_hz: float | None = None
     flags: tuple[str, ...] = ()
+    gpu_utilisation: float | None = None
+    vram_total_bytes: int | None = None
+    pcie_link: str = ""
+    power_default_limit_w: float | None = None
 
 
 @dataclass(frozen=True)
@@ -109,10 +120,71 @@ class Phase:
 
 
 @dataclass(frozen=True)
-class Condition:
-    """What a run was asked to be. Runs with equal conditions are repeats of each other.
+class Forwards:
+    """Calls of a model's forward that were alike.
 
-    ``optimizations`` names what else changes how the model computes, as ``channels_last``.
+    ``shape`` is that of the latent it was called with: rows (pictures times conditionings), then
+    channels and size. ``token_count`` are the text tokens of a row, ``None`` where the model takes
+    none; ``control_count`` the ControlNets that took part in each call.
+    """
+
+    call_count: int
+    shape: tuple[int, ...]
+    token_count: int | None = None
+    control_count: int = 0
+
+    @property
+    def label(self) -> str:
+        """One call, as ``2x4x8x8, 77 tokens``."""
+        tokens = "" if self.token_count is None else f", {self.token_count} tokens"
+        control = f", {self.control_count} in control" if self.control_count else ""
+        return f"{'x'.join(map(str, self.shape))}{tokens}{control}"
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """One sampling of a run: what its sampler was asked for and what was counted meanwhile.
+
+    ``steps`` are those of the schedule, ``steps_made`` those that the sampler reported as done,
+    ``nfe`` its evaluations, each of which may take several calls of the model's forward.
+    ``scales`` are the guider's numbers by name. ``batch_size`` is pictures, ``frames`` those of
+    each. ``control_time_s`` is the host's time in ControlNets, ``None`` without any.
+    """
+
+    architecture: str
+    model: str
+    sampler: str
+    guider: str
+    scales: tuple[tuple[str, float], ...]
+    width_px: int
+    height_px: int
+    batch_size: int
+    frames: int
+    steps: int
+    steps_made: int
+    nfe: int
+    forwards: tuple[Forwards, ...] = ()
+    duration_s: float | None = None
+    control_time_s: float | None = None
+    seed: int | None = None
+    node: str = ""
+
+    @property
+    def guidance(self) -> str:
+        """Guider and scales, as ``cfg 7`` or ``PerpNeg cfg 7 neg_scale 1``."""
+        name = self.guider.removeprefix("Guider_").removesuffix("Guider")
+        scales = " ".join(f"{key} {value:g}" for key, value in self.scales)
+        return " ".join(part for part in ("" if name == "CFG" else name, scales) if part)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What a run was: as asked for, and in ``work`` as counted. Equal ones are repeats.
+
+    ``steps`` are those of all samplings' schedules, sizes are the picture's, ``guidance`` names the
+    guider of each sampling with its scales. ``optimizations`` names what else changes how the model
+    computes, as ``channels_last``. ``prompts`` stands for the set of prompts, by a hash or a name.
+    ``work`` has the forward calls of each sampling; it is empty where nothing was counted.
     """
 
     architecture: str
@@ -128,17 +200,44 @@ class Condition:
     sampler: str
     scheduler: str
     optimizations: str = ""
+    frames: int | None = None
+    guidance: str = ""
+    vae: str = ""
+    text_encoder: str = ""
+    prompts: str = ""
+    work: str = ""
+
+    @property
+    def name(self) -> str:
+        """A short name for tables, made of what was asked for; not unique."""
+        size = f"{self.width_px}x{self.height_px}" if self.width_px and self.height_px else ""
+        batch = f"batch {self.batch_size}" if self.batch_size and self.batch_size > 1 else ""
+        frames = f"{self.frames} frames" if self.frames and self.frames > 1 else ""
+        sampling = "/".join(part for part in (self.sampler, self.scheduler) if part)
+        steps = f"{self.steps} step{'s' if self.steps > 1 else ''}" if self.steps else ""
+        cfg = self.guidance or (f"cfg {self.cfg:g}" if self.cfg is not None else "")
+        parts = (self.model or self.architecture, size, batch, frames, sampling, steps, cfg)
+        return ", ".join(part for part in parts if part)
 
     @property
     def label(self) -> str:
-        """A short name for tables, made of what was asked for."""
-        size = f"{self.width_px}x{self.height_px}" if self.width_px and self.height_px else ""
-        batch = f"batch {self.batch_size}" if self.batch_size and self.batch_size > 1 else ""
-        sampling = "/".join(part for part in (self.sampler, self.scheduler) if part)
-        steps = f"{self.steps} step{'s' if self.steps > 1 else ''}" if self.steps else ""
-        cfg = f"cfg {self.cfg:g}" if self.cfg is not None else ""
-        parts = (self.model or self.architecture, size, batch, sampling, steps, cfg)
+        """The name with all else that sets it apart: equal labels are equal conditions."""
+        parts = (
+            self.name,
+            self.attention,
+            self.weight_format,
+            self.optimizations,
+            self.vae and f"VAE {self.vae}",
+            self.text_encoder and f"text encoder {self.text_encoder}",
+            self.prompts and f"prompts {self.prompts}",
+            self.work,
+        )
         return ", ".join(part for part in parts if part)
+
+    @property
+    def condition_id(self) -> str:
+        """The label for programs: ten hexadecimal digits."""
+        return short_hash(asdict(self), 10)
 
 
 @dataclass(frozen=True)
@@ -228,7 +327,11 @@ class Prediction:
 class Run:
     """One measured run, or one that failed and says why in ``error``.
 
-    ``prompt_id`` is the host's name of the job that made it; empty where there was none.
+    A run whose numbers are not those of its work, because its process stood still for one, says so
+    in ``not_counted``. ``process_id`` is the process that made it, ``visit`` a number of it for the
+    eye. ``job_id`` is the host's name of the job, ``study`` and ``cell`` the plan's; empty where
+    there was none. ``prompt`` is a hash of its prompts' texts. ``picture_sha256`` is that of the
+    pictures' 8-bit values, in ``picture_file`` or not. ``model_bytes`` are the denoiser's weights.
     ``energy`` covers text encoding, denoising and decoding of the whole batch; where it is
     ``None``, ``energy_note`` gives the reason. ``predicted_energy`` covers the same, where somebody
     asked for a forecast. ``idle_power_w`` is the mean of what was measured before and after the
@@ -263,7 +366,27 @@ class Run:
     picture: PictureCheck | None = None
     error: str = ""
     trace: Trace = Trace()
-    prompt_id: str = ""
+    samplings: tuple[Sampling, ...] = ()
+    not_counted: str = ""
+    process_id: str = ""
+    job_id: str = ""
+    study: str = ""
+    cell: str = ""
+    prompt: str = ""
+    picture_file: str = ""
+    picture_sha256: str = ""
+    model_bytes: int | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether statistics are made of it."""
+        return not (self.is_warmup or self.error or self.not_counted)
+
+
+def short_hash(value: object, digits: int = 12) -> str:
+    """Hexadecimal digits of the SHA-256 of a value that JSON can write."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:digits]
 
 
 def with_idle_after(run: Run, idle_power_after_w: float) -> Run:

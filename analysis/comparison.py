@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..stats import paired_ratio
-from .runs_table import ENVIRONMENT_COLUMNS
+from .columns import ENVIRONMENT_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd

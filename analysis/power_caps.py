@@ -82,7 +82,7 @@ def analyse(runs: pd.DataFrame, baseline_w: float) -> list[Sweep]:
             ``block``, the number of the block that the run belongs to.
         baseline_w: the cap that the others are compared with.
     """
-    from .runs_table import CONDITION_COLUMNS
+    from .columns import CONDITION_COLUMNS
     from .summary import by_meter
 
     repeats = runs[~runs["is_warmup"]]

@@ -7,31 +7,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ..stats import estimate, independent_values
+from .columns import ALL_METRICS, CONDITION_COLUMNS, ENVIRONMENT_COLUMNS
 from .comparison import COMPARISON_COLUMNS, comparisons
-from .runs_table import CONDITION_COLUMNS, ENVIRONMENT_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
-
-METRICS = {
-    "it_per_s": "it/s",
-    "img_per_s": "img/s",
-    "j_per_img": "J/img",
-    "img_per_kwh": "img/kWh",
-    "peak_vram_bytes": "B",
-}
-"""The columns of the main table, each with its unit."""
-
-PHASE_METRICS = {
-    "text_encode_pooled_j": "J",
-    "denoise_pooled_j": "J",
-    "decode_pooled_j": "J",
-    "j_per_step": "J/step",
-}
-"""Where a run's energy goes; its intervals are the jackknife's, see :mod:`..pooling`."""
-
-ALL_METRICS = {**METRICS, **PHASE_METRICS}
-"""The columns that are summarised."""
 
 GROUP_COLUMNS = [*CONDITION_COLUMNS, *ENVIRONMENT_COLUMNS]
 """Runs are pooled only where all of these are equal, and their energy comes from one meter."""

@@ -117,8 +117,10 @@ def measure(wattbench: Any, study_run: StudyRun, args: argparse.Namespace) -> li
         "scheduler": study_run.scheduler,
     }
     arms = make_arms(wattbench, model, args)
-    device = model.load_device
-    with wattbench("hosts.comfyui.observation").open_instrument(device, args.meter) as opened:
+    device, host = model.load_device, wattbench("hosts.comfyui.host").HOST
+    with wattbench("measure.protocol.observation").open_instrument(
+        host, device, args.meter
+    ) as opened:
         for arm in arms:
             sample(wattbench, arm, inputs, opened, is_warmup=True)
             print(f"{study_run.architecture} {arm.name}: warm-up {arm.warm_up_s:.2f} s", flush=True)
@@ -196,7 +198,7 @@ def sample(
         observed = wattbench("hosts.comfyui.sampling").observe_sampling(arm.model, observe)
         run_core("KSampler", model=observed, seed=repeat, denoise=1.0, **inputs)
     records = wattbench("records")
-    unknown = wattbench("hosts.comfyui.observation").UNKNOWN
+    unknown = wattbench("measure.protocol.observation").UNKNOWN
     runs = wattbench("measure.recording.runs")
     condition = records.Condition(**{**unknown, **facts, "attention": arm.name})
     planned = runs.new_run(

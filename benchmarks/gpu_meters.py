@@ -126,8 +126,8 @@ def sample_all(
     run_core = wattbench("hosts.comfyui.core").run_core
     observe_sampling = wattbench("hosts.comfyui.sampling").observe_sampling
     samplings = []
-    with wattbench("hosts.comfyui.observation").open_instrument(
-        model.load_device, args.meter
+    with wattbench("measure.protocol.observation").open_instrument(
+        wattbench("hosts.comfyui.host").HOST, model.load_device, args.meter
     ) as opened:
         instrument, _ = opened
         for repeat in range(-1, args.repeats):

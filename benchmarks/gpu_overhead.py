@@ -59,10 +59,10 @@ def main() -> int:
         model = bench.model("fp8_static")
         bench.calibrate(model)
         model, seconds = timed_clone(model)
-        rhythms = wattbench("measure.recording.rhythms").Rhythms()
+        host = wattbench("host").Script(Path())
         for seed in range(-1, args.rounds):
             for arm in arms if seed % 2 else reversed(arms):
-                sample(bench, model, max(seed, 0), arm, rhythms)
+                sample(bench, model, max(seed, 0), arm, host)
                 if seed < 0:
                     arm.reads_per_s.clear()
                     arm.tick_error_s.clear()
@@ -85,7 +85,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def sample(bench: Bench, model: Any, seed: int, arm: Arm, rhythms: Any) -> None:
+def sample(bench: Bench, model: Any, seed: int, arm: Arm, host: Any) -> None:
     """One sampling as the arm says; what is seen of the counter is noted."""
     if arm.name == BARE:
         bench.sample(model, seed)
@@ -93,9 +93,9 @@ def sample(bench: Bench, model: Any, seed: int, arm: Arm, rhythms: Any) -> None:
     wattbench = bench.wattbench
     observe_sampling = wattbench("hosts.comfyui.sampling").observe_sampling
     if arm.name == STRANGER:
-        rhythms = wattbench("measure.recording.rhythms").Rhythms()
-    opened = wattbench("hosts.comfyui.observation").open_instrument(
-        model.load_device, bench.args.meter, rhythms
+        host = wattbench("host").Script(Path())
+    opened = wattbench("measure.protocol.observation").open_instrument(
+        host, model.load_device, bench.args.meter
     )
     with opened as (instrument, _):
         if arm.name == KEPT:

@@ -162,13 +162,14 @@ class Bench:
         return quantized.quantize_model(self.source, quantized.Request(name, "bf16"))
 
     def measure(self, name: str, model: Any) -> dict[str, Any]:
-        observation = self.wattbench("hosts.comfyui.observation")
+        observation = self.wattbench("measure.protocol.observation")
+        host = self.wattbench("hosts.comfyui.host").HOST
         probe = observation.Probe()
         self.sample(model, 0)
         observed = self.wattbench("hosts.comfyui.sampling").observe_sampling(
             model,
             lambda facts, seed: observation.observe(
-                probe, model.load_device, self.args.meter, facts, seed
+                host, probe, model.load_device, self.args.meter, facts, seed
             ),
         )
         latents = [self.sample(observed, seed) for seed in range(self.args.repeats)]

@@ -107,14 +107,15 @@ def warmed(bench: Bench, arm: Arm) -> Arm:
 
 def measure(bench: Bench, arm: Arm, seed: int) -> None:
     """One sampling bare, and the same one probed."""
-    observation = bench.wattbench("hosts.comfyui.observation")
+    observation = bench.wattbench("measure.protocol.observation")
+    host = bench.wattbench("hosts.comfyui.host").HOST
     probe = observation.Probe()
     arm.latents.append(bench.sample(arm.model, seed))
     arm.bare_s.append(arm.seconds[-1])
     observed = bench.wattbench("hosts.comfyui.sampling").observe_sampling(
         arm.model,
         lambda facts, seed: observation.observe(
-            probe, arm.model.load_device, bench.args.meter, facts, seed
+            host, probe, arm.model.load_device, bench.args.meter, facts, seed
         ),
     )
     bench.sample(observed, seed)

@@ -91,7 +91,8 @@ def arms(
     Both are timed by the same clock around the same part, from outside of the probes.
     """
     core = wattbench("hosts.comfyui.core")
-    observation = wattbench("hosts.comfyui.observation")
+    observation = wattbench("measure.protocol.observation")
+    host = wattbench("hosts.comfyui.host").HOST
     timed, seconds = timed_clone(model)
 
     def sample(model: Any, seed: int) -> float:
@@ -100,7 +101,7 @@ def arms(
 
     def record(facts: dict[str, Any], seed: int | None) -> Any:
         probe = observation.Probe()
-        return observation.observe(probe, model.load_device, meter, facts, seed)
+        return observation.observe(host, probe, model.load_device, meter, facts, seed)
 
     probed = wattbench("hosts.comfyui.sampling").observe_sampling(timed, record)
     return (lambda seed: sample(timed, seed)), (lambda seed: sample(probed, seed))

@@ -85,7 +85,7 @@ def plan(args: argparse.Namespace) -> int:
     rows = _option_rows(found)
     parts = [
         f"# What an image costs on {cards.gpu}",
-        f"Base: {base.label}, {base.weight_format}. One setting is changed at a time. Energies "
+        f"Base: {base.name}, {base.weight_format}. One setting is changed at a time. Energies "
         "are per image, with their 90% interval.",
         _markdown(OPTION_HEADINGS, rows),
     ]

@@ -116,7 +116,8 @@ def _ask(tool: str, *options: str) -> str:
             [path, *options],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=TIMEOUT_S,
         )
     except subprocess.TimeoutExpired as error:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
+from ..hosts.comfyui.kept import add_kept
 from ..hosts.comfyui.live import add_live_route
-from ..hosts.comfyui.rhythms import add_rhythms
 from ..hosts.comfyui.watch_route import add_watch_route
 from . import (
     attention,
@@ -30,7 +30,7 @@ class WattBenchExtension(ComfyExtension):
     """All nodes of the pack; to add one, put it into its family's ``NODES``."""
 
     async def on_load(self) -> None:
-        add_rhythms()
+        add_kept()
         add_live_route()
         add_watch_route(watch.GraphWatch)
 

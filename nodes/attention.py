@@ -17,7 +17,7 @@ from ..hosts.comfyui.attention import (
     choose_attention,
     override_of,
 )
-from ..hosts.comfyui.pipeline import main_device
+from ..hosts.comfyui.host import HOST
 from ..hosts.comfyui.workspace import attention_memory
 from ..offer import Machine, Offer, machine_of
 from .types import CATEGORY
@@ -133,7 +133,7 @@ class WattBenchAttentionInfo(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: Any = None, after: Any = None) -> io.NodeOutput:
-        device = main_device() if model is None else model.load_device
+        device = HOST.device() if model is None else model.load_device
         lines = list(table(offers(machine_of(device))))
         if model is not None:
             lines += ["", *what_ran(model)]

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import logging
 import uuid
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
-from ..hosts.comfyui import workspace
 from ..hosts.comfyui.core import core_inputs
 from ..hosts.comfyui.describe import model_facts
-from ..hosts.comfyui.observation import open_instrument
-from ..hosts.comfyui.pictures import arrays
-from ..hosts.comfyui.pipeline import ImageJob, as_one_batch, free_memory, rest, stop_if_cancelled
-from ..measure.protocol.experiment import SEED_RANGE, Attempt, Plan, repeat, warm_up
-from ..measure.protocol.journal import Journal
-from ..measure.recording.instrument import Instrument
-from ..measure.recording.runs import failed_run, measured_run, new_run
-from ..quality.difference import broken
-from ..records import Condition, Environment, PictureCheck, Run, with_idle_after
+from ..hosts.comfyui.host import HOST
+from ..hosts.comfyui.pipeline import ImageJob, as_one_batch
+from ..measure.protocol.experiment import SEED_RANGE, Plan
+from ..measure.protocol.observation import open_instrument
+from ..measure.protocol.session import Session, open_journal
+from ..records import Condition
 from .types import CATEGORY, Forecast, Runs, meter_input
 
 if TYPE_CHECKING:
@@ -162,18 +158,14 @@ class WattBenchBenchmark(io.ComfyNode):
         if forecast is not None:
             of_model = replace(image_job.condition, **model_facts(image_job.model))
             check_same(forecast.condition, of_model)
-        journal = workspace.open_journal()
+        journal = open_journal(HOST)
         logging.info("WattBench appends every run to %s", journal.path)
-        with open_instrument(image_job.device, meter) as (instrument, environment):
-            benchmark = _Benchmark(image_job, instrument, environment, journal, forecast)
-            rest(cooldown_seconds)
-            plan = Plan(warmup_runs, repeats, seed, max_warmup_seconds)
-            try:
-                runs = benchmark.carry_out(plan, idle_seconds)
-            finally:
-                # After a cancellation too: then this is all that the page has of it.
-                workspace.show_text(benchmark.kept)
-        return io.NodeOutput(as_one_batch(benchmark.images), tuple(runs))
+        prediction = None if forecast is None else forecast.energy
+        plan = Plan(warmup_runs, repeats, seed, max_warmup_seconds)
+        with open_instrument(HOST, image_job.device, meter) as (instrument, environment):
+            session = Session(HOST, image_job, instrument, environment, journal, prediction)
+            runs = session.carry_out(plan, idle_seconds, cooldown_seconds)
+        return io.NodeOutput(as_one_batch(image_job.images), tuple(runs))
 
 
 def check_same(forecast: Condition, benchmark: Condition) -> None:
@@ -193,87 +185,6 @@ def check_same(forecast: Condition, benchmark: Condition) -> None:
             f"the forecast is of another run than this benchmark: it has {', '.join(differing)}. "
             "Give Predict Energy the same model and settings, or disconnect it."
         )
-
-
-@dataclass
-class _Benchmark:
-    """What the runs of one benchmark share."""
-
-    job: ImageJob
-    instrument: Instrument
-    environment: Environment
-    journal: Journal
-    forecast: ForecastValue | None
-    idle_power_before_w: float | None = None
-    remark: str = ""
-    images: list[Any] = field(default_factory=list)
-    kept_count: int = 0
-    failed_count: int = 0
-
-    def carry_out(self, plan: Plan, idle_seconds: float) -> list[Run]:
-        """Warm-ups, idle power, repeats, and idle power again."""
-        warmed = warm_up(plan, self)
-        self.remark = warmed.remark
-        self.idle_power_before_w = self._idle_power(idle_seconds)
-        runs = repeat(plan, self)
-        idle_power_after_w = self._idle_power(idle_seconds)
-        if idle_power_after_w is not None:
-            self.journal.append_idle_after(runs, idle_power_after_w)
-            runs = [with_idle_after(run, idle_power_after_w) for run in runs]
-        return [*warmed.runs, *runs]
-
-    def _idle_power(self, seconds: float) -> float | None:
-        if seconds == 0:
-            return None
-        workspace.show_text(f"measuring idle power for {seconds:g} s")
-        return self.instrument.idle_power(seconds, rest)
-
-    def measure(self, attempt: Attempt) -> Run:
-        stop_if_cancelled()
-        with self.instrument.record() as (window, recording):
-            image = self.job.make_image(window, attempt.seed)
-        if not attempt.is_warmup:
-            self.images.append(image)
-        run = measured_run(self._run_of(attempt), [recording])
-        flags = (*run.board.flags, *([self.remark] if self.remark else []))
-        faults = "; ".join(dict.fromkeys(filter(None, map(broken, arrays(image)))))
-        return replace(
-            run,
-            board=replace(run.board, flags=flags),
-            idle_power_w=self.idle_power_before_w,
-            idle_power_before_w=self.idle_power_before_w,
-            predicted_energy=None if self.forecast is None else self.forecast.energy,
-            picture=PictureCheck("", faults) if faults else None,
-        )
-
-    def failed(self, attempt: Attempt, error: str) -> Run:
-        logging.error("WattBench: a run failed and goes into the table with its reason: %s", error)
-        free_memory()
-        return failed_run(self._run_of(attempt), error)
-
-    def _run_of(self, attempt: Attempt) -> Run:
-        return new_run(
-            self.job.condition,
-            self.environment,
-            seed=attempt.seed,
-            visit=workspace.visit(),
-            repeat=attempt.repeat,
-            is_warmup=attempt.is_warmup,
-            prompt_id=workspace.current_prompt_id(),
-        )
-
-    def keep(self, run: Run) -> None:
-        self.journal.append(run)
-        self.kept_count += 1
-        self.failed_count += bool(run.error)
-        kind = "warm-up" if run.is_warmup else "repeat"
-        workspace.show_text(f"{kind} {run.repeat + 1} done, {self.kept}")
-
-    @property
-    def kept(self) -> str:
-        """What is on disk by now, for the node's body."""
-        failed = f", {self.failed_count} of them failed" if self.failed_count else ""
-        return f"{self.kept_count} runs in the journal{failed}"
 
 
 NODES: list[type[io.ComfyNode]] = [WattBenchBenchmark]

@@ -8,9 +8,9 @@ from comfy_api.latest import io
 
 from ..hosts.comfyui.core import core_inputs, run_core
 from ..hosts.comfyui.describe import describe_model
+from ..hosts.comfyui.host import HOST
 from ..hosts.comfyui.linear import linear_layers
 from ..hosts.comfyui.new_files import file_name
-from ..hosts.comfyui.pipeline import stop_if_cancelled
 from ..hosts.comfyui.workspace import folder_in_output
 from ..quant.calibrate import OUTLIER_PERCENTILE, OUTLIER_RATIO, ActivationRecorder
 from ..quant.calibrate import Calibration as CalibrationValue
@@ -109,7 +109,7 @@ class WattBenchCalibrate(io.ComfyNode):
         }
         with ActivationRecorder(modules) as recorder:
             for number, positive in enumerate(prompts.values()):
-                stop_if_cancelled()
+                HOST.stop_if_cancelled()
                 run_core(
                     "KSampler",
                     model=model,

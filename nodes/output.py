@@ -7,7 +7,9 @@ from typing import Any
 
 from comfy_api.latest import io, ui
 
-from ..hosts.comfyui.workspace import folder_in_output, open_journal, output_folder
+from ..hosts.comfyui.host import HOST
+from ..hosts.comfyui.workspace import folder_in_output
+from ..measure.protocol.session import open_journal
 from ..records import Run
 from ..report import append_runs
 from ..report.shown import summary_shown
@@ -47,7 +49,7 @@ class WattBenchExportCSV(io.ComfyNode):
         except OSError as error:
             raise OSError(
                 f"cannot write the tables into {target}: {error}. Nothing is lost: the runs are in "
-                f"{open_journal().path}. Make the folder writable, or export to another one; "
+                f"{open_journal(HOST).path}. Make the folder writable, or export to another one; "
                 "`wattbench summary` reads the journal too."
             ) from error
         return io.NodeOutput(ui={"files": [listed(path) for path in paths]})
@@ -77,7 +79,7 @@ class WattBenchShowSummary(io.ComfyNode):
 
 def listed(path: Path) -> dict[str, Any]:
     """A file in ComfyUI's output folder, as its page and `comfy run` list outputs."""
-    folder = path.parent.relative_to(output_folder().resolve())
+    folder = path.parent.relative_to(HOST.output_folder().resolve())
     return ui.SavedResult(
         path.name, folder.as_posix() if folder.parts else "", io.FolderType.output
     )

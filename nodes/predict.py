@@ -15,7 +15,7 @@ from ..hosts.comfyui.describe import (
     model_facts,
     step_count,
 )
-from ..hosts.comfyui.workspace import output_folder, show_text
+from ..hosts.comfyui.host import HOST
 from ..law.cost import Tariff
 from ..measure.recording.environment import identify
 from ..records import Condition
@@ -145,7 +145,7 @@ class WattBenchPredictEnergy(io.ComfyNode):
         )
         made = _forecast(model, condition, calibration)
         text = sentence(made, tariff)
-        show_text(text)
+        HOST.show(text)
         energy, duration = made.energy_per_img, made.duration_per_img
         return io.NodeOutput(
             made,
@@ -190,7 +190,7 @@ def _card(device_name: str, calibration: str) -> tuple[Card | None, str]:
             return card_of(device_name), ""
         except LawDataError as error:
             return None, str(error)
-    path = output_folder() / "wattbench" / calibration.strip()
+    path = HOST.output_folder() / "wattbench" / calibration.strip()
     laws = load(path)
     gpu = laws["J"].domain.gpu
     if gpu != device_name:

@@ -6,10 +6,12 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..hosts.comfyui.observation import Probe as ProbeValue
-from ..hosts.comfyui.observation import join, observe, seen_in
+from ..hosts.comfyui.host import HOST
 from ..hosts.comfyui.sampling import observe_sampling
-from ..hosts.comfyui.workspace import current_node_id, current_prompt_id, nodes_behind, open_journal
+from ..hosts.comfyui.workspace import nodes_behind
+from ..measure.protocol.observation import Probe as ProbeValue
+from ..measure.protocol.observation import join, observe, seen_in
+from ..measure.protocol.session import open_journal
 from .types import CATEGORY, Probe, Runs, meter_input
 
 MAX_PROBES = 16
@@ -42,7 +44,7 @@ class WattBenchProbeModel(io.ComfyNode):
         probe = ProbeValue()
 
         def record(facts: dict[str, Any], seed: int | None) -> Any:
-            return observe(probe, model.load_device, meter, facts, seed)
+            return observe(HOST, probe, model.load_device, meter, facts, seed)
 
         return io.NodeOutput(observe_sampling(model, record), probe)
 
@@ -85,8 +87,8 @@ class WattBenchCollect(io.ComfyNode):
 
     @classmethod
     def execute(cls, value: Any, probes: dict[str, ProbeValue]) -> io.NodeOutput:
-        made_by = nodes_behind(current_node_id())
-        observations = seen_in(current_prompt_id(), made_by, probes.values())
+        made_by = nodes_behind(HOST.node_id())
+        observations = seen_in(HOST.job_id(), made_by, probes.values())
         if not observations:
             raise ValueError(
                 "the probes saw nothing in this run: every measured node came from ComfyUI's "
@@ -94,7 +96,7 @@ class WattBenchCollect(io.ComfyNode):
                 "to 'value' that the measured nodes make."
             )
         run = join(observations)
-        open_journal().append(run)
+        open_journal(HOST).append(run)
         return io.NodeOutput(value, (run,))
 
 

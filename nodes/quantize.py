@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from comfy_api.latest import io, ui
 
+from ..hosts.comfyui.host import HOST
 from ..hosts.comfyui.new_files import file_name, shown_progress
 from ..hosts.comfyui.quantized.files import (
     MODEL_FOLDERS,
@@ -15,7 +16,6 @@ from ..hosts.comfyui.quantized.files import (
     list_files,
     path_of,
 )
-from ..hosts.comfyui.workspace import show_text
 from ..measure.recording.environment import pack_version
 from ..quant.formats import find
 from ..quant.layers import LayerRules
@@ -92,7 +92,7 @@ class WattBenchQuantizeCheckpoint(io.ComfyNode):
             pack_version(),
         )
         text = convert.convert_file(source, target, request, shown_progress()).text()
-        show_text(text)
+        HOST.show(text)
         return io.NodeOutput(str(target), ui=ui.PreviewText(text))
 
 

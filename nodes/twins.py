@@ -8,10 +8,11 @@ from comfy_api.latest import io
 
 from ..hosts.comfyui.core import core_description, core_inputs, core_outputs, run_core
 from ..hosts.comfyui.describe import clip_facts, vae_facts
-from ..hosts.comfyui.observation import Probe as ProbeValue
-from ..hosts.comfyui.observation import observe
-from ..hosts.comfyui.pipeline import decode_latent, encode_text, main_device
+from ..hosts.comfyui.host import HOST
+from ..hosts.comfyui.pipeline import decode_latent, encode_text
 from ..hosts.comfyui.sampling import observe_sampling
+from ..measure.protocol.observation import Probe as ProbeValue
+from ..measure.protocol.observation import observe
 from .types import CATEGORY, Probe, meter_input
 
 
@@ -47,7 +48,7 @@ class LoaderTwin(Twin):
     @classmethod
     def execute(cls, meter: str = "auto", **inputs: Any) -> io.NodeOutput:
         probe = ProbeValue()
-        with observe(probe, main_device(), meter, {}) as window, window.phase("load"):
+        with observe(HOST, probe, HOST.device(), meter, {}) as window, window.phase("load"):
             outputs = run_core(cls.CORE_ID, **inputs)
         return io.NodeOutput(*outputs, probe)
 
@@ -84,7 +85,7 @@ class WattBenchTextEncode(Twin):
     @classmethod
     def execute(cls, clip: Any, text: str, meter: str = "auto") -> io.NodeOutput:
         probe = ProbeValue()
-        with observe(probe, main_device(), meter, clip_facts(clip)) as window:
+        with observe(HOST, probe, HOST.device(), meter, clip_facts(clip)) as window:
             conditioning = encode_text(window, clip, text)
         return io.NodeOutput(conditioning, probe)
 
@@ -102,7 +103,7 @@ class WattBenchKSampler(Twin):
 
         def record(facts: dict[str, Any], seed: int | None) -> Any:
             known = {**facts, "scheduler": scheduler, "sampler": inputs["sampler_name"]}
-            return observe(probe, model.load_device, meter, known, seed)
+            return observe(HOST, probe, model.load_device, meter, known, seed)
 
         observed = observe_sampling(model, record)
         (latent,) = run_core(cls.CORE_ID, model=observed, scheduler=scheduler, **inputs)
@@ -117,7 +118,7 @@ class WattBenchVAEDecode(Twin):
     @classmethod
     def execute(cls, samples: dict[str, Any], vae: Any, meter: str = "auto") -> io.NodeOutput:
         probe = ProbeValue()
-        with observe(probe, main_device(), meter, vae_facts(vae)) as window:
+        with observe(HOST, probe, HOST.device(), meter, vae_facts(vae)) as window:
             image = decode_latent(window, vae, samples)
         return io.NodeOutput(image, probe)
 

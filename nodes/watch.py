@@ -10,12 +10,12 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..hosts.comfyui.observation import open_instrument
-from ..hosts.comfyui.pipeline import main_device
+from ..hosts.comfyui.host import HOST
 from ..hosts.comfyui.progress import follow_prompt, send, workflow_id
 from ..hosts.comfyui.workspace import folder_in_output
 from ..measure.graph.costs import GraphCost, GraphNode, graph_cost
 from ..measure.graph.log import NodeLog
+from ..measure.protocol.observation import open_instrument
 from ..report.nodes import append_nodes, check_nodes_table
 from .output import listed
 from .types import CATEGORY, meter_input
@@ -85,7 +85,9 @@ class GraphWatch:
         self._log = NodeLog()
         self.shown: dict[str, Any] = {}
         with ExitStack() as resources:
-            instrument, environment = resources.enter_context(open_instrument(main_device(), meter))
+            instrument, environment = resources.enter_context(
+                open_instrument(HOST, HOST.device(), meter)
+            )
             self._window, self._recording = resources.enter_context(instrument.record())
             self._resources = resources.pop_all()
         self._device = environment.gpu_name or environment.cpu_name

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..analysis.columns import ENVIRONMENT_COLUMNS, METRICS
 from ..analysis.comparison import COMPARED
-from ..analysis.runs_table import ENVIRONMENT_COLUMNS
-from ..analysis.summary import METRICS
 from .breakdown import ENERGIES, ESTIMATED, IDLE_HEADING, METHOD_HEADING, TIMES, measured_parts
 from .markdown import BLANK, DIFFERENCES, HEADINGS, Table
 from .notes import SEPARATOR, gathered

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from ..analysis.runs_table import RUN_COLUMNS, TEXT_COLUMNS, typed
+from ..analysis.columns import RUN_COLUMNS, TEXT_COLUMNS
+from ..analysis.runs_table import typed
 from ..records import SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -42,10 +43,11 @@ def write_text(text: str, path: Path) -> None:
 def read_runs(path: Path) -> pd.DataFrame:
     """The table of a ``runs.csv``, typed as it was when it was written.
 
-    Columns that an earlier WattBench of the same schema version did not have are blank.
+    Columns that an earlier WattBench did not have are blank; ``schema_version`` of a row says what
+    its others mean.
 
     Raises:
-        ValueError: the file is no ``runs.csv``, or of another schema version.
+        ValueError: the file is no ``runs.csv``, or of a later schema version.
         OSError: it cannot be read.
     """
     import pandas as pd
@@ -58,11 +60,11 @@ def read_runs(path: Path) -> pd.DataFrame:
     missing = [column for column in IDENTITY_COLUMNS if column not in frame]
     if missing:
         raise ValueError(f"{path} is not a runs.csv: it lacks the columns {', '.join(missing)}")
-    versions = set(frame["schema_version"]) - {SCHEMA_VERSION}
+    versions = set(frame["schema_version"]) - set(range(1, SCHEMA_VERSION + 1))
     if versions:
         raise ValueError(
-            f"{path} has schema version {', '.join(map(str, versions))}, this WattBench reads "
-            f"{SCHEMA_VERSION}"
+            f"{path} has schema version {', '.join(map(str, versions))}, this WattBench reads up "
+            f"to {SCHEMA_VERSION}"
         )
     if len(frame) and frame["is_warmup"].dtype != bool:
         raise ValueError(f"{path}: is_warmup must be True or False in every row; repair the table")

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..analysis.columns import ENVIRONMENT_COLUMNS, METRICS
 from ..analysis.comparison import BASELINE, COMPARED
-from ..analysis.runs_table import ENVIRONMENT_COLUMNS
-from ..analysis.summary import METRICS, OVER_VISITS
+from ..analysis.summary import OVER_VISITS
 from ..tables.decimals import decimals_for, with_half_width
 from .kernels_and_pictures import fallback_notes, picture_notes
 from .notes import run_notes

@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..analysis.runs_table import CONDITION_COLUMNS, ENVIRONMENT_COLUMNS, environment_cells
-from ..analysis.summary import PHASE_METRICS
+from ..analysis.columns import (
+    CONDITION_COLUMNS,
+    ENVIRONMENT_COLUMNS,
+    IDENTIFYING,
+    PHASE_METRICS,
+    RunRow,
+)
 from ..measure.energy.phases import step_profiles
 from ..records import Run
 from ..stats import by_visit, estimate
+from ..tables.columns import cells
 from .markdown import Table, condition_cells, condition_headings, differing_columns, plus_minus
 
 if TYPE_CHECKING:
@@ -58,22 +64,20 @@ def steps_frame(runs: Sequence[Run]) -> pd.DataFrame:
     for profile in step_profiles(runs):
         run, visits = profile.runs[0], [run.visit for run in profile.runs]
         shared = {
-            "condition": run.condition.label,
-            **vars(run.condition),
+            **cells(IDENTIFYING, RunRow(run)),
             "n": len(profile.runs),
             "energy_meter": profile.meter,
             "energy_method": profile.method,
-            **environment_cells(run.environment),
         }
         columns = zip(
             zip(*profile.duration_s, strict=True), zip(*profile.energy_j, strict=True), strict=True
         )
         for step, (seconds, joules) in enumerate(columns, 1):
-            cells = {
+            statistics = {
                 **_cells("time_s", by_visit(seconds, visits), "s"),
                 **_cells("energy_j", by_visit(joules, visits), "J"),
             }
-            rows.append({**shared, "step": step, **cells})
+            rows.append({**shared, "step": step, **statistics})
     return pd.DataFrame(rows, columns=STEP_COLUMNS)
 
 

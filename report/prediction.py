@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..analysis.runs_table import CONDITION_COLUMNS, ENVIRONMENT_COLUMNS
+from ..analysis.columns import CONDITION_COLUMNS, ENVIRONMENT_COLUMNS
 from ..stats import estimate, independent_values
 from ..tables.decimals import in_figures, with_half_width
 

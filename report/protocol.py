@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..analysis.summary import GROUP_COLUMNS, METRICS
+from ..analysis.columns import METRICS
+from ..analysis.summary import GROUP_COLUMNS
 from ..stats import drift, lag1_autocorrelation
 
 if TYPE_CHECKING:

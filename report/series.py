@@ -7,7 +7,8 @@ from itertools import pairwise
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from ..analysis.summary import METRICS, conditions
+from ..analysis.columns import METRICS
+from ..analysis.summary import conditions
 from ..records import COMPUTE_PHASES, PHASES, Run
 from ..stats import estimate, independent_values
 

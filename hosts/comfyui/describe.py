@@ -171,12 +171,6 @@ def clip_facts(clip: Any) -> dict[str, Any]:
     return {"optimizations": "" if asked is None else f"text {asked}"}
 
 
-def join_optimizations(*facts: dict[str, Any]) -> str:
-    """``optimizations`` of a condition whose parts are described by ``facts``."""
-    named = (part.get("optimizations", "") for part in facts)
-    return ", ".join(dict.fromkeys(name for name in named if name))
-
-
 def sampling_facts(guider: Any, noise: Any, sampler: Any, sigmas: Any) -> dict[str, Any]:
     """The fields of a condition that a sampling determines.
 

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import comfy.model_management as management
 import torch
 
+from ...measure.protocol.experiment import Attempt
+from ...measure.protocol.observation import join_optimizations
 from ...measure.recording.window import Window
-from ...records import Condition
+from ...quality.difference import broken
+from ...records import Condition, PictureCheck
 from .core import blank, run_core
-from .describe import clip_facts, join_optimizations, model_facts, vae_facts
+from .describe import clip_facts, model_facts, vae_facts
 from .ledgers import ledgers_of
+from .pictures import arrays
 from .sampling import observe_sampling
 
 LATENT_PX = 8
 """Core's ``EmptyLatentImage`` makes a point of this many pixels, and drops the rest."""
-
-CANCEL_PERIOD_S = 0.25
-"""How often a wait looks whether it has been cancelled."""
 
 
 def encode_text(window: Window, clip: Any, text: str) -> Any:
@@ -59,6 +59,8 @@ def decode_latent(window: Window, vae: Any, samples: dict[str, Any]) -> Any:
 class ImageJob:
     """A text-to-image job; the fields are named as the inputs of core's nodes are.
 
+    ``images`` are the pictures of the repeats, in order.
+
     Raises:
         ValueError: the picture would have another size than was asked for.
     """
@@ -75,6 +77,7 @@ class ImageJob:
     cfg: float
     sampler_name: str
     scheduler: str
+    images: list[Any] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         if self.width % LATENT_PX or self.height % LATENT_PX:
@@ -103,7 +106,7 @@ class ImageJob:
         """The torch device that the model runs on."""
         return self.model.load_device
 
-    def make_image(self, window: Window, seed: int) -> Any:
+    def make(self, window: Window, seed: int) -> Any:
         """Encode, denoise and decode: IMAGE ``[batch, height, width, 3]`` between 0 and 1.
 
         Raises:
@@ -133,30 +136,14 @@ class ImageJob:
             )
         return image
 
+    def look_at(self, made: Any, attempt: Attempt) -> PictureCheck | None:
+        """Keep the pictures of a repeat, and say of any whether it is black or flat."""
+        if not attempt.is_warmup:
+            self.images.append(made)
+        faults = "; ".join(dict.fromkeys(filter(None, map(broken, arrays(made)))))
+        return PictureCheck("", faults) if faults else None
+
 
 def as_one_batch(images: list[Any]) -> Any:
     """All pictures as one IMAGE; where there is none, what depends on them is not executed."""
     return torch.cat(images) if images else blank()
-
-
-def free_memory() -> None:
-    """Give back what a failed run holds, so that the next one can succeed."""
-    management.soft_empty_cache()
-
-
-def stop_if_cancelled() -> None:
-    """Raise ComfyUI's interruption where the user has cancelled."""
-    management.throw_exception_if_processing_interrupted()
-
-
-def rest(seconds: float) -> None:
-    """Sleep, and raise ComfyUI's interruption as soon as the user cancels."""
-    end_s = time.perf_counter() + seconds
-    while (left_s := end_s - time.perf_counter()) > 0:
-        stop_if_cancelled()
-        time.sleep(min(left_s, CANCEL_PERIOD_S))
-
-
-def main_device() -> Any:
-    """The torch device that ComfyUI computes on."""
-    return management.get_torch_device()

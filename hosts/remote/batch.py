@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ...errors import CancelledError, CommandError, UsageError
 from ...measure.protocol import journal
+from ...processes.visit import VISIT_VARIABLE
 from ...records import Run
 from .client import ComfyClient, ServerUnreachableError
 from .comfy_run import Event, Job, check_installed, run_workflow, to_api_format
@@ -22,9 +23,6 @@ from .server import ComfyServer, device_arguments, find_comfyui
 
 JOURNAL_FILE, JOURNAL_FOLDER = "journal.jsonl", "wattbench"
 """Where, below ComfyUI's output folder, the pack's nodes write every run as soon as it ends."""
-
-VISIT_VARIABLE = "WATTBENCH_VISIT"
-"""Tells a server which visit it is; the nodes write it into every run."""
 
 NOTHING_MEASURED = (
     "the workflow ended well but nothing was measured: no node that measures has run. A running "
@@ -41,7 +39,7 @@ class Results:
     those of the batch's own prompts.
     """
 
-    prompt_ids: set[str] = field(default_factory=set)
+    job_ids: set[str] = field(default_factory=set)
     runs: list[Run] = field(default_factory=list)
     pictures: list[Path] = field(default_factory=list)
 
@@ -189,14 +187,14 @@ class Visit:
                 self._run(graph, label, name.replace(" ", ""), results)
         finally:
             appended = read_runs(self.client, self.server, offset)
-            results.runs += [run for run in appended if run.prompt_id in results.prompt_ids]
+            results.runs += [run for run in appended if run.job_id in results.job_ids]
 
     def _run(self, graph: Graph, label: str, name: str, results: Results) -> None:
         workflow = self.batch.workflow.name
 
         def follow(event: Event) -> None:
             if "prompt_id" in event:
-                results.prompt_ids.add(event["prompt_id"])
+                results.job_ids.add(event["prompt_id"])
             show(event, label)
 
         with tempfile.TemporaryDirectory() as scratch:

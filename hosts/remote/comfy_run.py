@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ...errors import CommandError, UsageError
+from ...processes.environment import child_environment
 from ...processes.signals import held
 from .client import ComfyClient, ServerUnreachableError
 
@@ -53,7 +53,11 @@ def to_api_format(client: ComfyClient, workflow: Path) -> dict[str, Any]:
     """
     command = _command(client, workflow, "--print-prompt", "--json")
     done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=_environment()
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        env=_environment(client),
     )
     events = list(_events(done.stdout.splitlines()))
     previews = [event["prompt"] for event in events if event.get("type") == "prompt_preview"]
@@ -84,7 +88,7 @@ def run_workflow(
         contextlib.ExitStack() as unless_it_ends,
     ):
         unless_it_ends.callback(_cancel, client, job)
-        with _started(command, errors) as process:
+        with _started(client, command, errors) as process:
             for event in _events(process.stdout or ()):
                 events.append(event)
                 job.prompt_id = event.get("prompt_id", job.prompt_id)
@@ -104,7 +108,9 @@ def run_workflow(
 
 
 @contextlib.contextmanager
-def _started(command: list[str], errors: TextIO) -> Iterator[subprocess.Popen[str]]:
+def _started(
+    client: ComfyClient, command: list[str], errors: TextIO
+) -> Iterator[subprocess.Popen[str]]:
     """A process that does not outlive the block; its error output goes to ``errors``."""
     process: subprocess.Popen[str] | None = None
     try:
@@ -114,9 +120,8 @@ def _started(command: list[str], errors: TextIO) -> Iterator[subprocess.Popen[st
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                text=True,
                 encoding="utf-8",
-                env=_environment(),
+                env=_environment(client),
                 start_new_session=True,
             )
         yield process
@@ -133,8 +138,9 @@ def _command(client: ComfyClient, workflow: Path, *options: str) -> list[str]:
     return [*command, *options]
 
 
-def _environment() -> dict[str, str]:
-    return {**os.environ, "DO_NOT_TRACK": "1", "PYTHONIOENCODING": "utf-8"}
+def _environment(client: ComfyClient) -> dict[str, str]:
+    """comfy-cli reaches the server as our own client does: without a proxy."""
+    return child_environment({"DO_NOT_TRACK": "1"}, direct=[client.host])
 
 
 def _events(lines: Iterable[str]) -> Iterator[Event]:

@@ -17,6 +17,7 @@ from typing import IO
 import psutil
 
 from ...errors import CommandError, UsageError
+from ...processes.environment import child_environment
 from ...processes.signals import held
 from .client import ComfyClient, ServerUnreachableError
 
@@ -73,7 +74,12 @@ def device_arguments(device: str) -> list[str]:
     """
     if device == "cpu":
         return ["--cpu"]
-    probe = subprocess.run([sys.executable, "-c", DEVICE_PROBE], capture_output=True, text=True)
+    probe = subprocess.run(
+        [sys.executable, "-c", DEVICE_PROBE],
+        capture_output=True,
+        encoding="utf-8",
+        env=child_environment(),
+    )
     if probe.returncode != 0:
         raise ServerError(f"torch does not load in {sys.executable}:\n{probe.stderr.strip()}")
     found = probe.stdout.strip()
@@ -190,7 +196,7 @@ class ComfyServer:
                     stdin=subprocess.DEVNULL,
                     stdout=self._log,
                     stderr=subprocess.STDOUT,
-                    env={**os.environ, "DO_NOT_TRACK": "1", **self.environment},
+                    env=child_environment({"DO_NOT_TRACK": "1", **self.environment}),
                     # A terminal's Ctrl-C is for us: we stop the server when the block is left.
                     start_new_session=True,
                     creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),

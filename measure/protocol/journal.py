@@ -73,12 +73,12 @@ class Journal:
 
 
 def parse(text: str) -> list[Run]:
-    """The runs of a journal, with what was written of them later.
+    """The runs of a journal of this schema version or an earlier one, with what came later.
 
     Lines that a crash or a full disk has cut short are left out, with a warning.
 
     Raises:
-        ValueError: a line that is no run, or of another schema version; it is named by its number.
+        ValueError: a line that is no run, or of a later schema version; it is named by its number.
     """
     runs: dict[str, Run] = {}
     for number, line in enumerate(text.split("\n"), 1):
@@ -93,14 +93,14 @@ def _parse_line(number: int, line: str, earlier: Mapping[str, Run]) -> list[Run]
     try:
         data = json.loads(line)
         version = data.pop("schema_version")
-        if version != SCHEMA_VERSION:
+        if version not in range(1, SCHEMA_VERSION + 1):
             raise ValueError(
-                f"it has schema version {version}, this WattBench reads {SCHEMA_VERSION}"
+                f"it has schema version {version}, this WattBench reads up to {SCHEMA_VERSION}"
             )
         if data.get("kind") == IDLE_AFTER:
             known = [earlier[run_id] for run_id in data["run_ids"] if run_id in earlier]
             return [with_idle_after(run, data["idle_power_after_w"]) for run in known]
-        return [run_of(data)]
+        return [run_of(data, version)]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         begins_well = line[: len(LINE_START)] == LINE_START[: len(line)]
         if isinstance(error, json.JSONDecodeError) and begins_well:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 
+from ...processes.identity import process_id
 from ...records import Condition, Environment, MemoryReading, Phase, Run, Trace
 from ..energy.totals import total_energy
 from .board_state import join_states
@@ -23,7 +24,7 @@ def new_run(
     visit: int,
     repeat: int = 0,
     is_warmup: bool = False,
-    prompt_id: str = "",
+    job_id: str = "",
 ) -> Run:
     """A run that begins now, and of which nothing has been measured yet."""
     return Run(
@@ -35,7 +36,8 @@ def new_run(
         visit=visit,
         repeat=repeat,
         is_warmup=is_warmup,
-        prompt_id=prompt_id,
+        process_id=process_id(),
+        job_id=job_id,
     )
 
 

@@ -120,7 +120,7 @@ def measure_elsewhere(server):
         kind(**dict.fromkeys((field.name for field in dataclasses.fields(kind)), ""))
         for kind in (Condition, Environment)
     )
-    run = new_run(condition, environment, seed=1, visit=1, prompt_id="another")
+    run = new_run(condition, environment, seed=1, visit=1, job_id="another")
     Journal(server.output_directory / "wattbench" / "journal.jsonl").append(run)
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from wattbench import law
-from wattbench.analysis import runs_table as report_frame
+from wattbench.analysis import columns as report_frame
 from wattbench.law import data
 
 

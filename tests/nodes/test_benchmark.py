@@ -178,7 +178,9 @@ def test_cancelling_keeps_what_was_measured(
         return decode(samples)
 
     shown = []
-    monkeypatch.setattr("wattbench.hosts.comfyui.workspace.show_text", shown.append)
+    monkeypatch.setattr(
+        "wattbench.hosts.comfyui.host.ComfyUIHost.show", lambda self, text: shown.append(text)
+    )
     monkeypatch.setattr(vae, "decode", cancelled_during_the_second)
     with pytest.raises(management.InterruptProcessingException):
         run_benchmark(warmup_runs=0, repeats=5)
@@ -193,7 +195,7 @@ def test_visit_comes_from_the_batch(run_benchmark, monkeypatch):
 
 
 def test_without_a_batch_every_process_is_a_visit(run_benchmark, monkeypatch):
-    from wattbench.hosts.comfyui.workspace import LOADED_AT_S
+    from wattbench.processes.visit import LOADED_AT_S
 
     monkeypatch.delenv("WATTBENCH_VISIT", raising=False)
     _, runs = run_benchmark(warmup_runs=0, repeats=2)

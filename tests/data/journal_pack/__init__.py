@@ -39,7 +39,7 @@ def a_run(seed: int, repeat: int) -> Run:
         phases=(Phase("denoise", 0.0, 2.0 + 0.1 * repeat),),
         wall_time_s=2.0 + 0.1 * repeat,
         energy_note=os.environ.get("WATTBENCH_METER", "no meter"),
-        prompt_id=get_executing_context().prompt_id,
+        job_id=get_executing_context().prompt_id,
     )
 
 

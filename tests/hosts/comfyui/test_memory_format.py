@@ -74,7 +74,8 @@ def test_lora_and_a_further_clone_keep_the_format(comfyui, formats, tiny_models,
 
 
 def test_conditions_differ_by_it(formats, tiny_models):
-    from wattbench.hosts.comfyui.describe import join_optimizations, model_facts, vae_facts
+    from wattbench.hosts.comfyui.describe import model_facts, vae_facts
+    from wattbench.measure.protocol.observation import join_optimizations
 
     models = tiny_models()
     model = formats.use_channels_last(formats.use_channels_last(models.model))

@@ -149,14 +149,15 @@ def test_a_measured_sampling_has_the_products_in_its_table(
     quantized, z_image, sample, hundred_watts
 ):
     from wattbench.analysis.runs_table import runs_frame
-    from wattbench.hosts.comfyui.observation import Probe, join, observe
+    from wattbench.hosts.comfyui.host import HOST
     from wattbench.hosts.comfyui.sampling import observe_sampling
+    from wattbench.measure.protocol.observation import Probe, join, observe
 
     model, probe = z_image("int8"), Probe()
     sample(
         observe_sampling(
             model,
-            lambda facts, seed: observe(probe, model.load_device, hundred_watts, facts, seed),
+            lambda facts, seed: observe(HOST, probe, model.load_device, hundred_watts, facts, seed),
         )
     )
     run = join(probe.observations)

@@ -158,7 +158,7 @@ def test_a_table_that_others_quantized_is_left_to_comfyui(comfyui, load, write, 
 
 
 def test_measured_encoding_tells_the_format_and_what_ran(comfyui, in_int8, hundred_watts):
-    from wattbench.hosts.comfyui.observation import join
+    from wattbench.measure.protocol.observation import join
     from wattbench.nodes.twins import WattBenchTextEncode
 
     _, probe = WattBenchTextEncode.execute(clip=in_int8, text="a", meter=hundred_watts).result

@@ -3,16 +3,49 @@
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from wattbench.measure.protocol.journal import Journal, dumps, parse
-from wattbench.records import CounterSample, Trace, with_idle_after
+from wattbench.records import (
+    SCHEMA_VERSION,
+    CounterSample,
+    Forwards,
+    Sampling,
+    Trace,
+    with_idle_after,
+)
+
+OLD = Path(__file__).parents[2] / "data" / "journals"
 
 
 def test_a_run_comes_back_as_it_was(make_run):
     runs = [make_run("a"), make_run("b", energy=None, energy_note="no meter", phases=())]
     assert parse("".join(dumps(run) + "\n" for run in runs)) == runs
+
+
+def test_samplings_come_back_as_they_were(make_run):
+    forwards = (Forwards(4, (2, 4, 8, 8), 77), Forwards(1, (1, 4, 8, 8), None, 2))
+    sampling = Sampling(
+        "sdxl", "moth", "euler", "CFGGuider", (("cfg", 7.0),), 64, 64, 1, 1, 4, 4, 4, forwards
+    )
+    run = make_run("a", samplings=(sampling, sampling), process_id="p", job_id="j")
+    assert parse(dumps(run)) == [run]
+
+
+def test_runs_of_version_1_are_read():
+    """A journal as WattBench wrote it before processes and samplings were told."""
+    runs = parse((OLD / "version_1.jsonl").read_text("utf-8"))
+    assert [(run.is_warmup, run.seed, run.condition.steps) for run in runs] == [
+        (True, 12, 2),
+        (False, 10, 2),
+        (False, 11, 2),
+    ]
+    assert {run.process_id for run in runs} == {f"visit {runs[0].visit}"}
+    assert {(run.job_id, run.samplings, run.condition.work) for run in runs} == {("", (), "")}
+    assert all(run.idle_power_after_w is not None for run in runs[1:])
+    assert parse("\n".join(map(dumps, runs))) == runs
 
 
 def test_each_run_is_on_the_disk_when_append_returns(tmp_path, make_run):
@@ -91,7 +124,7 @@ def test_an_unwritable_folder_is_refused_before_a_run(tmp_path):
 
 def test_a_line_is_plain_json(make_run):
     data = json.loads(dumps(make_run("a")))
-    assert data["schema_version"] == 1
+    assert data["schema_version"] == SCHEMA_VERSION
     assert data["seed"] == 2**63 + 1
 
 

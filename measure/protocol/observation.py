@@ -1,4 +1,4 @@
-"""What measured nodes see, on its way to a run."""
+"""What measured parts of a job see, on its way to a run."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from ...measure.recording.environment import capture, identify
-from ...measure.recording.instrument import Instrument, Recording
-from ...measure.recording.rhythms import Rhythms
-from ...measure.recording.runs import measured_run, new_run
-from ...measure.recording.window import Window
+from ...host import Host
+from ...processes.visit import visit
 from ...records import Condition, Environment, Run
-from . import workspace
-from .describe import join_optimizations
-from .rhythms import known_rhythms
+from ..recording.environment import capture, identify
+from ..recording.instrument import Instrument, Recording
+from ..recording.rhythms import Rhythms
+from ..recording.runs import measured_run, new_run
+from ..recording.window import Window
 
 UNKNOWN: dict[str, Any] = {
     field.name: "" if field.type == "str" else None for field in fields(Condition)
@@ -27,7 +26,7 @@ UNKNOWN: dict[str, Any] = {
 class Observation:
     """One recording, where it was made, and what it tells of the condition."""
 
-    prompt_id: str
+    job_id: str
     node_id: str
     recording: Recording
     environment: Environment
@@ -44,53 +43,58 @@ class Probe:
 
 @contextmanager
 def open_instrument(
-    device: Any, meter: str, rhythms: Rhythms | None = None
+    host: Host, device: Any, meter: str
 ) -> Iterator[tuple[Instrument, Environment]]:
-    """An instrument for a torch device, and the environment it measures in.
+    """An instrument for a torch device, and the environment that it measures in.
 
-    ``rhythms`` are those of counters that were watched before; by default the running server's.
+    The host keeps how the meters' counters ticked, for the next instrument.
+
+    Raises:
+        MeterUnavailableError: a meter asked for by name cannot be opened.
     """
     device_id = identify(device)
-    with Instrument(device, device_id, meter, rhythms or known_rhythms()) as instrument:
-        yield (
-            instrument,
-            capture(device_id, instrument.meter, workspace.HOST, workspace.host_version()),
-        )
+    with Instrument(device, device_id, meter, host.kept(Rhythms)) as instrument:
+        yield instrument, capture(device_id, instrument.meter, host.name, host.version)
 
 
 @contextmanager
 def observe(
-    probe: Probe, device: Any, meter: str, facts: dict[str, Any], seed: int | None = None
+    host: Host,
+    probe: Probe,
+    device: Any,
+    meter: str,
+    facts: dict[str, Any],
+    seed: int | None = None,
 ) -> Iterator[Window]:
     """A window whose recording becomes an observation of ``probe`` when it is left."""
-    with open_instrument(device, meter) as (instrument, environment):
+    with open_instrument(host, device, meter) as (instrument, environment):
         with instrument.record() as (window, recording):
             yield window
-        prompt_id, node_id = workspace.current_prompt_id(), workspace.current_node_id()
         probe.observations.append(
-            Observation(prompt_id, node_id, recording, environment, facts, seed)
+            Observation(host.job_id(), host.node_id(), recording, environment, facts, seed)
         )
 
 
-def seen_in(prompt_id: str, node_ids: set[str], probes: Iterable[Probe]) -> list[Observation]:
-    """What ``probes`` saw in a prompt of ``node_ids``, without phases that were cached in part.
+def seen_in(job_id: str, node_ids: set[str], probes: Iterable[Probe]) -> list[Observation]:
+    """What ``probes`` saw in a job of ``node_ids``, without phases that were cached in part.
 
-    A node that ran in an earlier prompt and not in this one came from ComfyUI's cache. Where
+    A node that ran in an earlier job and not in this one came from the host's cache. Where
     another node ran the same phase, one of two samplers for example, its part is not the phase.
     """
     own = [o for probe in probes for o in probe.observations if o.node_id in node_ids]
-    seen = [o for o in own if o.prompt_id == prompt_id]
+    seen = [o for o in own if o.job_id == job_id]
     ran = {o.node_id for o in seen}
     cached = {p.name for o in own if o.node_id not in ran for p in o.recording.phases}
-    return [replace(o, recording=_without(o.recording, cached - {"load"})) for o in seen]
+    return [_without(o, cached - {"load"}) for o in seen]
 
 
-def _without(recording: Recording, cached: set[str]) -> Recording:
+def _without(observation: Observation, cached: set[str]) -> Observation:
+    recording, host = observation.recording, observation.environment.host
     kept = tuple(phase for phase in recording.phases if phase.name not in cached)
     left_out = [phase.name for phase in recording.phases if phase.name in cached]
-    notes = [f"a part of {name} came from ComfyUI's cache" for name in dict.fromkeys(left_out)]
+    notes = [f"a part of {name} came from {host}'s cache" for name in dict.fromkeys(left_out)]
     note = "; ".join(filter(None, [*notes, recording.energy_note]))
-    return replace(recording, phases=kept, energy_note=note)
+    return replace(observation, recording=replace(recording, phases=kept, energy_note=note))
 
 
 def join(observations: Sequence[Observation]) -> Run:
@@ -115,7 +119,13 @@ def join(observations: Sequence[Observation]) -> Run:
         Condition(**facts),
         environments.pop(),
         seed=seeds[0] if seeds else None,
-        visit=workspace.visit(),
-        prompt_id=observations[0].prompt_id,
+        visit=visit(),
+        job_id=observations[0].job_id,
     )
     return measured_run(run, [observation.recording for observation in observations])
+
+
+def join_optimizations(*facts: dict[str, Any]) -> str:
+    """``optimizations`` of a condition whose parts are described by ``facts``."""
+    named = (part.get("optimizations", "") for part in facts)
+    return ", ".join(dict.fromkeys(name for name in named if name))

@@ -29,17 +29,19 @@ def ticking(tmp_path):
 
 
 def test_the_server_keeps_what_an_instrument_learnt(server, ticking):
-    from wattbench.hosts.comfyui.observation import open_instrument
-    from wattbench.hosts.comfyui.rhythms import add_rhythms, known_rhythms
+    from wattbench.hosts.comfyui.host import HOST
+    from wattbench.hosts.comfyui.kept import add_kept
+    from wattbench.measure.protocol.observation import open_instrument
+    from wattbench.measure.recording.rhythms import Rhythms
 
     def learnt():
-        with open_instrument(torch.device("cpu"), ticking) as (instrument, _):
+        with open_instrument(HOST, torch.device("cpu"), ticking) as (instrument, _):
             with instrument.record() as (window, _), window.phase("denoise"):
                 pass
             name = instrument.meter.name
-        return known_rhythms().of(name)
+        return HOST.kept(Rhythms).of(name)
 
-    add_rhythms()
+    add_kept()
     clock = until(learnt)  # a sampler that is held up sees no rhythm in so few ticks
     (early_s, late_s), (next_early_s, next_late_s) = clock.bounds(0), clock.bounds(1)
     assert next_early_s - late_s <= 0.1 <= next_late_s - early_s
@@ -49,8 +51,10 @@ def test_the_server_keeps_what_an_instrument_learnt(server, ticking):
 def test_without_a_server_nothing_is_kept(comfyui, monkeypatch):
     from server import PromptServer
 
-    from wattbench.hosts.comfyui.rhythms import add_rhythms, known_rhythms
+    from wattbench.hosts.comfyui.host import HOST
+    from wattbench.hosts.comfyui.kept import add_kept
+    from wattbench.measure.recording.rhythms import Rhythms
 
     monkeypatch.delattr(PromptServer, "instance", raising=False)
-    add_rhythms()
-    assert known_rhythms() is not known_rhythms()
+    add_kept()
+    assert HOST.kept(Rhythms) is not HOST.kept(Rhythms)

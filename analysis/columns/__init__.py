@@ -1,0 +1,57 @@
+"""The columns of ``runs.csv``, in order: the one place where a column is declared.
+
+A :class:`~..tables.columns.Column` has name, type, unit, meaning and value. The lists below, the
+types of the table, the metrics of ``summary.csv`` and ``docs/columns.md`` follow from them.
+"""
+
+from __future__ import annotations
+
+from ...tables.columns import names
+from .cost import ENERGY, FORECAST, METRIC, PHASE_METRIC, SPEED
+from .machine import BOARD, KERNELS, MEMORY, PICTURE
+from .row import RunRow
+from .work import CONDITION, CONDITIONS, ENVIRONMENT, ENVIRONMENTS, IDENTITY, REPEATS
+
+__all__ = [
+    "ALL_METRICS",
+    "COLUMNS",
+    "CONDITION_COLUMNS",
+    "ENVIRONMENT_COLUMNS",
+    "IDENTIFYING",
+    "METRICS",
+    "PHASE_METRICS",
+    "RUN_COLUMNS",
+    "TEXT_COLUMNS",
+    "RunRow",
+]
+
+COLUMNS = (
+    *IDENTITY,
+    *CONDITIONS,
+    *REPEATS,
+    *SPEED,
+    *ENERGY,
+    *FORECAST,
+    *MEMORY,
+    *BOARD,
+    *KERNELS,
+    *PICTURE,
+    *ENVIRONMENTS,
+)
+
+RUN_COLUMNS = names(COLUMNS)
+TEXT_COLUMNS = [column.name for column in COLUMNS if column.type == "text"]
+CONDITION_COLUMNS = names(COLUMNS, CONDITION)
+ENVIRONMENT_COLUMNS = names(COLUMNS, ENVIRONMENT)
+
+IDENTIFYING = tuple(column for column in COLUMNS if column.role in (CONDITION, ENVIRONMENT))
+"""Columns in which runs that are pooled are equal."""
+
+METRICS = {column.name: column.unit for column in COLUMNS if column.role == METRIC}
+"""The columns of the main summary table, each with its unit."""
+
+PHASE_METRICS = {column.name: column.unit for column in COLUMNS if column.role == PHASE_METRIC}
+"""Where a run's energy goes; its intervals are the jackknife's, see :mod:`...energy.pooling`."""
+
+ALL_METRICS = {**METRICS, **PHASE_METRICS}
+"""The columns that are summarised."""
