@@ -13,6 +13,7 @@ from ..processes.signals import cancelling
 
 COMMANDS = (
     "run",
+    "tune",
     "powercap",
     "summary",
     "law",

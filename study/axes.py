@@ -38,15 +38,14 @@ class Axis:
             return f"a level is text or a number, as in {self.example}"
         if self.kind is str and not isinstance(level, str):
             return f"it takes text, as in {self.example}"
-        if self.kind is not str and isinstance(level, str):
+        if self.kind is str:
+            return ""
+        if isinstance(level, str):
             return f"it takes numbers, as in {self.example}"
         if self.kind is int and not isinstance(level, int):
             return f"it takes whole numbers, as in {self.example}"
-        if self.kind is not str and not 0 <= float(level) < float("inf"):
-            return "it is out of range"
-        if self.kind is int and level < 1:
-            return "it is out of range"
-        return ""
+        least = 1 if self.kind is int else 0
+        return "" if least <= level < float("inf") else "it is out of range"
 
 
 AXES: tuple[Axis, ...] = (

@@ -114,7 +114,7 @@ class Plan:
     def _all(self) -> Iterator[tuple[Cell, str]]:
         for workload in self.workloads:
             ordered = [
-                sorted(levels, key=lambda level, axis=axis: level != self.baseline[axis])
+                [self.baseline[axis], *(n for n in levels if n != self.baseline[axis])]
                 for axis, levels in self.axes.items()
             ]
             for combination in itertools.product(*ordered):

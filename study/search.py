@@ -285,7 +285,7 @@ class Search:
 def _ratio(pairs: Sequence[tuple[float, float]], confidence: float) -> Estimate:
     """Geometric mean of second over first; without an interval where there is one pair."""
     if len(pairs) > 1:
-        before, after = zip(*pairs, strict=True)
-        return paired_ratio(before, after, confidence=confidence).ratio
-    (before, after) = pairs[0]
+        befores, afters = zip(*pairs, strict=True)
+        return paired_ratio(befores, afters, confidence=confidence).ratio
+    before, after = pairs[0]
     return Estimate(after / before, math.nan, math.nan, confidence, 1, "1", math.nan)
