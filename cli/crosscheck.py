@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..measure.meters import MeterUnavailableError
+from ..measure.meters.bounded import OPEN_S, NoAnswerError, within
 from ..measure.meters.facts import BoardFacts, amdgpu_facts, amdsmi_facts, nvml_facts
 from ..measure.meters.identity import pci_key
 from .vendor_tools import MIB, ToolError, nvidia_smi, rocm_smi
@@ -35,9 +36,10 @@ def crosscheck() -> Iterator[str]:
                 yield f"  {error}"
             continue
         try:
-            ours = ask_library()
-        except MeterUnavailableError as error:
-            yield f"  {tool} lists {_count(theirs)}, {library} cannot be asked: {error.reason}"
+            ours = within(OPEN_S, ask_library)
+        except (MeterUnavailableError, NoAnswerError) as error:
+            reason = getattr(error, "reason", error)
+            yield f"  {tool} lists {_count(theirs)}, {library} cannot be asked: {reason}"
             continue
         yield from _boards(tool, theirs, library, ours)
 

@@ -67,18 +67,15 @@ def run(args: argparse.Namespace) -> int:
 def watched(name: str) -> str:
     """What a meter does, in words."""
     from ..measure.meters import DeviceId, MeterReadError, MeterUnavailableError, open_meter
+    from ..measure.meters.bounded import ANSWER_S, OPEN_S, within
     from ..measure.meters.refresh import watch_meter
 
     try:
-        meter = open_meter(name, DeviceId("cpu"))
-    except MeterUnavailableError as error:
-        return str(error)
-    try:
+        meter = within(OPEN_S, lambda: open_meter(name, DeviceId("cpu")))
         figures = watch_meter(meter, WATCH_S)
-    except MeterReadError as error:
+        within(ANSWER_S, meter.close)
+    except (MeterUnavailableError, MeterReadError) as error:
         return str(error)
-    finally:
-        meter.close()
     channels = (
         ("counter", figures.counter, figures.counter_w),
         ("power", figures.power, figures.power_w),

@@ -99,10 +99,7 @@ def run(args: argparse.Namespace) -> int:
         with guarded as limit:
             board = limit.board
             check_range(args.watts, board)
-            print(
-                f"{board.label}: the power limit is {board.former_w:g} W and will be restored",
-                flush=True,
-            )
+            print("\n".join(found(board)), flush=True)
             sweep(batch, limit, [float(cap) for cap in args.watts], args.settle, blocks)
         print(f"the power limit of {board.name} is {board.former_w:g} W again")
     finally:
@@ -111,6 +108,23 @@ def run(args: argparse.Namespace) -> int:
     if not any(block.runs for block in blocks):
         raise CommandError(NOTHING_MEASURED)
     return 0
+
+
+def found(board: GuardedBoard) -> list[str]:
+    """What to say of the limit before anything is measured."""
+    lines = [f"{board.label}: the power limit is {board.former_w:g} W and will be restored"]
+    if board.left_at_w is not None:
+        lines.insert(
+            0,
+            f"{board.name} was at {board.left_at_w:g} W, where a sweep that was killed had left "
+            "it; its former limit is in force again",
+        )
+    if board.allowed.differs(board.former_w):
+        lines.append(
+            f"note: {board.former_w:g} W is not this board's default limit, which is "
+            f"{board.allowed.default_w:g} W; it is the baseline of this sweep"
+        )
+    return lines
 
 
 def check_range(caps: Sequence[int], board: GuardedBoard) -> None:

@@ -15,6 +15,7 @@ from ..hosts.comfyui.progress import follow_prompt, send, workflow_id
 from ..hosts.comfyui.workspace import folder_in_output
 from ..measure.graph.costs import GraphCost, GraphNode, graph_cost
 from ..measure.graph.log import NodeLog
+from ..measure.meters.bounded import never
 from ..measure.protocol.observation import open_instrument
 from ..report.nodes import append_nodes, check_nodes_table
 from .output import listed
@@ -86,7 +87,7 @@ class GraphWatch:
         self.shown: dict[str, Any] = {}
         with ExitStack() as resources:
             instrument, environment = resources.enter_context(
-                open_instrument(HOST, HOST.device(), meter)
+                open_instrument(HOST, HOST.device(), meter, check=never)
             )
             self._window, self._recording = resources.enter_context(instrument.record())
             self._resources = resources.pop_all()

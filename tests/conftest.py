@@ -16,7 +16,7 @@ from wattbench.hosts.remote.server import ComfyServer, find_comfyui
 
 from .in_comfyui import conditioning, hundred_watts, tiny_models, workspace_folder
 from .made_runs import make_run, simulated_time
-from .servers import journal_server, limited_board, write_workflow
+from .servers import ON_CPU, journal_server, limited_board, write_workflow
 
 __all__ = [
     "conditioning",
@@ -53,7 +53,7 @@ def comfy_server(tmp_path_factory):
     base = tmp_path_factory.mktemp("comfyui")
     models = base / "models"
     models.mkdir()
-    arguments = ["--cpu", "--models-directory", str(models)]
+    arguments = [*ON_CPU, "--models-directory", str(models)]
     environment = {"WATTBENCH_METER": "estimate"}
     with ComfyServer(
         find_comfyui(), base_directory=base, environment=environment, arguments=arguments

@@ -12,6 +12,9 @@ import pytest
 
 from wattbench.hosts.remote.server import ComfyServer, find_comfyui
 
+ON_CPU = ("--cpu", "--cache-classic")
+"""What ComfyUI holds in its cache must not follow from how much memory the machine has free."""
+
 JOURNAL_PACK = Path(__file__).parent / "data" / "journal_pack"
 
 
@@ -23,7 +26,7 @@ def journal_server(tmp_path_factory):
     users.parent.mkdir()
     users.symlink_to(find_comfyui(), target_is_directory=True)
     with ComfyServer(
-        users, base_directory=base, arguments=["--cpu"], pack_root=JOURNAL_PACK
+        users, base_directory=base, arguments=ON_CPU, pack_root=JOURNAL_PACK
     ) as server:
         yield server
 
@@ -78,6 +81,7 @@ def limited_board(simulated_nvml, tmp_path):
             *("limit_mw 350000", f"limits {file}", "memory 8000000000 0 1000000000"),
         ]
         environment = simulated_nvml("\n".join([*script, *directives]) + "\n")
-        return LimitedBoard({**environment, "WATTBENCH_METER": "nvml:0"}, file)
+        ours = {"WATTBENCH_METER": "nvml:0", "WATTBENCH_STATE_FOLDER": str(tmp_path / "state")}
+        return LimitedBoard({**environment, **ours}, file)
 
     return make

@@ -46,7 +46,7 @@ def test_wheel_holds_all_that_comfyui_serves_of_a_pack(wheel):
 
 
 def test_wheel_runs_without_its_checkout(wheel):
-    code = "from wattbench.measure import environment as e\n"
+    code = "from wattbench.measure.recording import environment as e\n"
     code += "print(e.__file__, e.pack_version(), sep='\\n')"
     environment = {**os.environ, "PYTHONPATH": str(wheel / "installed")}
     command = [sys.executable, "-c", code]

@@ -5,6 +5,7 @@ import importlib.util
 import io
 import json
 import os
+import shutil
 import sys
 import tarfile
 from pathlib import Path, PurePosixPath
@@ -107,7 +108,7 @@ def test_fingerprint_follows_what_is_asked_for(tmp_path, monkeypatch):
     assert tasks.fingerprint(requirements) == first
     requirements.write_text("torch\nnumpy\n", "utf-8")
     second = tasks.fingerprint(requirements)
-    monkeypatch.setenv("WATTBENCH_TORCH_BACKEND", "cpu")
+    monkeypatch.setenv("WATTBENCH_TORCH_BACKEND", "cu126")
     assert len({first, second, tasks.fingerprint(requirements)}) == 3
 
 
@@ -126,13 +127,145 @@ def test_wrong_comfyui_path_is_refused(tmp_path, monkeypatch, capsys):
     assert "has no main.py" in capsys.readouterr().err
 
 
-def test_too_little_disk_is_refused(tmp_path, monkeypatch, capsys):
-    monkeypatch.delenv("COMFYUI_PATH", raising=False)
+@pytest.fixture
+def empty_venv(tmp_path, monkeypatch):
     monkeypatch.setattr(tasks, "VENV", tmp_path / ".venv")
-    monkeypatch.setattr(tasks, "NEEDED_BYTES", 10**18)
-    assert tasks.main(["setup"]) == 1
-    assert "GB free and setting up needs about" in capsys.readouterr().err
-    assert not (tmp_path / ".venv").exists()
+    monkeypatch.setattr(tasks, "DOWNLOADS", tmp_path / ".venv" / "downloads")
+    (tmp_path / ".venv").mkdir()
+    monkeypatch.delenv("WATTBENCH_TORCH_BACKEND", raising=False)
+    monkeypatch.delenv("UV_CACHE_DIR", raising=False)
+    return tmp_path / ".venv"
+
+
+@pytest.mark.parametrize(("backend", "needed"), [("cpu", 5 * 10**9), (None, 113 * 10**8)])
+def test_too_little_disk_is_refused(empty_venv, monkeypatch, capsys, backend, needed):
+    """pip: what it downloads, what it installs, and some slack."""
+    usage = shutil.disk_usage(empty_venv)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=needed))
+    tasks.check_space(None, backend)
+    assert f"{empty_venv}: needs {needed / 1e9:.1f} GB" in capsys.readouterr().out
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=needed - 1))
+    with pytest.raises(tasks.SetupError, match="Free some space first"):
+        tasks.check_space(None, backend)
+
+
+def test_space_that_is_used_already_is_not_asked_for_again(empty_venv, monkeypatch, capsys):
+    with (empty_venv / "big").open("wb") as file:
+        file.truncate(3 * 10**9)
+    tasks.check_space(None, "cpu")
+    assert f"{empty_venv}: needs 1.0 GB" in capsys.readouterr().out
+
+
+def write_uv(folder, cache):
+    """A program that answers where it keeps what it downloads, and fails otherwise."""
+    path = folder / "uv"
+    path.write_text(f"#!/bin/sh\n[ $1 = cache ] && echo {cache} || exit 7\n", "utf-8")
+    path.chmod(0o755)
+    return [str(path)]
+
+
+@posix_only
+def test_uv_keeps_its_downloads_where_they_can_be_written(empty_venv, tmp_path):
+    uv = write_uv(tmp_path, tmp_path / "kept")
+    assert tasks.cache_of(uv) == tmp_path / "kept"
+    (tmp_path / "file").touch()
+    assert tasks.cache_of(write_uv(tmp_path, tmp_path / "file" / "in")) == tasks.DOWNLOADS
+    assert tasks.cache_of([str(tasks.venv_python()), "-m", "uv"]) == tasks.DOWNLOADS
+
+
+@posix_only
+def test_pip_installs_where_uv_fails(empty_venv, tmp_path, monkeypatch, capfd):
+    uv = write_uv(tmp_path, tmp_path / "kept")
+    pip = tasks.venv_python()
+    pip.parent.mkdir()
+    pip.write_text('#!/bin/sh\necho "pip: $@ in $TMPDIR"\n', "utf-8")
+    pip.chmod(0o755)
+    usage = shutil.disk_usage(empty_venv)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=10**12))
+    tasks.install(uv, None, tmp_path / "requirements.txt", "headless")
+    printed = capfd.readouterr().out
+    assert "uv could not install: the lines above say why. Trying pip" in printed
+    assert "-m pip install --no-cache-dir torch==" in printed
+    assert f"in {tasks.DOWNLOADS / 'pip'}" in printed
+    assert not (tasks.DOWNLOADS / "pip").exists()
+
+
+@pytest.mark.parametrize(
+    ("printed", "meaning"),
+    [
+        (
+            "ERROR: Could not install packages: [Errno 28] No space left on device",
+            "a disk is full",
+        ),
+        (
+            "  Caused by: failed to copy file: No space left on device (os error 28)",
+            "a disk is full",
+        ),
+        (
+            "error: failed to create directory `/x`: Permission denied (os error 13)",
+            "something may not be written",
+        ),
+        (
+            "error: Failed to initialize cache\n  Caused by: Read-only file system (os error 30)",
+            "something may not",
+        ),
+        (
+            "WARNING: Retrying: Temporary failure in name resolution\n"
+            "ERROR: No matching distribution found for torch",
+            "the network",
+        ),
+        (
+            "error: Failed to fetch: `https://x/torch/`\n  Caused by: client error (Connect)",
+            "the network",
+        ),
+        (
+            "  × No solution found when resolving dependencies:\n"
+            "  torch==2.11.0 has no wheels with a matching Python ABI tag",
+            "no build for Python",
+        ),
+        ("fatal: something else", "the lines above say why"),
+    ],
+)
+def test_what_pip_and_uv_failed_at_is_said(printed, meaning):
+    assert meaning in tasks.what_happened(printed)
+
+
+@pytest.mark.parametrize(
+    ("options", "meaning"),
+    [
+        (["--no-index"], "there is no build for Python"),
+        (["--index-url", "http://127.0.0.1:9", "--retries", "1"], "the network or its proxy"),
+    ],
+)
+def test_what_the_real_pip_failed_at_is_said(options, meaning, monkeypatch):
+    for name in ("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    command = [sys.executable, "-m", "pip", "install", *options, "wattbench-none==1"]
+    with pytest.raises(tasks.SetupError, match=f"it failed: {meaning}"):
+        tasks.call(command, "it failed")
+
+
+def test_torch_for_the_cpu_where_there_is_no_gpu(empty_venv, monkeypatch, capsys):
+    monkeypatch.setattr(tasks, "has_gpu", lambda: False)
+    monkeypatch.setattr(tasks.platform, "system", lambda: "Linux")
+    monkeypatch.setattr(tasks, "unreachable", lambda url: None)
+    assert tasks.available_backend() == "cpu"
+    monkeypatch.setattr(tasks, "unreachable", lambda url: "no route")
+    assert tasks.available_backend() is None
+    assert "out of reach" in capsys.readouterr().out
+    folder = empty_venv / "lib" / "python3.11" / "site-packages"
+    (folder / f"{tasks.TORCH_PINS[0].replace('==', '-')}+cpu.dist-info").mkdir(parents=True)
+    assert tasks.available_backend() == "cpu", "it is there already"
+    monkeypatch.setattr(tasks, "has_gpu", lambda: True)
+    assert tasks.available_backend() != "cpu"
+    monkeypatch.setenv("WATTBENCH_TORCH_BACKEND", "cu130")
+    assert tasks.available_backend() == "cu130"
+
+
+def test_an_index_that_does_not_answer_is_unreachable():
+    assert tasks.unreachable("http://127.0.0.1:9/torch/")
+    assert tasks.unreachable("http://[/")
 
 
 def test_tests_ask_for_the_python_of_their_tools(monkeypatch, tmp_path, capsys):

@@ -6,15 +6,14 @@ import contextlib
 import importlib.util
 import json
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any
 
 from ...errors import CommandError, UsageError
-from ...processes.environment import child_environment
+from ...processes.children import Child, clean_environment, module_command, run
 from ...processes.signals import held
 from .client import ComfyClient, ServerUnreachableError
 
@@ -52,13 +51,7 @@ def to_api_format(client: ComfyClient, workflow: Path) -> dict[str, Any]:
         CommandError: it holds no workflow, or the server lacks one of its nodes.
     """
     command = _command(client, workflow, "--print-prompt", "--json")
-    done = subprocess.run(
-        command,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        env=_environment(client),
-    )
+    done = run(command, _environment(client))
     events = list(_events(done.stdout.splitlines()))
     previews = [event["prompt"] for event in events if event.get("type") == "prompt_preview"]
     if done.returncode != 0 or not previews:
@@ -84,12 +77,13 @@ def run_workflow(
     events: list[Event] = []
     command = _command(client, workflow, "--wait", "--json", "--timeout", str(timeout_s))
     with (
-        tempfile.TemporaryFile("w+", encoding="utf-8") as errors,
+        tempfile.TemporaryFile() as errors,
         contextlib.ExitStack() as unless_it_ends,
     ):
         unless_it_ends.callback(_cancel, client, job)
         with _started(client, command, errors) as process:
-            for event in _events(process.stdout or ()):
+            lines = (line.decode("utf-8", "replace") for line in process.stdout or ())
+            for event in _events(lines):
                 events.append(event)
                 job.prompt_id = event.get("prompt_id", job.prompt_id)
                 if event.get("type") == "executed":
@@ -99,7 +93,7 @@ def run_workflow(
         unless_it_ends.pop_all()
         errors.seek(0)
         if code != 0:
-            job.error = _failure(events, errors.read())
+            job.error = _failure(events, errors.read().decode("utf-8", "replace"))
     error_code = _error_of(events).get("code")
     job.was_cancelled = error_code == CANCELLED
     if error_code == TIMED_OUT:
@@ -108,39 +102,30 @@ def run_workflow(
 
 
 @contextlib.contextmanager
-def _started(
-    client: ComfyClient, command: list[str], errors: TextIO
-) -> Iterator[subprocess.Popen[str]]:
+def _started(client: ComfyClient, command: list[str], errors: IO[bytes]) -> Iterator[Child]:
     """A process that does not outlive the block; its error output goes to ``errors``."""
-    process: subprocess.Popen[str] | None = None
+    process: Child | None = None
     try:
         with held():
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                encoding="utf-8",
-                env=_environment(client),
-                start_new_session=True,
+            process = Child(
+                command, environment=_environment(client), stdout=subprocess.PIPE, stderr=errors
             )
         yield process
     finally:
         if process is not None:
-            process.kill()
-            process.wait()
+            process.end(patience_s=0.0)
 
 
 def _command(client: ComfyClient, workflow: Path, *options: str) -> list[str]:
     """comfy-cli's ``run``, from the environment that this package is installed in."""
-    command = [sys.executable, "-m", "comfy_cli", "--skip-prompt", "run"]
+    command = module_command("comfy_cli", "--skip-prompt", "run")
     command += ["--workflow", str(workflow), "--host", client.host, "--port", str(client.port)]
     return [*command, *options]
 
 
 def _environment(client: ComfyClient) -> dict[str, str]:
     """comfy-cli reaches the server as our own client does: without a proxy."""
-    return child_environment({"DO_NOT_TRACK": "1"}, direct=[client.host])
+    return clean_environment({"DO_NOT_TRACK": "1"}, direct=[client.host])
 
 
 def _events(lines: Iterable[str]) -> Iterator[Event]:

@@ -14,10 +14,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-import psutil
-
 from ...errors import CommandError, UsageError
-from ...processes.environment import child_environment
+from ...processes.children import (
+    Child,
+    clean_environment,
+    end_process_tree,
+    pack_command,
+    run,
+    script_command,
+)
 from ...processes.signals import held
 from .client import ComfyClient, ServerUnreachableError
 
@@ -31,10 +36,15 @@ PORTS = range(20000, 32768)
 """Below those that systems give to outgoing connections, one of which could have it when ComfyUI,
 seconds later, is about to listen."""
 
-DEVICE_PROBE = (
-    "import torch; print('cuda' if torch.cuda.is_available() else 'other' if "
-    "torch.backends.mps.is_available() or torch.xpu.is_available() else 'cpu')"
+
+PATH_OPTIONS = frozenset(
+    {
+        *("--base-directory", "--output-directory", "--temp-directory", "--input-directory"),
+        *("--user-directory", "--models-directory", "--extra-model-paths-config"),
+        *("--front-end-root", "--tls-keyfile", "--tls-certfile"),
+    }
 )
+"""ComfyUI's options that are followed by paths, which a user means from the current folder."""
 
 
 class ServerError(CommandError):
@@ -74,12 +84,7 @@ def device_arguments(device: str) -> list[str]:
     """
     if device == "cpu":
         return ["--cpu"]
-    probe = subprocess.run(
-        [sys.executable, "-c", DEVICE_PROBE],
-        capture_output=True,
-        encoding="utf-8",
-        env=child_environment(),
-    )
+    probe = run(pack_command("hosts.remote.device_probe"))
     if probe.returncode != 0:
         raise ServerError(f"torch does not load in {sys.executable}:\n{probe.stderr.strip()}")
     found = probe.stdout.strip()
@@ -89,6 +94,22 @@ def device_arguments(device: str) -> list[str]:
             "that torch is a build for it, or use --device cpu"
         )
     return ["--cpu"] if found == "cpu" else []
+
+
+def absolute(arguments: Sequence[str]) -> list[str]:
+    """ComfyUI's arguments with whole paths: it works in its own folder, its user in another."""
+    whole, is_path = [], False
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if name in PATH_OPTIONS and equals:
+            whole.append(f"{name}={Path(value).absolute()}")
+        elif is_path and not argument.startswith("-"):
+            whole.append(str(Path(argument).absolute()))
+            continue
+        else:
+            whole.append(argument)
+        is_path = argument in PATH_OPTIONS
+    return whole
 
 
 def free_port() -> int:
@@ -136,7 +157,7 @@ class ComfyServer:
         comfyui: ComfyUI's folder, as :func:`find_comfyui` gives it.
         base_directory: default ``.comfyui/base`` beside the pack.
         port: default a free one.
-        environment: variables on top of this process's own.
+        environment: variables on top of this process's own, as a child may have them.
         arguments: further arguments of ComfyUI, :func:`device_arguments` for one; they win over
             ours.
         log_path: where the server's output goes; default ``comfyui.log`` in the base directory.
@@ -169,7 +190,7 @@ class ComfyServer:
         self.startup_timeout_s = startup_timeout_s
         self.log_path = log_path or self.base_directory / "comfyui.log"
         self.client = ComfyClient("127.0.0.1", self.port)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Child | None = None
         self._log: IO[bytes] | None = None
 
     @property
@@ -191,15 +212,12 @@ class ComfyServer:
             unless_it_serves.callback(self.stop)
             self._log = self.log_path.open("wb")
             with held():
-                self._process = subprocess.Popen(
+                self._process = Child(
                     self._command(),
-                    stdin=subprocess.DEVNULL,
+                    environment=clean_environment({"DO_NOT_TRACK": "1", **self.environment}),
+                    folder=self.comfyui,
                     stdout=self._log,
                     stderr=subprocess.STDOUT,
-                    env=child_environment({"DO_NOT_TRACK": "1", **self.environment}),
-                    # A terminal's Ctrl-C is for us: we stop the server when the block is left.
-                    start_new_session=True,
-                    creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
                 )
             self._wait_until_ready()
             self._check_pack()
@@ -241,14 +259,14 @@ class ComfyServer:
         return ServerError(f"{message}. The end of {self.log_path}:\n{self.log_tail()}")
 
     def _command(self) -> list[str]:
-        command = [sys.executable, str(self.comfyui / "main.py")]
+        command = script_command(self.comfyui / "main.py")
         command += ["--base-directory", str(self.base_directory)]
         command += ["--listen", "127.0.0.1", "--port", str(self.port), "--disable-auto-launch"]
         # The default is a file inside ComfyUI's folder, which one server at a time may use.
         command += ["--database-url", "sqlite:///:memory:"]
         if self.models_directory.is_dir():
             command += ["--models-directory", str(self.models_directory)]
-        return [*command, *self.arguments]
+        return [*command, *absolute(self.arguments)]
 
     def _check_port(self) -> None:
         with socket.socket() as probe:
@@ -272,21 +290,3 @@ class ComfyServer:
         nodes = self.client.get_json("/object_info")
         if not any(node.get("python_module") == PACK_MODULE for node in nodes.values()):
             raise self.error("ComfyUI started, but without WattBench's nodes")
-
-
-def end_process_tree(process: subprocess.Popen[bytes], patience_s: float = 10.0) -> None:
-    """Terminate ``process`` and its descendants, kill what is left after ``patience_s``."""
-    try:
-        root = psutil.Process(process.pid)
-        family = [*root.children(recursive=True), root]
-    except psutil.NoSuchProcess:
-        family = []
-    for member in family:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            member.terminate()
-    _, alive = psutil.wait_procs(family, timeout=patience_s)
-    for member in alive:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            member.kill()
-    psutil.wait_procs(alive, timeout=patience_s)
-    process.wait()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ..meters.bounded import ANSWER_S, OPEN_S, NoAnswerError
 from .device import LiveDevice, LiveReading
 
 TICK_S = 0.1
@@ -80,6 +82,8 @@ class LiveMonitor:
         self._state: LiveState | None = None
         self._sequence = 0
         self._charged_s = 0.0
+        # Until when a meter that is being asked may take to answer.
+        self._patience_until_s = math.inf
 
     @property
     def is_reading(self) -> bool:
@@ -104,6 +108,8 @@ class LiveMonitor:
                     target=self._loop, name="wattbench-live", daemon=True
                 )
                 self._thread.start()
+            if time.perf_counter() > self._patience_until_s:
+                return self._silence()
             return self._state
 
     def leave(self, watcher: str) -> None:
@@ -117,26 +123,48 @@ class LiveMonitor:
             self._charged_s += cpu_s
 
     def close(self) -> None:
-        """Stop reading and close the devices."""
+        """Stop reading and close the devices; those that do not answer are left as they are."""
         self._stop.set()
         thread = self._thread
         if thread is not None:
-            thread.join()
-        self._close_devices()
+            thread.join(ANSWER_S)
+        if thread is None or not thread.is_alive():
+            self._close_devices()
+
+    def _silence(self) -> LiveState:
+        """What is known while a meter does not answer: nothing but that. It may come back."""
+        reason = str(NoAnswerError(ANSWER_S))
+        state = self._state or LiveState(self._sequence, (LiveReading("", ""),), None, None)
+        blank = tuple(
+            LiveReading(
+                seen.device,
+                seen.name,
+                seen.meter,
+                power_reason=reason,
+                energy_reason=reason,
+                vram_reason=reason,
+            )
+            for seen in state.devices
+        )
+        return replace(state, devices=blank)
 
     def _loop(self) -> None:
         try:
+            self._patience_until_s = time.perf_counter() + OPEN_S
             self._refresh_devices()
             cost = _Cost()
             due_s = 0.0
             while (interval_s := self._shortest_interval()) is not None:
                 now_s = time.perf_counter()
+                self._patience_until_s = now_s + ANSWER_S
                 self._follow_job(now_s)
                 if now_s >= due_s:
                     self._publish(now_s, cost)
                     due_s = now_s + interval_s
+                self._patience_until_s = math.inf
                 self._stop.wait(TICK_S)
         finally:
+            self._patience_until_s = math.inf
             # After an error, which the host logs, the next call of a watcher starts anew.
             with self._lock:
                 if self._thread is threading.current_thread():

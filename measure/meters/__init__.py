@@ -16,6 +16,7 @@ from .base import (
     MeterUnavailableError,
     Offer,
 )
+from .bounded import OPEN_S, NoAnswerError, within
 from .estimate import EstimateSource
 from .hwmon import HwmonSource
 from .nvml import NvmlSource
@@ -54,7 +55,7 @@ METERS: tuple[MeterSource, ...] = (
 
 def probe_all(sources: Sequence[MeterSource] = METERS) -> list[Offer]:
     """What each source offers on this machine, refusals with their reasons included."""
-    return [offer for source in sources for offer in source.probe()]
+    return [offer for source in sources for offer in _probed(source)]
 
 
 def open_meter(spec: str, device: DeviceId, sources: Sequence[MeterSource] = METERS) -> Meter:
@@ -76,6 +77,15 @@ def open_meter(spec: str, device: DeviceId, sources: Sequence[MeterSource] = MET
             return source.open(selector)
     names = ", ".join(offer.name for offer in probe_all(sources) if offer.available)
     raise MeterUnavailableError(f"there is no meter {spec!r}", f"this machine has: auto, {names}")
+
+
+def _probed(source: MeterSource) -> list[Offer]:
+    try:
+        return within(OPEN_S, source.probe)
+    except NoAnswerError as error:
+        return [
+            Offer(source.key, source.key, False, str(error), "restart its driver, or the machine")
+        ]
 
 
 def _open_measured(device: DeviceId, sources: Sequence[MeterSource]) -> Meter:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import Meter
+from .bounded import ANSWER_S, within
 
 PAUSE_S = 0.001
 """Least time between two rounds of reads."""
@@ -44,13 +45,17 @@ def watch_meter(meter: Meter, seconds: float) -> MeterFigures:
     """Read a meter as fast as it answers, and let others run for as long in between.
 
     Raises:
-        MeterReadError: a channel fails.
+        MeterReadError: a channel fails, or does not answer.
     """
     counter, power = _Watch(meter.read_energy_j), _Watch(meter.read_power_w)
     start_s = time.perf_counter()
-    while time.perf_counter() < start_s + seconds:
-        cost_s = counter.read() + power.read()
-        time.sleep(max(cost_s, PAUSE_S))
+
+    def watch() -> None:
+        while time.perf_counter() < start_s + seconds:
+            cost_s = counter.read() + power.read()
+            time.sleep(max(cost_s, PAUSE_S))
+
+    within(seconds + ANSWER_S, watch)
     return MeterFigures(
         duration_s=time.perf_counter() - start_s,
         counter=counter.figures(),

@@ -27,6 +27,7 @@ class AmdgpuPowerLimit(PowerLimit):
         """
         self.name = f"hwmon:{board.pci_bus_id}"
         self.label = f"AMD GPU at {board.pci_bus_id}"
+        self.identity = board.pci_bus_id
         self._cap = board.hwmon / "power1_cap"
         default_uw = optional_int(board.hwmon / "power1_cap_default")
         try:

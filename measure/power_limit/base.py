@@ -39,6 +39,10 @@ class LimitRange:
     maximum_w: float
     default_w: float | None
 
+    def differs(self, now_w: float) -> bool:
+        """Whether a limit is known not to be the default."""
+        return self.default_w is not None and abs(now_w - self.default_w) > TOLERANCE_W
+
 
 class PowerLimit(ABC):
     """The limit of one board. Every method but :meth:`close` may raise PowerLimitError."""
@@ -47,6 +51,8 @@ class PowerLimit(ABC):
     """As the meter of the same board: ``nvml:0``."""
     label: str
     """What the board is called."""
+    identity: str
+    """What stays the board's own when boards are added: its UUID, or its PCI address."""
     allowed: LimitRange
 
     @abstractmethod
@@ -108,5 +114,7 @@ class PowerLimitSource(ABC):
         except PowerLimitError as error:
             return Offer(name, label, False, error.reason, error.remedy)
         default = "" if allowed.default_w is None else f", default {allowed.default_w:g} W"
+        if allowed.differs(now_w):
+            default += ", which is not the one now"
         span = f"{allowed.minimum_w:g} to {allowed.maximum_w:g} W"
         return Offer(name, f"{label}; {now_w:g} W now, {span}{default}", True)

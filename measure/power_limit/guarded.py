@@ -6,28 +6,36 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ...errors import CommandError
+from ...processes.bootstrap import INSTALL_PRIVATELY, UnsafeCodeError
+from ...processes.children import SAFE_FOLDER, clean_environment, pack_command
 from . import LimitRange
 
 SUDO = ("sudo", "-n", "--")
 """Without a prompt: `sudo -v` in the same terminal gives the rights for a while."""
+
+GUARDIAN = "measure.power_limit.guardian"
 
 RESTORE_TIMEOUT_S = 15.0
 
 
 @dataclass(frozen=True)
 class GuardedBoard:
-    """What a guardian found; ``former_w`` is the limit that it will restore."""
+    """What a guardian found; ``former_w`` is the limit that it will restore.
+
+    ``left_at_w`` is the limit that an earlier one, which was killed, had left, and that it has put
+    back to ``former_w`` by now.
+    """
 
     name: str
     label: str
     former_w: float
     allowed: LimitRange
+    left_at_w: float | None = None
 
 
 class GuardedLimit:
@@ -64,7 +72,8 @@ class GuardedLimit:
             )
             raise CommandError(f"{error}. Nothing was changed.{advice}") from error
         allowed = LimitRange(answer["minimum_w"], answer["maximum_w"], answer["default_w"])
-        self.board = GuardedBoard(answer["name"], answer["label"], answer["former_w"], allowed)
+        facts = (answer[key] for key in ("name", "label", "former_w"))
+        self.board = GuardedBoard(*facts, allowed, answer["left_at_w"])
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -99,17 +108,24 @@ class GuardedLimit:
         return float(_answer(process)["limit_w"])
 
     def _start(self, *arguments: str) -> subprocess.Popen[str]:
-        command = [*self._prefix, sys.executable, "-m", f"{__package__}.guardian", *arguments]
+        owners = (0, os.getuid()) if self._prefix else ()
         try:
+            command = [*self._prefix, *pack_command(GUARDIAN, *arguments, owners=owners)]
+            # No Child: it has to outlive us by as long as it takes to restore the limit.
             return subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
                 encoding="utf-8",
-                env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+                cwd=SAFE_FOLDER,
+                env=clean_environment(),
                 creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )
+        except UnsafeCodeError as error:
+            raise CommandError(
+                f"refused to run with an administrator's rights: {error}. {INSTALL_PRIVATELY}"
+            ) from error
         except OSError as error:
             raise CommandError(f"{command[0]} cannot be started: {error.strerror}") from error
 

@@ -5,6 +5,8 @@
 It is the only one that needs rights, and does nothing else. Documents are JSON, one a line. It says
 first what it found, then answers each request on its standard input. When that closes, because the
 other side has closed it or was killed, and on SIGTERM or SIGHUP, it restores the limit and ends.
+The former limit stands in a file before another one is set: where the guardian itself is killed,
+the next one restores it.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from types import FrameType
 from typing import Any
 
 from . import PowerLimit, PowerLimitError, open_limit
+from .unrestored import Change, Unrestored, baseline
 
 ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
@@ -37,11 +40,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     _leave_the_terminal()
     try:
-        with closing(open_limit(args.name)) as limit:
-            former_w = limit.read_w() if args.restore is None else args.restore
-            limit.set_w(former_w)  # Changes nothing, unless rights are lacking.
-            _reply(_greeting(limit, former_w))
-            _guard(limit, former_w)
+        with closing(open_limit(args.name)) as limit, Unrestored(limit) as unrestored:
+            former_w, left_at_w = baseline(unrestored.read(), limit.read_w())
+            change = Change(former_w if args.restore is None else args.restore)
+            # Restores what a killed guardian has left. Otherwise changes nothing, but tells
+            # whether the rights are there.
+            limit.set_w(change.former_w)
+            unrestored.write(change)
+            _reply(_greeting(limit, change.former_w, left_at_w))
+            _guard(limit, unrestored, change)
     except PowerLimitError as error:
         with suppress(OSError):
             _reply({"error": error.reason, "remedy": error.remedy})
@@ -57,26 +64,27 @@ def _leave_the_terminal() -> None:
             os.setsid()
 
 
-def _greeting(limit: PowerLimit, former_w: float) -> dict[str, Any]:
-    facts = {"name": limit.name, "label": limit.label, "former_w": former_w}
+def _greeting(limit: PowerLimit, former_w: float, left_at_w: float | None) -> dict[str, Any]:
+    facts = {"name": limit.name, "label": limit.label, "former_w": former_w, "left_at_w": left_at_w}
     return {**facts, **asdict(limit.allowed)}
 
 
-def _guard(limit: PowerLimit, former_w: float) -> None:
+def _guard(limit: PowerLimit, unrestored: Unrestored, change: Change) -> None:
     """Serve requests; restore the limit however that ends."""
     try:
         try:
             for number in ENDING:
                 signal.signal(number, _end)
-            _serve(limit)
+            _serve(limit, unrestored, change)
         finally:
             _ignore_signals()
     except (EndedError, OSError):
         pass  # Told to end, or nobody reads the answers any more.
     finally:
-        limit.set_w(former_w)
+        limit.set_w(change.former_w)
+        unrestored.clear()
         with suppress(OSError):
-            _reply({"restored_w": former_w})
+            _reply({"restored_w": change.former_w})
 
 
 def _end(number: int, frame: FrameType | None) -> None:
@@ -89,12 +97,14 @@ def _ignore_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _serve(limit: PowerLimit) -> None:
+def _serve(limit: PowerLimit, unrestored: Unrestored, change: Change) -> None:
     """Each request has ``set_w``, or nothing: then the limit is only read."""
     for line in sys.stdin:
         request = json.loads(line)
         try:
             if "set_w" in request:
+                change = change.and_asked(request["set_w"])
+                unrestored.write(change)
                 limit.set_w(request["set_w"])
             _reply({"limit_w": limit.read_w()})
         except PowerLimitError as error:

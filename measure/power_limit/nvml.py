@@ -32,6 +32,7 @@ class NvmlPowerLimit(PowerLimit):
                 raise PowerLimitError(error.reason, error.remedy) from error
             self.name = f"nvml:{board.index}"
             self.label = f"{board.name} ({board.uuid})"
+            self.identity = board.uuid
             self._handle = board.handle
             low_mw, high_mw = self._call("nvmlDeviceGetPowerManagementLimitConstraints")
             default_mw = self._call("nvmlDeviceGetPowerManagementDefaultLimit")

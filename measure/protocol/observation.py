@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -43,17 +43,19 @@ class Probe:
 
 @contextmanager
 def open_instrument(
-    host: Host, device: Any, meter: str
+    host: Host, device: Any, meter: str, check: Callable[[], None] | None = None
 ) -> Iterator[tuple[Instrument, Environment]]:
     """An instrument for a torch device, and the environment that it measures in.
 
-    The host keeps how the meters' counters ticked, for the next instrument.
+    The host keeps how the meters' counters ticked, for the next instrument. ``check`` ends a wait
+    for the meter by what it raises; by default the host's cancellation does.
 
     Raises:
         MeterUnavailableError: a meter asked for by name cannot be opened.
     """
     device_id = identify(device)
-    with Instrument(device, device_id, meter, host.kept(Rhythms)) as instrument:
+    check = check or host.stop_if_cancelled
+    with Instrument(device, device_id, meter, host.kept(Rhythms), check) as instrument:
         yield instrument, capture(device_id, instrument.meter, host.name, host.version)
 
 

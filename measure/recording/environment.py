@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...records import Environment
 from ..meters import DeviceId, Meter, MeterReadError
+from ..meters.bounded import ANSWER_S, within
 
 if TYPE_CHECKING:
     import torch
@@ -113,6 +114,6 @@ def _power_limit(meter: Meter | None) -> float | None:
     if meter is None:
         return None
     try:
-        return meter.power_limit_w()
+        return within(ANSWER_S, meter.power_limit_w)
     except MeterReadError:
         return None

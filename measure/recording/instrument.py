@@ -20,7 +20,8 @@ from ...records import (
     Trace,
 )
 from ..energy.attribution import Interval
-from ..meters import DeviceId, Meter, MeterUnavailableError, open_meter
+from ..meters import DeviceId, Meter, MeterReadError, MeterUnavailableError, open_meter
+from ..meters.bounded import ANSWER_S, OPEN_S, NoAnswerError, never, within
 from .board_state import CLOCK_CHANGE, board_state
 from .memory import Gauges, gauges_for
 from .readings import read_energies, tick_error
@@ -37,6 +38,9 @@ TICK_TIMEOUT_S = 2.0
 """How long to wait for a counter's tick before and after what is measured.
 
 Ticks come every 0.1 s at most; a busy machine may hold the sampler up for several times as long."""
+
+REOPEN_S = 2.0
+"""How long a meter that failed is waited for before each later run."""
 
 START_JITTER_S = 0.1
 """What is measured begins up to this much later, so that runs meet a slow counter at different
@@ -78,7 +82,8 @@ class Instrument:
     is ``None`` with the reason. A meter asked for by name must exist.
 
     ``rhythms`` has how the meter's counter ticked before, and is told how it ticks: the next
-    instrument then need not look for that, which takes many reads.
+    instrument then need not look for that, which takes many reads. ``check`` is called while a
+    meter is waited for; what it raises, a cancellation, ends the wait.
 
     Raises:
         MeterUnavailableError: on entering, where a meter asked for by name cannot be opened.
@@ -90,30 +95,59 @@ class Instrument:
         device_id: DeviceId,
         spec: str = "auto",
         rhythms: Rhythms | None = None,
+        check: Callable[[], None] = never,
     ) -> None:
         self.device_id = device_id
         self._rhythms = rhythms or Rhythms()
         self.meter: Meter | None = None
-        self._spec = spec
+        self._spec, self._opened_spec = spec, ""
+        self._check = check
         self._refusal = ""
         self._timeline: Timeline = timeline_for(device)
         self._gauges: Gauges = gauges_for(device)
 
     def __enter__(self) -> Instrument:
+        self._power_limit_w: float | None = None
         try:
-            self.meter = open_meter(self._spec, self.device_id)
+            self._open(self._spec, OPEN_S)
         except MeterUnavailableError as error:
             if self._spec != "auto":
                 raise
             self._refusal = " ".join(str(error).split())
         self._sampler = self._new_sampler()
-        self._power_limit_w = self.meter.power_limit_w() if self.meter is not None else None
         return self
 
     def __exit__(self, *_: object) -> None:
         if self.meter is not None:
             self._rhythms.keep(self.meter.name, self._sampler.clock)
-            self.meter.close()
+            if not self._sampler.is_lost:
+                self._close(self.meter)
+
+    def _open(self, spec: str, limit_s: float) -> None:
+        """Open the meter and ask it what is known of it before it is used.
+
+        Raises:
+            MeterUnavailableError: it cannot be opened, or does not answer.
+        """
+
+        def ask() -> tuple[Meter, float | None, bool]:
+            meter, limit_w, used_bytes = open_meter(spec, self.device_id), None, None
+            with suppress(MeterReadError):
+                limit_w = meter.power_limit_w()
+            with suppress(MeterReadError):
+                used_bytes = meter.read_vram_bytes()
+            return meter, limit_w, used_bytes is not None
+
+        try:
+            self.meter, limit_w, self._tells_vram = within(limit_s, ask, self._check)
+        except NoAnswerError as error:
+            raise MeterUnavailableError(f"{spec}: {error}") from error
+        if not self._opened_spec:
+            self._opened_spec, self._power_limit_w = self.meter.name, limit_w
+
+    def _close(self, meter: Meter) -> None:
+        with suppress(NoAnswerError):
+            within(ANSWER_S, meter.close, self._check)
 
     @contextmanager
     def record(self) -> Iterator[tuple[Window, Recording]]:
@@ -161,7 +195,12 @@ class Instrument:
         clock = self._rhythms.of(self.meter.name) if self.meter is not None else None
         gauges = self._gauges
         return Sampler(
-            self.meter, read_vram, gauges.read_rss_bytes, gauges.read_allocator_bytes, clock
+            self.meter,
+            read_vram,
+            gauges.read_rss_bytes,
+            gauges.read_allocator_bytes,
+            clock,
+            self._check,
         )
 
     def _resume(self) -> float:
@@ -169,13 +208,22 @@ class Instrument:
 
         A meter that failed is opened anew. Where it cannot be, it stays refused for its fault.
         """
-        if self.meter is not None and self._sampler.samples.faults:
-            with suppress(MeterUnavailableError):
-                meter = open_meter(self.meter.name, self.device_id)
-                self.meter.close()
-                self.meter = meter
-                self._sampler = self._new_sampler()
+        if self._sampler.samples.faults or (self.meter is None and self._opened_spec):
+            self._reopen()
         return self._sampler.resume(TICK_TIMEOUT_S)
+
+    def _reopen(self) -> None:
+        failed, is_lost = self.meter, self._sampler.is_lost
+        try:
+            self._open(self._opened_spec, REOPEN_S)
+        except MeterUnavailableError as error:
+            if is_lost:
+                self.meter, self._refusal = None, str(error)
+                self._sampler = self._new_sampler()
+            return
+        if failed is not None and not is_lost:
+            self._close(failed)
+        self._sampler = self._new_sampler()
 
     def _settle(self, pause: Callable[[float], None]) -> None:
         """Return at once where the meter gives no clock."""
@@ -233,7 +281,7 @@ class Instrument:
         return Trace(counter, power, tick_error(samples, self.meter, *reach_s))
 
     def _vram_reader(self) -> tuple[Callable[[], int | None] | None, str]:
-        if self.meter is not None and self.meter.read_vram_bytes() is not None:
+        if self.meter is not None and self._tells_vram:
             return self.meter.read_vram_bytes, f"{self.meter.name}, whole device, sampled"
         return self._gauges.read_vram_bytes, "driver through torch, whole device, sampled"
 

@@ -6,10 +6,11 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from ...records import MemorySample, PowerSample
 from ..meters import DeviceStatus, Meter, MeterReadError
+from ..meters.bounded import ANSWER_S, NoAnswerError, never, wait, within
 from .samples import Samples, StatusSample
 from .tick_clock import TickClock
 from .ticks import Ticks
@@ -32,6 +33,8 @@ MOST_DUTY = 0.05
 
 On a virtual machine a single call to a vendor's library was seen to take 5 ms."""
 
+T = TypeVar("T")
+
 EARLY_S, LATE_S = 0.02, 0.1
 """A channel is read this much too early or late rather than that the thread wakes for it alone."""
 
@@ -47,7 +50,9 @@ class Sampler:
     one read after each is enough, and the other channels are read in the same breath
     (:mod:`.ticks`). A counter that is computed when it is read does not tick: every read is kept.
 
-    A channel that fails is not read again, and its error stands in ``samples.faults``.
+    A channel that fails is not read again, and its error stands in ``samples.faults``. Where a read
+    does not come back within :data:`.bounded.ANSWER_S`, nothing is read any more, and the thread
+    that waits for it is left behind.
 
     Args:
         meter: the energy meter, or ``None`` to read memory alone.
@@ -55,6 +60,7 @@ class Sampler:
         read_rss_bytes: resident bytes of this process.
         read_allocator_bytes: bytes that torch's allocator holds for this process.
         clock: the rhythm of the meter's counter as it was last known, to be tried first.
+        check: called while a read is waited for; what it raises, a cancellation, ends the wait.
     """
 
     def __init__(
@@ -64,8 +70,13 @@ class Sampler:
         read_rss_bytes: Callable[[], int | None] | None,
         read_allocator_bytes: Callable[[], int | None] | None = None,
         clock: TickClock | None = None,
+        check: Callable[[], None] = never,
     ) -> None:
         self.samples = samples = Samples()
+        self._check = check
+        self._asked_s: float | None = None
+        self.is_lost = False
+        """Whether a read has not come back: nothing is read any more."""
         self._ticks: Ticks | None = None
         self._power: list[_Channel] = []
         self._memory: list[_Channel] = []
@@ -92,23 +103,30 @@ class Sampler:
         return self._ticks.clock if self._ticks is not None else None
 
     def __enter__(self) -> Sampler:
-        self._poll(self._channels)
+        self._ask(ANSWER_S, lambda: self._poll(self._channels))
         if self._ticks is not None:
             for channel in self._power:
                 channel.period_s = max(channel.period_s, CHECK_PERIOD_S)
         self._running = threading.Lock()
         self._running.acquire()
-        self._thread = threading.Thread(target=self._loop, name="wattbench-sampler", daemon=True)
-        self._thread.start()
+        if not self.is_lost:
+            thread = threading.Thread(target=self._loop, name="wattbench-sampler", daemon=True)
+            self._thread = thread
+            thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._running.release()
-        if self._thread is not None:
-            self._thread.join()
+        thread, asked_s = self._thread, self._asked_s
+        if thread is not None and not self.is_lost:
+            waited_s = 0.0 if asked_s is None else time.perf_counter() - asked_s
+            try:
+                wait(ANSWER_S - waited_s, lambda s: _has_ended(thread, s), self._check)
+            except NoAnswerError:
+                self._lose(NoAnswerError(ANSWER_S))
         for channel in self._memory:
             channel.hasten()
-        self._poll(self._memory)
+        self._ask(ANSWER_S, lambda: self._poll(self._memory))
         if self._ticks is not None:
             self._ticks.digest()
 
@@ -120,7 +138,7 @@ class Sampler:
         """
         if self._ticks is not None:
             self._ticks.resume()
-        self._read_until(lambda ticks: ticks.is_current, timeout_s)
+        self._ask(timeout_s + ANSWER_S, lambda: self._read_until(lambda t: t.is_current, timeout_s))
         counter = self.samples.counter
         return counter[-1].t_s if counter else time.perf_counter()
 
@@ -130,7 +148,27 @@ class Sampler:
         Answers whether it did; at once, where there is no counter, or no longer.
         """
         called_s, counter = time.perf_counter(), self.samples.counter
-        return self._read_until(lambda _: counter[-1].t_s > called_s, timeout_s)
+        return bool(
+            self._ask(
+                timeout_s + ANSWER_S,
+                lambda: self._read_until(lambda _: counter[-1].t_s > called_s, timeout_s),
+            )
+        )
+
+    def _ask(self, limit_s: float, read: Callable[[], T]) -> T | None:
+        """What ``read`` answers; ``None``, from now on, where it does not come back."""
+        if self.is_lost:
+            return None
+        try:
+            return within(limit_s, read, self._check)
+        except NoAnswerError:
+            self._lose(NoAnswerError(ANSWER_S))
+            return None
+
+    def _lose(self, error: NoAnswerError) -> None:
+        """A thread may come back at any time, so nothing that it uses is used again."""
+        self.samples.faults.append(str(error))
+        self.is_lost, self._ticks = True, None
 
     def _read_until(self, is_enough: Callable[[Ticks], bool], timeout_s: float) -> bool:
         deadline_s = time.perf_counter() + timeout_s
@@ -150,7 +188,9 @@ class Sampler:
             wait_s = min(self._due_s() - time.perf_counter(), threading.TIMEOUT_MAX)
             if self._running.acquire(timeout=max(0.0, wait_s)):
                 return
+            self._asked_s = time.perf_counter()
             self._poll(self._channels)
+            self._asked_s = None
 
     def _due_s(self) -> float:
         """When to wake: for the counter, or for a channel that cannot wait for the counter."""
@@ -232,6 +272,11 @@ class _Channel:
         self._put_off_count += 1
         self.due_s = tick_s
         return True
+
+
+def _has_ended(thread: threading.Thread, within_s: float) -> bool:
+    thread.join(within_s)
+    return not thread.is_alive()
 
 
 def _status_of(meter: Meter) -> Callable[[], DeviceStatus | None]:

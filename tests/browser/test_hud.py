@@ -14,6 +14,8 @@ from playwright.sync_api import expect
 
 from wattbench.hosts.remote.server import ComfyServer, find_comfyui, free_port
 
+from ..servers import ON_CPU
+
 MEAN_W = 200
 TRACE = "t_s,energy_j,power_w,vram_bytes\n" + "".join(
     f"{i / 10},{MEAN_W * i / 10},"
@@ -79,7 +81,7 @@ def make_server(tmp_path_factory):
             find_comfyui(),
             base_directory=base,
             port=port,
-            arguments=["--cpu", "--disable-api-nodes"],
+            arguments=[*ON_CPU, "--disable-api-nodes"],
             environment={"WATTBENCH_METER": f"replay:{trace}"},
         )
 

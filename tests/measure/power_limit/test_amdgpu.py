@@ -62,6 +62,14 @@ def test_offer_tells_the_range(put_board, sources):
     assert offer.description.endswith("250 W now, 0 to 300 W, default 250 W")
 
 
+def test_offer_says_that_the_limit_is_not_the_default(put_board, sources):
+    put_board("0000:0a:00.0", **{**FILES, "power1_cap": 180_000_000})
+    [offer] = probe_limits(sources)
+    assert offer.description.endswith(
+        "180 W now, 0 to 300 W, default 250 W, which is not the one now"
+    )
+
+
 def test_board_without_a_cap_is_refused(put_board, sources):
     put_board("0000:0a:00.0")
     [offer] = probe_limits(sources)

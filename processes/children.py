@@ -1,0 +1,195 @@
+"""The one place that starts Python children: they run what was meant, and end when we do.
+
+A child is started with ``python -I`` by an absolute path: a ``torch.py`` in the current folder, or
+one that ``PYTHONPATH`` names, is never run. It works in a folder where nothing of the kind lies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import site
+import subprocess
+import sys
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+import psutil
+
+from .bootstrap import PACK, check_private
+from .environment import child_environment
+
+BOOTSTRAP = Path(__file__).resolve().with_name("bootstrap.py")
+SUPERVISOR = BOOTSTRAP.with_name("supervisor.py")
+
+SAFE_FOLDER = Path(sys.prefix)
+"""Where a child works that needs no folder of its own: who can write there has Python already."""
+
+KEPT_VARIABLES = frozenset(
+    {
+        *("PYTHONUTF8", "PYTHONIOENCODING", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"),
+        *("PYTHONHASHSEED", "PYTHONNOUSERSITE", "PYTHONFAULTHANDLER"),
+    }
+)
+"""Python's variables that do not say which code is run."""
+
+
+def script_command(path: Path, *arguments: str) -> list[str]:
+    """What runs the script at ``path``, which may import from its own folder."""
+    return _command("script", str(path.resolve()), arguments)
+
+
+def module_command(name: str, *arguments: str) -> list[str]:
+    """What runs the installed module ``name``, as ``python -m`` does."""
+    return _command("module", name, arguments)
+
+
+def pack_command(name: str, *arguments: str, owners: Iterable[int] = ()) -> list[str]:
+    """What runs the pack's own module ``name``, such as ``measure.power_limit.guardian``.
+
+    With ``owners``, user ids, nothing is run that somebody else can write: for a command that gets
+    an administrator's rights.
+
+    Raises:
+        UnsafeCodeError: Python itself can be written by others.
+    """
+    trusted = sorted(set(owners))
+    if not trusted:
+        return _command("pack", f"{PACK}.{name}", arguments)
+    loaded = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+    library = str(Path(os.__file__).parent)
+    for file in (
+        *(sys.executable, Path(sys.prefix, "pyvenv.cfg"), BOOTSTRAP),
+        *(file for file in loaded if file and file.startswith(library)),
+    ):
+        check_private(Path(file), trusted)
+    options = [f"--owner={owner}" for owner in trusted]
+    options += [f"--packages={folder}" for folder in _packages()]
+    # -S: what .pth files of the packages' folder would run is not run.
+    python = [sys.executable, "-I", "-S", "-B", "-X", "utf8", str(BOOTSTRAP)]
+    return [*python, *options, "pack", f"{PACK}.{name}", *arguments]
+
+
+def _command(kind: str, target: str, arguments: Sequence[str]) -> list[str]:
+    python = [sys.executable, "-I", "-X", "utf8"]
+    if sys.pycache_prefix:
+        python += ["-X", f"pycache_prefix={Path(sys.pycache_prefix).absolute()}"]
+    if sys.dont_write_bytecode:
+        python += ["-B"]
+    # -I leaves out the user's own packages, which this process may have had torch from.
+    own = [site.getusersitepackages()] if site.ENABLE_USER_SITE else []
+    return [*python, str(BOOTSTRAP), *(f"--packages={f}" for f in own), kind, target, *arguments]
+
+
+def _packages() -> list[str]:
+    """The folders that this Python finds installed packages in."""
+    own = [site.getusersitepackages()] if site.ENABLE_USER_SITE else []
+    return [folder for folder in (*site.getsitepackages(), *own) if Path(folder).is_dir()]
+
+
+def clean_environment(
+    extra: Mapping[str, str] | None = None, direct: Iterable[str] = ()
+) -> dict[str, str]:
+    """As :func:`.environment.child_environment`, without what names Python code to run."""
+    environment = child_environment(extra, direct)
+    return {
+        name: value
+        for name, value in environment.items()
+        if not name.upper().startswith("PYTHON") or name.upper() in KEPT_VARIABLES
+    }
+
+
+class Child(subprocess.Popen[bytes]):
+    """A process that ends, with all that it started, when this one ends in any way.
+
+    By a pipe that the kernel closes, and on Linux by PR_SET_PDEATHSIG too; on Windows by a Job
+    Object. It has no standard input, and a terminal's Ctrl-C does not reach it.
+
+    Args:
+        command: what to run, as :func:`script_command` gives it.
+        environment: what it finds; default :func:`clean_environment`.
+        folder: where it works.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        folder: Path = SAFE_FOLDER,
+        stdout: int | IO[bytes] | None = None,
+        stderr: int | IO[bytes] | None = None,
+    ) -> None:
+        given, kept_open = os.pipe()
+        end = weakref.finalize(self, os.close, kept_open)
+        supervised = [sys.executable, "-I", "-S", str(SUPERVISOR)]
+        try:
+            os.write(kept_open, json.dumps(list(command)).encode() + b"\n")
+            super().__init__(
+                list(command) if os.name == "nt" else supervised,
+                stdin=subprocess.DEVNULL if os.name == "nt" else given,
+                stdout=stdout,
+                stderr=stderr,
+                cwd=folder,
+                env=clean_environment() if environment is None else environment,
+                start_new_session=True,
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            )
+        except OSError:
+            end()
+            raise
+        finally:
+            os.close(given)
+        if os.name == "nt":
+            from .windows_job import tie_to_this_process
+
+            weakref.finalize(self, tie_to_this_process(self.pid))
+
+    def end(self, patience_s: float = 10.0) -> None:
+        """End it and all that it started, by force after ``patience_s``; harmless once ended."""
+        end_process_tree(self, patience_s)
+
+
+def run(
+    command: Sequence[str], environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end; its output as text. It ends when this process does."""
+    with Child(
+        command, environment=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as child:
+        try:
+            out, err = child.communicate()
+        except BaseException:
+            child.end(0.0)
+            raise
+    texts = (raw.decode("utf-8", "replace") for raw in (out, err))
+    return subprocess.CompletedProcess(list(command), child.returncode, *texts)
+
+
+def end_process_tree(process: subprocess.Popen[bytes], patience_s: float = 10.0) -> None:
+    """Terminate ``process`` and its descendants, kill what is left after ``patience_s``."""
+    try:
+        root = psutil.Process(process.pid)
+        family = [*root.children(recursive=True), root]
+    except psutil.NoSuchProcess:
+        family = []
+    for member in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.terminate()
+    _, alive = psutil.wait_procs(family, timeout=patience_s)
+    for member in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.kill()
+    if isinstance(process, Child) and process.returncode is None and os.name != "nt":
+        # It leads a group; what is left there may have lost its parent, and so this tree.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    psutil.wait_procs(alive, timeout=patience_s)
+    process.wait()

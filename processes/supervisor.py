@@ -1,0 +1,59 @@
+"""Runs a command and ends it, and all that it started, as soon as who asked for it is gone.
+
+A file to be started by its absolute path, by :mod:`.children`, at the head of a session of its own.
+Standard input begins with one line, the JSON list of the command, and stays open for as long as the
+other side lives: the kernel closes it where that is killed. Not used on Windows.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+
+PR_SET_PDEATHSIG = 1
+PASSED_OVER = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""They are for the command, whose end is then ours."""
+
+
+def main() -> int:
+    """Run the command of standard input; its exit code."""
+    for number in PASSED_OVER:
+        # A function and not SIG_IGN, which the command would inherit.
+        signal.signal(number, lambda *_: None)
+    command = json.loads(sys.stdin.buffer.readline())
+    own_pid = os.getpid()
+    prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+
+    def die_with_us() -> None:
+        if prctl is not None:
+            prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != own_pid:
+            os._exit(1)
+
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=die_with_us) as process:
+        threading.Thread(target=_end_with_the_other_side, daemon=True).start()
+        code = process.wait()
+    os.killpg(0, signal.SIGTERM)  # What it has left behind.
+    if code >= 0:
+        return code
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if -code in PASSED_OVER:
+        signal.signal(-code, signal.SIG_DFL)
+    os.kill(own_pid, -code)
+    return 128 - code
+
+
+def _end_with_the_other_side() -> None:
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    os.killpg(0, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,365 @@
+"""Children run what was meant, and end with their parent: real processes, planted files."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+
+import psutil
+import pytest
+
+from wattbench.hosts.remote.server import absolute, device_arguments
+from wattbench.processes import bootstrap, windows_job
+from wattbench.processes.bootstrap import UnsafeCodeError, check_private
+from wattbench.processes.children import (
+    Child,
+    clean_environment,
+    module_command,
+    pack_command,
+    run,
+    script_command,
+)
+
+from ..waiting import until
+
+OWNERS = (0, os.getuid()) if os.name != "nt" else ()
+
+posix_only = pytest.mark.skipif(os.name == "nt", reason="POSIX processes and rights")
+
+PLANTED = (
+    *("wattbench", "torch", "comfy_cli", "argparse", "json", "pynvml", "psutil", "numpy"),
+    *("sitecustomize", "usercustomize", "site", "runpy", "records", "offer", "subprocess"),
+)
+
+
+@pytest.fixture
+def planted(tmp_path, monkeypatch):
+    """The current folder, and one that PYTHONPATH names, hold modules that leave a mark."""
+    folder, mark = tmp_path / "downloads", tmp_path / "it_ran"
+    folder.mkdir()
+    code = f"open({str(mark)!r}, 'a').write(__name__ + ' ')\n"
+    for name in PLANTED:
+        (folder / f"{name}.py").write_text(code, "utf-8")
+    for name in ("wattbench", "comfy_cli"):
+        (folder / name).mkdir()
+        for module in ("__init__", "__main__"):
+            (folder / name / f"{module}.py").write_text(code, "utf-8")
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setenv("PYTHONSTARTUP", str(folder / "torch.py"))
+    monkeypatch.setenv("PYTHONHOME", "")
+    return mark
+
+
+def test_planted_files_do_run_without_care(planted):
+    """So the tests below can fail."""
+    subprocess.run([sys.executable, "-m", "comfy_cli"], capture_output=True, check=False)
+    assert "comfy_cli" in planted.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        module_command("comfy_cli", "--help"),
+        pack_command("hosts.remote.device_probe"),
+        pack_command("measure.power_limit.guardian", "--help"),
+        pack_command("measure.power_limit.guardian", "--help", owners=OWNERS),
+    ],
+)
+def test_nothing_of_the_current_folder_runs(command, planted):
+    done = run(command)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+    assert not planted.exists()
+
+
+def test_the_question_for_the_device_runs_nothing_of_the_current_folder(planted):
+    assert device_arguments("auto") in ([], ["--cpu"])
+    assert not planted.exists()
+
+
+def test_a_script_and_its_own_children_run_nothing_of_the_current_folder(planted, tmp_path):
+    """As ComfyUI, which finds what lies beside it, and whose libraries start Pythons too."""
+    beside = tmp_path / "comfyui"
+    beside.mkdir()
+    (beside / "beside.py").write_text("name = 'found'\n", "utf-8")
+    (beside / "main.py").write_text(
+        "import beside, subprocess, sys\n"
+        "print(beside.name, *sys.argv[1:], __name__, flush=True)\n"
+        "subprocess.run([sys.executable, '-c', 'import json, argparse'], check=True)\n",
+        "utf-8",
+    )
+    done = run(script_command(beside / "main.py", "--an", "argument"))
+    assert (done.returncode, done.stdout.split()) == (
+        0,
+        ["found", "--an", "argument", "__main__"],
+    ), done.stderr
+    assert not planted.exists()
+
+
+def test_the_environment_names_no_code(monkeypatch):
+    for name in ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONWARNINGS", "PYTHONUSERBASE"):
+        monkeypatch.setenv(name, "planted")
+    environment = clean_environment({"WATTBENCH_METER": "estimate"})
+    assert "planted" not in environment.values()
+    assert environment["WATTBENCH_METER"] == "estimate"
+    assert environment["PYTHONUTF8"] == "1"
+    assert environment["PATH"] == os.environ["PATH"]
+
+
+def test_paths_for_comfyui_are_those_of_the_users_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = [
+        "--lowvram",
+        "--output-directory",
+        "out",
+        "--temp-directory=tmp",
+        "--extra-model-paths-config",
+    ]
+    assert absolute([*given, "a.yaml", "b.yaml", "--cache-lru", "10"]) == [
+        "--lowvram",
+        *("--output-directory", str(tmp_path / "out")),
+        f"--temp-directory={tmp_path / 'tmp'}",
+        *("--extra-model-paths-config", str(tmp_path / "a.yaml"), str(tmp_path / "b.yaml")),
+        *("--cache-lru", "10"),
+    ]
+
+
+# What others can write
+
+
+@pytest.fixture
+def private(tmp_path):
+    """A file that nobody else can write, below folders of the same kind."""
+    file = tmp_path / "venv" / "module.py"
+    file.parent.mkdir(mode=0o755)
+    file.touch(mode=0o644)
+    return file
+
+
+@posix_only
+def test_private_code_passes(private):
+    check_private(private, OWNERS)
+    check_private(private.with_name("missing.py"), OWNERS)
+
+
+@posix_only
+@pytest.mark.parametrize("of_folder", [False, True])
+def test_code_that_all_can_write_is_refused(private, of_folder):
+    (private.parent if of_folder else private).chmod(0o777)
+    with pytest.raises(UnsafeCodeError, match="can be written by every user"):
+        check_private(private, OWNERS)
+
+
+@posix_only
+def test_a_sticky_folder_protects_what_is_in_it(private):
+    private.parent.chmod(0o777 | stat.S_ISVTX)
+    check_private(private, OWNERS)
+
+
+@posix_only
+def test_code_of_another_user_is_refused(private):
+    with pytest.raises(UnsafeCodeError, match=f"belongs to user {os.getuid()}"):
+        check_private(private, (os.getuid() + 1,))
+
+
+@posix_only
+def test_what_a_link_leads_to_is_looked_at(private, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(private.parent, target_is_directory=True)
+    check_private(link / "module.py", OWNERS)
+    private.chmod(0o666)
+    with pytest.raises(UnsafeCodeError, match=r"module\.py can be written"):
+        check_private(link / "module.py", OWNERS)
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root can give files away")
+def test_a_group_with_other_members_is_refused(private):
+    import pwd
+
+    user = next(one for one in pwd.getpwall() if one.pw_uid not in OWNERS)
+    os.chown(private, 0, user.pw_gid)
+    check_private(private, (0,))
+    private.chmod(0o664)
+    with pytest.raises(UnsafeCodeError, match=f"by group {user.pw_gid}"):
+        check_private(private, (0,))
+    check_private(private, (0, *bootstrap._members(user.pw_gid)))
+
+
+@posix_only
+def test_a_module_that_all_can_write_is_refused_by_the_privileged_child(tmp_path, monkeypatch):
+    """A package that the guardian needs, beside the right ones."""
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    (packages / "psutil.py").write_text("raise SystemExit('it ran')\n", "utf-8")
+    (packages / "psutil.py").chmod(0o666)
+    monkeypatch.setattr("wattbench.processes.children._packages", lambda: [str(packages)])
+    done = run(pack_command("measure.power_limit.guardian", "nvml:0", owners=OWNERS))
+    assert done.returncode == bootstrap.UNSAFE
+    assert done.stdout.startswith('{"error": "refused: ')
+    assert "psutil.py can be written by every user" in done.stdout
+    assert "it ran" not in done.stdout + done.stderr
+
+
+# How they end
+
+HOLD = """
+import subprocess, sys, time
+from pathlib import Path
+from wattbench.processes.children import Child, script_command
+child = Child(script_command(Path(sys.argv[1])))
+time.sleep(600)
+"""
+FAMILY = """
+import os, signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+grandchild = subprocess.Popen([sys.executable, "-c", "import signal, time\\n"
+    "signal.signal(signal.SIGTERM, signal.SIG_IGN)\\ntime.sleep(600)"])
+with open("PIDS.new", "w") as file:
+    file.write(f"{os.getpid()} {grandchild.pid}")
+os.rename("PIDS.new", "PIDS")
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def family_script(tmp_path):
+    """A script that starts a grandchild, both deaf to SIGTERM, and where it says their numbers."""
+    pids = tmp_path / "pids"
+    script = tmp_path / "family.py"
+    script.write_text(FAMILY.replace("PIDS", str(pids)), "utf-8")
+    return script, pids
+
+
+def alive(pids):
+    """Those of the processes that run."""
+    found = []
+    for pid in pids:
+        try:
+            if psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+                found.append(pid)
+        except psutil.NoSuchProcess:
+            pass
+    return found
+
+
+def numbers(pids):
+    until(pids.exists)
+    return [int(word) for word in pids.read_text("utf-8").split()]
+
+
+@posix_only
+def test_a_killed_parent_leaves_nobody(family_script):
+    script, pids = family_script
+    parent = subprocess.Popen([sys.executable, "-c", HOLD, str(script)])
+    family = [*numbers(pids), *(p.pid for p in psutil.Process(parent.pid).children())]
+    assert len(alive(family)) == 3
+    parent.kill()
+    parent.wait()
+    until(lambda: not alive(family))
+
+
+@posix_only
+def test_a_killed_supervisor_leaves_no_child(family_script):
+    script, pids = family_script
+    with Child(script_command(script)) as child:
+        family = numbers(pids)
+        os.kill(child.pid, signal.SIGKILL)
+        if sys.platform == "linux":
+            until(lambda: not alive(family[:1]))
+        child.end(patience_s=0.1)
+    for pid in alive(family):
+        os.kill(pid, signal.SIGKILL)
+
+
+@posix_only
+def test_end_reaches_all_by_force(family_script):
+    script, pids = family_script
+    with Child(script_command(script)) as child:
+        family = [child.pid, *numbers(pids)]
+        child.end(patience_s=0.2)
+    assert not alive(family)
+
+
+@posix_only
+def test_a_child_outlives_the_thread_that_started_it(family_script):
+    script, pids = family_script
+    children = []
+    thread = threading.Thread(target=lambda: children.append(Child(script_command(script))))
+    thread.start()
+    thread.join()
+    family = numbers(pids)
+    assert alive(family) == family
+    children[0].end(patience_s=0.1)
+
+
+@posix_only
+def test_a_forgotten_child_ends(family_script):
+    script, pids = family_script
+    child = Child(script_command(script))
+    family = numbers(pids)
+    process = psutil.Process(child.pid)
+    child.returncode = 0  # Else Popen complains that it still runs, which is what is wanted here.
+    del child
+    until(lambda: not alive(family))
+    process.wait(60)
+
+
+@posix_only
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [("raise SystemExit(7)", 7), ("import os; os.kill(os.getpid(), 15)", -15), ("", 0)],
+)
+def test_its_exit_code_is_the_commands(tmp_path, code, expected):
+    script = tmp_path / "ends.py"
+    script.write_text(code, "utf-8")
+    with Child(script_command(script)) as child:
+        assert child.wait() == expected
+
+
+def test_a_command_that_is_not_there(tmp_path):
+    done = run([str(tmp_path / "missing")])
+    assert done.returncode != 0
+    assert "missing" in done.stderr
+
+
+class Kernel32:
+    """Takes the calls that a Job Object needs, as Windows documents them, and notes them."""
+
+    def __init__(self, refuse=""):
+        self.calls = []
+        self._refuse = refuse
+
+    def __getattr__(self, name):
+        def call(*arguments):
+            self.calls.append((name, arguments))
+            return 0 if name == self._refuse else 70 + len(self.calls)
+
+        setattr(self, name, call)
+        return call
+
+
+def test_a_job_object_is_made_and_closed():
+    kernel32 = Kernel32()
+    close = windows_job.tie_to_this_process(4711, kernel32)
+    names = [name for name, _ in kernel32.calls]
+    assert names == [
+        *("CreateJobObjectW", "OpenProcess", "SetInformationJobObject"),
+        *("AssignProcessToJobObject", "CloseHandle"),
+    ]
+    assert kernel32.calls[1][1] == (0x0101, False, 4711)
+    assert kernel32.calls[2][1][1] == 9
+    close()
+    assert kernel32.calls[-1][1][0].value == 71
+    # As the documentation gives it for 64 bit.
+    assert windows_job.ctypes.sizeof(windows_job._ExtendedLimits) == 144
+
+
+@pytest.mark.parametrize(
+    "function", ["CreateJobObjectW", "SetInformationJobObject", "AssignProcessToJobObject"]
+)
+def test_a_refused_job_is_an_error(function):
+    with pytest.raises(OSError, match=f"{function} was refused"):
+        windows_job.tie_to_this_process(4711, Kernel32(function))
