@@ -104,7 +104,7 @@ def sentence(verdict: Verdict, tuning: Tuning) -> str:
 
 
 def write_outcome(tuning: Tuning, levels: Levels, folder: Path) -> str:
-    """Write ``verdict.json``, ``candidates.csv``, ``tuned.json`` and the tables; the verdict's text.
+    """Write ``verdict.json``, ``candidates.csv``, ``tuned.json``, the tables; the verdict as text.
 
     ``tuned.json`` is only there if something won that goes into a workflow.
 

@@ -15,7 +15,7 @@ from ...attention import offers as attention_offers
 from ...offer import Machine, Offer, machine_of
 from ...quant.formats import FORMATS
 from .compile import MODES, compile_offer
-from .pipeline import main_device
+from .workspace import HOST
 
 ROUTE = "/wattbench/levers"
 
@@ -40,7 +40,7 @@ def add_levers_route() -> None:
 
 def levers() -> dict[str, list[dict[str, Any]]]:
     """What ``GET /wattbench/levers`` answers."""
-    device = main_device()
+    device = HOST.device()
     machine = machine_of(device)
     compiling = compile_offer(device)
     return {
