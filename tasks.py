@@ -62,6 +62,8 @@ FAILURES = {
 }
 """What went wrong, by what pip and uv print then; the first that fits counts."""
 TYPED = (
+    "incoming.py",
+    "host.py",
     "records.py",
     "offer.py",
     "errors.py",

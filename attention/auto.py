@@ -20,7 +20,7 @@ from .sdpa import BACKENDS as SDPA_FAMILY
 from .sdpa import lack_of_memory
 
 if TYPE_CHECKING:
-    from torch import device
+    from torch import Tensor, device
 
     from .base import Tensors
 
@@ -43,6 +43,7 @@ DELAY_S = 0.03
 
 UNCHECKED = "the call's own numbers are not finite, so it cannot be checked"
 SHORT = "memory is short"
+IN_PLACE = "it writes to its inputs, which the model may need again"
 SDPA = SDPA_FAMILY[0]
 """The yardstick of exact kernels, which it is not held to itself."""
 
@@ -81,7 +82,7 @@ def check(
     max_error: float,
     sdpa_error: float | None = None,
 ) -> Trial:
-    """Run a kernel once and compare it with fp32.
+    """Run a kernel once, on a copy of the tensors, and compare it with fp32.
 
     Args:
         tensors: q, k, v, mask and scale, as :mod:`.base` describes.
@@ -93,7 +94,11 @@ def check(
     if reason:
         return Trial(backend.name, refusal=reason)
     try:
-        error = relative_error(backend(*tensors), *tensors)
+        copies = copies_of(tensors)
+        out = backend(*copies)
+        if not all(map(_is_unchanged, tensors[:4], copies[:4])):
+            return Trial(backend.name, refusal=IN_PLACE)
+        error = relative_error(out, *tensors)
     except kernel_errors() as raised:
         return Trial(backend.name, refusal=failure(raised))
     if error is None:
@@ -115,6 +120,22 @@ def check_beside_sdpa(
     return check(backend, call, tensors, max_error, sdpa.error)
 
 
+def copies_of(tensors: Tensors) -> Tensors:
+    """The same call in memory of its own; a mask that is expanded takes no more than it did."""
+    q, k, v, mask, scale = tensors
+    if mask is not None:
+        stored = tuple(slice(1) if stride == 0 else slice(None) for stride in mask.stride())
+        mask = mask[stored].clone().expand_as(mask)
+    return q.clone(), k.clone(), v.clone(), mask, scale
+
+
+def _is_unchanged(before: Tensor | None, after: Tensor | None) -> bool:
+    """Whether each number is what it was; NaN, which is equal to nothing, is passed over."""
+    if before is None or after is None:
+        return True
+    return bool(((before == after) | (before != before)).all())
+
+
 def try_all(
     backends: Sequence[Backend],
     call: AttentionCall,
@@ -125,15 +146,13 @@ def try_all(
 
     A kernel that is refused is not timed.
     """
-    q, k, v, mask, scale = tensors
-    copies = (q.clone(), k.clone(), v.clone(), mask, scale)
-    sdpa = check(backends[0], call, copies, max_error, math.inf)
-    trials = [sdpa, *(check(b, call, copies, max_error, sdpa.error) for b in backends[1:])]
+    sdpa = check(backends[0], call, tensors, max_error, math.inf)
+    trials = [sdpa, *(check(b, call, tensors, max_error, sdpa.error) for b in backends[1:])]
     trials[1:] = [
         replace(t, refusal=UNCHECKED) if t.error is None and not t.refusal else t
         for t in trials[1:]
     ]
-    ballast = Ballast(q.device)
+    copies, ballast = copies_of(tensors), Ballast(tensors[0].device)
     runners = {
         backend.name: _Runner(backend, copies, ballast)
         for backend, trial in zip(backends, trials, strict=True)

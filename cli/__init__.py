@@ -16,6 +16,7 @@ COMMANDS = (
     "tune",
     "powercap",
     "summary",
+    "journal",
     "law",
     "quantize",
     "quant-report",

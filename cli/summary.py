@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import CommandError, UsageError
+from ..incoming import IncomingError, read_file
+
+MAX_JOURNAL_BYTES = 8 * 2**30
+
+MAX_SHOWN = 10
+"""Lines of a journal that are named; `wattbench journal check` names all."""
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,19 +53,26 @@ def run(args: argparse.Namespace) -> int:
 
 
 def read_journal(path: Path) -> list[Run]:
-    """The runs of a journal.
+    """The runs of a journal; what of it is left out goes to the error output, with its reason.
 
     Raises:
-        UsageError: the file cannot be read or is no journal.
+        UsageError: the file cannot be read, or nothing in it.
     """
-    from ..measure.protocol.journal import parse
+    from ..measure.protocol.journal import read
 
     try:
-        return parse(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise UsageError(f"{path}: {error}") from error
+        contents = read(read_file(path, MAX_JOURNAL_BYTES))
+    except IncomingError as error:
+        raise UsageError(str(error)) from error
+    lines = [f"line {line} is left out: {reason}" for line, reason in contents.left_out]
+    if lines and not contents.runs:
+        raise UsageError(f"{path} holds no run that can be read: {lines[0]}")
+    if len(lines) > MAX_SHOWN:
+        more = len(lines) - MAX_SHOWN
+        lines[MAX_SHOWN:] = [f"{more} more; `wattbench journal check {path}` names all"]
+    for line in lines:
+        print(f"{path.name}: {line}", file=sys.stderr)
+    return list(contents.runs)
 
 
 def read_table(path: Path) -> pd.DataFrame:

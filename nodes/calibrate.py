@@ -14,14 +14,15 @@ from ..hosts.comfyui.new_files import file_name
 from ..hosts.comfyui.workspace import folder_in_output
 from ..quant.calibrate import OUTLIER_PERCENTILE, OUTLIER_RATIO, ActivationRecorder
 from ..quant.calibrate import Calibration as CalibrationValue
-from ..quant.formats import find
+from ..quant.formats import FORMATS
 from ..quant.layers import LayerRules, Quantized
 from .output import listed
 from .quantized import layers_input
 from .table import shown_table
 from .types import CATEGORY, Calibration
 
-FORMAT = "fp8_static"
+FORMAT = next(f for f in FORMATS if f.needs_input_scale)
+"""What a calibration is made for."""
 SETTINGS = (
     "seed",
     "steps",
@@ -101,7 +102,7 @@ class WattBenchCalibrate(io.ComfyNode):
         **settings: Any,
     ) -> io.NodeOutput:
         path = folder_in_output("wattbench") / file_name(name, ".json")
-        rules, wanted = LayerRules.parse(layers), find(FORMAT)
+        rules, wanted = LayerRules.parse(layers), FORMAT
         modules = {
             layer: module
             for layer, module, shape in linear_layers(model)
@@ -132,7 +133,7 @@ class WattBenchCalibrate(io.ComfyNode):
 
 
 def _is_static(decision: object) -> bool:
-    return isinstance(decision, Quantized) and decision.format.name == FORMAT
+    return isinstance(decision, Quantized) and decision.format.needs_input_scale
 
 
 def _table(made: CalibrationValue, asked: int) -> dict[str, Any]:

@@ -119,6 +119,9 @@ class Format(ABC):
         hardware: what gives native arithmetic; ``None`` for formats that are widened first.
         weight_only: name of the format for layers whose weights may be quantized but whose
             activations may not (modulation); the format's own name where it never touches them.
+        needs_input_scale: whether a layer needs the activation scale that a calibration finds.
+        stock_layout: whether ComfyUI's own layout of ``stock`` computes with the tensors as this
+            format means it.
     """
 
     name: str
@@ -128,6 +131,8 @@ class Format(ABC):
     hardware: Hardware | None = None
     weight_only: str = ""
     package: Package | None = field(default=None, kw_only=True)
+    needs_input_scale: bool = field(default=False, kw_only=True)
+    stock_layout: bool = field(default=False, kw_only=True)
 
     @property
     def is_quantized(self) -> bool:
@@ -142,6 +147,10 @@ class Format(ABC):
     def config(self, shape: tuple[int, ...]) -> dict[str, Any]:
         """What a file says of a layer of ``shape`` in :data:`CONFIG`."""
         return {"format": self.stock or self.name}
+
+    def reads(self, config: Mapping[str, Any], has_input_scale: bool) -> Format | None:
+        """The format of a layer that a file describes so; ``None`` where it is not this one's."""
+        return self if self.is_quantized and config["format"] == self.name else None
 
     @abstractmethod
     def stored_spec(self, shape: tuple[int, ...]) -> dict[str, TensorSpec]:

@@ -128,7 +128,7 @@ class _Plan:
         self.kept: dict[str, str] = {}
         layers = {layer.tensors["weight"].name: layer for layer in layers_of(file, self.prefix)}
         names = {layer.name for layer in layers.values()}
-        if request.format.name == "fp8_static" and names.isdisjoint(request.input_scales):
+        if request.format.needs_input_scale and names.isdisjoint(request.input_scales):
             raise FileError(
                 f"the calibration has no scale for any layer of {file.path}: it was made with "
                 "another model. Calibrate this one, or take fp8."
@@ -161,7 +161,7 @@ class _Plan:
             return kept(entry)
         wanted = self.request.format
         if layer is not None and wanted.is_quantized:
-            if wanted.name == "fp8_static" and layer.name not in self.request.input_scales:
+            if wanted.needs_input_scale and layer.name not in self.request.input_scales:
                 wanted = find(wanted.weight_only)
             decision = self.request.rules.decide(layer.name, entry.shape, wanted)
             if isinstance(decision, Quantized):
@@ -179,7 +179,7 @@ class _Plan:
 
         stem = entry.name.removesuffix("weight")
         added = {CONFIG: encode_config(chosen.config(entry.shape))}
-        if chosen.name == "fp8_static":
+        if chosen.needs_input_scale:
             scale = self.request.input_scales[layer.name]
             added[INPUT_SCALE] = torch.tensor(scale, dtype=torch.float32)
         spec = {
@@ -257,8 +257,8 @@ def _check(request: Request) -> None:
     if not request.format.can_quantize:
         raise ValueError(f"{request.format.name} files are only read; choose another format")
     request.format.check_installed()
-    if request.format.name == "fp8_static" and not request.input_scales:
+    if request.format.needs_input_scale and not request.input_scales:
         raise ValueError(
-            "fp8_static needs calibrated scales: make a calibration file with Calibrate, or take "
-            "fp8, which scales activations at run time"
+            f"{request.format.name} needs calibrated scales: make a calibration file with "
+            "Calibrate, or take fp8, which scales activations at run time"
         )

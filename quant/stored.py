@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .base import CONFIG, Format, decode_config, encode_config
 from .files import WIDE, Entry, FileError, TensorFile, dtype_name, torch_dtype
-from .formats import FORMATS, find
-from .formats.gguf import PREFIX as GGUF_PREFIX
-from .ggml import BLOCK_TYPES
+from .formats import FORMATS
 from .gguf_files import GgufFile, is_gguf
 
 if TYPE_CHECKING:
@@ -75,21 +73,8 @@ def format_of(config: Mapping[str, Any], has_input_scale: bool) -> Format | None
     A file of others that says fp8 and nothing of activations is computed as ``fp8``, where
     ComfyUI would take the scale 1 for all activations.
     """
-    name = str(config["format"])
-    widened = config.get("full_precision_matrix_mult", False)
-    if name == "float8_e4m3fn":
-        if widened:
-            return find("fp8_w")
-        activation = config.get("activation_scale", "static" if has_input_scale else "dynamic")
-        return find("fp8_static" if activation == "static" else "fp8")
-    if name == "int8_tensorwise":
-        return find("int8" if widened and not config.get("convrot") else "int8_w8a8")
-    if name == "convrot_w4a4":
-        return find("int4_gemm")
-    if name.removeprefix(GGUF_PREFIX) in BLOCK_TYPES:
-        return find(name)
-    ours = (f for f in FORMATS if f.is_quantized and f.can_quantize and f.stock is None)
-    return next((f for f in ours if f.name == name), None)
+    found = (f.reads(config, has_input_scale) for f in FORMATS)
+    return next(filter(None, found), None)
 
 
 def format_name(config: Mapping[str, Any], has_input_scale: bool) -> str:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+import os
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ..measure.graph.costs import GraphCost, NodeCost
+
+CHECKSUM = "crc32"
+MAX_LINE_BYTES = 65536
 
 NODES_SCHEMA_VERSION = 1
 """Raised whenever a column of ``nodes.csv`` changes its meaning."""
@@ -31,43 +37,104 @@ NODE_COLUMNS = [
     "vram_source",
     "device",
     "note",
+    "crc32",
 ]
+"""``crc32`` is a checksum of what a line holds before it, in eight hexadecimal digits."""
 
 
 def append_nodes(cost: GraphCost, path: Path) -> None:
     """Add the nodes of one prompt to the table at ``path``, which is made if need be.
+
+    They are on the disk when this returns. A line that a crash has cut short stays as it is.
 
     Raises:
         OSError: it cannot be written.
         ValueError: the file there is no ``nodes.csv`` of this version; it is left alone.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, NODE_COLUMNS, lineterminator="\n")
-    if path.exists():
-        check_nodes_table(path)
-    else:
-        writer.writeheader()
-    writer.writerows(_row(cost, node) for node in cost.nodes)
+    columns = check_nodes_table(path) if path.exists() else []
+    lines = [] if columns else [_line(NODE_COLUMNS)]
+    for node in cost.nodes:
+        row = _row(cost, node)
+        line = _line([row[column] for column in NODE_COLUMNS if column != CHECKSUM])
+        is_sealed = not columns or CHECKSUM in columns
+        lines.append(f"{line},{_checksum(line)}" if is_sealed else line)
     # One write, at the end of the file: no reader sees half of a prompt.
-    with path.open("a", encoding="utf-8", newline="") as file:
-        file.write(text.getvalue())
+    with path.open("ab+") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            lines = lines if file.read(1) == b"\n" else ["", *lines]
+        file.write("".join(f"{line}\n" for line in lines).encode())
+        file.flush()
+        os.fsync(file.fileno())
 
 
-def check_nodes_table(path: Path) -> None:
-    """See that rows can be added to ``path``.
+def check_nodes_table(path: Path) -> list[str]:
+    """See that rows can be added to ``path``; its columns, none where it is empty.
 
     Raises:
         OSError: it cannot be read.
         ValueError: it has other columns.
     """
-    with path.open(encoding="utf-8", errors="replace", newline="") as file:
-        header = next(csv.reader(file), [])
-    if header != NODE_COLUMNS:
+    with path.open("rb") as file:
+        columns = _columns(file.readline(MAX_LINE_BYTES))
+    if columns not in ([], NODE_COLUMNS, NODE_COLUMNS[:-1]):
         raise ValueError(
             f"{path} is no nodes.csv of this WattBench version: its columns differ. Choose another "
             "folder, or move that file."
         )
+    return columns
+
+
+def broken_lines(data: bytes) -> tuple[int, list[tuple[int, str]]]:
+    """How many rows a ``nodes.csv`` has that are whole, and each other line with its reason.
+
+    Raises:
+        ValueError: it has other columns.
+    """
+    first, *lines = data.split(b"\n")
+    columns = _columns(first)
+    if columns not in (NODE_COLUMNS, NODE_COLUMNS[:-1]):
+        raise ValueError("it is no nodes.csv of this WattBench version: its columns differ")
+    whole, broken = 0, []
+    for number, raw in enumerate(lines, 2):
+        text = raw.decode("utf-8", "surrogateescape").strip("\r\x00")
+        if not text:
+            continue
+        kept, _, checksum = text.rpartition(",")
+        if len(_cells(text)) != len(columns):
+            broken.append((number, "cut short or damaged: it has not as many cells as the header"))
+        elif columns[-1] == CHECKSUM and checksum != _checksum(kept):
+            broken.append((number, "damaged: its checksum is not that of its bytes"))
+        else:
+            whole += 1
+    return whole, broken
+
+
+def _cells(line: str) -> list[str]:
+    """The cells of a whole line; none of one that ends within quotes, or that csv cannot read."""
+    try:
+        return next(csv.reader([line], strict=True), [])
+    except csv.Error:
+        return []
+
+
+def _columns(line: bytes) -> list[str]:
+    """The cells of a header; none of an empty line."""
+    text = line.decode("utf-8-sig", "replace").strip("\r\n")
+    return _cells(text)
+
+
+def _line(cells: Sequence[Any]) -> str:
+    """One line of the table: a row never takes several."""
+    text = io.StringIO()
+    flat = (" ".join(cell.split()) if isinstance(cell, str) else cell for cell in cells)
+    csv.writer(text, lineterminator="").writerow(flat)
+    return text.getvalue()
+
+
+def _checksum(line: str) -> str:
+    return f"{zlib.crc32(line.encode('utf-8', 'surrogateescape')):08x}"
 
 
 def _row(cost: GraphCost, node: NodeCost) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from comfy_execution.progress import get_progress_state
 from comfy_execution.utils import get_executing_context
 from server import PromptServer
 
-from ...host import Kept
+from ...host import Host, Kept
 from .kept import kept
 
 CANCEL_PERIOD_S = 0.25
@@ -76,4 +76,4 @@ class ComfyUIHost:
         return kept(kind)
 
 
-HOST = ComfyUIHost()
+HOST: Host = ComfyUIHost()

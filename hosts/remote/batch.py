@@ -270,7 +270,7 @@ def read_runs(client: ComfyClient, server: ComfyServer | None, offset: int) -> l
     A server of our own that has died no longer answers, but its journal lies on this machine.
 
     Raises:
-        CommandError: the journal cannot be had, or is of another WattBench's schema.
+        CommandError: the journal cannot be had.
     """
     try:
         appended = client.output_from(JOURNAL_FILE, JOURNAL_FOLDER, offset)
@@ -279,10 +279,10 @@ def read_runs(client: ComfyClient, server: ComfyServer | None, offset: int) -> l
         if path is None:
             raise
         appended = path.read_bytes()[offset:] if path.is_file() else b""
-    try:
-        return journal.parse(appended.decode("utf-8"))
-    except ValueError as error:
-        raise CommandError(f"the server's journal is not readable here: {error}") from error
+    contents = journal.read(appended)
+    for line, reason in contents.left_out:
+        print(f"a line of the server's journal is left out (the {line}. new one): {reason}")
+    return list(contents.runs)
 
 
 def fetch_pictures(client: ComfyClient, job: Job, folder: Path, prefix: str) -> list[Path]:

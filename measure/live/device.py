@@ -251,9 +251,12 @@ class LiveDevice:
                 reason = str(error)
             if used_bytes is not None:
                 break
+        total_bytes = target.vram_total_bytes
+        if self.meter is not None and read is from_meter and used_bytes is not None:
+            total_bytes = self.meter.vram_total_bytes() or total_bytes
         return {
             "vram_used_bytes": used_bytes,
-            "vram_total_bytes": target.vram_total_bytes,
+            "vram_total_bytes": total_bytes,
             "vram_reason": "" if used_bytes is not None else reason,
         }
 

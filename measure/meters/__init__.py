@@ -20,6 +20,7 @@ from .bounded import OPEN_S, NoAnswerError, within
 from .estimate import EstimateSource
 from .hwmon import HwmonSource
 from .nvml import NvmlSource
+from .plausible import PlausibleMeter
 from .rapl import RaplSource
 from .replay import ReplaySource
 
@@ -62,7 +63,8 @@ def open_meter(spec: str, device: DeviceId, sources: Sequence[MeterSource] = MET
     """Open the meter ``spec``: a name such as ``nvml:0``, or ``auto``.
 
     ``auto`` is what the environment variable WATTBENCH_METER says, else the most trusted meter that
-    measures ``device``. It never chooses an estimate or a recording.
+    measures ``device``. It never chooses an estimate or a recording. An answer that its board
+    cannot have given raises when it is read (:mod:`.plausible`).
 
     Raises:
         MeterUnavailableError: with the reason of every source, in one line: it becomes a note.
@@ -74,7 +76,7 @@ def open_meter(spec: str, device: DeviceId, sources: Sequence[MeterSource] = MET
     key, _, selector = spec.partition(":")
     for source in sources:
         if source.key == key:
-            return source.open(selector)
+            return PlausibleMeter(source.open(selector))
     names = ", ".join(offer.name for offer in probe_all(sources) if offer.available)
     raise MeterUnavailableError(f"there is no meter {spec!r}", f"this machine has: auto, {names}")
 
@@ -98,7 +100,7 @@ def _open_measured(device: DeviceId, sources: Sequence[MeterSource]) -> Meter:
             reasons += [_why_not(offer, device) for offer in source.probe()]
             continue
         try:
-            return source.open(selector)
+            return PlausibleMeter(source.open(selector))
         except MeterUnavailableError as error:
             reasons.append(f"{source.key}:{selector} ({error.reason})")
     target = device.name or f"{device.kind}:{device.index}"

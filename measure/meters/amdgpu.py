@@ -1,5 +1,8 @@
 """What the amdgpu driver's files say of a board: memory, clock, temperature, power limit.
 
+An APU has no memory of its own: what its GPU uses is a part that the firmware carved out of main
+memory (VRAM) and, beyond that, main memory itself (GTT). Both together are its memory.
+
 They are in bytes, hertz, thousandths of a degree and microwatts (kernel documentation, "GPU
 Power/Thermal Controls and Monitoring").
 """
@@ -15,22 +18,37 @@ SENTINEL_W = 0xFFFF
 """AMD's firmware answers 0xFFFF or 0xFFFFFFFF where it has no power."""
 
 
+APU_MEMORY = "carve-out + GTT (main memory)"
+
+
 class AmdgpuFiles:
     """The files in one board's hwmon folder and in its device's folder."""
 
     def __init__(self, hwmon: Path) -> None:
         self._hwmon = hwmon
-        vram = hwmon / "device/mem_info_vram_used"
-        self._vram = vram if optional_int(vram) is not None else None
-
-    @property
-    def is_apu(self) -> bool:
+        self.is_apu = optional_text(hwmon / "in1_label") == "vddnb"
         """Only APUs have the voltage of a northbridge; their power is that of CPU and GPU."""
-        return optional_text(self._hwmon / "in1_label") == "vddnb"
+        self.memory = APU_MEMORY if self.is_apu else "whole device"
+        pools = ("vram", "gtt") if self.is_apu else ("vram",)
+        self._used = [hwmon / f"device/mem_info_{pool}_used" for pool in pools]
+        if any(optional_int(used) is None for used in self._used):
+            self._used = []
 
     def vram_used_bytes(self) -> int | None:
         """Memory in use by all processes; ``None`` where the driver does not count it."""
-        return None if self._vram is None else read_int(self._vram)
+        return sum(map(read_int, self._used)) if self._used else None
+
+    def vram_total_bytes(self) -> int | None:
+        """Of which that is a part; ``None`` where the driver does not tell."""
+        totals = [
+            optional_int(used.with_name(used.name.replace("used", "total"))) for used in self._used
+        ]
+        return sum(filter(None, totals)) if totals and None not in totals else None
+
+    def highest_limit_w(self) -> float | None:
+        """The highest cap that can be set."""
+        cap_uw = optional_int(self._hwmon / "power1_cap_max")
+        return cap_uw * 1e-6 if cap_uw else None
 
     def power_limit_w(self) -> float | None:
         """The cap in force."""

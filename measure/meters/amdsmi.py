@@ -76,6 +76,7 @@ class AmdSmiMeter(Meter):
         self._amdsmi = amdsmi
         self._handle = board.handle
         self._files = _files(sysfs, board)
+        self.memory = self._files.memory if self._files is not None else self.memory
         self._power_key = self._find_power()
         self.note = f"{POWER_KEYS[self._power_key]}; on Instinct, of the whole module"
         self._counter: MonotonicCounter | None = None
@@ -97,8 +98,14 @@ class AmdSmiMeter(Meter):
     def read_vram_bytes(self) -> int | None:
         return None if self._files is None else self._files.vram_used_bytes()
 
+    def vram_total_bytes(self) -> int | None:
+        return None if self._files is None else self._files.vram_total_bytes()
+
     def power_limit_w(self) -> float | None:
         return None if self._files is None else self._files.power_limit_w()
+
+    def highest_limit_w(self) -> float | None:
+        return None if self._files is None else self._files.highest_limit_w()
 
     def read_status(self) -> DeviceStatus:
         return DeviceStatus() if self._files is None else self._files.status()

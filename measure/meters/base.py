@@ -83,6 +83,8 @@ class Meter(ABC):
     is_computed: bool = False
     """True where the counter is worked out when it is read: it does not tick, and a value that
     stands still says that nothing was used."""
+    memory: str = "whole device"
+    """What :meth:`read_vram_bytes` covers."""
     poll_period_s: float = 0.01
     """How often reading makes sense."""
 
@@ -98,8 +100,16 @@ class Meter(ABC):
         """Bytes in use on the whole device, by every process."""
         return None
 
+    def vram_total_bytes(self) -> int | None:
+        """What :meth:`read_vram_bytes` is a part of."""
+        return None
+
     def power_limit_w(self) -> float | None:
         """The board's power limit in force."""
+        return None
+
+    def highest_limit_w(self) -> float | None:
+        """The highest power limit that the board can be given, or its default one."""
         return None
 
     def read_status(self) -> DeviceStatus:

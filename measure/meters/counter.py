@@ -48,8 +48,9 @@ class MonotonicCounter:
 class WrappingCounter:
     """Unwraps a counter that starts again at 0 after ``range_j`` joules.
 
-    A smaller reading is a wrap if the energy it implies is one that ``limit_w`` watts can have
-    drawn since the last reading; else it is a reset, and the counter is no longer believed.
+    No more than ``limit_w`` watts can have been drawn since the last reading. A value that implies
+    more is a reset or a jump; after a pause in which the counter may have wrapped more than once
+    its energy cannot be told. In both cases the counter is no longer believed.
     """
 
     SLACK_S = 0.1
@@ -94,13 +95,18 @@ class WrappingCounter:
     def _fault_of(self, raw_j: float, t_s: float) -> str:
         if not 0 <= raw_j <= self._range_j:
             return f"{self._name} reads {raw_j} J, outside its range of {self._range_j} J"
-        if self._last is None or raw_j >= self._last[0]:
+        if self._last is None:
             return ""
-        last_j, last_s = self._last
-        wrapped_j = raw_j - last_j + self._range_j
-        if wrapped_j <= self._limit_w * (t_s - last_s + self.SLACK_S):
+        last_j, pause_s = self._last[0], t_s - self._last[1]
+        if self._limit_w * pause_s > self._range_j:
+            return (
+                f"{self._name} was not read for {pause_s:.0f} s: it starts again every "
+                f"{self._range_j:.0f} J, and may have done so more than once"
+            )
+        if (raw_j - last_j) % self._range_j <= self._limit_w * (pause_s + self.SLACK_S):
             return ""
+        went = "fell" if raw_j < last_j else "rose"
         return (
-            f"{self._name} fell from {last_j:.3f} J to {raw_j:.3f} J in {t_s - last_s:.3f} s: "
-            "a reset, no wrap-around. Run again"
+            f"{self._name} {went} from {last_j:.3f} J to {raw_j:.3f} J in {pause_s:.3f} s, which "
+            f"no draw of up to {self._limit_w:g} W explains: a reset or a jump. Run again"
         )

@@ -12,7 +12,7 @@ from typing import Any
 from . import MeterReadError, MeterUnavailableError
 from .amdgpu import AmdgpuFiles
 from .hwmon import AmdgpuMeter
-from .nvml import nvml_boards, nvml_library
+from .nvml import nvml_boards, nvml_errors, nvml_library
 from .sysfs import SYSFS, hwmon_boards, optional_int, optional_text
 
 
@@ -40,7 +40,7 @@ def nvml_facts() -> list[BoardFacts]:
     with nvml_library() as nvml:
 
         def ask(function: str, *arguments: Any) -> Any:
-            with suppress(nvml.NVMLError):
+            with suppress(*nvml_errors(nvml), AttributeError):
                 return getattr(nvml, function)(*arguments)
             return None
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from .amdgpu import AmdgpuFiles, believable_w
+from .amdgpu import APU_MEMORY, AmdgpuFiles, believable_w
 from .base import (
     DeviceId,
     DeviceStatus,
@@ -32,6 +32,8 @@ POWER_FILES: Mapping[str, str] = {
 ENERGY_FILES = ("energy1_input", "energy2_input")
 """Of the card; else of the GPU's package, without the board's memory and losses."""
 
+APU = f"an APU: power is that of CPU and GPU, VRAM is {APU_MEMORY}"
+
 DRIVERS = ("amdgpu", "i915", "xe")
 _NO_BOARD = "an AMD or Intel GPU needs Linux and its kernel driver (amdgpu, i915 or xe)"
 _NO_SENSOR = "a newer kernel may have the sensor: 6.6 for AMD, 6.2 (i915) or 6.8 (xe) for Intel"
@@ -47,25 +49,35 @@ class AmdgpuMeter(Meter):
         MeterUnavailableError: neither file gives a power.
         """
         self.name = f"hwmon:{board.pci_bus_id}"
+        self._board = board
         self._files = AmdgpuFiles(board.hwmon)
         self.scope = "package" if self._files.is_apu else "gpu"
+        self.memory = self._files.memory
         refusals = []
         for file, remark in POWER_FILES.items():
             self._power = board.hwmon / file
             refusals.append(refusal_of(self.read_power_w))
             if not refusals[-1]:
-                self.note = f"{remark}; an APU: CPU and GPU" if self._files.is_apu else remark
+                self.note = f"{remark}; {APU}" if self._files.is_apu else remark
                 return
         raise MeterUnavailableError(", ".join(refusals), _NO_SENSOR)
 
     def read_power_w(self) -> float:
+        self._board.check()
         return believable_w(read_int(self._power) * 1e-6, str(self._power))
 
     def read_vram_bytes(self) -> int | None:
+        self._board.check()
         return self._files.vram_used_bytes()
+
+    def vram_total_bytes(self) -> int | None:
+        return self._files.vram_total_bytes()
 
     def power_limit_w(self) -> float | None:
         return self._files.power_limit_w()
+
+    def highest_limit_w(self) -> float | None:
+        return self._files.highest_limit_w()
 
     def read_status(self) -> DeviceStatus:
         return self._files.status()
@@ -88,6 +100,7 @@ class IntelGpuMeter(Meter):
         self.scope = "module" if label == "pkg" else "gpu"
         self.note = f"{self._energy.name} of {board.driver}{f' ({label})' if label else ''}"
         self.energy_resolution_j = 1e-6
+        self._board = board
         self._counter = MonotonicCounter(self.name, lambda: read_int(self._energy) * 1e-6)
         self._limit = board.hwmon / "power1_max"
         try:
@@ -98,6 +111,7 @@ class IntelGpuMeter(Meter):
             raise MeterUnavailableError(f"{self._energy} stands at 0 µJ", _NO_SENSOR)
 
     def read_energy_j(self) -> float:
+        self._board.check()
         return self._counter.read()
 
     def power_limit_w(self) -> float | None:

@@ -137,9 +137,19 @@ class NvmlMeter(Meter):
     def read_vram_bytes(self) -> int | None:
         return None if self._memory is None else self._memory()
 
+    def vram_total_bytes(self) -> int | None:
+        memory = self._optional("nvmlDeviceGetMemoryInfo")
+        return None if memory is None else int(memory.total)
+
     def power_limit_w(self) -> float | None:
         limit_mw = self._optional("nvmlDeviceGetEnforcedPowerLimit")
         return None if limit_mw is None else limit_mw * 1e-3
+
+    def highest_limit_w(self) -> float | None:
+        limits_mw = self._optional("nvmlDeviceGetPowerManagementLimitConstraints")
+        if limits_mw is None:
+            limits_mw = [self._optional("nvmlDeviceGetPowerManagementDefaultLimit")]
+        return None if limits_mw[-1] is None else limits_mw[-1] * 1e-3
 
     def read_status(self) -> DeviceStatus:
         nvml = self._nvml
@@ -218,7 +228,7 @@ class NvmlMeter(Meter):
             raise MeterReadError(f"this nvidia-ml-py does not know {function}") from error
         try:
             return call(self._handle, *arguments)
-        except self._nvml.NVMLError as error:
+        except nvml_errors(self._nvml) as error:
             raise MeterReadError(f"{function} on {self.name} answered: {error}") from error
 
     def _optional(self, function: str, *arguments: Any) -> Any:
@@ -290,12 +300,12 @@ def nvml_library() -> Iterator[Any]:
         ) from error
     try:
         pynvml.nvmlInit()
-    except pynvml.NVMLError as error:
+    except nvml_errors(pynvml) as error:
         raise MeterUnavailableError(f"nvmlInit answered: {error}", _NO_DRIVER) from error
     try:
         yield pynvml
     finally:
-        with suppress(pynvml.NVMLError):
+        with suppress(*nvml_errors(pynvml)):
             pynvml.nvmlShutdown()
 
 
@@ -307,7 +317,7 @@ def nvml_boards(nvml: Any) -> list[_Board]:
     """
     try:
         count = nvml.nvmlDeviceGetCount()
-    except nvml.NVMLError as error:
+    except nvml_errors(nvml) as error:
         raise MeterUnavailableError(f"nvmlDeviceGetCount answered: {error}", _NO_DRIVER) from error
     if count == 0:
         raise MeterUnavailableError("NVML lists no GPU", _NO_DRIVER)
@@ -317,25 +327,41 @@ def nvml_boards(nvml: Any) -> list[_Board]:
 def _board(nvml: Any, index: int) -> _Board:
     try:
         handle = nvml.nvmlDeviceGetHandleByIndex(index)
-        pci = nvml.nvmlDeviceGetPciInfo(handle)
-        return _Board(
-            index=index,
-            handle=handle,
-            uuid=nvml.nvmlDeviceGetUUID(handle),
-            pci_bus_id=f"{pci.domain:08x}:{pci.bus:02x}:{pci.device:02x}.0",
-            name=nvml.nvmlDeviceGetName(handle),
-            mig_enabled=_is_mig_enabled(nvml, handle),
-        )
-    except nvml.NVMLError as error:
+    except nvml_errors(nvml) as error:
         return _Board(index, error=f"NVML cannot identify GPU {index}: {error}")
+    told: dict[str, Any] = {}
+    refusals = []
+    for field, ask in (
+        ("uuid", lambda: nvml.nvmlDeviceGetUUID(handle)),
+        ("pci_bus_id", lambda: _pci_bus_id(nvml.nvmlDeviceGetPciInfo(handle))),
+        ("name", lambda: nvml.nvmlDeviceGetName(handle)),
+        ("mig_enabled", lambda: _is_mig_enabled(nvml, handle)),
+    ):
+        try:
+            told[field] = ask()
+        except nvml_errors(nvml) as error:
+            refusals.append(str(error))
+    error = "" if told.get("uuid") or told.get("pci_bus_id") else ", ".join(refusals)
+    error = error and f"NVML cannot identify GPU {index}: {error}"
+    return _Board(index, handle, error=error, **told)
+
+
+def _pci_bus_id(pci: Any) -> str:
+    return f"{pci.domain:08x}:{pci.bus:02x}:{pci.device:02x}.0"
 
 
 def _is_mig_enabled(nvml: Any, handle: Any) -> bool:
-    try:
-        current, _pending = nvml.nvmlDeviceGetMigMode(handle)
-    except nvml.NVMLError:
-        return False
+    current, _pending = nvml.nvmlDeviceGetMigMode(handle)
     return bool(current == nvml.NVML_DEVICE_MIG_ENABLE)
+
+
+def nvml_errors(nvml: Any) -> tuple[type[Exception], ...]:
+    """What nvidia-ml-py raises where a call fails.
+
+    Where a driver is older than the package, its own error for that is no ``NVMLError``.
+    """
+    mismatch = getattr(nvml, "NVMLLibraryMismatchError", None)
+    return (nvml.NVMLError,) if mismatch is None else (nvml.NVMLError, mismatch)
 
 
 def select_board(boards: list[_Board], selector: str) -> _Board:

@@ -14,8 +14,11 @@ from .base import DeviceId, Meter, MeterReadError, MeterSource, MeterUnavailable
 from .counter import WrappingCounter
 from .sysfs import SYSFS, optional_int, optional_text, read_int
 
-LIMIT_W = 10_000.0
-"""More than one package can draw: a wrap that implies more is a reset."""
+MOST_W = 1000.0
+"""More than one package can draw."""
+
+HEADROOM = 1.5
+"""A package may go beyond its limits for a while, by no more than this factor."""
 
 DESCRIPTIONS: Mapping[str, str] = {
     "package": "energy of all CPU packages: cores, caches, built-in GPU",
@@ -104,4 +107,13 @@ def _counter(zone: Path) -> WrappingCounter:
     if not range_uj or range_uj < 0:
         raise MeterReadError(f"{zone} gives no max_energy_range_uj, so its wraps are unknowable")
     energy = zone / "energy_uj"
-    return WrappingCounter(str(zone), lambda: read_int(energy) * 1e-6, range_uj * 1e-6, LIMIT_W)
+    return WrappingCounter(
+        str(zone), lambda: read_int(energy) * 1e-6, range_uj * 1e-6, most_power_w(zone)
+    )
+
+
+def most_power_w(zone: Path) -> float:
+    """More than the zone draws: from its power limits, of which some boards set absurd ones."""
+    files = [*zone.glob("constraint_*_power_limit_uw"), *zone.glob("constraint_*_max_power_uw")]
+    limits_w = [limit_uw * 1e-6 for file in files if (limit_uw := optional_int(file))]
+    return min(HEADROOM * max(limits_w, default=MOST_W), MOST_W)

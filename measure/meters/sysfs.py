@@ -60,14 +60,36 @@ class HwmonBoard:
     pci_bus_id: str
     unique_id: str
 
+    def check(self) -> None:
+        """Whether the folder is still that of this board: numbers are given anew to other cards.
+
+        Raises:
+            MeterReadError: another card has it now, or none.
+        """
+        device = self.hwmon / "device"
+        unique_id = optional_text(device / "unique_id")
+        if _address(device) != self.pci_bus_id or unique_id != self.unique_id:
+            raise MeterReadError(
+                f"{self.hwmon} was the folder of the board at {self.pci_bus_id} and is it no longer"
+            )
+
 
 def hwmon_boards(sysfs: Path, drivers: tuple[str, ...]) -> list[HwmonBoard]:
     """The boards of these drivers, in the order of their PCI addresses."""
     boards = []
-    for hwmon in (sysfs / "class/hwmon").glob("hwmon*"):
+    for link in (sysfs / "class/hwmon").glob("hwmon*"):
+        hwmon = link.resolve()
         driver = optional_text(hwmon / "name")
         if driver in drivers:
             device = hwmon / "device"
             unique_id = optional_text(device / "unique_id")
-            boards.append(HwmonBoard(hwmon, driver, device.resolve().name, unique_id))
+            boards.append(HwmonBoard(hwmon, driver, _address(device), unique_id))
     return sorted(boards, key=lambda board: board.pci_bus_id)
+
+
+def _address(device: Path) -> str:
+    """The PCI address that a link to a device's folder leads to."""
+    try:
+        return device.readlink().name
+    except OSError:
+        return device.resolve().name

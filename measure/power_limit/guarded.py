@@ -72,8 +72,9 @@ class GuardedLimit:
             )
             raise CommandError(f"{error}. Nothing was changed.{advice}") from error
         allowed = LimitRange(answer["minimum_w"], answer["maximum_w"], answer["default_w"])
-        facts = (answer[key] for key in ("name", "label", "former_w"))
-        self.board = GuardedBoard(*facts, allowed, answer["left_at_w"])
+        self.board = GuardedBoard(
+            answer["name"], answer["label"], answer["former_w"], allowed, answer["left_at_w"]
+        )
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ...offer import Offer
 from ..meters import MeterUnavailableError
-from ..meters.nvml import nvml_boards, nvml_library, select_board
+from ..meters.nvml import nvml_boards, nvml_errors, nvml_library, select_board
 from .base import RIGHTS, LimitRange, PowerLimit, PowerLimitError, PowerLimitSource
 
 _FIXED = "many laptop and virtual GPUs have a fixed limit"
@@ -51,13 +51,15 @@ class NvmlPowerLimit(PowerLimit):
     def _call(self, function: str, *arguments: Any) -> Any:
         try:
             return getattr(self._nvml, function)(self._handle, *arguments)
-        except self._nvml.NVMLError as error:
+        except nvml_errors(self._nvml) as error:
             remedies = {
                 self._nvml.NVML_ERROR_NO_PERMISSION: RIGHTS,
                 self._nvml.NVML_ERROR_NOT_SUPPORTED: _FIXED,
             }
             reason = f"{function} of {self.name} answered: {error}"
-            raise PowerLimitError(reason, remedies.get(error.value, "")) from error
+            raise PowerLimitError(
+                reason, remedies.get(getattr(error, "value", None), "")
+            ) from error
 
 
 class NvmlPowerLimits(PowerLimitSource):

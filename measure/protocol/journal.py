@@ -1,23 +1,59 @@
-"""The journal: every measured run as one JSON line, written as soon as the run has ended."""
+"""The journal: every measured run as one JSON line, written as soon as the run has ended.
+
+Each line ends with a checksum of itself. A file is read line by line: what is damaged is left out
+with its reason, and all else is kept (:func:`read`).
+"""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
-from collections.abc import Iterable, Mapping
+import re
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from ...records import SCHEMA_VERSION, Run, with_idle_after
-from .codec import dumps, run_of
+from . import codec
 
-__all__ = ["IDLE_AFTER", "Journal", "dumps", "parse"]
+__all__ = ["IDLE_AFTER", "Contents", "Journal", "Remark", "dumps", "parse", "read"]
 
 LINE_START = '{"schema_version":'
-"""Every line begins so."""
+"""Every record begins so."""
 
 IDLE_AFTER = "idle_after"
-"""The kind of a line that is no run: idle power that was measured after runs above it."""
+"""The kind of a record that is no run: idle power that was measured after runs above it."""
+
+CHECKSUM = re.compile(r',"crc32":"([0-9a-f]{8})"}\Z')
+"""How a record ends; those of earlier versions end without."""
+
+PADDING = " \t\r\n\x00\ufeff"
+"""What may stand around a record: a crash leaves NULs, editors leave a byte order mark."""
+
+CUT_SHORT = "cut short"
+
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+"""How some Windows programs begin a file that they have saved."""
+
+
+class Remark(NamedTuple):
+    """What was found in a line; they count from 1."""
+
+    line: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a journal holds: its runs, what of it cannot be read, and what was passed over."""
+
+    runs: tuple[Run, ...]
+    line_count: int
+    left_out: tuple[Remark, ...] = ()
+    notes: tuple[Remark, ...] = ()
 
 
 class Journal:
@@ -53,7 +89,7 @@ class Journal:
             "run_ids": [run.run_id for run in runs],
             "idle_power_after_w": idle_power_after_w,
         }
-        self._append_line(json.dumps(record, allow_nan=False, separators=(",", ":")))
+        self._append_line(_sealed(json.dumps(record, allow_nan=False, separators=(",", ":"))))
 
     def _append_line(self, line: str) -> None:
         try:
@@ -72,38 +108,121 @@ class Journal:
             ) from error
 
 
-def parse(text: str) -> list[Run]:
-    """The runs of a journal of this schema version or an earlier one, with what came later.
+def dumps(run: Run) -> str:
+    """One line of the journal."""
+    return _sealed(codec.dumps(run))
 
-    Lines that a crash or a full disk has cut short are left out, with a warning.
+
+def read(data: bytes) -> Contents:
+    """All that can be read of a journal of this schema version or an earlier one.
+
+    Never refuses: a line that is damaged, foreign, cut short or of a later version is left out and
+    told with its reason. Whole records within such a line are kept.
+    """
+    if data.startswith(UTF16_MARKS):
+        data = data.decode("utf-16", "replace").encode("utf-8", "replace")
+    runs: dict[str, Run] = {}
+    left_out: list[Remark] = []
+    notes: list[Remark] = []
+    lines = data.split(b"\n")
+    for number, line in enumerate(lines, 1):
+        # A byte that is no UTF-8 stands for itself: so the checksum is that of what was read.
+        text = line.decode("utf-8", "surrogateescape").strip(PADDING)
+        for record in _records(text) if text else ():
+            try:
+                found, unknown = _read_record(record, runs)
+            except ValueError as error:
+                left_out.append(Remark(number, str(error)))
+                continue
+            runs.update((run.run_id, run) for run in found)
+            if unknown:
+                notes.append(Remark(number, f"fields passed over: {', '.join(unknown)}"))
+    line_count = len(lines) - (not lines[-1])
+    return Contents(tuple(runs.values()), line_count, tuple(left_out), tuple(notes))
+
+
+def parse(text: str) -> list[Run]:
+    """The runs of a journal, as :func:`read` finds them; what is left out is logged.
 
     Raises:
-        ValueError: a line that is no run, or of a later schema version; it is named by its number.
+        ValueError: nothing in it can be read; the first line's reason is told.
     """
-    runs: dict[str, Run] = {}
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            for run in _parse_line(number, line, runs):
-                runs[run.run_id] = run
-    return list(runs.values())
+    contents = read(text.encode("utf-8", "surrogateescape"))
+    broken = contents.left_out
+    if broken and not contents.runs and not all(text == CUT_SHORT for _, text in broken):
+        line, reason = broken[0]
+        raise ValueError(f"journal line {line} is not a WattBench run: {reason}")
+    for line, reason in broken:
+        logging.getLogger(__name__).warning("journal line %d is left out: %s", line, reason)
+    return list(contents.runs)
 
 
-def _parse_line(number: int, line: str, earlier: Mapping[str, Run]) -> list[Run]:
-    """The runs that a line adds or changes."""
+def _sealed(record: str) -> str:
+    """The record with a checksum of all that comes before it."""
+    return f'{record[:-1]},"crc32":"{_checksum(record[:-1])}"}}'
+
+
+def _checksum(text: str) -> str:
+    return f"{zlib.crc32(text.encode('utf-8', 'surrogateescape')):08x}"
+
+
+def _records(line: str) -> Iterator[str]:
+    """The records of a line: itself, or what begins like one where something has joined several."""
+    starts = [match.start() for match in re.finditer(re.escape(LINE_START), line)]
+    if starts[:1] != [0]:
+        starts.insert(0, 0)
+    for start, end in zip(starts, [*starts[1:], len(line)], strict=True):
+        record = line[start:end].strip(PADDING)
+        if record:
+            yield record
+
+
+def _read_record(record: str, earlier: Mapping[str, Run]) -> tuple[list[Run], list[str]]:
+    """The runs that a record adds or changes, and its fields that are not known here.
+
+    Raises:
+        ValueError: it is no whole record of a known version.
+    """
+    data = _checked(record)
+    version = data.pop("schema_version", None)
+    data.pop("crc32", None)
+    if not isinstance(version, int) or version < 1:
+        raise ValueError("no WattBench record: it has no schema_version")
+    if version > SCHEMA_VERSION:
+        raise ValueError(
+            f"it has schema version {version}, this WattBench reads up to {SCHEMA_VERSION}"
+        )
+    if data.get("kind") == IDLE_AFTER:
+        power_w, run_ids = data.get("idle_power_after_w"), data.get("run_ids")
+        if not isinstance(power_w, (int, float)) or not isinstance(run_ids, list):
+            raise ValueError("it tells no idle power of runs")
+        known = [earlier[run_id] for run_id in map(str, run_ids) if run_id in earlier]
+        return [with_idle_after(run, power_w) for run in known], []
+    run, unknown = codec.run_of(data, version)
+    return [run], unknown
+
+
+def _checked(record: str) -> dict[str, Any]:
+    """The data of a record whose checksum, if it has one, is right.
+
+    Raises:
+        ValueError: with the reason; it quotes nothing of the record.
+    """
+    seal = CHECKSUM.search(record)
+    if seal is not None and seal[1] != _checksum(record[: seal.start()]):
+        raise ValueError("damaged: its checksum is not that of its bytes")
     try:
-        data = json.loads(line)
-        version = data.pop("schema_version")
-        if version not in range(1, SCHEMA_VERSION + 1):
-            raise ValueError(
-                f"it has schema version {version}, this WattBench reads up to {SCHEMA_VERSION}"
-            )
-        if data.get("kind") == IDLE_AFTER:
-            known = [earlier[run_id] for run_id in data["run_ids"] if run_id in earlier]
-            return [with_idle_after(run, data["idle_power_after_w"]) for run in known]
-        return [run_of(data, version)]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        begins_well = line[: len(LINE_START)] == LINE_START[: len(line)]
-        if isinstance(error, json.JSONDecodeError) and begins_well:
-            logging.getLogger(__name__).warning("journal line %d is left out: cut short", number)
-            return []
-        raise ValueError(f"journal line {number} is not a WattBench run: {error}") from error
+        data = json.loads(record, parse_constant=_no_constant)
+    except RecursionError:
+        raise ValueError("no WattBench record: it is nested too deeply") from None
+    except json.JSONDecodeError as error:
+        if LINE_START.startswith(record[: len(LINE_START)]) and not record.endswith("}"):
+            raise ValueError(CUT_SHORT) from None
+        raise ValueError(f"damaged, or no WattBench record: {error.msg} at {error.pos}") from None
+    if not isinstance(data, dict):
+        raise ValueError("no WattBench record: it has no schema_version")
+    return data
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"it holds {name}, which is no number in JSON")

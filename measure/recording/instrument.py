@@ -22,6 +22,7 @@ from ...records import (
 from ..energy.attribution import Interval
 from ..meters import DeviceId, Meter, MeterReadError, MeterUnavailableError, open_meter
 from ..meters.bounded import ANSWER_S, OPEN_S, NoAnswerError, never, within
+from ..meters.plausible import StillPower
 from .board_state import CLOCK_CHANGE, board_state
 from .memory import Gauges, gauges_for
 from .readings import read_energies, tick_error
@@ -103,6 +104,7 @@ class Instrument:
         self._spec, self._opened_spec = spec, ""
         self._check = check
         self._refusal = ""
+        self._still = StillPower()
         self._timeline: Timeline = timeline_for(device)
         self._gauges: Gauges = gauges_for(device)
 
@@ -187,6 +189,7 @@ class Instrument:
             pause(seconds)
             idle = Interval("idle", start_s, self._timeline.stop())
         self._sampler.wait_for_tick(TICK_TIMEOUT_S)
+        self._see_power(idle.start_s, idle.end_s, is_work=False)
         readings, _ = self._energies([idle])
         return readings[0].energy_j / idle.duration_s if readings[0] else None
 
@@ -210,7 +213,12 @@ class Instrument:
         """
         if self._sampler.samples.faults or (self.meter is None and self._opened_spec):
             self._reopen()
-        return self._sampler.resume(TICK_TIMEOUT_S)
+        quiet_s = self._sampler.resume(TICK_TIMEOUT_S)
+        if self._sampler.samples.faults and self.meter is not None and not self._sampler.is_lost:
+            # What went wrong while nobody measured is not the next run's affair.
+            self._reopen()
+            quiet_s = self._sampler.resume(TICK_TIMEOUT_S)
+        return quiet_s
 
     def _reopen(self) -> None:
         failed, is_lost = self.meter, self._sampler.is_lost
@@ -243,12 +251,19 @@ class Instrument:
     ) -> tuple[list[EnergyReading | None], str]:
         if self.meter is None:
             return [None] * len(intervals), self._refusal
-        return read_energies(self.meter, self._sampler.samples, intervals, reach_s)
+        is_measured = self.meter.provenance == "measured"
+        still_fault = self._still.fault if is_measured else ""
+        return read_energies(self.meter, self._sampler.samples, intervals, reach_s, still_fault)
+
+    def _see_power(self, start_s: float, end_s: float, is_work: bool) -> None:
+        power = self._sampler.samples.power
+        self._still.see([s for s in around(power, start_s, end_s) if s.t_s >= start_s], is_work)
 
     def _fill(self, recording: Recording, window: Window, reach_s: tuple[float, float]) -> None:
         start_s, end_s = window.start_s, window.end_s
         recording.started_at = window.started_at
         recording.start_s, recording.end_s = start_s, end_s
+        self._see_power(start_s, end_s, is_work=True)
         energies, recording.energy_note = self._energies(
             [Interval(span.name, span.start_s, span.end_s) for span in window.spans], reach_s
         )
@@ -282,7 +297,7 @@ class Instrument:
 
     def _vram_reader(self) -> tuple[Callable[[], int | None] | None, str]:
         if self.meter is not None and self._tells_vram:
-            return self.meter.read_vram_bytes, f"{self.meter.name}, whole device, sampled"
+            return self.meter.read_vram_bytes, f"{self.meter.name}, {self.meter.memory}, sampled"
         return self._gauges.read_vram_bytes, "driver through torch, whole device, sampled"
 
 

@@ -28,21 +28,28 @@ def read_energies(
     samples: Samples,
     intervals: Sequence[Interval],
     reach_s: tuple[float, float] | None = None,
+    still_fault: str = "",
 ) -> tuple[list[EnergyReading | None], str]:
     """A reading for each interval, or ``None`` for all of them, and what there is to say of it.
 
     The counter is preferred to integrated power; where both exist they are compared. ``reach_s``
     says from when to when nothing but the intervals ran: ticks beside them tell the power of rest,
-    and so what belongs to the intervals of the ticks at their borders.
+    and so what belongs to the intervals of the ticks at their borders. ``still_fault`` says why the
+    meter's power is not believed. Where only what checks a counter failed, its energy stands.
     """
     missing: list[EnergyReading | None] = [None] * len(intervals)
     if not intervals:
         return [], ""
-    if samples.faults:
-        return missing, f"{meter.name} failed during the run: {samples.faults[0]}"
+    fault = f"{meter.name} failed during the run: {samples.faults[0]}" if samples.faults else ""
     start_s, end_s = intervals[0].start_s, intervals[-1].end_s
     counter = around(samples.counter, *(reach_s or (start_s, end_s)))
     power = around(samples.power, start_s, end_s)
+    if samples.is_energy_lost or (fault and not counter):
+        return missing, fault
+    if counter and (fault or still_fault):
+        power = ()
+    if not counter and still_fault:
+        return missing, f"{meter.name}: {still_fault}"
     if not counter and not power:
         return missing, f"{meter.name} gave no sample during the run"
     try:
@@ -68,7 +75,8 @@ def read_energies(
             zip(intervals, counted or integrated, strict=True)
         )
     ]
-    notes = [meter.note, disagreement(counter, samples.power) if counter and power else ""]
+    notes = [meter.note, fault, still_fault]
+    notes.append(disagreement(counter, samples.power) if counter and power else "")
     return readings, "; ".join(note for note in notes if note)
 
 

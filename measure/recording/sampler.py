@@ -168,6 +168,7 @@ class Sampler:
     def _lose(self, error: NoAnswerError) -> None:
         """A thread may come back at any time, so nothing that it uses is used again."""
         self.samples.faults.append(str(error))
+        self.samples.is_energy_lost = True
         self.is_lost, self._ticks = True, None
 
     def _read_until(self, is_enough: Callable[[Ticks], bool], timeout_s: float) -> bool:
@@ -214,6 +215,7 @@ class Sampler:
                 now_s = channel.read(now_s)
             except MeterReadError as error:
                 self.samples.faults.append(str(error))
+                self.samples.is_energy_lost |= self._ticks is None and channel in self._power
                 channel.due_s = math.inf
 
     def _read_counter(self, ticks: Ticks) -> None:
@@ -222,6 +224,7 @@ class Sampler:
                 return
         except MeterReadError as error:
             self.samples.faults.append(str(error))
+            self.samples.is_energy_lost = True
         self._ticks = None
 
 

@@ -41,6 +41,8 @@ class Samples:
     rss: list[MemorySample] = field(default_factory=list)
     status: list[StatusSample] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+    is_energy_lost: bool = False
+    """Whether what failed is what energy comes from: the counter, or power where there is none."""
 
 
 def around(samples: list[Sample], start_s: float, end_s: float) -> tuple[Sample, ...]:

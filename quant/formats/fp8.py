@@ -8,6 +8,7 @@ Micikevicius et al., FP8 Formats for Deep Learning, arXiv 2209.05433, section 3.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,17 @@ class Fp8(Format):
         else:
             config["full_precision_matrix_mult"] = True
         return config
+
+    def reads(self, config: Mapping[str, Any], has_input_scale: bool) -> Format | None:
+        """A file that says nothing of activations is ``fp8``, or ``fp8_static`` with a scale."""
+        if config["format"] != self.stock:
+            return None
+        if config.get("full_precision_matrix_mult"):
+            return None if self.activation else self
+        is_static = config.get("activation_scale") == "static"
+        if "activation_scale" not in config:
+            is_static = has_input_scale
+        return self if self.activation == ("static" if is_static else "dynamic") else None
 
     def stored_spec(self, shape: tuple[int, ...]) -> dict[str, TensorSpec]:
         import torch
@@ -77,7 +89,14 @@ def scale_of(amax: torch.Tensor) -> torch.Tensor:
     return torch.where(amax > 0, amax / E4M3_MAX, torch.ones_like(amax))
 
 
-FP8_W = Fp8("fp8_w", "8-bit float weights", "dequantized", "float8_e4m3fn", weight_only="fp8_w")
+FP8_W = Fp8(
+    "fp8_w",
+    "8-bit float weights",
+    "dequantized",
+    "float8_e4m3fn",
+    weight_only="fp8_w",
+    stock_layout=True,
+)
 FP8 = Fp8(
     "fp8",
     "8-bit float, activations scaled at run time",
@@ -85,6 +104,7 @@ FP8 = Fp8(
     "float8_e4m3fn",
     TENSOR_CORES,
     weight_only="fp8_w",
+    stock_layout=True,
     activation="dynamic",
 )
 FP8_STATIC = Fp8(
@@ -94,5 +114,7 @@ FP8_STATIC = Fp8(
     "float8_e4m3fn",
     TENSOR_CORES,
     weight_only="fp8_w",
+    needs_input_scale=True,
+    stock_layout=True,
     activation="static",
 )

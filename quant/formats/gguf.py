@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,11 @@ class Gguf(Format):
 
     def config(self, shape: tuple[int, ...]) -> dict[str, Any]:
         return {"format": self.name}
+
+    def reads(self, config: Mapping[str, Any], has_input_scale: bool) -> Format | None:
+        """One for each block type."""
+        prefix, _, type_name = str(config["format"]).partition(":")
+        return of_type(type_name) if prefix == self.name and type_name in BLOCK_TYPES else None
 
     def stored_spec(self, shape: tuple[int, ...]) -> dict[str, TensorSpec]:
         import torch

@@ -8,6 +8,7 @@ units; elsewhere it rounds both to 4 bits and multiplies floats.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,9 @@ class ConvRotW4A4(Format):
 
     def config(self, shape: tuple[int, ...]) -> dict[str, Any]:
         return {"format": "convrot_w4a4", "convrot_groupsize": rotation(shape)}
+
+    def reads(self, config: Mapping[str, Any], has_input_scale: bool) -> Format | None:
+        return self if config["format"] == self.stock else None
 
     def stored_spec(self, shape: tuple[int, ...]) -> dict[str, TensorSpec]:
         import torch
@@ -95,5 +99,6 @@ INT4_GEMM = ConvRotW4A4(
     "convrot_w4a4",
     INT4_UNITS,
     weight_only="fp8_w",
+    stock_layout=True,
     package=Package("comfy_kitchen", "pip install comfy-kitchen (ComfyUI's requirements have it)"),
 )

@@ -1,11 +1,13 @@
 """8-bit integers with a scale per row, in ComfyUI's layout ``int8_tensorwise``.
 
 ``int8`` widens the weights; ``int8_w8a8`` quantizes each row of the activations at run time and
-multiplies integers. Both store the same numbers; ComfyUI computes W8A8 with either.
+multiplies integers. Both store the same numbers; ComfyUI's layout computes W8A8 with either, so
+that ``int8`` does not take it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +36,13 @@ class Int8(Format):
         if self.is_weight_only:
             config["full_precision_matrix_mult"] = True
         return config
+
+    def reads(self, config: Mapping[str, Any], has_input_scale: bool) -> Format | None:
+        """Weights that ComfyUI has rotated are multiplied as integers, whatever else is said."""
+        if config["format"] != self.stock:
+            return None
+        is_widened = config.get("full_precision_matrix_mult") and not config.get("convrot")
+        return self if self.is_weight_only == bool(is_widened) else None
 
     def stored_spec(self, shape: tuple[int, ...]) -> dict[str, TensorSpec]:
         import torch
@@ -87,4 +96,5 @@ INT8_W8A8 = Int8(
     "int8_tensorwise",
     TENSOR_CORES,
     weight_only="fp8_w",
+    stock_layout=True,
 )

@@ -22,6 +22,7 @@ from wattbench.quant.base import (
 from wattbench.quant.blocks import BLOCK_ELEMENTS
 from wattbench.quant.formats import FORMATS, find
 from wattbench.quant.ggml import BLOCK_TYPES
+from wattbench.quant.stored import format_of
 
 SHAPE = (192, 256)
 
@@ -93,6 +94,41 @@ def test_stores_what_it_announces(weight_format, weight):
         assert decode_config(config) == weight_format.config(SHAPE)
     else:
         assert config is None
+
+
+def test_a_format_reads_its_own_layers_and_no_other_does(weight_format):
+    if weight_format.is_quantized:
+        config, has_scale = weight_format.config(SHAPE), weight_format.needs_input_scale
+        found = [f.reads(config, has_scale) for f in FORMATS]
+        assert [f for f in found if f is not None] == [weight_format]
+
+
+@pytest.mark.parametrize(
+    ("config", "has_input_scale", "name"),
+    [
+        ({"format": "float8_e4m3fn"}, False, "fp8"),
+        ({"format": "float8_e4m3fn"}, True, "fp8_static"),
+        ({"format": "float8_e4m3fn", "activation_scale": "dynamic"}, True, "fp8"),
+        ({"format": "float8_e4m3fn", "activation_scale": "static"}, False, "fp8_static"),
+        ({"format": "float8_e4m3fn", "full_precision_matrix_mult": True}, True, "fp8_w"),
+        ({"format": "float8_e4m3fn", "full_precision_matrix_mult": False}, False, "fp8"),
+        ({"format": "int8_tensorwise"}, False, "int8_w8a8"),
+        ({"format": "int8_tensorwise", "full_precision_matrix_mult": True}, False, "int8"),
+        (
+            {"format": "int8_tensorwise", "full_precision_matrix_mult": True, "convrot": True},
+            False,
+            "int8_w8a8",
+        ),
+        ({"format": "gguf:Q4_K"}, False, "gguf:Q4_K"),
+    ],
+)
+def test_what_files_of_others_say_of_a_layer(config, has_input_scale, name):
+    assert format_of(config, has_input_scale).name == name
+
+
+@pytest.mark.parametrize("name", ["nvfp4", "float8_e5m2", "gguf", "gguf:Q9_X", "bf16"])
+def test_formats_that_are_not_ours_are_left_to_others(name):
+    assert format_of({"format": name}, False) is None
 
 
 def test_takes_unscaled_fp8_weights(weight_format, weight):

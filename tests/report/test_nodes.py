@@ -1,11 +1,13 @@
 """``nodes.csv``: prompts are added, other files are left alone."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
 from wattbench.measure.graph.costs import GraphCost, GraphNode, NodeCost
 from wattbench.records import EnergyReading
-from wattbench.report.nodes import NODE_COLUMNS, append_nodes
+from wattbench.report.nodes import NODE_COLUMNS, append_nodes, broken_lines
 
 READING = EnergyReading(5.5, 1.0, "nvml:0", "gpu", "attributed", 10.0, 9)
 
@@ -49,3 +51,50 @@ def test_another_file_is_left_alone(tmp_path, cost):
     with pytest.raises(ValueError, match=r"nodes\.csv of this WattBench version"):
         append_nodes(cost, path)
     assert path.read_text("utf-8") == "mine,too\n1,2\n"
+
+
+def test_a_row_that_was_cut_short_does_not_take_the_next_with_it(tmp_path, cost):
+    path = tmp_path / "nodes.csv"
+    append_nodes(cost, path)
+    path.write_bytes(path.read_bytes()[:-30])
+    append_nodes(cost, path)
+    whole, [(line, reason)] = broken_lines(path.read_bytes())
+    assert (whole, line) == (5, 4)
+    assert "cut short" in reason
+
+
+def test_changed_cells_are_noticed_and_repairs_of_editors_are_not(tmp_path, cost):
+    path = tmp_path / "nodes.csv"
+    append_nodes(cost, path)
+    data = path.read_bytes()
+    assert broken_lines(data) == (3, [])
+    assert broken_lines(b"\xef\xbb\xbf" + data.replace(b"\n", b"\r\n")) == (3, [])
+    whole, [(line, reason)] = broken_lines(data.replace(b"5.5", b"5.6", 1))
+    assert (whole, line) == (2, 2)
+    assert "checksum" in reason
+    path.write_bytes(b"\xef\xbb\xbf" + data)
+    append_nodes(cost, path)
+    assert broken_lines(path.read_bytes()) == (6, [])
+
+
+def test_a_table_from_before_checksums_stays_one(tmp_path, cost):
+    path = tmp_path / "nodes.csv"
+    path.write_text(",".join(NODE_COLUMNS[:-1]) + "\n", "utf-8")
+    append_nodes(cost, path)
+    assert broken_lines(path.read_bytes()) == (3, [])
+    assert list(pd.read_csv(path).columns) == NODE_COLUMNS[:-1]
+
+
+def test_an_empty_file_becomes_a_table(tmp_path, cost):
+    path = tmp_path / "nodes.csv"
+    path.touch()
+    append_nodes(cost, path)
+    assert broken_lines(path.read_bytes()) == (3, [])
+
+
+def test_a_title_of_several_lines_stays_one_row(tmp_path, cost):
+    node = NodeCost(GraphNode("9", "A", 'two\nlines, "quoted"'), "executed", 0.0, 1.0)
+    path = tmp_path / "nodes.csv"
+    append_nodes(replace(cost, nodes=(node,)), path)
+    assert broken_lines(path.read_bytes()) == (1, [])
+    assert pd.read_csv(path)["title"][0] == 'two lines, "quoted"'

@@ -25,10 +25,6 @@ from ....quant.formats import find
 
 LAYOUT = "WattBenchLayout"
 
-STOCK_ARITHMETIC = ("fp8_w", "fp8", "fp8_static", "int8_w8a8", "int4_gemm")
-"""The formats whose tensors take ComfyUI's layouts. ``int8`` does not: ComfyUI would multiply
-integers whatever a layer asks for."""
-
 FIELDS = {
     "weight_scale": "scale",
     "weight_nested_scale": "nested_scale",
@@ -89,7 +85,7 @@ def wrap(weight_format: Format, stored: Tensors, dtype: torch.dtype) -> Any:
     Raises:
         KeyError: a tensor of the format is missing.
     """
-    if weight_format.name in STOCK_ARITHMETIC:
+    if weight_format.stock_layout:
         return _wrap_stock(weight_format, stored, dtype)
     register_layout_class(LAYOUT, WattBenchLayout)
     fields = {field: stored[suffix] for suffix, field in FIELDS.items() if suffix in stored}

@@ -48,7 +48,7 @@ class Layer:
     @property
     def takes_scale(self) -> bool:
         """Whether a calibration may store an activation scale in it."""
-        return self.format is not None and self.format.name == "fp8_static"
+        return self.format is not None and self.format.needs_input_scale
 
 
 class QuantizedLinear:
@@ -109,9 +109,9 @@ class QuantizedLinear:
         if chosen is None:
             raise ValueError(f"layer {name} was wrapped in a format that is not ours: {config}")
         self.quant_format = chosen.name
-        self.is_fp8, self.is_static = isinstance(chosen, Fp8), chosen.name == "fp8_static"
+        self.is_fp8, self.is_static = isinstance(chosen, Fp8), chosen.needs_input_scale
         execution = self._execution_of(chosen)
-        if chosen.name == "fp8_static" and input_scale is None and not execution.reason:
+        if chosen.needs_input_scale and input_scale is None and not execution.reason:
             execution = replace(execution, reason=UNCALIBRATED)
         self.layer = Layer(name, chosen, config, execution)
         self.ledger.expect(name, chosen.name)

@@ -48,9 +48,15 @@ def run_python(code: str, environment: dict[str, str]) -> Any:
 
 
 def code_of_clock(file: Path) -> str:
-    """Code of ``at(t)``, which sets the time of a simulated library, in seconds, to 0 at first."""
+    """Code of ``at(t)``, which sets the time of a simulated library, in seconds, to 0 at first.
+
+    Who judges how fast a counter rises goes by the same time.
+    """
     return f"""
+from types import SimpleNamespace
+from wattbench.measure.meters import plausible
 def at(t_s):
+    plausible.time = SimpleNamespace(perf_counter=lambda: t_s)
     with open({str(file)!r} + ".new", "w") as file:
         file.write(str(t_s))
     os.replace({str(file)!r} + ".new", {str(file)!r})

@@ -60,12 +60,40 @@ def test_a_reset_is_an_error_and_stays_one(last_j, fall, later):
             counter.read()
 
 
-def test_a_long_pause_may_wrap_by_much():
+LONGEST_S = RANGE_J / LIMIT_W
+"""A pause in which the counter wraps once at most."""
+
+
+def test_a_pause_may_wrap_once():
     hardware = Hardware(RANGE_J / 2)
     counter = hardware.wrapping()
     counter.read()
-    hardware.energy_j, hardware.t_s = RANGE_J / 4, 3600.0
+    hardware.energy_j, hardware.t_s = RANGE_J / 4, 0.99 * LONGEST_S
     assert counter.read() == pytest.approx(RANGE_J * 0.75)
+
+
+def test_after_a_pause_that_may_wrap_twice_the_energy_cannot_be_told():
+    """A package at 250 W behind a page that is hidden for ten minutes: 150 kJ, or 19 kJ?"""
+    hardware = Hardware(RANGE_J / 2)
+    counter = hardware.wrapping()
+    counter.read()
+    hardware.energy_j, hardware.t_s = RANGE_J / 2 + 1.0, 1.01 * LONGEST_S
+    with pytest.raises(MeterReadError, match="more than once"):
+        counter.read()
+
+
+@pytest.mark.parametrize(("share", "is_believed"), [(0.99, True), (1.01, False)])
+def test_a_jump_is_no_energy(share, is_believed):
+    hardware = Hardware(100.0)
+    counter = hardware.wrapping()
+    counter.read()
+    hardware.t_s = 0.5
+    hardware.energy_j += share * LIMIT_W * (0.5 + WrappingCounter.SLACK_S)
+    if is_believed:
+        assert counter.read() == pytest.approx(hardware.energy_j - 100.0)
+    else:
+        with pytest.raises(MeterReadError, match=r"rose from .* a reset or a jump"):
+            counter.read()
 
 
 @pytest.mark.parametrize("raw_j", [-1.0, RANGE_J + 1, float("nan")])

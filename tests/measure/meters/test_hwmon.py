@@ -163,3 +163,62 @@ def test_offers_are_sorted_and_a_wrong_name_lists_them(sysfs, vega20, put_board)
     with pytest.raises(MeterUnavailableError, match=r"this machine has hwmon:0000:03:00\.0, hwmon"):
         HwmonSource(sysfs).open("card0")
     assert HwmonSource(sysfs).match(DeviceId("cpu")) is None
+
+
+def test_a_folder_that_belongs_to_another_card_is_read_no_more(sysfs, vega20, put_board, set_file):
+    """The driver numbers folders anew when it is loaded again, or a card is plugged in."""
+    other = put_board("amdgpu", "0000:0b:00.0", 5, power1_input=40_000_000, unique_id="f0")
+    meter = HwmonSource(sysfs).open("0000:0a:00.0")
+    link = sysfs / "class/hwmon/hwmon4"
+    link.unlink()
+    link.symlink_to(other)
+    assert meter.read_power_w() == 187, "it was opened by its own path"
+    device = vega20 / "device"
+    device.unlink()
+    device.symlink_to(other / "device")
+    for read in (meter.read_power_w, meter.read_vram_bytes):
+        with pytest.raises(MeterReadError, match=r"was the folder of the board at 0000:0a:00\.0"):
+            read()
+
+
+def test_another_card_at_the_same_address_is_another_card(sysfs, vega20, set_file):
+    meter = HwmonSource(sysfs).open("0000:0a:00.0")
+    set_file(vega20 / "device/unique_id", "0000000000000001")
+    with pytest.raises(MeterReadError, match="is it no longer"):
+        meter.read_power_w()
+    assert HwmonSource(sysfs).open("0000:0a:00.0").read_power_w() == 187
+
+
+def test_an_intel_card_is_compared_too(sysfs, put_board, tmp_path):
+    hwmon = put_board("xe", "0000:05:00.0", energy1_input=5_000_000)
+    meter = HwmonSource(sysfs).open("0000:05:00.0")
+    (hwmon / "device").unlink()
+    (hwmon / "device").symlink_to(tmp_path)
+    with pytest.raises(MeterReadError, match="is it no longer"):
+        meter.read_energy_j()
+
+
+GIB = 2**30
+
+
+@pytest.mark.parametrize(("label", "is_apu"), [("vddnb", True), ("vddgfx", False)])
+def test_memory_of_an_apu_is_its_carve_out_and_main_memory(sysfs, put_board, label, is_apu):
+    put_board(
+        "amdgpu",
+        "0000:c1:00.0",
+        power1_input=30_000_000,
+        in1_label=label,
+        mem_info_vram_used=GIB // 4,
+        mem_info_vram_total=GIB // 2,
+        mem_info_gtt_used=20 * GIB,
+        mem_info_gtt_total=24 * GIB,
+    )
+    meter = open_meter("hwmon:0000:c1:00.0", DeviceId("cuda"), (HwmonSource(sysfs),))
+    used, total = meter.read_vram_bytes(), meter.vram_total_bytes()
+    if is_apu:
+        assert (used, total) == (20.25 * GIB, 24.5 * GIB)
+        assert "carve-out + GTT" in meter.note
+        assert "carve-out + GTT" in meter.memory
+    else:
+        assert (used, total) == (GIB // 4, GIB // 2)
+        assert meter.memory == "whole device"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from wattbench.measure.meters import DeviceId, MeterReadError, MeterUnavailableError, open_meter
-from wattbench.measure.meters.rapl import RaplSource
+from wattbench.measure.meters.rapl import MOST_W, RaplSource, most_power_w
 
 RANGE_UJ = 262143328850
 
@@ -124,3 +124,16 @@ def test_auto_measures_a_cpu_device_by_its_packages(sysfs, two_packages, monkeyp
     assert open_meter("auto", DeviceId("cpu"), sources).name == "rapl:package"
     with pytest.raises(MeterUnavailableError, match="measures energy of all CPU packages"):
         open_meter("auto", DeviceId("cuda", name="some GPU"), sources)
+
+
+@pytest.mark.parametrize(
+    ("limits_w", "most_w"),
+    [((125, 241), 361.5), ((65, 4095), MOST_W), ((), MOST_W), ((0,), MOST_W)],
+)
+def test_the_most_that_a_package_draws_is_known_from_its_limits(
+    put_zone, set_file, limits_w, most_w
+):
+    zone = put_zone("intel-rapl:0", "package-0")
+    for number, limit_w in enumerate(limits_w):
+        set_file(zone / f"constraint_{number}_power_limit_uw", limit_w * 1_000_000)
+    assert most_power_w(zone) == pytest.approx(most_w)

@@ -2,12 +2,14 @@
 
 import json
 import sys
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from wattbench.measure.protocol.journal import Journal, dumps, parse
+from wattbench.measure.protocol import codec
+from wattbench.measure.protocol.journal import Journal, dumps, parse, read
 from wattbench.records import (
     SCHEMA_VERSION,
     CounterSample,
@@ -153,3 +155,160 @@ def test_idle_power_of_runs_that_are_not_in_this_part_is_passed_over(make_run, t
 def test_idle_power_after_alone_is_taken(make_run):
     changed = with_idle_after(make_run("a", idle_power_w=None), 130.0)
     assert changed.idle_power_w == 130.0
+
+
+# What is damaged is left out, and all else is kept
+
+
+def ids(contents):
+    return [run.run_id for run in contents.runs]
+
+
+@pytest.fixture
+def lines(make_run):
+    """Three runs as lines."""
+    return [dumps(make_run(name)).encode() for name in "abc"]
+
+
+def test_every_line_has_a_checksum(lines):
+    body, _, end = lines[0].decode().rpartition(',"crc32":')
+    assert end == f'"{zlib.crc32(body.encode()):08x}"}}'
+
+
+def test_lines_without_a_checksum_are_read(make_run):
+    """As earlier versions wrote them."""
+    run = make_run("a")
+    assert read(codec.dumps(run).encode()).runs == (run,)
+
+
+def test_a_changed_number_costs_its_run_alone(lines):
+    assert b'"repeat":0' in lines[1]
+    lines[1] = lines[1].replace(b'"repeat":0', b'"repeat":7')
+    contents = read(b"\n".join(lines))
+    assert ids(contents) == ["a", "c"]
+    assert contents.left_out == ((2, "damaged: its checksum is not that of its bytes"),)
+
+
+def test_glued_lines_lose_nothing(lines):
+    assert ids(read(b"".join(lines))) == ["a", "b", "c"]
+    assert ids(read(lines[0] + b"\x00" * 4096 + lines[1] + b"\n" + lines[2])) == ["a", "b", "c"]
+
+
+def test_the_next_record_is_found_within_a_broken_line(lines):
+    contents = read(lines[0][:300] + lines[1] + b"\n" + lines[2] + b"\n")
+    assert ids(contents) == ["b", "c"]
+    assert contents.left_out == ((1, "cut short"),)
+    assert contents.line_count == 2
+
+
+@pytest.mark.parametrize(
+    ("before", "between"),
+    [
+        (b"\xef\xbb\xbf", b"\n"),
+        (b"", b"\r\n"),
+        (b"", b"\n\xef\xbb\xbf"),
+        (b"\x00" * 512, b"\n" + b"\x00" * 512),
+        (b"\n\n  ", b"  \n\n"),
+    ],
+)
+def test_what_crashes_and_editors_add_is_passed_over(lines, before, between):
+    contents = read(before + between.join(lines) + between)
+    assert ids(contents) == ["a", "b", "c"]
+    assert contents.left_out == ()
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le"])
+def test_a_file_that_windows_has_saved_in_utf_16(lines, encoding):
+    mark = b"\xff\xfe" if encoding == "utf-16-le" else b""
+    assert ids(read(mark + b"\r\n".join(lines).decode().encode(encoding))) == ["a", "b", "c"]
+
+
+DEEP = b'{"schema_version":1,"phases":' + b"[" * 200_000
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"nonsense", "damaged, or no WattBench record"),
+        (b"time,power", "damaged, or no WattBench record"),
+        (b"[]", "no WattBench record"),
+        (b"null", "no WattBench record"),
+        (b'{"a": 1}', "it has no schema_version"),
+        (b'{"schema_version": "1"}', "it has no schema_version"),
+        (b'{"schema_version": 999}', "it has schema version 999, this WattBench reads up to"),
+        (b'{"schema_version":1}', "its Run has no"),
+        (b'{"schema_version":1,"kind":"idle_after"}', "no idle power of runs"),
+        (DEEP, "nested too deeply"),
+        (DEEP + b"]" * 200_000 + b"}", "nested too deeply"),
+        (b'{"schema_version":1,"a":' + b"9" * 5000 + b"}", ""),
+        (b'{"schema_version":1,"a":NaN}', "it holds NaN"),
+        (b"\xff\xfe\xff", "no WattBench record"),
+        (b'{"schema_version":1,"phases":[{"name"', "cut short"),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 1, 3])
+def test_a_foreign_line_costs_nothing(lines, line, reason, place):
+    lines.insert(place, line)
+    contents = read((b"" if place else b"\n") + b"\n".join(lines))
+    assert ids(contents) == ["a", "b", "c"]
+    [(number, told)] = contents.left_out
+    assert number == place + 1 + (not place)
+    assert reason in told
+
+
+def changed(run, **fields):
+    """A line as an earlier version wrote it, with other data."""
+    return json.dumps({**json.loads(codec.dumps(run)), **fields}).encode()
+
+
+def test_a_field_more_is_passed_over_and_said(make_run):
+    run = make_run("a")
+    condition = {**json.loads(codec.dumps(run))["condition"], "later\n": 1}
+    contents = read(changed(run, later=1, condition=condition))
+    assert contents.runs == (run,)
+    assert contents.notes == ((1, "fields passed over: Condition.later?, Run.later"),)
+
+
+@pytest.mark.parametrize("field", ["run_id", "condition", "seed", "phases", "energy", "trace"])
+def test_a_field_less_is_named(make_run, field):
+    data = json.loads(codec.dumps(make_run("a")))
+    del data[field]
+    contents = read(json.dumps(data).encode())
+    assert contents.left_out == ((1, f"its Run has no {field}"),)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"condition": []}, "no Condition where there should be one"),
+        ({"condition": {}}, "its Condition has no"),
+        ({"phases": 5}, "no list where there should be one"),
+        ({"phases": [None]}, "no Phase where there should be one"),
+        ({"energy": "much"}, "no EnergyReading where there should be one"),
+        ({"trace": {"counter": [[1]]}}, "no CounterSample where there should be one"),
+        ({"trace": {"counter": [[1, "x"]]}}, "a CounterSample is not of numbers"),
+        ({"wall_time_s": [1]}, "wall_time_s is no number or text"),
+    ],
+)
+def test_data_of_another_shape_is_left_out_with_its_place(make_run, fields, reason):
+    contents = read(changed(make_run("a"), **fields))
+    [(_, told)] = contents.left_out
+    assert reason in told
+
+
+def test_numbers_without_end_are_left_out(make_run):
+    line = changed(make_run("a"), wall_time_s=1.53125).replace(b"1.53125", b"1e999")
+    assert b"1e999" in line
+    assert read(line).left_out == ((1, "wall_time_s is no number or text"),)
+
+
+def test_nothing_of_a_line_is_quoted():
+    secret = b'{"schema_version":1,"secret_key":"hunter2","condition":"hunter2"'
+    for end in (b"}", b"", b"x}", b',"condition":{}}'):
+        for _, reason in read(secret + end).left_out:
+            assert "hunter2" not in reason
+
+
+def test_a_journal_of_which_nothing_can_be_read_is_no_journal():
+    with pytest.raises(ValueError, match="line 1 is not a WattBench run: no WattBench record"):
+        parse("[]\n[]\n")

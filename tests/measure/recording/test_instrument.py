@@ -218,3 +218,54 @@ def test_sampler_keeps_reading_other_channels_when_one_fails():
     with sampler:
         assert later.wait(60)
     assert sampler.samples.faults == ["the board fell off the bus"]
+
+
+class SpikyMeter(Meter):
+    """100 W by its counter, if it has one; its power shows ``power_w``."""
+
+    name, scope, poll_period_s = "spiky:0", "gpu", 0.005
+
+    def __init__(self, power_w, has_counter=False):
+        self.power_w, self.has_counter = power_w, has_counter
+
+    def read_energy_j(self):
+        return 100.0 * time.perf_counter() if self.has_counter else None
+
+    def read_power_w(self):
+        if self.power_w > 1000:
+            raise MeterReadError("42000 W is more than it can draw")
+        return self.power_w
+
+    def close(self):
+        pass
+
+
+def test_a_power_that_stands_still_at_work_and_rest_is_no_measurement(monkeypatch):
+    monkeypatch.setattr(f"{INSTRUMENT}.open_meter", lambda *_: SpikyMeter(434.4))
+    with Instrument(CPU, identify(CPU)) as instrument:
+        assert instrument.idle_power(0.6) == pytest.approx(434.4), "nothing has shown it yet"
+        with instrument.record() as (window, recording), window.phase("denoise"):
+            time.sleep(0.7)
+        assert recording.phases[0].energy is None
+        assert "434.4 W, to the last digit" in recording.energy_note
+        assert instrument.idle_power(0.1) is None
+        instrument.meter.power_w = 433.0
+        assert instrument.idle_power(0.1) == pytest.approx(433.0)
+
+
+def test_a_spike_beside_a_counter_leaves_the_counter(monkeypatch):
+    monkeypatch.setattr(f"{INSTRUMENT}.open_meter", lambda *_: SpikyMeter(42_000.0, True))
+    with Instrument(CPU, identify(CPU)) as instrument:
+        recording = record_phases(instrument)
+    for phase in recording.phases:
+        assert phase.energy.energy_j == pytest.approx(100 * phase.duration_s, rel=0.2)
+        assert phase.energy.integrated_j is None
+    assert "42000 W is more than it can draw" in recording.energy_note
+
+
+def test_a_spike_without_a_counter_is_blank(monkeypatch):
+    monkeypatch.setattr(f"{INSTRUMENT}.open_meter", lambda *_: SpikyMeter(42_000.0))
+    with Instrument(CPU, identify(CPU)) as instrument:
+        recording = record_phases(instrument)
+    assert [phase.energy for phase in recording.phases] == [None, None]
+    assert "42000 W is more than it can draw" in recording.energy_note

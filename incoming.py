@@ -1,0 +1,167 @@
+"""Paths and names that come in, from a workflow or a command: what of them is taken, and what not.
+
+No message quotes anything of a file's content, and of a name only what can be printed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+MAX_NAME_BYTES = 255
+"""What file systems take for one name."""
+
+MAX_PATH_BYTES = 4096
+
+MAX_SHOWN = 60
+
+RESERVED = frozenset(
+    {"CON", "PRN", "AUX", "NUL", "CLOCK$", "CONIN$", "CONOUT$"}
+    | {f"{port}{digit}" for port in ("COM", "LPT") for digit in "123456789¹²³"}
+)
+"""Names of devices on Windows, with any suffix."""
+
+FORBIDDEN = frozenset('<>:"|?*\\/')
+"""What a name cannot hold on every system."""
+
+
+class IncomingError(ValueError):
+    """A name or a file that is not taken; the message says which and why."""
+
+
+def check_name(name: str) -> str:
+    """``name``, which can be that of a file on every system.
+
+    Raises:
+        IncomingError: it cannot.
+    """
+    _check_text(name)
+    if not name.strip() or name in (".", ".."):
+        raise IncomingError(f"{shown(name)} is not the name of a file")
+    found = sorted(FORBIDDEN & set(name))
+    if found:
+        raise IncomingError(f"the name {shown(name)} holds {' '.join(found)}: leave that out")
+    if name != name.rstrip(" ."):
+        raise IncomingError(f"the name {shown(name)} ends with a dot or a space: leave that out")
+    if name.split(".")[0].strip().upper() in RESERVED:
+        raise IncomingError(f"{shown(name)} is the name of a device on Windows: choose another")
+    if len(name.encode()) > MAX_NAME_BYTES:
+        raise IncomingError(f"the name {shown(name)} is longer than {MAX_NAME_BYTES} bytes")
+    return name
+
+
+def check_path(path: str) -> str:
+    """``path``, which may name a file: relative or whole, of this or another system's kind.
+
+    Nothing is opened or looked at.
+
+    Raises:
+        IncomingError: it names a device, another machine, or what no file can be called.
+    """
+    _check_text(path)
+    if not path.strip():
+        raise IncomingError("a file's name is missing")
+    if re.match(r"[\\/]{2}", path):
+        raise IncomingError(f"{shown(path)} is on another machine or a device: copy the file here")
+    if len(path.encode()) > MAX_PATH_BYTES:
+        raise IncomingError(f"the path {shown(path)} is longer than {MAX_PATH_BYTES} bytes")
+    without_drive = re.sub(r"^[A-Za-z]:", "", path)
+    for part in re.split(r"[\\/]", without_drive):
+        if part not in ("", ".", ".."):
+            check_name(part)
+    return path
+
+
+def resolve(path: str | Path, folders: Sequence[Path]) -> Path:
+    """The whole path of a file below one of ``folders``; a relative one is looked for in them.
+
+    Raises:
+        IncomingError: it lies elsewhere, links followed, or :func:`check_path` refuses it.
+    """
+    text = check_path(str(path))
+    roots = [folder.resolve() for folder in folders]
+    places = [(root / text).resolve() for root in roots]
+    inside = [p for p in places if any(p != root and p.is_relative_to(root) for root in roots)]
+    if not inside:
+        named = " or ".join(str(folder) for folder in folders)
+        raise IncomingError(f"{shown(text)} is not a file in {named}: put it there")
+    return next((place for place in inside if place.exists()), inside[0])
+
+
+def check_file(path: Path, limit_bytes: int) -> Path:
+    """``path``, which is a regular file of at most ``limit_bytes``.
+
+    Raises:
+        IncomingError: it is not, or there is none.
+    """
+    check_path(str(path))
+    try:
+        _check_status(path, path.stat(), limit_bytes)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return path
+
+
+def read_file(path: Path, limit_bytes: int) -> bytes:
+    """What a regular file of at most ``limit_bytes`` holds; never waits for a pipe or a device.
+
+    Raises:
+        IncomingError: it is no such file, or cannot be read.
+    """
+    check_file(path, limit_bytes)
+    try:
+        # What has been put there since then does not make this wait.
+        number = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | _WITHOUT_WAITING)
+        with os.fdopen(number, "rb") as file:
+            _check_status(path, os.fstat(number), limit_bytes)
+            content = file.read(limit_bytes + 1)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if len(content) > limit_bytes:
+        raise _too_large(path, limit_bytes)
+    return content
+
+
+def read_text(path: Path, limit_bytes: int) -> str:
+    """As :func:`read_file`, decoded from UTF-8, a byte order mark left out."""
+    try:
+        return read_file(path, limit_bytes).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise IncomingError(f"{path} is no text in UTF-8") from error
+
+
+def shown(name: str) -> str:
+    """A name in quotes, fit for a message: one line, and not long."""
+    clean = "".join(letter if letter.isprintable() else "?" for letter in name)
+    return f"'{clean if len(clean) <= MAX_SHOWN else clean[:MAX_SHOWN] + '…'}'"
+
+
+_WITHOUT_WAITING = getattr(os, "O_NONBLOCK", 0)
+
+
+def _check_text(text: str) -> None:
+    if any(ord(letter) < 32 or ord(letter) == 127 for letter in text):
+        raise IncomingError(f"the name {shown(text)} holds control characters")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise IncomingError(f"the name {shown(text)} is no text in Unicode") from error
+
+
+def _check_status(path: Path, status: os.stat_result, limit_bytes: int) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or a device"
+        raise IncomingError(f"{path} is {kind}, not a file")
+    if status.st_size > limit_bytes:
+        raise _too_large(path, limit_bytes)
+
+
+def _too_large(path: Path, limit_bytes: int) -> IncomingError:
+    return IncomingError(f"{path} is larger than {limit_bytes:,} bytes, which no such file is")
+
+
+def _unreadable(path: Path, error: OSError) -> IncomingError:
+    return IncomingError(f"{path} cannot be read: {error.strerror}")
