@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from statistics import fmean
 
@@ -48,10 +49,8 @@ class Gallery:
                 self.floor = max(apart, self.floor or 0.0)
             else:
                 self.pictures[seed] = pictures
-        others = list(loaded.values())
-        pairs = [distance(a, b) for n, a in enumerate(others) for b in others[n + 1 :]]
-        if pairs and self.ceiling is None:
-            self.ceiling = fmean(pairs)
+        if self.ceiling is None and len(self.pictures) > 1:
+            self.ceiling = fmean(distance(a, b) for a, b in combinations(self.pictures.values(), 2))
         return _faults([p for pictures in loaded.values() for p in pictures])
 
     def fault(self, by_seed: Mapping[int, Sequence[Path]]) -> str:

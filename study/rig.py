@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from ..errors import CancelledError
 from ..hosts.remote.batch import JOURNAL_FILE, JOURNAL_FOLDER, fetch_pictures, read_runs
@@ -45,7 +45,9 @@ class Bench(Protocol):
 
 
 class Rig(Protocol):
-    """Opens benches."""
+    """Opens benches. ``is_fresh`` says whether each has a process of its own, without a cache."""
+
+    is_fresh: ClassVar[bool]
 
     def open(self, launch: Sequence[str], name: str) -> contextlib.AbstractContextManager[Bench]:
         """A bench with these launch options; ``name`` is for its log."""
@@ -122,6 +124,7 @@ class ServerRig:
     folder: Path
     deadline_s: int
     follow: Callable[[dict[str, Any]], None] = lambda event: None
+    is_fresh: ClassVar[bool] = True
 
     @contextlib.contextmanager
     def open(self, launch: Sequence[str], name: str) -> Iterator[ServerBench]:
@@ -150,9 +153,15 @@ class RunningRig:
     folder: Path
     deadline_s: int
     follow: Callable[[dict[str, Any]], None] = lambda event: None
+    is_fresh: ClassVar[bool] = False
 
     @contextlib.contextmanager
     def open(self, launch: Sequence[str], name: str) -> Iterator[ServerBench]:
+        """The running server, as it is.
+
+        Raises:
+            ValueError: other launch options are asked for.
+        """
         if launch:
             raise ValueError("a running server keeps its launch options")
         yield _bench(self.client, None, self.folder, self.deadline_s, self.follow)

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any, Literal
 
-from ..hosts.remote.graph import Graph, repeated
+from ..errors import CommandError
+from ..hosts.remote.graph import Graph, repeated_in_block
 from ..records import Run
 from .canvas import is_canvas, put_on_canvas
 from .definitions import Definitions
@@ -83,6 +84,7 @@ class Tuning:
     _visit_s: list[float] = field(default_factory=list)
     _began_s: float = 0.0
     _prompt_count: int = 0
+    _block_count: int = 0
     _definitions: Definitions = field(default_factory=dict)
 
     def run(self) -> Verdict:
@@ -97,7 +99,14 @@ class Tuning:
             if not self._fits(block):
                 self.search.stop()
                 break
-            self.search.record(block, self._measure(block))
+            outcomes = self._measure(block)
+            as_it_is = outcomes[BASELINE]
+            if self._block_count == 1 and (as_it_is.value is None or as_it_is.fault):
+                raise CommandError(
+                    f"the workflow as it is cannot be measured: {as_it_is.fault}. Run it in "
+                    "ComfyUI first"
+                )
+            self.search.record(block, outcomes)
         return self.search.verdict()
 
     def runs(self) -> list[Run]:
@@ -132,6 +141,7 @@ class Tuning:
 
     def _measure(self, block: Block) -> dict[Settings, Outcome]:
         """Visit every candidate of a block; those with the same launch options share a server."""
+        self._block_count += 1
         visits: list[Visit] = []
         launches = list(dict.fromkeys(_launch(settings) for settings in block.order))
         for number, launch in enumerate(launches):
@@ -155,8 +165,10 @@ class Tuning:
         except ValueError as error:
             return Visit(*place, (), Outcome(None, str(error)))
         prompts: list[Prompt] = []
-        # The first one warms up: it loads the model and fills caches.
-        for number, one in enumerate(repeated(graph, self.repeats + 1)):
+        # The first one warms up: it loads the model and fills caches. A server that has seen a
+        # seed answers from its cache, so one that goes on from block to block gets new seeds.
+        turn = 0 if self.rig.is_fresh else self._block_count
+        for number, one in enumerate(repeated_in_block(graph, self.repeats, turn)):
             self.tell(self._progress(block, settings, number, prompts))
             self._prompt_count += 1
             name = f"{block.stage.value}{block.number + 1}_{self._prompt_count:04}"
@@ -169,7 +181,8 @@ class Tuning:
         """The visit with what its pictures say."""
         if visit.outcome.fault:
             return visit
-        pictures = {seed: prompt.pictures for seed, prompt in enumerate(visit.prompts)}
+        first = 0 if self.rig.is_fresh else self._block_count * self.repeats
+        pictures = {first + n: prompt.pictures for n, prompt in enumerate(visit.prompts)}
         if visit.settings == BASELINE:
             fault = self.gallery.add_baseline(pictures)
             return replace(visit, outcome=replace(visit.outcome, fault=fault))
