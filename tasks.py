@@ -151,9 +151,9 @@ def answer(command: list[str]) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def hand_over(command: list[str], env: dict[str, str] | None = None) -> int:
+def hand_over(command: list[str], env: dict[str, str] | None = None, cwd: Path = ROOT) -> int:
     """Run the tool that does the work and wait for it, also while it cleans up after Ctrl-C."""
-    child = subprocess.Popen(command, cwd=ROOT, env=env)
+    child = subprocess.Popen(command, cwd=cwd, env=env)
     # A terminal sends Ctrl-C to the child as well; SIGTERM reaches us alone.
     handlers = {signal.SIGINT: lambda *_: None, signal.SIGTERM: lambda *_: child.terminate()}
     previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
@@ -556,6 +556,53 @@ def run_test(args: argparse.Namespace) -> int:
     return run_steps([*lint_steps(), ("pytest", ["pytest", *args.pytest])], env)
 
 
+def run_mutate(args: argparse.Namespace) -> int:
+    """Plant small faults one by one in a copy of the tree, and list those that no test notices.
+
+    mutmut takes a module's name from its folder, and this one may have any: so the copy has the
+    package's. It plants in functions only; bounds at the top of a module have tests of their own.
+    """
+    setup("dev")
+    call(
+        [str(venv_python()), "-m", "pip", "install", "--quiet", "-e", ".[mutation]"],
+        "mutmut could not be installed",
+    )
+    scratch = ROOT / "output" / "mutation"
+    shutil.rmtree(scratch, ignore_errors=True)
+    left_out = shutil.ignore_patterns(".*", "output", "build", "dist", "*.egg-info", "__pycache__")
+    shutil.copytree(ROOT, scratch / "wattbench", ignore=left_out)
+    settings = {
+        "source_paths": ["wattbench"],
+        "only_mutate": [mutated_files(path) for path in args.paths],
+        "pytest_add_cli_args_test_selection": [
+            f"wattbench/{path}" for path in args.pytest or sorted(set(map(tests_of, args.paths)))
+        ],
+        "process_isolation": "forkserver",
+    }
+    lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
+    options = ["[tool.pytest.ini_options]", 'addopts = "--import-mode=importlib"']
+    (scratch / "pyproject.toml").write_text("\n".join(["[tool.mutmut]", *lines, *options]), "utf-8")
+    env = {**os.environ, "COMFYUI_PATH": str(comfyui_folder())}
+    mutmut = [str(venv_python()), "-m", "mutmut"]
+    code = hand_over([*mutmut, "run", "--max-children", str(args.jobs)], env, scratch)
+    hand_over([*mutmut, "results"], env, scratch)
+    say(f"to see a change: cd {scratch}, then {' '.join(mutmut)} show NAME")
+    return code
+
+
+def mutated_files(path: str) -> str:
+    """The pattern by which mutmut finds a module, or all modules below a folder."""
+    if not (ROOT / path).exists():
+        raise SetupError(f"{path} is no file or folder of {ROOT}")
+    return f"wattbench/{PurePosixPath(path)}" + ("/*" if (ROOT / path).is_dir() else "")
+
+
+def tests_of(path: str) -> str:
+    """The tests of a module or folder: those of its room, or of the same name on the top floor."""
+    room = PurePosixPath(path).parts[0]
+    return f"tests/test_{room}" if room.endswith(".py") else f"tests/{room}"
+
+
 def lint_steps() -> list[tuple[str, list[str]]]:
     return [
         ("ruff check", ["ruff", "check", "."]),
@@ -611,12 +658,18 @@ def parse_args(arguments: list[str]) -> argparse.Namespace:
     test = commands.add_parser("test", help="all that CI runs; arguments after -- go to pytest")
     test.set_defaults(run=run_test)
     commands.add_parser("lint", help="ruff and mypy only").set_defaults(run=run_lint)
+    mutate = commands.add_parser(
+        "mutate", help="which planted faults no test notices; tests to run may follow after --"
+    )
+    mutate.add_argument("paths", nargs="+", help="modules or folders, as measure/energy stats.py")
+    mutate.add_argument("--jobs", type=int, default=1, help="faults tried at a time (default: 1)")
+    mutate.set_defaults(run=run_mutate)
     commands.add_parser("setup", help="only set up").set_defaults(run=run_setup)
 
     args = parser.parse_args(arguments[:cut])
     args.pytest = arguments[cut + 1 :]
-    if args.pytest and args.command != "test":
-        parser.error("arguments after -- are pytest's; only the command test takes them")
+    if args.pytest and args.command not in ("test", "mutate"):
+        parser.error("arguments after -- are pytest's; only test and mutate take them")
     return args
 
 

@@ -188,7 +188,8 @@ def _tick_residual(wattbench: Any) -> Any:
             table = attribution.tabulate(ticks, intervals)
         except ValueError:
             return float("nan")
-        seconds = table.by_name(intervals, list(dict.fromkeys(i.name for i in intervals)))
+        names = list(dict.fromkeys(i.name for i in intervals))
+        seconds = table.segments.by_tick(table.response(names, np.zeros(1)))[0]
         powers, *_ = np.linalg.lstsq(seconds, table.energy_j, rcond=None)
         return float(((seconds @ powers - table.energy_j) ** 2).sum())
 

@@ -97,6 +97,6 @@ def make_run():
 def simulated_time(monkeypatch):
     """The time that the sampler sees."""
     clock = SimulatedTime()
-    for module in ("sampler", "ticks"):
-        monkeypatch.setattr(f"wattbench.measure.recording.{module}.time", clock)
+    for module in ("recording.sampler", "meters.timed_read"):
+        monkeypatch.setattr(f"wattbench.measure.{module}.time", clock)
     return clock

@@ -1,5 +1,6 @@
 """A board of known power with a counter that ticks slowly, and pollers that watch it."""
 
+import math
 import random
 from bisect import bisect_right
 
@@ -33,16 +34,16 @@ class Board:
             energy += (power_w - IDLE_W) * max(0.0, min(end_s, until_s) - start_s)
         return energy
 
-    def ticks(self, start_s, end_s, rng):
+    def ticks(self, start_s, end_s, rng, period_s=TICK_S, poll_s=POLL_S, evenness=0.05):
         """What is kept of a run: each tick, timed to the middle between two polls.
 
         One tick goes by before the run, and one after it.
         """
-        samples, tick_s, poll_at_s = [], rng.uniform(-TICK_S, 0), rng.uniform(0, POLL_S)
+        samples, tick_s, poll_at_s = [], rng.uniform(-period_s, 0), rng.uniform(0, poll_s)
         while len(samples) < 2 or samples[-2].t_s < end_s:
-            seen_s = tick_s + (poll_at_s - tick_s) % POLL_S
-            samples.append(CounterSample(seen_s - POLL_S / 2, self.energy_j(tick_s)))
-            tick_s += TICK_S * rng.uniform(0.95, 1.05)
+            seen_s = tick_s + (poll_at_s - tick_s) % poll_s
+            samples.append(CounterSample(seen_s - poll_s / 2, self.energy_j(tick_s)))
+            tick_s += period_s * rng.uniform(1 - evenness, 1 + evenness)
         last_before = max(i for i, sample in enumerate(samples) if sample.t_s <= start_s)
         return samples[last_before - 1 :]
 
@@ -57,6 +58,29 @@ def image(seed):
         spans.append((at_s, at_s + duration_s, power_w))
         at_s += duration_s
     return Board(spans).ticks(intervals[0].start_s, at_s, rng), intervals
+
+
+class RampedBoard(Board):
+    """Its power goes towards that of :class:`Board` exponentially, with a time constant."""
+
+    def __init__(self, spans, time_constant_s):
+        super().__init__(spans)
+        self.time_constant_s = time_constant_s
+
+    def energy_j(self, until_s):
+        """What was asked for by then, less what the power lags behind: the sum of all steps'."""
+        energy = IDLE_W * until_s
+        for start_s, end_s, power_w in self.spans:
+            energy += (power_w - IDLE_W) * (
+                self._risen(until_s - start_s) - self._risen(until_s - end_s)
+            )
+        return energy
+
+    def _risen(self, since_s):
+        """Seconds that a step of power has brought since it was made."""
+        if since_s <= 0 or not self.time_constant_s:
+            return max(since_s, 0.0)
+        return since_s + self.time_constant_s * math.expm1(-since_s / self.time_constant_s)
 
 
 class SimulatedTime:

@@ -17,11 +17,16 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...records import CounterSample, PowerSample
-
-Floats = NDArray[np.float64]
+from .response import (
+    TIME_CONSTANTS_S,
+    Floats,
+    Segments,
+    around_best,
+    is_significant,
+    lowest,
+)
 
 LEAST_POWER = 1e-9
 """Least power of the fit, as a part of the mean: a tick that a single phase fills goes to it,
@@ -46,25 +51,36 @@ class Interval:
 
 @dataclass(frozen=True)
 class TickTable:
-    """The ticks of one run against its intervals.
+    """The ticks of one run against its intervals; ``energy_j`` is what the counter gained in each.
 
-    ``overlap_s`` has a row a tick and a column an interval; ``rest_s`` is what each tick has
-    besides (before, between and after the intervals), ``energy_j`` what the counter gained in it.
+    What a tick has besides the intervals (before, between and after them) is rest.
     """
 
-    overlap_s: Floats
-    rest_s: Floats
+    intervals: Sequence[Interval]
+    segments: Segments
     energy_j: Floats
+
+    @property
+    def duration_s(self) -> Floats:
+        """Of each tick."""
+        return self.segments.by_tick(self.segments.length_s[:, None])[:, 0]
 
     @property
     def calmest_w(self) -> float:
         """Mean power of the tick that gained least: what the board draws at rest, or more."""
-        return float((self.energy_j / (self.overlap_s.sum(axis=1) + self.rest_s)).min())
+        return float((self.energy_j / self.duration_s).min())
 
-    def by_name(self, intervals: Sequence[Interval], names: Sequence[str]) -> Floats:
-        """Seconds of each name in each tick, ``[ticks, names + 1]``; the rest stands last."""
-        belongs = np.array([[float(i.name == name) for name in names] for i in intervals])
-        return np.column_stack([self.overlap_s @ belongs, self.rest_s])
+    def response(self, names: Sequence[str], time_constants_s: Floats) -> Floats:
+        """Seconds of each name in each segment, ``[constants, segments, names + 1]``; rest last."""
+        number = {name: index for index, name in enumerate(names)}
+        columns = [number[interval.name] for interval in self.intervals]
+        return self.segments.response(columns, len(names), time_constants_s)
+
+    def shares(self, seconds: Floats, powers: Floats) -> Floats:
+        """Joules of each segment: each tick's energy in proportion to the power that was fitted."""
+        weights = seconds @ powers
+        totals = self.segments.by_tick(weights[:, None])[:, 0]
+        return np.asarray(weights * (self.energy_j / totals)[self.segments.tick])
 
 
 def tabulate(ticks: Sequence[CounterSample], intervals: Sequence[Interval]) -> TickTable:
@@ -83,14 +99,19 @@ def tabulate(ticks: Sequence[CounterSample], intervals: Sequence[Interval]) -> T
     ticks = ticks[max(first, 0) : last + 1]
     if ticks[0].energy_j == ticks[-1].energy_j:
         raise ValueError("the energy counter did not advance during the run")
-    times = np.array([tick.t_s for tick in ticks])
-    overlap_s = _overlaps(times, intervals)
-    rest_s = np.maximum(np.diff(times) - overlap_s.sum(axis=1), 0)
-    return TickTable(overlap_s, rest_s, np.diff([tick.energy_j for tick in ticks]))
+    segments = Segments.of(
+        np.array([tick.t_s for tick in ticks]),
+        np.array([interval.start_s for interval in intervals]),
+        np.array([interval.end_s for interval in intervals]),
+    )
+    return TickTable(intervals, segments, np.diff([tick.energy_j for tick in ticks]))
 
 
 def share_ticks(
-    ticks: Sequence[CounterSample], intervals: Sequence[Interval], tick_error_s: float
+    ticks: Sequence[CounterSample],
+    intervals: Sequence[Interval],
+    tick_error_s: float,
+    time_constant_s: float | None = None,
 ) -> list[float]:
     """Joules of each interval, from counter ticks that span them all.
 
@@ -100,21 +121,39 @@ def share_ticks(
             one more interval of the fit, and its energy goes to none of them.
         tick_error_s: how well the time of a tick is known. The power of an interval that is
             shorter than this cannot be told, and is drawn towards the mean power.
+        time_constant_s: of the board's response (:mod:`.response`); fitted where it is ``None``.
 
     Raises:
         ValueError: see :func:`tabulate`.
     """
     table = tabulate(ticks, intervals)
     names = list(dict.fromkeys(interval.name for interval in intervals))
-    seconds = table.by_name(intervals, names)
-    gram, moment = seconds.T @ seconds, seconds.T @ table.energy_j
-    mean_power_w = table.energy_j.sum() / seconds.sum()
-    powers = solve_powers(gram, moment, mean_power_w, table.calmest_w, tick_error_s)
-    power_of = dict(zip(names, powers, strict=False))
-    weights = table.overlap_s * np.array([power_of[interval.name] for interval in intervals])
-    totals = weights.sum(axis=1) + table.rest_s * powers[-1]
-    shares = weights / totals[:, None] * table.energy_j[:, None]
-    return [float(value) for value in shares.sum(axis=0)]
+    mean_power_w = float(table.energy_j.sum() / table.duration_s.sum())
+
+    def fit(constants_s: Floats) -> tuple[Floats, list[Floats], Floats]:
+        seconds = table.response(names, constants_s)
+        by_tick = table.segments.by_tick(seconds)
+        fits = [
+            solve_powers(m.T @ m, m.T @ table.energy_j, mean_power_w, table.calmest_w, tick_error_s)
+            for m in by_tick
+        ]
+        errors = [m @ p - table.energy_j for m, p in zip(by_tick, fits, strict=True)]
+        return seconds, fits, np.array([error @ error for error in errors])
+
+    if time_constant_s is None:
+        time_constant_s, residuals = 0.0, fit(TIME_CONSTANTS_S)[2]
+        if is_significant(residuals, len(table.energy_j) - len(names) - 1):
+            constants_s = around_best(residuals)
+            time_constant_s = lowest(fit(constants_s)[2], constants_s)
+    seconds, fits, _ = fit(np.array([time_constant_s]))
+    shares = table.shares(seconds[0], fits[0])
+    inside = table.segments.interval >= 0
+    return [
+        float(value)
+        for value in np.bincount(
+            table.segments.interval[inside], shares[inside], minlength=len(intervals)
+        )
+    ]
 
 
 def solve_powers(
@@ -165,15 +204,6 @@ def _check(ticks: Sequence[CounterSample], intervals: Sequence[Interval]) -> Non
 
 def _time(tick: CounterSample) -> float:
     return tick.t_s
-
-
-def _overlaps(times: Floats, intervals: Sequence[Interval]) -> Floats:
-    """Seconds that each tick (row) shares with each interval (column)."""
-    starts = np.array([interval.start_s for interval in intervals])
-    ends = np.array([interval.end_s for interval in intervals])
-    low = np.maximum(times[:-1, None], starts[None, :])
-    high = np.minimum(times[1:, None], ends[None, :])
-    return np.maximum(high - low, 0)
 
 
 def integrate(samples: Sequence[PowerSample], start_s: float, end_s: float) -> float:

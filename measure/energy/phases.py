@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ...records import COMPUTE_PHASES, EnergyReading, Method, Run
 from .attribution import Interval, integrate
-from .pooling import TickedRun, pool
+from .pooling import TickedRun, pool, time_constant_s
 from .totals import observed_energy
 
 MOST_STEPS = 200
@@ -43,21 +43,23 @@ class StepProfile:
     method: Method
 
 
-def pooled_phases(runs: Sequence[Run]) -> list[PooledPhases | None]:
-    """For each run its phases; ``None`` where it does not count or has no energy."""
+def pooled_phases(
+    runs: Sequence[Run], names: Sequence[str] = COMPUTE_PHASES
+) -> list[PooledPhases | None]:
+    """For each run its phases of these names; ``None`` where it does not count or has no energy."""
     found: list[PooledPhases | None] = [None] * len(runs)
-    for group in _alike(runs):
+    for group in _alike(runs, names):
         ticked = {}
         for index, energy in group.items():
-            own = found[index] = _own_phases(runs[index], energy)
+            own = found[index] = _own_phases(runs[index], energy, names)
             intervals = _phase_intervals(runs[index])
             run = _ticked(runs[index], intervals, sum(own.energy_j.values()))
             if run is not None:
                 ticked[index] = run
-        names = _observed(runs[next(iter(group))])
-        values = pool(list(ticked.values()), names).tolist() if ticked else []
+        parts = _observed(runs[next(iter(group))], names)
+        values = pool(list(ticked.values()), parts).tolist() if ticked else []
         for index, row in zip(ticked, values, strict=True):
-            energy_j = dict(zip(names, row, strict=True))
+            energy_j = dict(zip(parts, row, strict=True))
             method = _method(group[index], "attributed")
             found[index] = PooledPhases(energy_j, method, len(ticked))
     return found
@@ -67,7 +69,7 @@ def step_profiles(runs: Sequence[Run]) -> list[StepProfile]:
     """A profile for each set of repeats whose steps were observed and whose meter tells energy."""
     phases = pooled_phases(runs)
     profiles: list[StepProfile] = []
-    for group in _alike(runs):
+    for group in _alike(runs, COMPUTE_PHASES):
         counts = Counter(_step_count(runs[index]) for index in group)
         step_count = counts.most_common(1)[0][0]
         same = [index for index in group if _step_count(runs[index]) == step_count]
@@ -77,24 +79,24 @@ def step_profiles(runs: Sequence[Run]) -> list[StepProfile]:
     return profiles
 
 
-def _alike(runs: Sequence[Run]) -> list[dict[int, EnergyReading]]:
+def _alike(runs: Sequence[Run], names: Sequence[str]) -> list[dict[int, EnergyReading]]:
     """Runs that count, by their index: each with the energy of what was observed of it.
 
     Together are those of one condition, environment and meter with the same phases.
     """
     groups: dict[object, dict[int, EnergyReading]] = defaultdict(dict)
     for index, run in enumerate(runs):
-        energy, _ = observed_energy(run.phases)
+        energy, _ = observed_energy(run.phases, names)
         if energy is not None and not run.is_warmup and not run.error:
-            key = (run.condition, run.environment, energy.meter, _observed(run))
+            key = (run.condition, run.environment, energy.meter, _observed(run, names))
             groups[key][index] = energy
     return list(groups.values())
 
 
-def _observed(run: Run) -> tuple[str, ...]:
-    """Names of the compute phases that the run has."""
-    names = {phase.name for phase in run.phases}
-    return tuple(name for name in COMPUTE_PHASES if name in names)
+def _observed(run: Run, names: Sequence[str]) -> tuple[str, ...]:
+    """Which of these phases the run has."""
+    known = {phase.name for phase in run.phases}
+    return tuple(name for name in names if name in known)
 
 
 def _profile(
@@ -108,7 +110,11 @@ def _profile(
         for run, joules in zip(runs, denoise_j, strict=True)
     ]
     if None not in ticked:
-        energies = pool([run for run in ticked if run is not None], [*names, "denoise"])
+        # So many levels tell no time constant as well: it is the one of the phases.
+        whole = [_ticked(run, _phase_intervals(run), 0.0) for run in runs]
+        constant_s = time_constant_s([run for run in whole if run is not None], ["denoise"])
+        found = [run for run in ticked if run is not None]
+        energies = pool(found, [*names, "denoise"], constant_s)
         joules = energies[:, :step_count].tolist()
         yield StepProfile(runs, durations, joules, energy.meter, _method(energy, "attributed"))
         return
@@ -156,11 +162,11 @@ def _step_count(run: Run) -> int:
     return sum(len(phase.step_ends_s) for phase in run.phases)
 
 
-def _own_phases(run: Run, energy: EnergyReading) -> PooledPhases:
+def _own_phases(run: Run, energy: EnergyReading, names: Sequence[str]) -> PooledPhases:
     """What the run alone says; each of its phases has energy."""
     energy_j = {
         name: sum(p.energy.energy_j for p in run.phases if p.name == name and p.energy is not None)
-        for name in _observed(run)
+        for name in _observed(run, names)
     }
     return PooledPhases(energy_j, energy.method, 1)
 

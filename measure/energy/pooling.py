@@ -21,10 +21,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...records import CounterSample
-from .attribution import Floats, Interval, TickTable, solve_powers, tabulate
+from .attribution import Interval, TickTable, solve_powers, tabulate
+from .response import TIME_CONSTANTS_S, Floats, around_best, is_significant, lowest
 
 BORDER_ERROR_S = 1e-3
 """Phases' borders are not known better than this, however well the ticks are."""
+
+MOST_CONSTANT_RUNS = 200
+"""So many runs tell the time constant of a board."""
+
+CONSTANT_STEP, LEAST_STEP_S = 0.05, 5e-4
+"""By which the shares' dependence on the time constant is found."""
 
 
 @dataclass(frozen=True)
@@ -52,58 +59,146 @@ class TickedRun:
         return cls(intervals, tabulate(ticks, intervals), tick_error_s, energy_j)
 
 
-def pool(runs: Sequence[TickedRun], parts: Sequence[str]) -> Floats:
+def pool(
+    runs: Sequence[TickedRun], parts: Sequence[str], time_constant_s: float | None = None
+) -> Floats:
     """Joules of each part in each run, as jackknife pseudo-values, ``[runs, parts]``.
 
     Args:
         runs: made alike: intervals of one name have the same power in all of them.
         parts: names of intervals. They sum to each run's ``energy_j``; intervals of other names
             take part in the fit and are left out of the sum.
+        time_constant_s: of the board's response (:mod:`.response`); fitted where it is ``None``.
 
     Raises:
         ValueError: no runs.
     """
     if not runs:
         raise ValueError("no runs to pool")
-    pooled = _Pool(runs, parts)
-    whole = pooled.mean(None)
+    pooled = _Pool(runs, parts, time_constant_s)
     count = len(runs)
+    whole = pooled.shares.mean(axis=0)
     if count == 1:
         return whole[None, :]
-    return np.stack([count * whole - (count - 1) * pooled.mean(out) for out in range(count)])
+    return np.stack([count * whole - (count - 1) * pooled.mean_without(i) for i in range(count)])
+
+
+def time_constant_s(runs: Sequence[TickedRun], parts: Sequence[str]) -> float:
+    """That of the board's response, as the fit of :func:`pool` finds it; in seconds."""
+    return _Pool(runs, parts, None).constant_s
 
 
 class _Pool:
-    """The ticks of all runs, one below the other, and what the fit needs of each run."""
+    """The fit to the ticks of all runs, and what the fit without each of them differs in.
 
-    def __init__(self, runs: Sequence[TickedRun], parts: Sequence[str]) -> None:
-        names = [*parts, *(i.name for run in runs for i in run.intervals)]
-        self._names = list(dict.fromkeys(names))
-        self._part_count = len(parts)
-        seconds = [run.table.by_name(run.intervals, self._names) for run in runs]
-        energies = [run.table.energy_j for run in runs]
-        self._seconds, self._energy_j = np.concatenate(seconds), np.concatenate(energies)
-        self._first_rows = np.cumsum([0, *(len(rows) for rows in seconds[:-1])])
+    Without a run levels and time constant change little, so what that does to the shares is taken
+    to be linear in the change: the cost is that of one fit, and grows with the number of runs.
+    """
+
+    def __init__(
+        self, runs: Sequence[TickedRun], parts: Sequence[str], time_constant_s: float | None
+    ) -> None:
+        self._runs, self._part_count = runs, len(parts)
+        self._names = list(
+            dict.fromkeys([*parts, *(i.name for run in runs for i in run.intervals)])
+        )
         errors_s = [max(run.tick_error_s, BORDER_ERROR_S) for run in runs]
         self._tick_error_s = min(errors_s)
-        weights = [(self._tick_error_s / error_s) ** 2 for error_s in errors_s]
-        self._grams = np.stack([w * s.T @ s for w, s in zip(weights, seconds, strict=True)])
-        self._moments = np.stack(
-            [w * s.T @ e for w, s, e in zip(weights, seconds, energies, strict=True)]
+        self._weights = np.array([(self._tick_error_s / error_s) ** 2 for error_s in errors_s])
+        self._mean_power_w = sum(float(run.table.energy_j.sum()) for run in runs) / sum(
+            float(run.table.duration_s.sum()) for run in runs
         )
-        self._gram, self._moment = self._grams.sum(axis=0), self._moments.sum(axis=0)
-        self._totals = np.array([run.energy_j for run in runs])
-        self._mean_power_w = float(self._energy_j.sum() / self._seconds.sum())
         self._calmest_w = min(run.table.calmest_w for run in runs)
+        count = len(runs)
+        self._moves_s = np.zeros(count)
+        if time_constant_s is None:
+            time_constant_s, self._moves_s = self._find_constant()
+        self.constant_s = time_constant_s
+        grams, moments, _ = self._sums(np.array([time_constant_s]))
+        self._grams, self._moments = grams[:, 0], moments[:, 0]
+        self._gram, self._moment = self._grams.sum(axis=0), self._moments.sum(axis=0)
+        self._powers = self._solve(self._gram, self._moment)
+        self.shares, self._slopes = self._share(time_constant_s, self._powers)
+        self._bends = np.zeros_like(self.shares)
+        if self._moves_s.any():
+            other_s = time_constant_s + max(CONSTANT_STEP * time_constant_s, LEAST_STEP_S)
+            grams, moments, _ = self._sums(np.array([other_s]))
+            powers = self._solve(grams[:, 0].sum(axis=0), moments[:, 0].sum(axis=0))
+            shares, _ = self._share(other_s, powers)
+            self._bends = (shares - self.shares) / (other_s - time_constant_s)
+        self._slope, self._bend = self._slopes.sum(axis=0), self._bends.sum(axis=0)
 
-    def mean(self, out: int | None) -> Floats:
-        """Mean joules of each part, ``[parts]``, over all runs, or over all but run ``out``."""
-        gram, moment = self._gram, self._moment
-        if out is not None:
-            gram, moment = gram - self._grams[out], moment - self._moments[out]
-        powers = solve_powers(gram, moment, self._mean_power_w, self._calmest_w, self._tick_error_s)
-        weights = self._seconds * powers
-        scale = self._energy_j / weights.sum(axis=1)
-        shares = np.add.reduceat(weights[:, : self._part_count] * scale[:, None], self._first_rows)
-        shares *= (self._totals / shares.sum(axis=1))[:, None]
-        return (shares if out is None else np.delete(shares, out, axis=0)).mean(axis=0)
+    def mean_without(self, out: int) -> Floats:
+        """Mean joules of each part over all runs but ``out``, by the fit without it."""
+        powers = self._solve(self._gram - self._grams[out], self._moment - self._moments[out])
+        total = self.shares.sum(axis=0) - self.shares[out]
+        total = total + (self._slope - self._slopes[out]) @ (powers - self._powers)
+        total = total + (self._bend - self._bends[out]) * self._moves_s[out]
+        return np.asarray(total / (len(self._runs) - 1))
+
+    def _find_constant(self) -> tuple[float, Floats]:
+        """The time constant, and how far it moves without each run; of some runs, if of many."""
+        moves_s = np.zeros(len(self._runs))
+        grams, moments, squares = self._sums(TIME_CONSTANTS_S, MOST_CONSTANT_RUNS)
+        residuals = self._residuals(grams.sum(axis=0), moments.sum(axis=0), squares.sum())
+        tick_count = sum(len(run.table.energy_j) for run in self._runs[: len(grams)])
+        if not is_significant(residuals, tick_count - len(self._names) - 1):
+            return 0.0, moves_s
+        constants_s = around_best(residuals)
+        grams, moments, squares = self._sums(constants_s, MOST_CONSTANT_RUNS)
+        gram, moment, square = grams.sum(axis=0), moments.sum(axis=0), squares.sum()
+        whole_s = lowest(self._residuals(gram, moment, square), constants_s)
+        if len(grams) > 1:
+            moves_s[: len(grams)] = [
+                lowest(self._residuals(gram - g, moment - m, square - s), constants_s) - whole_s
+                for g, m, s in zip(grams, moments, squares, strict=True)
+            ]
+        return whole_s, moves_s
+
+    def _residuals(self, gram: Floats, moment: Floats, square: float) -> Floats:
+        """Weighted sums of squares, one for each time constant."""
+        fits = [self._solve(g, m) for g, m in zip(gram, moment, strict=True)]
+        return np.array(
+            [
+                square - 2 * m @ powers + powers @ g @ powers
+                for g, m, powers in zip(gram, moment, fits, strict=True)
+            ]
+        )
+
+    def _sums(self, constants_s: Floats, most: int | None = None) -> tuple[Floats, Floats, Floats]:
+        """``[runs, constants, columns, columns]``, ``[runs, constants, columns]``, ``[runs]``."""
+        grams, moments, squares = [], [], []
+        for run, weight in zip(self._runs[:most], self._weights, strict=False):
+            table = run.table
+            seconds = table.segments.by_tick(table.response(self._names, constants_s))
+            across = np.swapaxes(seconds, 1, 2)
+            grams.append(weight * across @ seconds)
+            moments.append(weight * across @ table.energy_j)
+            squares.append(weight * table.energy_j @ table.energy_j)
+        return np.stack(grams), np.stack(moments), np.array(squares)
+
+    def _solve(self, gram: Floats, moment: Floats) -> Floats:
+        return solve_powers(gram, moment, self._mean_power_w, self._calmest_w, self._tick_error_s)
+
+    def _share(self, constant_s: float, powers: Floats) -> tuple[Floats, Floats]:
+        """Joules of each run's parts, ``[runs, parts]``, and their slopes in the levels."""
+        shares, slopes = [], []
+        number = {name: index for index, name in enumerate(self._names)}
+        for run in self._runs:
+            table, segments = run.table, run.table.segments
+            seconds = table.response(self._names, np.array([constant_s]))[0]
+            columns = np.array([*(number[i.name] for i in run.intervals), len(self._names)])
+            part = np.eye(len(self._names) + 1)[columns[segments.interval]][:, : self._part_count]
+            joules = table.shares(seconds, powers)
+            ticks = segments.by_tick(seconds)
+            totals = ticks @ powers
+            scale = (table.energy_j / totals)[segments.tick]
+            slope = scale[:, None] * seconds - (
+                joules[:, None] * (ticks / totals[:, None])[segments.tick]
+            )
+            sums, turns = part.T @ joules, part.T @ slope
+            whole_j = sums.sum()
+            shares.append(sums * (run.energy_j / whole_j))
+            turns = turns / whole_j - np.outer(sums, turns.sum(axis=0)) / whole_j**2
+            slopes.append(run.energy_j * turns)
+        return np.stack(shares), np.stack(slopes)

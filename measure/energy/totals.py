@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from ...records import COMPUTE_PHASES, EnergyReading, Phase
+
+NO_ENERGY_PER_IMAGE = "no energy per image"
 
 
 def total_energy(phases: Iterable[Phase]) -> tuple[EnergyReading | None, str]:
@@ -17,16 +19,18 @@ def total_energy(phases: Iterable[Phase]) -> tuple[EnergyReading | None, str]:
     reading, gap = observed_energy(phases)
     absent = [name for name in COMPUTE_PHASES if name not in {phase.name for phase in phases}]
     if reading is not None and absent:
-        return None, f"no energy per image: {', '.join(absent)} not measured"
+        return None, f"{NO_ENERGY_PER_IMAGE}: {', '.join(absent)} not measured"
     return reading, gap
 
 
-def observed_energy(phases: Iterable[Phase]) -> tuple[EnergyReading | None, str]:
-    """As :func:`total_energy`, of those compute phases that were observed, be they all or not.
+def observed_energy(
+    phases: Iterable[Phase], names: Collection[str] = COMPUTE_PHASES
+) -> tuple[EnergyReading | None, str]:
+    """As :func:`total_energy`, of whichever phases of these names were observed.
 
     Its method is that of the longest of them, its resolution the coarsest.
     """
-    compute = [phase for phase in phases if phase.name in COMPUTE_PHASES]
+    compute = [phase for phase in phases if phase.name in names]
     readings = [phase.energy for phase in compute if phase.energy is not None]
     if not readings:
         return None, ""

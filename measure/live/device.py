@@ -9,6 +9,7 @@ from typing import Any, Literal
 from ...records import CounterSample, Method, PowerSample, Scope
 from ..meters import DeviceId, Meter, MeterReadError, MeterUnavailableError, open_meter
 from ..meters.base import Provenance
+from ..meters.timed_read import timed_read
 
 MAX_HOLD_S = 1.5
 """Power is held from one reading to the next for at most this long; a longer gap is not filled."""
@@ -210,7 +211,8 @@ class LiveDevice:
 
     def _ask(self, read: Callable[[], float | None]) -> float | None:
         try:
-            return read()
+            value: float | None = timed_read(read).value
+            return value
         except MeterReadError as error:
             self._fault = str(error)
             return None

@@ -341,9 +341,9 @@ def _board(nvml: Any, index: int) -> _Board:
             told[field] = ask()
         except nvml_errors(nvml) as error:
             refusals.append(str(error))
-    error = "" if told.get("uuid") or told.get("pci_bus_id") else ", ".join(refusals)
-    error = error and f"NVML cannot identify GPU {index}: {error}"
-    return _Board(index, handle, error=error, **told)
+    fault = "" if told.get("uuid") or told.get("pci_bus_id") else ", ".join(refusals)
+    fault = fault and f"NVML cannot identify GPU {index}: {fault}"
+    return _Board(index, handle, error=fault, **told)
 
 
 def _pci_bus_id(pci: Any) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from . import Meter
 from .bounded import ANSWER_S, within
+from .timed_read import timed_read
 
 PAUSE_S = 0.001
 """Least time between two rounds of reads."""
@@ -76,14 +77,12 @@ class _Watch:
 
     def read(self) -> float:
         """Read once; answers how long it took."""
-        began_s = time.perf_counter()
-        value = self._read()
-        cost_s = time.perf_counter() - began_s
-        if value is not None:
-            self.values.append(value)
-            self._times.append(began_s + cost_s / 2)
-            self._costs.append(cost_s)
-        return cost_s
+        read = timed_read(self._read)
+        if read.value is not None:
+            self.values.append(read.value)
+            self._times.append(read.middle_s)
+            self._costs.append(read.cost_s)
+        return read.cost_s
 
     def figures(self) -> ChannelFigures | None:
         if not self.values:

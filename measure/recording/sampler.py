@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from ...records import MemorySample, PowerSample
 from ..meters import DeviceStatus, Meter, MeterReadError
 from ..meters.bounded import ANSWER_S, NoAnswerError, never, wait, within
+from ..meters.timed_read import timed_read
 from .samples import Samples, StatusSample
 from .tick_clock import TickClock
 from .ticks import Ticks
@@ -251,17 +252,16 @@ class _Channel:
         self._put_off_count = 0
 
     def read(self, now_s: float) -> float:
-        """Answers the time after it. A channel that has nothing to read is never due again."""
-        value = self._read()
-        if value is None:
+        """Returns the time after it. A channel that has nothing to read is never due again."""
+        read = timed_read(self._read)
+        if read.value is None:
             self.due_s = math.inf
             return now_s
-        read_s = time.perf_counter()
-        self._samples.append(self._kind((now_s + read_s) / 2, value))
-        self._cost_s = read_s - now_s
-        self.due_s = now_s + max(self.period_s, self._cost_s / MOST_DUTY)
+        self._samples.append(self._kind(read.middle_s, read.value))
+        self._cost_s = read.cost_s
+        self.due_s = read.began_s + max(self.period_s, self._cost_s / MOST_DUTY)
         self._put_off_count = 0
-        return read_s
+        return read.ended_s
 
     def hasten(self) -> None:
         """It is due now, if ever."""

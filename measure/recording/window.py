@@ -67,6 +67,11 @@ class Window:
         span.end = self._timeline.mark()
         self._closed.append(span)
 
+    @property
+    def has_phases(self) -> bool:
+        """Whether a phase has been marked and is over."""
+        return bool(self._closed)
+
     def mark(self) -> Any:
         """A border, here, for :meth:`add`."""
         return self._timeline.mark()

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from wattbench.attention.ledger import CpuClock, IdleWatch, Ledger
+from wattbench.attention.ledger import CpuClock, IdleWatch, Ledger, clock_of
 
 
 @pytest.mark.parametrize(
@@ -72,3 +72,31 @@ def test_calls_that_settle_do_not_count(card):
     assert watch.part == 17 / 65
     watch.restart()
     assert watch.part is None
+
+
+def test_seconds_on_a_device_are_from_one_mark_to_the_other(monkeypatch):
+    """A simulated device whose events are 0.1 s apart; the later one is waited for."""
+
+    class Event:
+        made, waited = [], []
+
+        def __init__(self, enable_timing):
+            assert enable_timing
+            Event.made.append(self)
+
+        def record(self):
+            self.at_ms = 100.0 * len(Event.made)
+
+        def synchronize(self):
+            Event.waited.append(self)
+
+        def elapsed_time(self, end):
+            assert end in Event.waited
+            return end.at_ms - self.at_ms
+
+    monkeypatch.setattr(torch.xpu, "Event", Event)
+    clock = clock_of("xpu")
+    first, second, third = clock.mark(), clock.mark(), clock.mark()
+    assert clock.seconds(first, third) == pytest.approx(0.2)
+    assert clock.seconds(second, third) == pytest.approx(0.1)
+    assert Event.waited == [third, third]

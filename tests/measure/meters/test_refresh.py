@@ -12,7 +12,8 @@ from ...simulated_board import SimulatedTime
 @pytest.fixture
 def clock(monkeypatch):
     clock = SimulatedTime()
-    monkeypatch.setattr("wattbench.measure.meters.refresh.time", clock)
+    for module in ("refresh", "timed_read"):
+        monkeypatch.setattr(f"wattbench.measure.meters.{module}.time", clock)
     return clock
 
 

@@ -123,3 +123,21 @@ def test_the_error_of_ticks_is_the_mean_of_those_around():
 def test_samples_around_a_span_have_one_on_each_side(span, expected):
     samples = [PowerSample(float(t), 0.0) for t in range(6)]
     assert [sample.t_s for sample in around(samples, *span)] == expected
+
+
+def test_what_a_computed_counter_gains_is_not_its_resolution():
+    """Such a meter knows its own step; of the others a tick is the step."""
+
+    class Computed(ScriptedMeter):
+        is_computed, energy_resolution_j = True, 0.25
+
+    intervals = [Interval("denoise", 1.0, 2.0)]
+    for meter, resolution_j in ((Computed(None, []), 0.25), (METER, POWER_W * TICK_S)):
+        (reading,), _ = read_energies(meter, Samples(counter=ticks(4.0)), intervals)
+        assert reading.resolution_j == resolution_j
+
+
+def test_two_power_samples_suffice_to_disagree():
+    counter = [CounterSample(0.0, 0.0), CounterSample(1.0, 1.0)]
+    power = [PowerSample(0.0, 50.0), PowerSample(1.0, 50.0)]
+    assert disagreement(counter, power) == "integrated power differs from the counter by +4900.0 %"

@@ -8,7 +8,7 @@ import pytest
 
 from wattbench.measure.recording.rhythms import Rhythms
 from wattbench.measure.recording.sampler import Sampler
-from wattbench.measure.recording.ticks import EDGE_S
+from wattbench.measure.recording.tick_follow import EDGE_S
 
 from ...simulated_board import TICK_S, ScriptedMeter, even_ticks, run_sampler, watch_ticks
 

@@ -1,0 +1,110 @@
+"""How a board's power follows what it is asked to do: not at once.
+
+Between a kernel's start and the power that the counter sees lie capacitors, voltage regulators and
+the sensor's own filter. Together they act as a response of the first order with one time constant:
+power goes towards a phase's level exponentially, and comes down as slowly when the phase is over.
+For a given time constant a tick's energy is still linear in the levels of the phases: only the
+seconds that each phase has in each tick change, to the integral of its response.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+TIME_CONSTANTS_S = np.array(
+    [0.0, 0.004, 0.008, 0.012, 0.018, 0.026, 0.038, 0.055, 0.08, 0.115, 0.165, 0.24]
+)
+"""Those that are tried; between them the best is interpolated."""
+
+FINE_COUNT = 17
+"""So many are tried around the best of them, and a parabola is laid through the best of those."""
+
+SIGNIFICANT = 10.0
+"""A response has to explain so many times what one more number explains of mere noise."""
+
+
+@dataclass(frozen=True)
+class Segments:
+    """The stretches between all borders of ticks and intervals, in order of time.
+
+    ``tick`` is the tick that each lies in, ``interval`` the interval, or -1 for none.
+    """
+
+    length_s: Floats
+    tick: NDArray[np.intp]
+    interval: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, times: Floats, starts: Floats, ends: Floats) -> Segments:
+        inner = np.concatenate([starts, ends])
+        inner = inner[(inner > times[0]) & (inner < times[-1])]
+        borders = np.unique(np.concatenate([times, inner]))
+        middles = (borders[:-1] + borders[1:]) / 2
+        interval = np.searchsorted(starts, middles) - 1
+        inside = (interval >= 0) & (middles < ends[interval])
+        return cls(
+            np.diff(borders),
+            np.searchsorted(times, middles) - 1,
+            np.where(inside, interval, -1),
+        )
+
+    def response(self, columns: Sequence[int], count: int, time_constants_s: Floats) -> Floats:
+        """Seconds of each level in each segment, ``[time constants, segments, count + 1]``.
+
+        ``columns`` gives each interval's level; the one of rest, which the board has at first,
+        stands last.
+        """
+        owner = np.append(np.asarray(columns, dtype=np.intp), count)[self.interval]
+        asked = np.eye(count + 1)[owner]
+        level = np.tile(np.eye(count + 1)[count], (len(time_constants_s), 1))
+        seconds = np.empty((len(time_constants_s), len(owner), count + 1))
+        with np.errstate(divide="ignore"):
+            kept = np.exp(-self.length_s[None, :] / time_constants_s[:, None])
+        for index, length_s in enumerate(self.length_s):
+            before = level
+            level = asked[index] + (before - asked[index]) * kept[:, index, None]
+            seconds[:, index] = asked[index] * length_s + time_constants_s[:, None] * (
+                before - level
+            )
+        return seconds
+
+    def by_tick(self, seconds: Floats) -> Floats:
+        """Sums over the segments of each tick; segments are the second axis but one."""
+        firsts = np.flatnonzero(np.diff(self.tick, prepend=-1))
+        return np.asarray(np.add.reduceat(seconds, firsts, axis=-2))
+
+
+def is_significant(residuals: Floats, free_count: float) -> bool:
+    """Whether some time constant explains more than none, the first of these, does.
+
+    Args:
+        residuals: weighted sum of squares for each time constant.
+        free_count: ticks less fitted levels.
+    """
+    least = float(residuals.min())
+    if free_count <= 1:
+        return False
+    return bool((residuals[0] - least) * (free_count - 1) > SIGNIFICANT * least)
+
+
+def around_best(residuals: Floats) -> Floats:
+    """Time constants around the best of :data:`TIME_CONSTANTS_S`, to be tried next."""
+    best = int(np.argmin(residuals))
+    low_s = TIME_CONSTANTS_S[max(best - 1, 0)]
+    high_s = TIME_CONSTANTS_S[min(best + 1, len(TIME_CONSTANTS_S) - 1)]
+    return np.linspace(low_s, high_s, FINE_COUNT)
+
+
+def lowest(residuals: Floats, constants_s: Floats) -> float:
+    """The time constant at the bottom of a parabola through the least of evenly spaced ones."""
+    best = int(np.clip(np.argmin(residuals), 1, len(residuals) - 2))
+    low, middle, high = residuals[best - 1 : best + 2]
+    bend = low - 2 * middle + high
+    offset = float(np.clip(0.5 * (low - high) / bend, -1, 1)) if bend > 0 else 0.0
+    return float(constants_s[best] + offset * (constants_s[1] - constants_s[0]))

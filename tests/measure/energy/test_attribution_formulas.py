@@ -1,0 +1,120 @@
+"""Attribution against its formulas: the prior, the least powers, and what is refused."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wattbench.measure.energy.attribution import (
+    LEAST_ERROR_S,
+    LEAST_POWER,
+    Interval,
+    integrate,
+    share_ticks,
+    solve_powers,
+    tabulate,
+)
+from wattbench.records import CounterSample, PowerSample
+
+RUN = [Interval("denoise", 1.25, 2.75)]
+
+
+def counted(*energies_j):
+    return [CounterSample(float(t), e) for t, e in enumerate(energies_j)]
+
+
+@pytest.mark.parametrize("error_s", [0.0, 0.9e-5, 1e-5, 1.1e-5, 0.05, 1.0])
+def test_one_power_between_the_ticks_and_the_mean(error_s):
+    """By hand: (gram * measured + prior * mean) / (gram + prior), and never below the least."""
+    gram, measured_w, mean_w, least_w = 1e-8, 300.0, 100.0, 30.0
+    prior = max(error_s, LEAST_ERROR_S) ** 2
+    expected = (gram * measured_w + prior * mean_w) / (gram + prior)
+    matrix, moment = np.array([[gram]]), np.array([gram * measured_w])
+    assert solve_powers(matrix, moment, mean_w, least_w, error_s) == pytest.approx([expected])
+    assert solve_powers(matrix, moment, mean_w, 400.0, error_s) == pytest.approx([400.0])
+    assert solve_powers(matrix, moment, mean_w, 0.0, error_s) == pytest.approx([expected])
+
+
+def test_no_power_is_nothing():
+    """A phase that gained nothing has a billionth of the mean, so that shares have no 0/0."""
+    matrix = np.eye(2)
+    powers = solve_powers(matrix, np.array([100.0, -5.0]), 50.0, 0.0, 0.0)
+    assert powers == pytest.approx([100.0, 50.0 * LEAST_POWER])
+
+
+@given(st.integers(0, 10**6))
+def test_powers_are_the_bounded_least_squares(seed):
+    """Against scipy's solver of the same problem, also where the free solution is negative."""
+    from scipy.optimize import lsq_linear
+
+    random = np.random.default_rng(seed)
+    seconds, energy = random.random((6, 3)), 100 * random.random(6) - 10
+    mean_w, least_w, error_s = 40.0, 5.0, 0.02
+    rows = np.vstack([seconds, error_s * np.eye(3)])
+    right = np.concatenate([energy, np.full(3, error_s * mean_w)])
+    expected = lsq_linear(rows, right, (least_w, np.inf), method="bvls").x
+    powers = solve_powers(seconds.T @ seconds, seconds.T @ energy, mean_w, least_w, error_s)
+    assert powers == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_mean_power_is_what_a_phase_without_ticks_takes():
+    """10 µs under a tick error of 0.1 s: nothing but the prior tells its power."""
+    ticks = [CounterSample(0.5 * n, 37.5 * n) for n in range(9)]
+    intervals = [Interval("load", 1.0, 1.00001), Interval("denoise", 1.00001, 2.75)]
+    tiny, long = share_ticks(ticks, intervals, 0.1)
+    assert tiny == pytest.approx(75.0 * 1e-5, rel=1e-3)
+    assert long == pytest.approx(75.0 * 1.74999, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "energies_j",
+    [(5.0, 6.0, 6.0, 6.0), (5.0, 5.0, 5.0, 6.0), (5.0, 5.0, 6.0, 6.0)],
+    ids=["first", "last", "middle"],
+)
+def test_a_counter_that_advanced_in_one_tick_is_not_called_frozen(energies_j):
+    assert tabulate(counted(*energies_j), RUN).energy_j.sum() == 1.0
+
+
+def test_what_a_counter_cannot_be():
+    for energies_j, reason in (
+        ((5.0, 5.0, 5.0, 5.0), "did not advance"),
+        ((5.0,), "did not advance"),
+        ((5.0, 6.0, 5.999, 7.0), "ran backwards"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            tabulate(counted(*energies_j), RUN)
+    twice = [*counted(1.0, 2.0), CounterSample(1.0, 3.0), CounterSample(3.0, 4.0)]
+    with pytest.raises(ValueError, match="not in order of time"):
+        tabulate(twice, RUN)
+
+
+@pytest.mark.parametrize(("first_s", "last_s"), [(1.25, 2.75), (1.2, 2.8)])
+def test_ticks_may_begin_and_end_with_the_intervals(first_s, last_s):
+    ticks = [CounterSample(t, 10 * t) for t in (first_s, 2.0, last_s)]
+    assert tabulate(ticks, RUN).overlap_s.sum() == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize(("first_s", "last_s"), [(1.2501, 2.75), (1.25, 2.7499)])
+def test_ticks_that_do_not_reach_around_are_refused(first_s, last_s):
+    with pytest.raises(ValueError, match="do not reach around"):
+        tabulate([CounterSample(t, 10 * t) for t in (first_s, 2.0, last_s)], RUN)
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.01, 2.0), st.floats(0.0, 500.0)), min_size=1, max_size=8),
+    st.floats(0.0, 3.0),
+    st.floats(0.0, 4.0),
+)
+def test_power_holds_until_the_next_sample(steps, from_s, seconds):
+    """The last sample holds to the end, whatever time passes after it."""
+    times = np.cumsum([0.0, *(length for length, _ in steps[:-1])])
+    samples = [PowerSample(float(t), w) for t, (_, w) in zip(times, steps, strict=True)]
+    until_s = from_s + seconds
+    borders = sorted({from_s, until_s, *(t for t in times if from_s < t < until_s)})
+    expected = sum(
+        (b - a) * next(s.power_w for s in reversed(samples) if s.t_s <= a)
+        for a, b in pairwise(borders)
+    )
+    assert integrate(samples, from_s, until_s) == pytest.approx(expected)
