@@ -41,15 +41,12 @@ def check_name(name: str) -> str:
     _check_text(name)
     if not name.strip() or name in (".", ".."):
         raise IncomingError(f"{shown(name)} is not the name of a file")
+    _check_part(name)
     found = sorted(FORBIDDEN & set(name))
     if found:
         raise IncomingError(f"the name {shown(name)} holds {' '.join(found)}: leave that out")
     if name != name.rstrip(" ."):
         raise IncomingError(f"the name {shown(name)} ends with a dot or a space: leave that out")
-    if name.split(".")[0].strip().upper() in RESERVED:
-        raise IncomingError(f"{shown(name)} is the name of a device on Windows: choose another")
-    if len(name.encode()) > MAX_NAME_BYTES:
-        raise IncomingError(f"the name {shown(name)} is longer than {MAX_NAME_BYTES} bytes")
     return name
 
 
@@ -70,8 +67,7 @@ def check_path(path: str) -> str:
         raise IncomingError(f"the path {shown(path)} is longer than {MAX_PATH_BYTES} bytes")
     without_drive = re.sub(r"^[A-Za-z]:", "", path)
     for part in re.split(r"[\\/]", without_drive):
-        if part not in ("", ".", ".."):
-            check_name(part)
+        _check_part(part)
     return path
 
 
@@ -149,6 +145,13 @@ def _check_text(text: str) -> None:
         text.encode()
     except UnicodeEncodeError as error:
         raise IncomingError(f"the name {shown(text)} is no text in Unicode") from error
+
+
+def _check_part(part: str) -> None:
+    if part.split(".")[0].strip().upper() in RESERVED:
+        raise IncomingError(f"{shown(part)} is the name of a device on Windows: choose another")
+    if len(part.encode()) > MAX_NAME_BYTES:
+        raise IncomingError(f"the name {shown(part)} is longer than {MAX_NAME_BYTES} bytes")
 
 
 def _check_status(path: Path, status: os.stat_result, limit_bytes: int) -> None:

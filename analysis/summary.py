@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..stats import estimate, independent_values
 from .columns import ALL_METRICS, CONDITION_COLUMNS, ENVIRONMENT_COLUMNS
@@ -36,6 +36,18 @@ OVER_REPEATS = "repeats"
 OVER_VISITS = "visit means"
 
 
+class ConditionRuns(NamedTuple):
+    """The runs behind a row of a summary.
+
+    ``identity`` is what they have in common, ``failed`` how many failed, ``measured`` are the
+    others. Warm-ups are left out.
+    """
+
+    identity: dict[str, object]
+    failed: int
+    measured: pd.DataFrame
+
+
 def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     """Summary of a table of runs, with the columns :data:`SUMMARY_COLUMNS`.
 
@@ -47,28 +59,31 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     that nothing, or for the last two only one value, was measured. ``fallback_runs`` counts runs in
     which another kernel than the requested one ran, ``broken_pictures`` those whose picture is.
     """
+    found = list(conditions(runs))
+    return summary_of(found, comparisons([condition.measured for condition in found]))
+
+
+def summary_of(
+    found: Sequence[ConditionRuns], compared: Sequence[dict[str, object]]
+) -> pd.DataFrame:
+    """As :func:`summarise`, of conditions with their comparisons to the first."""
     import pandas as pd
 
-    found = list(conditions(runs))
-    compared = comparisons([measured for _, _, measured in found])
     rows = [
-        {**identity, "failed": failed, **_statistics(measured), **comparison}
-        for (identity, failed, measured), comparison in zip(found, compared, strict=True)
+        {**c.identity, "failed": c.failed, **_statistics(c.measured), **comparison}
+        for c, comparison in zip(found, compared, strict=True)
     ]
     return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
 
 
-def conditions(runs: pd.DataFrame) -> Iterator[tuple[dict[str, object], int, pd.DataFrame]]:
-    """The rows of a summary: what its runs have in common, how many failed, and the others.
-
-    Warm-ups are left out.
-    """
+def conditions(runs: pd.DataFrame) -> Iterator[ConditionRuns]:
+    """The runs behind each row of the summary of a table."""
     repeats = runs[~runs["is_warmup"]]
     for key, group in repeats.groupby(GROUP_COLUMNS, dropna=False, sort=False):
         identity = dict(zip(GROUP_COLUMNS, key, strict=True))
         failed = int((group["error"] != "").sum())
         for measured in by_meter(group[group["error"] == ""]):
-            yield identity, failed, measured
+            yield ConditionRuns(identity, failed, measured)
 
 
 def by_meter(measured: pd.DataFrame) -> Iterator[pd.DataFrame]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..offer import Machine, Offer
-from . import chunked, flash, sage, sdpa, xformers
+from . import chunked, flash, kitchen, sage, sdpa, xformers
 from .base import AttentionCall, Backend, Target
 
 __all__ = ["BACKENDS", "AttentionCall", "Backend", "Target", "backend_named", "offers"]
@@ -12,6 +12,7 @@ BACKENDS: tuple[Backend, ...] = (
     *sdpa.BACKENDS,
     *flash.BACKENDS,
     *sage.BACKENDS,
+    *kitchen.BACKENDS,
     *xformers.BACKENDS,
     *chunked.BACKENDS,
 )

@@ -206,6 +206,14 @@ def kernel_errors() -> tuple[type[Exception], ...]:
     return (*errors, TritonError)
 
 
+def is_found(package: str) -> bool:
+    """Whether Python finds a package, which may be part of another, as ``flash_attn.cute``."""
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:
+        return False
+
+
 def import_fault(package: str) -> str:
     """Why an installed package cannot be imported; empty where it can.
 
@@ -301,7 +309,7 @@ class Backend:
     def _package_refusal(self) -> str:
         if not self.package:
             return ""
-        if find_spec(self.package) is None:
+        if not is_found(self.package):
             return f"the package {self.package} is not installed"
         if not self.least_version and not self.below_version:
             return self.fault(self.package)

@@ -82,7 +82,7 @@ class Choices:
             }
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             logging.warning(
                 "WattBench cannot read its attention choices in %s (%s: %s) and measures anew",
                 self.path,

@@ -47,6 +47,22 @@ def flash_attention_3(
     return (out[0] if isinstance(out, tuple) else out).transpose(1, 2)
 
 
+def flash_attention_4(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, scale: float | None = None
+) -> Tensor:
+    """``flash_attn.cute.flash_attn_func``, written in CuTe DSL; it answers a tuple.
+
+    Raises:
+        ValueError: there is a mask.
+    """
+    _refuse(mask)
+    from flash_attn.cute import flash_attn_func
+
+    nhd = (x.transpose(1, 2) for x in (q, k, v))
+    out = flash_attn_func(*nhd, softmax_scale=scale)
+    return (out[0] if isinstance(out, tuple) else out).transpose(1, 2)
+
+
 def _refuse(mask: Tensor | None) -> None:
     if mask is not None:
         raise ValueError("FlashAttention takes no mask")
@@ -93,5 +109,30 @@ BACKENDS = (
         ),
         package="flash_attn_interface",
         install="build it from the hopper folder of the flash-attention sources",
+    ),
+    Backend(
+        "flash_attention_4",
+        "FlashAttention-4 (CuTe DSL)",
+        flash_attention_4,
+        (
+            Target(
+                capabilities=(((9, 0), (9, 0)),),
+                dtypes=HALF,
+                most_head_dim=256,
+                head_dim_step=8,
+                masks=False,
+            ),
+            Target(
+                capabilities=(((8, 0), (8, 9)), ((10, 0), (12, 1))),
+                dtypes=HALF,
+                most_head_dim=128,
+                head_dim_step=8,
+                masks=False,
+            ),
+        ),
+        package="flash_attn.cute",
+        distribution="flash-attn-4",
+        least_version=(4,),
+        install="pip install --pre flash-attn-4 (for CUDA 13: flash-attn-4[cu13])",
     ),
 )

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from ..errors import CancelledError, CommandError, UsageError
 from ..processes.signals import cancelling
+from ..tables.console import make_able
 
 COMMANDS = (
     "run",
@@ -37,6 +38,7 @@ EXIT_CANCELLED = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand: 0 done, 1 failed, 2 asked wrongly, 130 cancelled."""
+    make_able()
     parser = argparse.ArgumentParser(
         prog="wattbench", description="What an AI image really costs on your machine."
     )

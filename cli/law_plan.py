@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -79,6 +77,7 @@ def _register_breakeven(
 
 def plan(args: argparse.Namespace) -> int:
     from ..law import planning
+    from ..tables.markdown import table_lines
 
     cards, base = card(args), condition(args)
     found = planning.options(base, cards)
@@ -87,11 +86,12 @@ def plan(args: argparse.Namespace) -> int:
         f"# What an image costs on {cards.gpu}",
         f"Base: {base.name}, {base.weight_format}. One setting is changed at a time. Energies "
         "are per image, with their 90% interval.",
-        _markdown(OPTION_HEADINGS, rows),
+        "\n".join(table_lines(OPTION_HEADINGS, rows)),
     ]
     if args.quality is not None:
         worth = planning.front(base, cards, args.quality)
-        parts += ["## Energy and quality", _markdown(FRONT_HEADINGS, _front_rows(worth))]
+        front = table_lines(FRONT_HEADINGS, _front_rows(worth))
+        parts += ["## Energy and quality", "\n".join(front)]
     if args.idle_power is not None:
         parts += ["## Power caps and idling", *_caps(args)]
     text = "\n\n".join(parts) + "\n"
@@ -138,6 +138,7 @@ def _caps(args: argparse.Namespace) -> list[str]:
     from ..law import LawDataError, read_table
     from ..law import race_to_idle as power_cap
     from ..law.data import EDGE_NODES_CSV
+    from ..tables.markdown import table_lines
 
     if args.idle_power < 0:
         raise LawDataError(f"--idle-power must be 0 W or more, got {args.idle_power:g}")
@@ -148,7 +149,8 @@ def _caps(args: argparse.Namespace) -> list[str]:
     )
     headings = ("Cap", "W", "s/img", "J/img busy", "From")
     shares = [f"J/img, fastest idle {share:.0%}" for share in power_cap.IDLE_SHARES]
-    table = _markdown((*headings, *shares), [_cap_row(p, points, args.idle_power) for p in points])
+    rows = [_cap_row(p, points, args.idle_power) for p in points]
+    table = "\n".join(table_lines((*headings, *shares), rows))
     lines = [
         f"Joules of an image with the waiting until the next, at {args.idle_power:g} W idle. "
         "Assumed: idle power is the same under every cap, and sleeping and waking cost nothing."
@@ -191,22 +193,16 @@ def _cap_row(point: CapPoint, points: Sequence[CapPoint], idle_power_w: float) -
 
 def _write(folder: Path, text: str, rows: Rows, found: Sequence[Option]) -> None:
     from ..law.plots import write_plan
+    from ..tables.csv import csv_text
     from ..tables.figure import PlotsUnavailableError
+    from ..tables.files import write_text
 
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "plan.md").write_text(text, encoding="utf-8")
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows([OPTION_HEADINGS, *rows])
-    (folder / "plan.csv").write_text(buffer.getvalue(), encoding="utf-8")
+    write_text(text, folder / "plan.md")
+    write_text(csv_text([OPTION_HEADINGS, *rows]), folder / "plan.csv")
     try:
         write_plan(found, folder / "plan.svg")
     except PlotsUnavailableError as error:
         warn((f"{error}; the tables are written without them",))
-
-
-def _markdown(headings: Sequence[str], rows: Rows) -> str:
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def breakeven(args: argparse.Namespace) -> int:

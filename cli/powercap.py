@@ -91,12 +91,13 @@ def run(args: argparse.Namespace) -> int:
     """Sweep; whatever was measured is written, also after a failure or Ctrl-C."""
     from ..hosts.remote.batch import NOTHING_MEASURED, Batch
     from ..measure.power_limit.guarded import SUDO, GuardedLimit
+    from ..report import reserved
 
     batch = Batch.plan(args)
     blocks: list[Block] = []
     guarded = GuardedLimit(args.gpu, SUDO if args.sudo else ())
     try:
-        with guarded as limit:
+        with reserved(args.out), guarded as limit:
             board = limit.board
             check_range(args.watts, board)
             print("\n".join(found(board)), flush=True)
@@ -212,8 +213,9 @@ def write(blocks: Sequence[Block], baseline_w: float, folder: Path) -> None:
     Raises:
         CommandError: they cannot be written; the runs are still in the journal.
     """
+    from ..analysis.analysis import Analysis
     from ..analysis.power_caps import analyse
-    from ..report import runs_frame, write_frame
+    from ..report import runs_frame, write_analysis
     from ..report.power_sweep import sweep_text, write_sweeps
 
     runs = runs_frame([run for block in blocks for run in block.runs])
@@ -223,7 +225,9 @@ def write(blocks: Sequence[Block], baseline_w: float, folder: Path) -> None:
     )
     sweeps = analyse(labelled, baseline_w)
     try:
-        files = write_sweeps(runs, sweeps, folder) if sweeps else write_frame(runs, folder)
+        files = (
+            write_sweeps(runs, sweeps, folder) if sweeps else write_analysis(Analysis(runs), folder)
+        )
     except OSError as error:
         raise CommandError(
             f"the tables cannot be written to {folder}: {error}. The runs are kept in the journal "

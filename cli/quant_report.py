@@ -41,7 +41,8 @@ def run(args: argparse.Namespace) -> int:
     from ..law.flop.shares import share_note
     from ..quant.report import report_file
     from ..quant.tables import HEADINGS, LAYER_HEADINGS, layer_rows, notes, rows
-    from ..report import Table, as_text
+    from ..tables.table import Table
+    from ..tables.text import as_text, terminal_width
 
     if args.plot is not None and args.reference is None:
         raise UsageError("--plot draws errors, which need --reference")
@@ -53,14 +54,15 @@ def run(args: argparse.Namespace) -> int:
     except (OSError, ValueError, ImportError) as error:
         raise UsageError(told(error)) from error
     table = (LAYER_HEADINGS, layer_rows(report)) if args.layers else (HEADINGS, rows(report))
-    print(as_text(Table(*table, tuple(lines))))
+    print(as_text(Table(*table, tuple(lines)), terminal_width()))
     _write(args, report)
     return 0
 
 
 def _write(args: argparse.Namespace, report: QuantReport) -> None:
-    from ..quant.plots import PlotsUnavailableError, write_rate_distortion
+    from ..quant.plots import write_rate_distortion
     from ..quant.tables import write_csv
+    from ..tables.figure import PlotsUnavailableError
 
     try:
         if args.csv is not None:

@@ -40,6 +40,14 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "releases layers that stay by default, as '--keep=-time_embed.*'",
     )
     parser.add_argument(
+        "--keep-sensitive",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="keep the layers that lose most in high precision, as long as they hold no more than "
+        "this share of the weights, as 0.05; the source is read twice",
+    )
+    parser.add_argument(
         "--dtype",
         choices=("bf16", "fp16"),
         default="",
@@ -80,6 +88,8 @@ def _request(args: argparse.Namespace) -> Request:
     from ..quant.formats import find
     from ..quant.layers import LayerRules
 
+    if not 0 <= args.keep_sensitive < 1:
+        raise UsageError(f"--keep-sensitive {args.keep_sensitive:g}: give a share, as 0.05")
     try:
         scales = Calibration.load(args.calibration).input_scales if args.calibration else {}
         return Request(
@@ -88,6 +98,7 @@ def _request(args: argparse.Namespace) -> Request:
             args.dtype,
             scales,
             pack_version(),
+            args.keep_sensitive,
         )
     except (OSError, ValueError) as error:
         raise UsageError(told(error)) from error

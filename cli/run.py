@@ -51,7 +51,7 @@ def add_batch_options(
         type=Path,
         required=True,
         metavar="DIR",
-        help="for the results; tables there are replaced",
+        help="for the results; tables that are there gain the new runs",
     )
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--comfyui", type=Path, metavar="PATH", help="ComfyUI's folder")
@@ -93,13 +93,15 @@ def run(args: argparse.Namespace) -> int:
     """Measure; whatever was measured is written, also after a failure or Ctrl-C."""
     from ..errors import CommandError
     from ..hosts.remote.batch import NOTHING_MEASURED, Batch, Results
+    from ..report import reserved
 
     batch, results = Batch.plan(args), Results()
-    try:
-        batch.measure(results)
-    finally:
-        if results.runs:
-            results.write(args.out)
+    with reserved(args.out):
+        try:
+            batch.measure(results)
+        finally:
+            if results.runs:
+                results.write(args.out)
     if not results.runs:
         raise CommandError(NOTHING_MEASURED)
     return 0

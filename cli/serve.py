@@ -25,12 +25,18 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Serve until Ctrl-C; that ComfyUI ends by itself is a failure."""
+    from ..hosts.remote.places import choose_python
     from ..hosts.remote.server import ComfyServer, device_arguments, find_comfyui
 
+    comfyui = find_comfyui(args.comfyui)
+    python, note = choose_python(comfyui)
+    if note:
+        print(note, flush=True)
     server = ComfyServer(
-        find_comfyui(args.comfyui),
+        comfyui,
         port=args.port,
-        arguments=[*device_arguments(args.device), *args.comfyui_arguments],
+        arguments=[*device_arguments(args.device, python), *args.comfyui_arguments],
+        python=python,
     )
     print(f"starting ComfyUI, log: {server.log_path}", flush=True)
     with server:

@@ -37,15 +37,17 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..report import frame_text, runs_frame, write_all, write_frame
+    from ..analysis.analysis import Analysis
+    from ..report import analysis_text, write_analysis
+    from ..tables.text import terminal_width
 
     path = args.runs / "runs.csv" if args.runs.is_dir() else args.runs
-    runs = read_journal(path) if path.suffix == ".jsonl" else None
-    frame = read_table(path) if runs is None else runs_frame(runs)
-    print(frame_text(frame))
+    is_journal = path.suffix == ".jsonl"
+    analysis = Analysis.of(read_journal(path)) if is_journal else Analysis(read_table(path))
+    print(analysis_text(analysis, terminal_width()))
     if args.out is not None:
         try:
-            paths = write_frame(frame, args.out) if runs is None else write_all(runs, args.out)
+            paths = write_analysis(analysis, args.out)
         except OSError as error:
             raise CommandError(f"cannot write into {args.out}: {error}") from error
         print("\n".join(f"wrote {path}" for path in paths))

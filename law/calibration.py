@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..incoming import IncomingError, read_text
 from .cost import JOULES_PER_KWH
 from .data import EDGE_NODES_CSV, Array, LawDataError, Observations, read_table
 from .flop import DEFAULT_TEXT_TOKENS
@@ -28,6 +29,8 @@ from .operators import (
     solve,
     work_features,
 )
+
+MAX_CALIBRATION_BYTES = 2**20
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -182,10 +185,16 @@ def load(path: Path) -> dict[Unit, OperatorLaw]:
         LawDataError: no such file, or no law in it.
     """
     try:
-        return from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        text = read_text(path, MAX_CALIBRATION_BYTES)
+    except IncomingError as error:
         raise LawDataError(
             f"{path} is no law that `wattbench law calibrate --out` wrote: {error}"
+        ) from error
+    try:
+        return from_json(json.loads(text))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise LawDataError(
+            f"{path} is no law that `wattbench law calibrate --out` wrote ({type(error).__name__})"
         ) from error
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ..tables.csv import is_blank, read_frame
 from .flop import ALIASES, DEFAULT_TEXT_TOKENS, FORMULAS, function_evaluations, model_calls
 
 if TYPE_CHECKING:
@@ -74,14 +75,12 @@ def read_table(path: Path, where: tuple[str, ...] = ()) -> pd.DataFrame:
     Raises:
         LawDataError: no such file, not a table, a condition that is none, or no row left.
     """
-    import pandas as pd
-
     try:
-        table = pd.read_csv(path)
+        table = read_frame(path)
     except FileNotFoundError as error:
         raise LawDataError(f"there is no file {path}") from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise LawDataError(f"{path} is not a CSV table: {error}") from error
+    except ValueError as error:
+        raise LawDataError(str(error)) from error
     for condition in where:
         column, separator, value = condition.partition("=")
         if not separator or column not in table:
@@ -232,7 +231,7 @@ def _from_runs(table: pd.DataFrame, allow_unmeasured: bool) -> Observations:
         table = table[mask]
 
     keep(~table["is_warmup"].astype(bool), "warm-up")
-    keep(table["error"].isna() | (table["error"] == ""), "the run failed")
+    keep(is_blank(table["error"]), "the run failed")
     keep(table["energy_j"].notna(), "no energy was measured")
     if not allow_unmeasured:
         reason = "the energy is estimated or simulated (--allow-unmeasured keeps it)"

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from ..records import Estimate
 from ..stats import estimate, independent_values
+from ..tables.csv import is_blank
 from .cost import JOULES_PER_KWH
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def points_of_runs(table: pd.DataFrame) -> tuple[CapPoint, ...]:
     missing = [name for name in RUN_COLUMNS if name not in table]
     if missing:
         raise ValueError(f"this is no runs.csv of WattBench: it lacks {', '.join(missing)}")
-    counted = table[~table["is_warmup"].astype(bool) & table["error"].isna()]
+    counted = table[~table["is_warmup"].astype(bool) & is_blank(table["error"])]
     counted = counted[
         counted["power_limit_w"].notna()
         & counted["j_per_img"].notna()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..tables.markdown import table_lines
 from . import equation3, operators
 from .data import PUBLISHED_CSV, read_table
 from .flop import flop_count
@@ -235,19 +236,13 @@ def markdown(report: Sequence[Table], pictures: Sequence[tuple[str, str]] = ()) 
         "logarithms, GFLOPs, kWh. R² and Pearson are of log energies.",
     ]
     for table in report:
-        lines += ["", f"## {table.title}", "", _row(table.headings)]
-        lines.append(_row(["---"] * len(table.headings)))
-        lines += [_row(row) for row in table.rows]
+        lines += ["", f"## {table.title}", "", *table_lines(table.headings, table.rows)]
         lines += ["", table.note] if table.note else []
     lines += ["", "## Not reproduced", "", *(f"- {reason}" for reason in NOT_REPRODUCED)]
     if pictures:
         lines += ["", "## Plots", ""]
         lines += [f"![{caption}]({name})" for caption, name in pictures]
     return "\n".join(lines) + "\n"
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
 
 
 def _of(frame: pd.DataFrame, architectures: Sequence[str]) -> pd.DataFrame:

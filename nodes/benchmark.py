@@ -12,12 +12,13 @@ from comfy_api.latest import io
 from ..hosts.comfyui.core import core_inputs
 from ..hosts.comfyui.describe import model_facts
 from ..hosts.comfyui.host import HOST
+from ..hosts.comfyui.incoming import meter_of
 from ..hosts.comfyui.pipeline import ImageJob, as_one_batch
 from ..measure.protocol.experiment import SEED_RANGE, Plan
 from ..measure.protocol.observation import open_instrument
 from ..measure.protocol.session import Session, open_journal
 from ..records import Condition
-from .types import CATEGORY, Forecast, Runs, meter_input
+from .types import CATEGORY, Forecast, MeteredNode, Runs, meter_input
 
 if TYPE_CHECKING:
     from ..law import Forecast as ForecastValue
@@ -29,7 +30,7 @@ SETTINGS = {
 """Inputs that are the core nodes' own."""
 
 
-class WattBenchBenchmark(io.ComfyNode):
+class WattBenchBenchmark(MeteredNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -162,7 +163,8 @@ class WattBenchBenchmark(io.ComfyNode):
         logging.info("WattBench appends every run to %s", journal.path)
         prediction = None if forecast is None else forecast.energy
         plan = Plan(warmup_runs, repeats, seed, max_warmup_seconds)
-        with open_instrument(HOST, image_job.device, meter) as (instrument, environment):
+        named = meter_of(meter)
+        with open_instrument(HOST, image_job.device, named) as (instrument, environment):
             session = Session(HOST, image_job, instrument, environment, journal, prediction)
             runs = session.carry_out(plan, idle_seconds, cooldown_seconds)
         return io.NodeOutput(as_one_batch(image_job.images), tuple(runs))

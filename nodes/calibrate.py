@@ -19,7 +19,7 @@ from ..quant.layers import LayerRules, Quantized
 from .output import listed
 from .quantized import layers_input
 from .table import shown_table
-from .types import CATEGORY, Calibration
+from .types import CATEGORY, Calibration, refused
 
 FORMAT = next(f for f in FORMATS if f.needs_input_scale)
 """What a calibration is made for."""
@@ -89,6 +89,10 @@ class WattBenchCalibrate(io.ComfyNode):
                 )
             ],
         )
+
+    @classmethod
+    def validate_inputs(cls, name: str = "calibration") -> bool | str:
+        return refused(lambda: file_name(name, ".json"))
 
     @classmethod
     def execute(

@@ -13,7 +13,7 @@ from ..measure.protocol.session import open_journal
 from ..records import Run
 from ..report import append_runs
 from ..report.shown import summary_shown
-from .types import CATEGORY, Runs
+from .types import CATEGORY, Runs, refused
 
 
 class WattBenchExportCSV(io.ComfyNode):
@@ -40,6 +40,10 @@ class WattBenchExportCSV(io.ComfyNode):
             ],
             outputs=[],
         )
+
+    @classmethod
+    def validate_inputs(cls, folder: str = "") -> bool | str:
+        return refused(lambda: folder_in_output(folder))
 
     @classmethod
     def execute(cls, runs: tuple[Run, ...], folder: str) -> io.NodeOutput:

@@ -16,10 +16,13 @@ from ..hosts.comfyui.describe import (
     step_count,
 )
 from ..hosts.comfyui.host import HOST
+from ..hosts.comfyui.incoming import file_of, folders
+from ..incoming import resolve
+from ..law.calibration import MAX_CALIBRATION_BYTES
 from ..law.cost import Tariff
 from ..measure.recording.environment import identify
 from ..records import Condition
-from .types import CATEGORY, Forecast
+from .types import CATEGORY, Forecast, refused
 
 if TYPE_CHECKING:
     from ..law import Card
@@ -65,8 +68,8 @@ class WattBenchPredictEnergy(io.ComfyNode):
                     optional=True,
                     tooltip=(
                         "This device's own law, made by `wattbench law calibrate --out`: a JSON "
-                        "file in output/wattbench, or its whole path. Empty: published data, "
-                        "where there are any of this device."
+                        "file in output/wattbench, or a path in ComfyUI's output or input folder. "
+                        "Empty: published data, where there are any of this device."
                     ),
                 ),
                 io.Float.Input(
@@ -110,6 +113,11 @@ class WattBenchPredictEnergy(io.ComfyNode):
                 io.String.Output(display_name="text", tooltip="What the node shows."),
             ],
         )
+
+    @classmethod
+    def validate_inputs(cls, calibration: str = "") -> bool | str:
+        name = calibration.strip()
+        return refused(lambda: name and file_of(name, MAX_CALIBRATION_BYTES))
 
     @classmethod
     def execute(
@@ -190,7 +198,7 @@ def _card(device_name: str, calibration: str) -> tuple[Card | None, str]:
             return card_of(device_name), ""
         except LawDataError as error:
             return None, str(error)
-    path = HOST.output_folder() / "wattbench" / calibration.strip()
+    path = resolve(calibration.strip(), folders())
     laws = load(path)
     gpu = laws["J"].domain.gpu
     if gpu != device_name:

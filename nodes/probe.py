@@ -7,17 +7,18 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..hosts.comfyui.host import HOST
+from ..hosts.comfyui.incoming import meter_of
 from ..hosts.comfyui.sampling import observe_sampling
 from ..hosts.comfyui.workspace import nodes_behind
 from ..measure.protocol.observation import Probe as ProbeValue
 from ..measure.protocol.observation import join, observe, seen_in
 from ..measure.protocol.session import open_journal
-from .types import CATEGORY, Probe, Runs, meter_input
+from .types import CATEGORY, MeteredNode, Probe, Runs, meter_input
 
 MAX_PROBES = 16
 
 
-class WattBenchProbeModel(io.ComfyNode):
+class WattBenchProbeModel(MeteredNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -44,7 +45,7 @@ class WattBenchProbeModel(io.ComfyNode):
         probe = ProbeValue()
 
         def record(facts: dict[str, Any], seed: int | None) -> Any:
-            return observe(HOST, probe, model.load_device, meter, facts, seed)
+            return observe(HOST, probe, model.load_device, meter_of(meter), facts, seed)
 
         return io.NodeOutput(observe_sampling(model, record), probe)
 

@@ -16,7 +16,7 @@ from ..quant.report import QuantReport, report_file
 from ..quant.tables import HEADINGS, notes, rows, write_csv
 from .output import listed
 from .table import shown_table
-from .types import CATEGORY
+from .types import CATEGORY, refused
 
 
 class WattBenchQuantReport(io.ComfyNode):
@@ -68,6 +68,10 @@ class WattBenchQuantReport(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, name: str = "quantization") -> bool | str:
+        return refused(lambda: file_name(name, ".csv"))
+
+    @classmethod
     def execute(
         cls,
         file: str,
@@ -114,7 +118,8 @@ def _flop_note(model: Any) -> str:
 
 def _draw(report: QuantReport, path: Path) -> str:
     """Why there is no picture; empty if it was drawn."""
-    from ..quant.plots import PlotsUnavailableError, write_rate_distortion
+    from ..quant.plots import write_rate_distortion
+    from ..tables.figure import PlotsUnavailableError
 
     try:
         write_rate_distortion(report, path)

@@ -20,7 +20,7 @@ from ..measure.recording.environment import pack_version
 from ..quant.formats import find
 from ..quant.layers import LayerRules
 from .quantized import QUANTIZED, format_input, layers_input
-from .types import CATEGORY, calibration_input
+from .types import CATEGORY, calibration_input, refused
 
 if TYPE_CHECKING:
     from ..quant.calibrate import Calibration as CalibrationValue
@@ -68,6 +68,10 @@ class WattBenchQuantizeCheckpoint(io.ComfyNode):
             ],
             outputs=[io.String.Output(display_name="path", tooltip="Of the new file.")],
         )
+
+    @classmethod
+    def validate_inputs(cls, name: str = "") -> bool | str:
+        return refused(lambda: file_name(name.strip() or "name", SAFETENSORS[0]))
 
     @classmethod
     def execute(

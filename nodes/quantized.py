@@ -10,8 +10,9 @@ from comfy_api.latest import io
 
 from ..hosts.comfyui import quantized as host
 from ..hosts.comfyui.core import core_inputs
+from ..hosts.comfyui.new_files import file_name
 from ..quant.formats import FORMATS
-from .types import CATEGORY, calibration_input
+from .types import CATEGORY, calibration_input, refused
 
 if TYPE_CHECKING:
     from ..quant.calibrate import Calibration
@@ -88,6 +89,10 @@ class WattBenchLoadQuantized(io.ComfyNode):
             ],
             outputs=[io.Model.Output(tooltip="The diffusion model.")],
         )
+
+    @classmethod
+    def validate_inputs(cls, save_as: str = "") -> bool | str:
+        return refused(lambda: save_as.strip() and file_name(save_as, ".safetensors"))
 
     @classmethod
     def execute(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..report import Table, as_text
+from ..tables.table import Table
+from ..tables.text import as_text
 
 
 def shown_table(

@@ -9,14 +9,15 @@ from comfy_api.latest import io
 from ..hosts.comfyui.core import core_description, core_inputs, core_outputs, run_core
 from ..hosts.comfyui.describe import clip_facts, vae_facts
 from ..hosts.comfyui.host import HOST
+from ..hosts.comfyui.incoming import meter_of
 from ..hosts.comfyui.pipeline import decode_latent, encode_text
 from ..hosts.comfyui.sampling import observe_sampling
 from ..measure.protocol.observation import Probe as ProbeValue
 from ..measure.protocol.observation import observe
-from .types import CATEGORY, Probe, meter_input
+from .types import CATEGORY, MeteredNode, Probe, meter_input
 
 
-class Twin(io.ComfyNode):
+class Twin(MeteredNode):
     """A core node with a meter: subclasses name it and say how it is measured."""
 
     NODE_ID: ClassVar[str]
@@ -48,7 +49,10 @@ class LoaderTwin(Twin):
     @classmethod
     def execute(cls, meter: str = "auto", **inputs: Any) -> io.NodeOutput:
         probe = ProbeValue()
-        with observe(HOST, probe, HOST.device(), meter, {}) as window, window.phase("load"):
+        with (
+            observe(HOST, probe, HOST.device(), meter_of(meter), {}) as window,
+            window.phase("load"),
+        ):
             outputs = run_core(cls.CORE_ID, **inputs)
         return io.NodeOutput(*outputs, probe)
 
@@ -85,7 +89,7 @@ class WattBenchTextEncode(Twin):
     @classmethod
     def execute(cls, clip: Any, text: str, meter: str = "auto") -> io.NodeOutput:
         probe = ProbeValue()
-        with observe(HOST, probe, HOST.device(), meter, clip_facts(clip)) as window:
+        with observe(HOST, probe, HOST.device(), meter_of(meter), clip_facts(clip)) as window:
             conditioning = encode_text(window, clip, text)
         return io.NodeOutput(conditioning, probe)
 
@@ -103,7 +107,7 @@ class WattBenchKSampler(Twin):
 
         def record(facts: dict[str, Any], seed: int | None) -> Any:
             known = {**facts, "scheduler": scheduler, "sampler": inputs["sampler_name"]}
-            return observe(HOST, probe, model.load_device, meter, known, seed)
+            return observe(HOST, probe, model.load_device, meter_of(meter), known, seed)
 
         observed = observe_sampling(model, record)
         (latent,) = run_core(cls.CORE_ID, model=observed, scheduler=scheduler, **inputs)
@@ -118,7 +122,7 @@ class WattBenchVAEDecode(Twin):
     @classmethod
     def execute(cls, samples: dict[str, Any], vae: Any, meter: str = "auto") -> io.NodeOutput:
         probe = ProbeValue()
-        with observe(HOST, probe, HOST.device(), meter, vae_facts(vae)) as window:
+        with observe(HOST, probe, HOST.device(), meter_of(meter), vae_facts(vae)) as window:
             image = decode_latent(window, vae, samples)
         return io.NodeOutput(image, probe)
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from comfy_api.latest import io
+
+from ..hosts.comfyui.incoming import checked_meter
 
 CATEGORY = "WattBench"
 
@@ -17,6 +21,27 @@ Probe = io.Custom("WATTBENCH_PROBE")
 
 Runs = io.Custom("WATTBENCH_RUNS")
 """A tuple of :class:`..measure.records.Run`."""
+
+
+def refused(check: Callable[[], object]) -> bool | str:
+    """What ``validate_inputs`` answers: why ``check`` raised ValueError, or that all is well.
+
+    So a name that cannot be used is told before anything of the prompt runs. What comes out of
+    another node is not known then, and is looked at by the node itself.
+    """
+    try:
+        check()
+    except ValueError as error:
+        return str(error)
+    return True
+
+
+class MeteredNode(io.ComfyNode):
+    """A node with :func:`meter_input`, which is looked at before anything runs."""
+
+    @classmethod
+    def validate_inputs(cls, meter: str = "auto") -> bool | str:
+        return refused(lambda: checked_meter(meter))
 
 
 def meter_input() -> io.Input:

@@ -11,6 +11,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..hosts.comfyui.host import HOST
+from ..hosts.comfyui.incoming import checked_meter, meter_of
 from ..hosts.comfyui.progress import follow_prompt, send, workflow_id
 from ..hosts.comfyui.workspace import folder_in_output
 from ..measure.graph.costs import GraphCost, GraphNode, graph_cost
@@ -19,7 +20,7 @@ from ..measure.meters.bounded import never
 from ..measure.protocol.observation import open_instrument
 from ..report.nodes import append_nodes, check_nodes_table
 from .output import listed
-from .types import CATEGORY, meter_input
+from .types import CATEGORY, meter_input, refused
 
 FOLDER = "wattbench"
 TABLE = "nodes.csv"
@@ -55,6 +56,10 @@ class WattBenchWatchGraph(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, folder: str = FOLDER, meter: str = "auto") -> bool | str:
+        return refused(lambda: (folder_in_output(folder), checked_meter(meter)))
+
+    @classmethod
     def fingerprint_inputs(cls, folder: str, meter: str = "auto") -> str:
         """ComfyUI asks for it before any node runs: that is when watching has to begin."""
         follow_prompt(lambda: GraphWatch(folder, meter))
@@ -87,7 +92,7 @@ class GraphWatch:
         self.shown: dict[str, Any] = {}
         with ExitStack() as resources:
             instrument, environment = resources.enter_context(
-                open_instrument(HOST, HOST.device(), meter, check=never)
+                open_instrument(HOST, HOST.device(), meter_of(meter), check=never)
             )
             self._window, self._recording = resources.enter_context(instrument.record())
             self._resources = resources.pop_all()

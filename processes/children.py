@@ -38,9 +38,12 @@ KEPT_VARIABLES = frozenset(
 """Python's variables that do not say which code is run."""
 
 
-def script_command(path: Path, *arguments: str) -> list[str]:
-    """What runs the script at ``path``, which may import from its own folder."""
-    return _command("script", str(path.resolve()), arguments)
+def script_command(path: Path, *arguments: str, python: Path | None = None) -> list[str]:
+    """What runs the script at ``path``, which may import from its own folder.
+
+    ``python`` runs it; default the one that runs this.
+    """
+    return _command("script", str(path.resolve()), arguments, python)
 
 
 def module_command(name: str, *arguments: str) -> list[str]:
@@ -48,7 +51,9 @@ def module_command(name: str, *arguments: str) -> list[str]:
     return _command("module", name, arguments)
 
 
-def pack_command(name: str, *arguments: str, owners: Iterable[int] = ()) -> list[str]:
+def pack_command(
+    name: str, *arguments: str, owners: Iterable[int] = (), python: Path | None = None
+) -> list[str]:
     """What runs the pack's own module ``name``, such as ``measure.power_limit.guardian``.
 
     With ``owners``, user ids, nothing is run that somebody else can write: for a command that gets
@@ -59,7 +64,7 @@ def pack_command(name: str, *arguments: str, owners: Iterable[int] = ()) -> list
     """
     trusted = sorted(set(owners))
     if not trusted:
-        return _command("pack", f"{PACK}.{name}", arguments)
+        return _command("pack", f"{PACK}.{name}", arguments, python)
     loaded = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
     library = str(Path(os.__file__).parent)
     for file in (
@@ -70,18 +75,21 @@ def pack_command(name: str, *arguments: str, owners: Iterable[int] = ()) -> list
     options = [f"--owner={owner}" for owner in trusted]
     options += [f"--packages={folder}" for folder in _packages()]
     # -S: what .pth files of the packages' folder would run is not run.
-    python = [sys.executable, "-I", "-S", "-B", "-X", "utf8", str(BOOTSTRAP)]
-    return [*python, *options, "pack", f"{PACK}.{name}", *arguments]
+    isolated = [sys.executable, "-I", "-S", "-B", "-X", "utf8", str(BOOTSTRAP)]
+    return [*isolated, *options, "pack", f"{PACK}.{name}", *arguments]
 
 
-def _command(kind: str, target: str, arguments: Sequence[str]) -> list[str]:
-    python = [sys.executable, "-I", "-X", "utf8"]
+def _command(
+    kind: str, target: str, arguments: Sequence[str], other: Path | None = None
+) -> list[str]:
+    python = [str(other or sys.executable), "-I", "-X", "utf8"]
     if sys.pycache_prefix:
         python += ["-X", f"pycache_prefix={Path(sys.pycache_prefix).absolute()}"]
     if sys.dont_write_bytecode:
         python += ["-B"]
     # -I leaves out the user's own packages, which this process may have had torch from.
-    own = [site.getusersitepackages()] if site.ENABLE_USER_SITE else []
+    is_ours = other is None or other == Path(sys.executable)
+    own = [site.getusersitepackages()] if site.ENABLE_USER_SITE and is_ours else []
     return [*python, str(BOOTSTRAP), *(f"--packages={f}" for f in own), kind, target, *arguments]
 
 

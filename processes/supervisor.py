@@ -11,10 +11,10 @@ import ctypes
 import json
 import os
 import resource
+import select
 import signal
 import subprocess
 import sys
-import threading
 
 PR_SET_PDEATHSIG = 1
 PASSED_OVER = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -36,10 +36,9 @@ def main() -> int:
         if os.getppid() != own_pid:
             os._exit(1)
 
+    _start_watcher()
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=die_with_us) as process:
-        threading.Thread(target=_end_with_the_other_side, daemon=True).start()
         code = process.wait()
-    os.killpg(0, signal.SIGTERM)  # What it has left behind.
     if code >= 0:
         return code
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -49,10 +48,23 @@ def main() -> int:
     return 128 - code
 
 
-def _end_with_the_other_side() -> None:
-    while os.read(sys.stdin.fileno(), 4096):
-        pass
-    os.killpg(0, signal.SIGKILL)
+def _start_watcher() -> None:
+    """A second process that ends the whole group when the other side is gone, or this one is.
+
+    So it takes more than one SIGKILL to leave anybody, and what the command leaves behind goes too.
+    """
+    ours, kept_open = os.pipe()
+    if os.fork():
+        os.close(ours)
+        return
+    os.close(kept_open)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)  # Who reads the command's output waits for it alone.
+    while True:
+        readable, _, _ = select.select([0, ours], [], [])
+        if any(not os.read(end, 4096) for end in readable):
+            os.killpg(0, signal.SIGKILL)
 
 
 if __name__ == "__main__":

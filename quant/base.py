@@ -243,12 +243,16 @@ def decode_config(tensor: torch.Tensor) -> dict[str, Any]:
     Raises:
         ValueError: it is no JSON object with a ``format``.
     """
+    import torch
+
     try:
-        config = json.loads(bytes(tensor.tolist()))
-    except ValueError as error:
-        raise ValueError(f"a layer's {CONFIG} is no JSON text: {error}") from error
+        config = json.loads(bytes(tensor.contiguous().reshape(-1).view(torch.uint8).tolist()))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"a layer's {CONFIG}, {tensor.dtype} of shape {list(tensor.shape)}, is no JSON text"
+        ) from error
     if not isinstance(config, dict) or not isinstance(config.get("format"), str):
-        raise ValueError(f"a layer's {CONFIG} names no format: {config!r}")
+        raise ValueError(f"a layer's {CONFIG} names no format")
     params = config.pop("params", None)
     return {**params, **config} if isinstance(params, dict) else config
 

@@ -9,12 +9,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from ..incoming import IncomingError, read_text
 from .formats.fp8 import E4M3_MAX
 
 if TYPE_CHECKING:
     import torch
 
 VERSION = 1
+MAX_CALIBRATION_BYTES = 64 * 2**20
 OUTLIER_PERCENTILE = 99.9
 OUTLIER_RATIO = 20.0
 """A layer whose largest input is this many times its :data:`OUTLIER_PERCENTILE` has outliers."""
@@ -81,16 +83,17 @@ class Calibration:
         """Read what :meth:`save` wrote.
 
         Raises:
-            ValueError: it is no calibration, or one of another version.
-            OSError: it cannot be read.
+            ValueError: it cannot be read, is no calibration, or one of another version.
         """
         try:
-            held: dict[str, Any] = json.loads(path.read_text("utf-8"))
+            held: dict[str, Any] = json.loads(read_text(path, MAX_CALIBRATION_BYTES))
             version = held.pop("version")
             layers = {name: ActivationRange(**found) for name, found in held.pop("layers").items()}
             calibration = cls(layers=layers, **held)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            why = f"{type(error).__name__}: {error}"
+        except IncomingError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            why = type(error).__name__
             raise ValueError(f"{path} is no calibration of WattBench ({why})") from error
         if version != VERSION:
             raise ValueError(f"{path} has version {version}, and this WattBench reads {VERSION}")

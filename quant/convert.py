@@ -4,33 +4,41 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .base import CONFIG, Format, WeightRangeError, encode_config
 from .files import WIDE, Entry, FileError, TensorFile
 from .formats import find
-from .layers import Kept, LayerRules, Quantized, quantize_layer
-from .pipeline import Change, Progress, kept, one_torch_thread, stored_as
-from .stored import (
-    INPUT_SCALE,
+from .inventory import (
     METADATA_KEY,
-    StoredLayer,
     has_diffusers_names,
-    is_lora,
     lasting,
     layers_of,
     model_prefix,
     quantized_already,
 )
+from .kinds import not_a_model
+from .layers import Kept, LayerRules, Quantized, quantize_layer
+from .pipeline import Change, Progress, kept, one_torch_thread, stored_as
+from .sensitivity import sensitive_layers
+from .stored import INPUT_SCALE, StoredLayer
 from .stream import DIGEST_PLACE, write_converted
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+UNDERFLOW = 1e-4
+"""The share of a tensor's squares that a cast to 16 bits may lose."""
+
+LEAST_NORMAL = 2**-14
+"""fp16's least number of full precision; where a larger one is left, no tensor is lost."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,8 @@ class Request:
         input_scales: of ``fp8_static``: a calibrated scale per layer; layers without one have
             their weights quantized and their activations left alone.
         version: WattBench's, for the file's metadata.
+        keep_sensitive: the share of the weights that may stay in high precision because their
+            layers lose most, between 0 and 1 (:mod:`.sensitivity`).
     """
 
     format: Format
@@ -52,13 +62,17 @@ class Request:
     dtype: str = ""
     input_scales: Mapping[str, float] = field(default_factory=dict)
     version: str = ""
+    keep_sensitive: float = 0.0
 
 
 @dataclass(frozen=True)
 class Conversion:
     """What was made; counts are of matrices and other tensors of two or more dimensions.
 
-    ``formats`` counts layers by format, ``kept`` gives the reason of each layer that stayed.
+    ``formats`` counts layers by format, ``kept`` gives the reason of each layer that stayed, and
+    ``unmatched`` has the patterns of the request that no layer matches. ``bits_per_weight`` is of
+    the quantized layers, scales included, of which modulation has 8 also in formats of 4 bits;
+    ``None`` where none is quantized.
     """
 
     target: Path
@@ -67,6 +81,8 @@ class Conversion:
     source_sha256: str
     formats: Mapping[str, int]
     kept: Mapping[str, str]
+    unmatched: Sequence[str] = ()
+    bits_per_weight: float | None = None
 
     def text(self) -> str:
         """A few lines for people."""
@@ -76,8 +92,12 @@ class Conversion:
             f" ({self.target_bytes / self.source_bytes:.0%})",
             f"layers stored as: {made}",
         ]
+        if self.bits_per_weight is not None:
+            lines.append(f"{self.bits_per_weight:.2f} bits per weight of the quantized layers")
         for reason, count in Counter(self.kept.values()).most_common():
             lines.append(f"as before: {count} ({reason})")
+        if self.unmatched:
+            lines.append(f"matches no layer of this file: {', '.join(self.unmatched)}")
         return "\n".join(lines)
 
 
@@ -113,6 +133,8 @@ def convert_file(
         digest,
         dict(plan.formats),
         plan.kept,
+        plan.unmatched,
+        plan.bits_per_weight,
     )
 
 
@@ -125,9 +147,14 @@ class _Plan:
         self.prefix = model_prefix(file.entries)
         _check_source(file, self.prefix, request.format)
         self.formats: Counter[str] = Counter()
+        self._stored_bytes = self._weight_count = 0
         self.kept: dict[str, str] = {}
         layers = {layer.tensors["weight"].name: layer for layer in layers_of(file, self.prefix)}
         names = {layer.name for layer in layers.values()}
+        self.unmatched = request.rules.unmatched(names)
+        self._sensitive = sensitive_layers(
+            file, layers.values(), request.format, request.rules, request.keep_sensitive
+        )
         if request.format.needs_input_scale and names.isdisjoint(request.input_scales):
             raise FileError(
                 f"the calibration has no scale for any layer of {file.path}: it was made with "
@@ -156,6 +183,10 @@ class _Plan:
         }
         return {**lasting(self.file.metadata), METADATA_KEY: json.dumps(made)}
 
+    @property
+    def bits_per_weight(self) -> float | None:
+        return 8 * self._stored_bytes / self._weight_count if self._weight_count else None
+
     def _change(self, entry: Entry, layer: StoredLayer | None) -> Change:
         if not entry.name.startswith(self.prefix) or entry.dtype not in WIDE:
             return kept(entry)
@@ -164,6 +195,8 @@ class _Plan:
             if wanted.needs_input_scale and layer.name not in self.request.input_scales:
                 wanted = find(wanted.weight_only)
             decision = self.request.rules.decide(layer.name, entry.shape, wanted)
+            if layer.name in self._sensitive:
+                decision = Kept("it loses most")
             if isinstance(decision, Quantized):
                 self.formats[decision.format.name] += 1
                 return self._quantized(entry, layer, decision.format)
@@ -178,6 +211,8 @@ class _Plan:
         import torch
 
         stem = entry.name.removesuffix("weight")
+        self._weight_count += prod(entry.shape)
+        self._stored_bytes += sum(x.nbytes for x in chosen.stored_spec(entry.shape).values())
         added = {CONFIG: encode_config(chosen.config(entry.shape))}
         if chosen.needs_input_scale:
             scale = self.request.input_scales[layer.name]
@@ -213,16 +248,35 @@ def _cast(entry: Entry, dtype_name: str) -> Change:
 
     def convert(tensor: Tensor) -> dict[str, Tensor]:
         narrow = tensor.to(dtype)
-        if narrow.numel():
-            low, high = torch.aminmax(narrow)
-            if not (torch.isfinite(low) and torch.isfinite(high)):
-                raise WeightRangeError(
-                    f"{entry.name} overflows {dtype_name}, or holds NaN. bf16 reaches as far as "
-                    "fp32; or leave the type as it is. Nothing was written."
-                )
+        why = _lost(tensor, narrow) if narrow.numel() else ""
+        if why:
+            raise WeightRangeError(
+                f"{entry.name} {why.format(dtype_name)}. bf16 reaches as far as fp32; or leave "
+                "the type as it is. Nothing was written."
+            )
         return {entry.name: narrow}
 
     return Change(entry, {entry.name: stored}, convert)
+
+
+def _lost(tensor: Tensor, narrow: Tensor) -> str:
+    """What a cast to 16 bits lost beyond rounding; empty if nothing.
+
+    A few small numbers among large ones may become zero. A tensor of small numbers alone loses
+    itself: more than :data:`UNDERFLOW` of its squares are errors, where rounding makes 1e-5 at
+    most.
+    """
+    import torch
+
+    low, high = torch.aminmax(narrow)
+    if not (torch.isfinite(low) and torch.isfinite(high)):
+        return "overflows {0}, or holds NaN"
+    if float(torch.maximum(-low, high)) > LEAST_NORMAL:
+        return ""
+    before, after = tensor.to(torch.float64), narrow.to(torch.float64)
+    if float((after - before).square().sum()) > UNDERFLOW * float(before.square().sum()):
+        return "underflows {0}: its numbers are too small"
+    return ""
 
 
 def _is_quick(wanted: Format) -> bool:
@@ -234,11 +288,10 @@ def _is_quick(wanted: Format) -> bool:
 
 
 def _check_source(file: TensorFile, prefix: str, wanted: Format) -> None:
-    if is_lora(file.entries):
-        raise FileError(
-            f"{file.path} is a LoRA, and LoRAs stay as they are: quantize the model that it is "
-            "for, and connect Load LoRA to that."
-        )
+    found = not_a_model(file.entries)
+    if found:
+        kind, remedy = found
+        raise FileError(f"{file.path} is {kind}, and {remedy}.")
     reason = quantized_already(file, prefix)
     if reason:
         raise FileError(

@@ -163,6 +163,8 @@ def _read_header(path: Path) -> tuple[bytes, dict[str, str], dict[str, Entry]]:
 
     if path.is_dir():
         raise FileError(f"{path} is a folder; name the .safetensors file in it")
+    if path.exists() and not path.is_file():
+        raise FileError(f"{path} is a pipe or a device, not a file")
     with path.open("rb") as file:
         start = file.read(LENGTH.size)
         try:

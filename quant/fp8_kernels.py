@@ -43,22 +43,32 @@ def _by_row(x_ptr, q_ptr, scale_ptr, columns, top, block: tl.constexpr):  # type
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _widen(q_ptr, x_ptr, scale_ptr, count, block: tl.constexpr):  # type: ignore[no-untyped-def]
+def _widen(q_ptr, x_ptr, scale_ptr, count, shared, block: tl.constexpr):  # type: ignore[no-untyped-def]
     at = tl.program_id(0).to(tl.int64) * block + tl.arange(0, block)
     inside = at < count
-    x = tl.load(q_ptr + at, mask=inside, other=0.0).to(tl.float32) * tl.load(scale_ptr)
+    scale = tl.load(scale_ptr + at // shared, mask=inside, other=0.0)
+    x = tl.load(q_ptr + at, mask=inside, other=0.0).to(tl.float32) * scale
     tl.store(x_ptr + at, x.to(x_ptr.dtype.element_ty), mask=inside)
 
 
 def widen_by(weight: torch.Tensor, scale: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """``weight * scale`` in ``dtype``; ``weight`` is E4M3, ``scale`` fp32 with one element."""
+    """``weight * scale`` in ``dtype``; ``weight`` is E4M3, ``scale`` fp32.
+
+    Consecutive numbers share a scale, equally many for each: all, those of a row, or of its parts.
+    """
     import torch
 
     weight = weight.contiguous()
     wide = torch.empty_like(weight, dtype=dtype)
     with torch.cuda.device(weight.device):
         _widen[(triton.cdiv(weight.numel(), BLOCK),)](
-            weight, wide, scale, weight.numel(), block=BLOCK, num_warps=8
+            weight,
+            wide,
+            scale.contiguous(),
+            weight.numel(),
+            weight.numel() // scale.numel(),
+            block=BLOCK,
+            num_warps=8,
         )
     return wide
 

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from . import ggml_iq as few
+
 if TYPE_CHECKING:
     import torch
 
@@ -124,5 +126,18 @@ BLOCK_TYPES = {
     "Q4_K": BlockType(256, 144, _q4_k),
     "Q5_K": BlockType(256, 176, _q5_k),
     "Q6_K": BlockType(256, 210, _q6_k),
+    "Q2_K": BlockType(256, 84, few.q2_k),
+    "Q3_K": BlockType(256, 110, few.q3_k),
+    "TQ1_0": BlockType(256, 54, few.tq1_0),
+    "TQ2_0": BlockType(256, 66, few.tq2_0),
+    "IQ2_XXS": BlockType(256, 66, few.iq2_xxs),
+    "IQ2_XS": BlockType(256, 74, few.iq2_xs),
+    "IQ2_S": BlockType(256, 82, few.iq2_s),
+    "IQ3_XXS": BlockType(256, 98, few.iq3_xxs),
+    "IQ3_S": BlockType(256, 110, few.iq3_s),
+    "IQ1_S": BlockType(256, 50, few.iq1_s),
+    "IQ1_M": BlockType(256, 56, few.iq1_m),
+    "IQ4_NL": BlockType(32, 18, few.iq4_nl),
+    "IQ4_XS": BlockType(256, 136, few.iq4_xs),
 }
 """By the names of GGUF."""

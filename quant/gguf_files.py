@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .files import GGUF_START, WIDE, Entry, FileError
 from .formats.gguf import PREFIX
 from .ggml import BLOCK_TYPES
+from .gguf_header import check_header
+from .gguf_text import OTHERS, native_name
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 SUFFIX = ".gguf"
 
+PLAIN = ("F64", "F32", "F16", "I64", "I32", "I16", "I8")
+"""Types whose numbers are those of the tensor."""
+
 
 class GgufFile:
     """A GGUF file that is open for reading: a context manager with what ``TensorFile`` offers.
 
-    A matrix in blocks of :data:`.ggml.BLOCK_TYPES` is uint8 ``[out, bytes of a row]``; its type is
-    called ``gguf:Q4_K``. What is in other blocks, or has other dimensions, is widened when it is
-    read, and has the shape that it has then.
+    An entry has the shape that its tensor computes with, and of text encoders ComfyUI's name
+    (:mod:`.gguf_text`). A matrix in blocks of
+    :data:`.ggml.BLOCK_TYPES` is read as uint8 ``[rows, bytes of a row]``; its type is called
+    ``gguf:Q4_K``. ComfyUI-GGUF lays matrices whose rows are no multiple of 256 out anew, with 256
+    weights to a row. What is in other blocks, or has other dimensions, is widened when it is read.
 
     Raises:
         FileError: the file is damaged or truncated, or the package gguf is missing.
@@ -37,14 +45,24 @@ class GgufFile:
         self.path = path
         self.metadata: dict[str, str] = {}
         try:
+            if path.exists() and not path.is_file():
+                raise ValueError("it is a pipe or a device")
+            check_header(path)
             reader = GGUFReader(path)
-            self._items = {item.name: item for item in reader.tensors}
-            self.entries = {name: _entry(reader, item) for name, item in self._items.items()}
-        except (ValueError, IndexError, KeyError) as error:
+            kind = _architecture(reader)
+            self._items = {native_name(kind, item.name): item for item in reader.tensors}
+            self.entries = {n: _entry(reader, n, item) for n, item in self._items.items()}
+        except (ValueError, IndexError, KeyError, RecursionError) as error:
             raise FileError(
                 f"{path.name} is no whole GGUF file ({error}). It may have been copied or "
                 "downloaded in part: fetch it again."
             ) from error
+
+        if kind in OTHERS:
+            raise FileError(
+                f"{path.name} is a GGUF file of a text encoder of the kind {kind}, which WattBench "
+                "does not read: take its safetensors file."
+            )
 
     def __enter__(self) -> GgufFile:
         return self
@@ -64,7 +82,9 @@ class GgufFile:
         from gguf.quants import dequantize
 
         item, entry = self._items[name], self.entries[name]
-        if self.is_in_blocks(name) or entry.dtype in ("F32", "F16"):
+        if self.is_in_blocks(name):
+            return torch.from_numpy(np.array(item.data))
+        if entry.dtype in PLAIN:
             return torch.from_numpy(np.array(item.data)).reshape(entry.shape)
         return torch.from_numpy(dequantize(item.data, item.tensor_type)).reshape(entry.shape)
 
@@ -79,15 +99,21 @@ def is_gguf(path: Path) -> bool:
         return file.read(len(GGUF_START)) == GGUF_START
 
 
-def _entry(reader: Any, item: Any) -> Entry:
+def _architecture(reader: Any) -> str:
+    """What the file says it is, as ``flux`` or ``t5encoder``; empty where it does not."""
+    field = reader.get_field("general.architecture")
+    return "" if field is None else bytes(field.parts[field.data[0]]).decode("utf-8", "replace")
+
+
+def _entry(reader: Any, name: str, item: Any) -> Entry:
     """One tensor; ``orig_shape`` is what ComfyUI-GGUF notes of reshaped ones."""
     shape = tuple(int(size) for size in reversed(item.shape))
     original = reader.get_field(f"comfy.gguf.orig_shape.{item.name}")
     if original is not None:
-        shape = tuple(int(original.parts[part][0]) for part in original.data)
+        reshaped = tuple(int(original.parts[part][0]) for part in original.data)
+        if prod(reshaped) != prod(shape):
+            raise ValueError(f"comfy.gguf.orig_shape of {item.name} is not that of its weights")
+        shape = reshaped
     kind = item.tensor_type.name
-    block = BLOCK_TYPES.get(kind)
-    if block is not None and len(shape) == 2:
-        shape = (shape[0], shape[1] // block.weights * block.nbytes)
-    dtype = kind if kind in WIDE else PREFIX + kind
-    return Entry(item.name, dtype, shape, int(item.data_offset), int(item.n_bytes))
+    dtype = kind if kind in WIDE or kind in PLAIN else PREFIX + kind
+    return Entry(name, dtype, shape, int(item.data_offset), int(item.n_bytes))

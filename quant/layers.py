@@ -83,6 +83,17 @@ SENSITIVE = (
 )
 """Kept by default."""
 
+BARE = (
+    "*.ff_i.gate",
+    "*.moe.gate",
+    "timestep_features",
+    "motion_encoder.*",
+    "*.motion_encoder.*",
+)
+"""Parameters that no linear layer holds, whose scales nobody multiplies by: gates of mixtures of
+experts (HiDream, Hunyuan3D 2.1), Fourier features, Wan Animate's encoder of faces. For where the
+model itself is not there to be asked; ``tests/corpus`` holds it against what ComfyUI builds."""
+
 MODULATION = ("*adaLN_modulation.*", "*_mod.*", "*modulation.lin")
 """Weights quantized, activations not."""
 
@@ -109,10 +120,13 @@ class LayerRules:
         keep: patterns of names to keep in high precision, as of ``fnmatch`` (``layers.0.*``).
         release: patterns of names to quantize although they are kept by default; what model
             detection reads and embeddings cannot be released.
+        linears: the names of the linear layers, where the model was built to ask it; ``None`` tells
+            them by their names.
     """
 
     keep: tuple[str, ...] = ()
     release: tuple[str, ...] = ()
+    linears: frozenset[str] | None = None
 
     @classmethod
     def parse(cls, text: str) -> LayerRules:
@@ -123,16 +137,30 @@ class LayerRules:
             tuple(p[1:] for p in patterns if p.startswith("-")),
         )
 
+    def unmatched(self, names: Iterable[str]) -> list[str]:
+        """The patterns that match none of the layers ``names``."""
+        names = list(names)
+        return [
+            pattern
+            for pattern in (*self.keep, *self.release)
+            if not any(fnmatchcase(name, pattern) for name in names)
+        ]
+
     def decide(self, name: str, shape: tuple[int, ...], wanted: Format) -> Quantized | Kept:
         """What becomes of the weight ``[out, in]`` of layer ``name`` if ``wanted`` is asked for."""
         if not wanted.is_quantized:
             return Quantized(wanted)
         if len(shape) != 2:
             return Kept("convolution" if len(shape) > 2 else "vector")
+        if 0 in shape:
+            return Kept("it is empty")
+        if self.linears is not None and name not in self.linears:
+            return Kept("no linear layer of the model")
         for patterns, reason in (
             (self.keep, "the user keeps it"),
             (DETECTION, "model detection reads its shape"),
             (EMBEDDINGS, "embedding"),
+            (BARE, "no linear layer of the model"),
         ):
             if _matches(name, patterns):
                 return Kept(reason)

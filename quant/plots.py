@@ -6,13 +6,10 @@ from functools import reduce
 from operator import add
 from pathlib import Path
 
+from ..tables.figure import new_figure
 from .report import LayerReport, QuantReport
 
 BOUND_BITS = (1.0, 17.0)
-
-
-class PlotsUnavailableError(RuntimeError):
-    """matplotlib is not installed."""
 
 
 def gaussian_bound(bits_per_weight: float) -> float:
@@ -33,19 +30,13 @@ def write_rate_distortion(report: QuantReport, path: Path) -> None:
         ValueError: no layer was compared with a reference.
         OSError: the file cannot be written.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise PlotsUnavailableError("plots need matplotlib: pip install matplotlib") from error
     groups: dict[str, list[LayerReport]] = {}
     for layer in report.layers:
         if layer.is_quantized and layer.fidelity is not None and layer.fidelity.noise > 0:
             groups.setdefault(layer.format, []).append(layer)
     if not groups:
         raise ValueError("no quantized layer was compared with a reference: no distortion")
-    figure = Figure(figsize=(7, 5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(7, 5)
     axes = figure.add_subplot()
     for name, layers in groups.items():
         bits = [layer.bits_per_weight for layer in layers]

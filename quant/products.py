@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from .formats.fp8 import E4M3_MAX, scale_of
+from .scales import granularity, multiply
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +41,7 @@ def fp8_linear(
     Args:
         x: ``[..., in]``, float.
         weight: ``[out, in]``, float8_e4m3fn; both multiples of :data:`ALIGNMENT`.
-        weight_scale: fp32, one element.
+        weight_scale: fp32, one element, or one per row where :func:`why_not_scaled` allows.
         input_scale: fp32, one element, of a calibration; ``None`` scales by ``x`` itself.
         bias: ``[out]`` in ``x``'s dtype, or ``None``.
 
@@ -50,9 +51,13 @@ def fp8_linear(
     import torch
 
     rows = x.reshape(-1, x.shape[-1])
-    if input_scale is None and _can_scale_rows(x):
-        quantized, input_scale = quantize_rows(rows)
-        weight_scale = weight_scale.reshape(1, 1).expand(1, weight.shape[0]).contiguous()
+    if _can_scale_rows(x) and (input_scale is None or weight_scale.numel() > 1):
+        if input_scale is None:
+            quantized, input_scale = quantize_rows(rows)
+        else:
+            quantized = quantize(rows, input_scale)
+            input_scale = input_scale.reshape(1, 1).expand(len(rows), 1).contiguous()
+        weight_scale = weight_scale.reshape(1, -1).expand(1, weight.shape[0]).contiguous()
     else:
         if input_scale is None:
             input_scale = scale_of(
@@ -99,6 +104,15 @@ def quantize_rows(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return (wide / scale).to(torch.float8_e4m3fn), scale
 
 
+def why_not_scaled(x: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor) -> str:
+    """Why a weight with such scales is widened before its product with ``x``; empty if not."""
+    if scale.numel() == 1:
+        return ""
+    if scale.numel() != weight.shape[0]:
+        return "its scales are those of blocks, which the weights are multiplied by first"
+    return "" if _can_scale_rows(x) else "no kernel here takes a scale per row of the weights"
+
+
 def _can_scale_rows(x: torch.Tensor) -> bool:
     import torch
 
@@ -115,12 +129,13 @@ def _has_row_scales(device: torch.device) -> bool:
 
 
 def widen_fp8(weight: torch.Tensor, scale: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """``weight * scale`` in ``dtype``; ``weight`` is float8_e4m3fn, ``scale`` has one element."""
-    if has_kernels(weight):
+    """``weight * scale`` in ``dtype``; ``weight`` is float8_e4m3fn, ``scale`` as files have it."""
+    found = granularity(weight.shape, scale.shape)
+    if has_kernels(weight) and found is not None and (scale.numel() == 1 or found[0] == 1):
         from .fp8_kernels import widen_by
 
-        return widen_by(weight, scale, dtype)
-    return weight.to(dtype) * scale.to(dtype)
+        return widen_by(weight, scale.to(weight.device), dtype)
+    return multiply(weight, scale, dtype)
 
 
 def has_kernels(x: torch.Tensor) -> bool:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from .fidelity import Fidelity, compare
 from .files import FileError, TensorFile
 from .gguf_files import GgufFile
-from .stored import StoredLayer, check_readable, layers_of, model_prefix, open_weights
+from .inventory import layers_of, model_prefix, open_weights
+from .stored import StoredLayer
 
 if TYPE_CHECKING:
     import torch
@@ -104,7 +105,6 @@ def report_file(
         OSError: a file cannot be opened.
     """
     with open_weights(path) as file:
-        check_readable(file)
         prefix = model_prefix(file.entries)
         layers = layers_of(file, prefix)
         if not layers:
@@ -119,7 +119,6 @@ def report_file(
             rows = [_row(layer) for layer in layers]
             return QuantReport(path.name, "", tuple(rows), other)
         with open_weights(reference) as original:
-            check_readable(original)
             found = {x.name: x for x in layers_of(original, model_prefix(original.entries))}
             rows = []
             for layer in layers:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from functools import reduce
 from operator import add
 from pathlib import Path
 
+from ..tables.csv import csv_text
+from ..tables.files import write_text
+from ..tables.table import BLANK
 from .fidelity import Fidelity
 from .report import NOT_FINITE, LayerReport, QuantReport
 
@@ -42,36 +44,33 @@ HEADINGS = (
     "Executed",
 )
 LAYER_HEADINGS = ("Layer", "Format", "Shape", *HEADINGS[3:])
-BLANK = "—"
 WORST = 3
 """So many layers are named that lost most, or are broken."""
 
 
 def write_csv(report: QuantReport, path: Path) -> None:
     """A row per layer; a cell is empty where there is no value, and ``note`` says why."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        for layer in report.layers:
-            found = layer.fidelity
-            writer.writerow(
-                (
-                    layer.name,
-                    layer.kind,
-                    layer.format,
-                    "x".join(map(str, layer.shape)),
-                    layer.weight_count,
-                    layer.stored_bytes,
-                    layer.bits_per_weight,
-                    None if found is None else found.sqnr_db,
-                    None if found is None else found.cosine,
-                    None if found is None else found.max_error,
-                    None if found is None else found.distortion,
-                    layer.executed,
-                    layer.call_count,
-                    layer.note,
-                )
-            )
+    write_text(csv_text([COLUMNS, *map(_layer, report.layers)]), path)
+
+
+def _layer(layer: LayerReport) -> tuple[object, ...]:
+    found = layer.fidelity
+    return (
+        layer.name,
+        layer.kind,
+        layer.format,
+        "x".join(map(str, layer.shape)),
+        layer.weight_count,
+        layer.stored_bytes,
+        layer.bits_per_weight,
+        None if found is None else found.sqnr_db,
+        None if found is None else found.cosine,
+        None if found is None else found.max_error,
+        None if found is None else found.distortion,
+        layer.executed,
+        layer.call_count,
+        layer.note,
+    )
 
 
 def rows(report: QuantReport) -> tuple[tuple[str, ...], ...]:

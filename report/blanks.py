@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..analysis.analysis import Analysis
+from ..analysis.breakdown import ENERGIES, TIMES
 from ..analysis.columns import ENVIRONMENT_COLUMNS, METRICS
 from ..analysis.comparison import COMPARED
-from .breakdown import ENERGIES, ESTIMATED, IDLE_HEADING, METHOD_HEADING, TIMES, measured_parts
-from .markdown import BLANK, DIFFERENCES, HEADINGS, Table
-from .notes import SEPARATOR, gathered
+from ..analysis.notes import SEPARATOR, gathered
+from ..tables.table import BLANK, Table
+from .breakdown import ESTIMATED, IDLE_HEADING, METHOD_HEADING
+from .summary import DIFFERENCES, HEADINGS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,20 +54,19 @@ OTHERWISE = {
 """Where the runs themselves give no reason."""
 
 
-def blank_reasons(table: Table, frame: pd.DataFrame, summary: pd.DataFrame) -> list[dict[str, str]]:
+def blank_reasons(table: Table, analysis: Analysis) -> list[dict[str, str]]:
     """For each row of ``table`` the headings of its blank cells, each with the reason.
 
-    ``table`` is a summary of ``frame``, as :func:`.summary.summarise` or
-    :func:`.breakdown.breakdown_table` gives it.
+    ``table`` has a row for each row of the summary.
     """
     return [
         {
-            heading: _reason(heading, measured, row["comparison_note"])
+            heading: _reason(heading, condition.measured, row["comparison_note"])
             for heading, cell in zip(table.headings, cells, strict=True)
             if cell == BLANK
         }
-        for cells, measured, row in zip(
-            table.rows, measured_parts(frame), summary.to_dict("records"), strict=True
+        for cells, condition, row in zip(
+            table.rows, analysis.conditions, analysis.summary.to_dict("records"), strict=True
         )
     ]
 

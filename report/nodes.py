@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import os
 import zlib
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..measure.graph.costs import GraphCost, NodeCost
+from ..tables.csv import csv_text
 
 CHECKSUM = "crc32"
 MAX_LINE_BYTES = 65536
@@ -127,10 +127,8 @@ def _columns(line: bytes) -> list[str]:
 
 def _line(cells: Sequence[Any]) -> str:
     """One line of the table: a row never takes several."""
-    text = io.StringIO()
-    flat = (" ".join(cell.split()) if isinstance(cell, str) else cell for cell in cells)
-    csv.writer(text, lineterminator="").writerow(flat)
-    return text.getvalue()
+    flat = [" ".join(cell.split()) if isinstance(cell, str) else cell for cell in cells]
+    return csv_text([flat]).removesuffix("\n")
 
 
 def _checksum(line: str) -> str:

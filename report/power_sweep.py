@@ -6,13 +6,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..analysis.analysis import Analysis
 from ..analysis.power_caps import CONFIDENCE, CapResult, Sweep, percent, verdicts
 from ..records import Estimate
+from ..tables.csv import write_frame
 from ..tables.decimals import with_half_width
 from ..tables.figure import PlotsUnavailableError, new_figure
-from . import write_frame
-from .csv import write_csv
-from .markdown import BLANK, Table, as_text, markdown_table
+from ..tables.markdown import block, bullets, inline, of_table
+from ..tables.table import BLANK, Table
+from ..tables.text import as_text
+from .export import write_analysis
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +49,7 @@ def write_sweeps(runs: pd.DataFrame, sweeps: Sequence[Sweep], folder: Path) -> l
     Raises:
         OSError: the folder cannot be made or written.
     """
-    write_csv(sweep_frame(sweeps), folder / "powercap.csv")
+    table = write_frame(sweep_frame(sweeps), folder / "powercap.csv")
     try:
         _write_plot(sweeps, folder / PLOT_FILE)
     except PlotsUnavailableError:
@@ -56,12 +59,12 @@ def write_sweeps(runs: pd.DataFrame, sweeps: Sequence[Sweep], folder: Path) -> l
     preface = [line for sweep in sweeps for line in _section(sweep)]
     preface += [f"![Energy and time against the cap]({path.name})\n" for path in plots]
     preface += ["## All runs", ""]
-    return [*write_frame(runs, folder, preface), folder / "powercap.csv", *plots]
+    return [*write_analysis(Analysis(runs), folder, preface), table, *plots]
 
 
-def sweep_text(sweep: Sweep) -> str:
-    """A sweep as text for a terminal."""
-    return f"{sweep.condition} on {sweep.board}\n{as_text(_table(sweep))}"
+def sweep_text(sweep: Sweep, width: int | None = None) -> str:
+    """A sweep as text for a terminal, in lines of at most ``width`` where that is given."""
+    return f"{sweep.condition} on {sweep.board}\n{as_text(_table(sweep), width)}"
 
 
 def sweep_frame(sweeps: Sequence[Sweep]) -> pd.DataFrame:
@@ -146,10 +149,9 @@ def _explanations(sweep: Sweep) -> Iterator[str]:
 
 def _section(sweep: Sweep) -> list[str]:
     table = _table(sweep)
-    where = f"{sweep.board}, meter: {sweep.meter or BLANK}"
-    notes = [f"- {note}" for note in table.notes]
-    rows = markdown_table(table)
-    return [f"## Power caps: {sweep.condition}", "", where, "", *rows, "", *notes, ""]
+    where = block(f"{sweep.board}, meter: {sweep.meter or BLANK}")
+    heading = f"## Power caps: {inline(sweep.condition)}"
+    return [heading, "", where, "", *of_table(table), "", *bullets(table.notes), ""]
 
 
 def _write_plot(sweeps: Sequence[Sweep], path: Path) -> None:

@@ -6,14 +6,12 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from ..analysis.runs_table import runs_frame
-from ..analysis.summary import summarise
+from ..analysis.analysis import Analysis
+from ..analysis.notes import SEPARATOR
 from ..records import Run
 from .blanks import blank_reasons
 from .breakdown import breakdown_table
-from .markdown import summary_table
-from .notes import SEPARATOR
-from .series import series_of
+from .summary import summary_table
 
 OF_RUNS = re.compile(r" \(\d+ of \d+ runs\)$")
 
@@ -29,14 +27,12 @@ def summary_shown(runs: Sequence[Run]) -> dict[str, Any]:
     ``headings``, ``rows`` and ``notes`` are the summary; ``phases`` is a second table, with a row
     for each of its rows. ``blanks`` of a table gives for each row the reason of every blank cell,
     by its heading; notes that say no more than these are left out. ``series`` is as
-    :func:`.series.series_of` has it. ``measured_at`` are the times (ISO 8601) at which the first
-    and the last run began.
+    :func:`..analysis.series.series_of` has it. ``measured_at`` are the times (ISO 8601) at which
+    the first and the last run began.
     """
-    frame = runs_frame(runs)
-    summary = summarise(frame)
-    table = summary_table(summary, frame)
-    phases = breakdown_table(frame, summary)
-    blanks, phase_blanks = (blank_reasons(one, frame, summary) for one in (table, phases))
+    analysis = Analysis.of(runs)
+    table, phases = summary_table(analysis), breakdown_table(analysis)
+    blanks, phase_blanks = (blank_reasons(one, analysis) for one in (table, phases))
     told = {
         part
         for row in (*blanks, *phase_blanks)
@@ -53,6 +49,6 @@ def summary_shown(runs: Sequence[Run]) -> dict[str, Any]:
         ],
         "blanks": blanks,
         "phases": {"headings": phases.headings, "rows": phases.rows, "blanks": phase_blanks},
-        "series": series_of(frame, runs),
+        "series": analysis.series,
         "measured_at": started[:1] + started[-1:],
     }

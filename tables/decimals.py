@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import math
 
+WHOLE, ONE_FIGURE = 10.0, 3.55
+"""A half width of so much or more is rounded before the decimal point: to two figures, or to one
+where it begins with so much or more (the rule of the Particle Data Group)."""
+
 ROUNDING = 1e-9
 """A spread below this part of the mean is none."""
 
@@ -19,9 +23,14 @@ def in_figures(value: float, figures: int) -> str:
 def with_half_width(mean: float, half: float) -> str:
     """``1.50 ± 0.12``: an interval with two figures; a mean alone with four where ``half`` is NaN.
 
-    Figures before the decimal point all stand.
+    From 10 on an interval has two figures up to 35 and one above, so ``46000 ± 9000``: figures that
+    it makes meaningless are zeros. Without an interval figures before the decimal point all stand.
     """
     decimals = decimals_for(mean, 0.0 if math.isnan(half) else half)
+    if half >= WHOLE:
+        tens = math.floor(math.log10(half))
+        places = tens - 1 if half / 10**tens < ONE_FIGURE else tens
+        mean, half = round(mean, -places), round(half, -places)
     spread = "" if math.isnan(half) else f" ± {half:.{decimals}f}"
     return f"{mean:.{decimals}f}{spread}"
 

@@ -13,12 +13,14 @@ from hypothesis import HealthCheck, settings
 
 from wattbench.hosts.comfyui.inprocess import load_comfyui
 from wattbench.hosts.remote.server import ComfyServer, find_comfyui
+from wattbench.processes.environment import child_environment
 
 from .in_comfyui import conditioning, hundred_watts, tiny_models, workspace_folder
 from .made_runs import make_run, simulated_time
-from .servers import ON_CPU, journal_server, limited_board, write_workflow
+from .servers import ON_CPU, bare_python, journal_server, limited_board, write_workflow
 
 __all__ = [
+    "bare_python",
     "conditioning",
     "hundred_watts",
     "journal_server",
@@ -29,6 +31,9 @@ __all__ = [
     "workspace_folder",
     "write_workflow",
 ]
+
+# Tests speak to servers on this machine: a proxy of it is not asked, in children neither.
+os.environ.update({name: child_environment()[name] for name in ("NO_PROXY", "no_proxy")})
 
 # The models are tiny: threads of torch would only wait for each other, ten times as long.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -48,15 +53,22 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
 
 
 @pytest.fixture(scope="session")
-def comfy_server(tmp_path_factory):
-    """One real ComfyUI on the CPU with this pack, for all tests that only use a server."""
+def comfy_server(tmp_path_factory, bare_python):
+    """One real ComfyUI on the CPU with this pack, for all tests that only use a server.
+
+    The pack is not installed there: it is what ComfyUI finds in ``custom_nodes``.
+    """
     base = tmp_path_factory.mktemp("comfyui")
     models = base / "models"
     models.mkdir()
     arguments = [*ON_CPU, "--models-directory", str(models)]
     environment = {"WATTBENCH_METER": "estimate"}
     with ComfyServer(
-        find_comfyui(), base_directory=base, environment=environment, arguments=arguments
+        find_comfyui(),
+        base_directory=base,
+        environment=environment,
+        arguments=arguments,
+        python=bare_python,
     ) as server:
         yield server
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import sysconfig
 import time
+import venv
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -16,6 +19,22 @@ ON_CPU = ("--cpu", "--cache-classic")
 """What ComfyUI holds in its cache must not follow from how much memory the machine has free."""
 
 JOURNAL_PACK = Path(__file__).parent / "data" / "journal_pack"
+
+
+@pytest.fixture(scope="session")
+def bare_python(tmp_path_factory):
+    """A Python with every package of this one, but without WattBench as an installed package.
+
+    That is how ComfyUI's Python finds a git clone in ``custom_nodes``: by its folder alone. The
+    files by which an editable installation is found are not read in a folder that a ``.pth`` names.
+    """
+    folder = tmp_path_factory.mktemp("bare")
+    builder = venv.EnvBuilder(symlinks=os.name != "nt")
+    python = Path(builder.ensure_directories(folder).env_exe)
+    builder.create(folder)
+    packages = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder)}))
+    (packages / "ours.pth").write_text(sysconfig.get_path("purelib") + "\n", "utf-8")
+    return python
 
 
 @pytest.fixture(scope="session")

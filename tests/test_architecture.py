@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-GROUND = {"incoming", "host", "records", "offer", "errors", "stats", "processes", "tables"}
+GROUND = {"incoming", "host", "records", "requirements", "offer"}
+GROUND |= {"errors", "stats", "processes", "tables"}
 FIRST = {"measure", "attention", "quant", "quality", "law"}
 MAY_IMPORT = {
     **dict.fromkeys(FIRST, GROUND),

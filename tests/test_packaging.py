@@ -7,8 +7,10 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
+from comfy_cli.file_utils import zip_files
 from comfy_cli.registry.config_parser import extract_node_configuration
 
 ROOT = Path(__file__).parents[1]
@@ -64,5 +66,37 @@ def test_the_registry_can_read_the_project(capsys):
         "WattBench",
     )
     assert found.project.supported_comfyui_version == ">=0.30.0"
+    assert found.project.supported_os == ["Microsoft :: Windows", "POSIX :: Linux", "MacOS"]
+    assert found.project.supported_accelerators == ["GPU :: NVIDIA CUDA", "GPU :: AMD ROCm"]
+    repository = found.project.urls.repository
+    owner_and_name = repository.removeprefix("https://github.com/")
+    for picture, limits in (
+        (found.tool_comfy.icon, (400, 1)),
+        (found.tool_comfy.banner_url, (None, 21 / 9)),
+    ):
+        folder = f"https://raw.githubusercontent.com/{owner_and_name}/main/"
+        file = ROOT / picture.removeprefix(folder)
+        check_picture(file, *limits)
     requirements = (ROOT / "requirements.txt").read_text("utf-8").split()
     assert found.project.dependencies == requirements
+
+
+def check_picture(file, widest_px, ratio):
+    """The registry's rules: an icon of at most 400 x 400 pixels, a banner of 21 to 9."""
+    root = ElementTree.parse(file).getroot()
+    width, height = int(root.get("width")), int(root.get("height"))
+    assert root.get("viewBox") == f"0 0 {width} {height}"
+    assert width / height == pytest.approx(ratio)
+    assert widest_px is None or width <= widest_px
+
+
+def test_the_registrys_archive_holds_the_pack_and_no_more(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    zip_files(tmp_path / "node.zip")
+    with zipfile.ZipFile(tmp_path / "node.zip") as archive:
+        names = archive.namelist()
+    top = {name.split("/")[0] for name in names}
+    assert not top & {"tests", "benchmarks", "tasks.py", ".ci"}
+    assert {"__init__.py", "nodes", "web", "workflows", "locales", "requirements.txt"} <= top
+    modules = {name for name in names if name.endswith(".py")}
+    assert not [name for name in modules if name.split("/")[-1].startswith("test_")]

@@ -324,3 +324,25 @@ def test_browser_that_does_not_start_is_passed_over(tmp_path):
     chromium = write_browser(tmp_path, "chromium")
     assert find_browser.installed({"PATH": str(tmp_path)}) == str(chromium)
     assert find_browser.installed({"PATH": str(tmp_path / "empty")}) is None
+
+
+def test_the_newest_releases_are_asked_for_without_pins(tmp_path, monkeypatch):
+    """Of what is followed; every other requirement of ComfyUI stays as it is."""
+    (tmp_path / "main.py").touch()
+    (tmp_path / "requirements.txt").write_text("comfy-kitchen==0.2.26\ntorch\neinops==0.8\n")
+    calls = []
+    monkeypatch.setenv("COMFYUI_PATH", str(tmp_path))
+    monkeypatch.setattr(tasks, "NEWEST", tmp_path / "newest")
+    monkeypatch.setattr(tasks, "find_uv", lambda: None)
+
+    def call(command, failure, env=None):
+        (tmp_path / "newest").mkdir(exist_ok=True)
+        calls.append(command)
+
+    monkeypatch.setattr(tasks, "call", call)
+    python = tasks.make_newest()
+    assert python.is_relative_to(tmp_path / "newest")
+    assert calls[-1][:4] == [str(python), "-m", "pip", "install"]
+    assert {"--upgrade", "torch", "comfy-kitchen"} <= set(calls[-1])
+    written = (tmp_path / "newest" / "requirements.txt").read_text().split()
+    assert written == ["comfy-kitchen", "torch", "einops==0.8"]

@@ -10,6 +10,7 @@ import comfy.ldm.modules.attention as comfy_attention
 import torch
 from comfy.controlnet import T2IAdapter
 from comfy.patcher_extension import WrappersMP
+from comfy_api.torch_helpers.torch_compile import COMPILE_KEY
 
 from ...attention import BACKENDS
 from ...attention.choices import Choices
@@ -18,6 +19,8 @@ from ...offer import Machine, machine_of
 from ...records import KernelCalls
 from .attention_lanes import Lanes
 from .attention_plan import AUTO, COMFYUI, PREFIX, Planner, Setting, core_name
+from .attention_preferred import PASSED_OVER as NOT_AS_PREFERRED
+from .attention_preferred import preferred_function, prefers_attention, wrapper_code
 from .ledgers import attach_ledger, ledgers_of
 
 OVERRIDE = "optimized_attention_override"
@@ -78,6 +81,14 @@ def out_of_reach(guider: Any) -> Iterator[str]:
         yield "another node replaces the attention of some blocks and computes it itself"
 
 
+def _passed_over_in_graphs(guider: Any) -> Iterator[str]:
+    """A compiled model calls the override without what the checkpoint asks for."""
+    patcher = guider.model_patcher
+    is_compiled = COMPILE_KEY in patcher.wrappers.get(WrappersMP.APPLY_MODEL, {})
+    if is_compiled and prefers_attention(patcher.model.diffusion_model):
+        yield "in a compiled model the attention that the checkpoint asks for is passed over"
+
+
 def _controls(guider: Any) -> Iterator[Any]:
     for conds in guider.conds.values():
         for cond in conds:
@@ -108,6 +119,7 @@ class Override:
         self._compiled = Lanes(self._planner, self._ledger, setting.timed)
         self._eagerly = torch.compiler.disable(self._lanes.attend)
         self._out_of_reach: list[str] = []
+        self._wrapper = wrapper_code()
         self._uncovered = UNCOVERED
 
     @property
@@ -125,7 +137,15 @@ class Override:
 
     def __call__(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """ComfyUI calls ``(function, q, k, v, heads, mask, attn_precision, ...)``."""
-        attend = self._eagerly if torch.compiler.is_compiling() else self._lanes.attend
+        if torch.compiler.is_compiling():
+            attend = self._eagerly
+        else:
+            attend = self._lanes.attend
+            preferred = preferred_function(self._wrapper)
+            if preferred is not None and self.setting.requested == COMFYUI:
+                attend = partial(self._as_preferred, preferred)
+            name = "" if preferred is None else core_name(preferred)
+            self._lanes.note = name and NOT_AS_PREFERRED.format(name)
         if self.previous is None:
             return attend(function, *args, **kwargs)
         reached = self._lanes.call_count
@@ -134,11 +154,24 @@ class Override:
             self._ledger.tally(override_name(self.previous), PASSED_OVER).call_count += 1
         return out
 
+    def _as_preferred(
+        self, preferred: Callable[..., torch.Tensor], _: Any, *args: Any, **kwargs: Any
+    ) -> torch.Tensor:
+        """What ComfyUI runs by itself in a layer whose checkpoint names its attention."""
+        tally, clock = self._ledger.tally(core_name(preferred)), self._ledger.clock
+        start = clock.mark() if self.setting.timed else None
+        out = preferred(*args, **kwargs)
+        if start is not None:
+            tally.spans.append((start, clock.mark()))
+        tally.call_count += 1
+        self._lanes.call_count += 1
+        return out
+
     def outer_sample(self, executor: Any, *args: Any, **kw: Any) -> Any:
         """Count anew as a sampling begins, and look what in it this override is not asked by."""
         self.clear()
         guider = executor.class_obj
-        self._out_of_reach = list(out_of_reach(guider))
+        self._out_of_reach = [*out_of_reach(guider), *_passed_over_in_graphs(guider)]
         first = guider.model_options.get("transformer_options", {}).get(OVERRIDE)
         others = "" if first is self else f": {override_name(first)} came first"
         self._uncovered = UNCOVERED + others

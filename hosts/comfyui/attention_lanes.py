@@ -27,6 +27,8 @@ class Lane:
 class Lanes:
     """The lanes of one choice. ``latest`` is the one that the latest call ran on.
 
+    ``note`` is what else there is to say of the calls that follow, as what they pass over.
+
     Args:
         timed: whether to mark the beginning and the end of every call.
         watch: looks how often the device is idle, which settles provisional plans. Without it, they
@@ -39,6 +41,7 @@ class Lanes:
         self.timed = timed
         self.call_count = 0
         self.latest: Lane | None = None
+        self.note = ""
         self._planner = planner
         self._ledger = ledger
         self._watch = watch
@@ -62,14 +65,15 @@ class Lanes:
         self.call_count += 1
         if self._watch is not None:
             self._observe(self._watch)
-        key = key_of(q, k, v, heads, mask, attn_precision, skip_reshape, kwargs)
+        call = key_of(q, k, v, heads, mask, attn_precision, skip_reshape, kwargs)
+        key = (self.note, call)
         lane = self._lanes.get(key)
         if lane is None or lane.kernel is not None:
             grouped = kwargs.get("enable_gqa", False)
             tensors = *with_heads(q, k, v, heads, mask, skip_reshape, grouped), kwargs.get("scale")
             if lane is None:
                 plan = self._planner.plan(function, tensors, attn_precision, kwargs)
-                lane = self._lanes[key] = self._open(plan)
+                lane = self._lanes[key] = self._open(plan, self.note)
         start = self._ledger.clock.mark() if self.timed else None
         if lane.kernel is None:
             kwargs |= {"skip_reshape": skip_reshape, "skip_output_reshape": skip_output_reshape}
@@ -90,7 +94,7 @@ class Lanes:
 
     def known(self, key: Any) -> Lane | None:
         """The lane of the shape class ``key`` (:func:`key_of`), if a call has opened it."""
-        return self._lanes.get(key)
+        return self._lanes.get(("", key))
 
     def _after_failure(
         self, key: Any, lane: Lane, tensors: Tensors, error: Exception
@@ -98,7 +102,7 @@ class Lanes:
         """The result of what replaces a kernel that raised, and the lane that it ran on."""
         while True:
             plan = self._planner.after_failure(lane.plan, tensors, error)
-            lane = self._lanes[key] = self._open(plan)
+            lane = self._lanes[key] = self._open(plan, key[0])
             if lane.kernel is None:
                 raise error
             try:
@@ -114,15 +118,16 @@ class Lanes:
         self._idle, self._watch = watch.part, None
         for key, lane in self._lanes.items():
             if lane.plan.trials:
-                self._lanes[key] = self._open(lane.plan)
+                self._lanes[key] = self._open(lane.plan, key[0])
 
-    def _open(self, plan: Plan) -> Lane:
+    def _open(self, plan: Plan, note: str) -> Lane:
         if plan.trials and self._watch is None:
             plan = self._planner.settle(plan, self._idle)
         elif plan.trials and self._watch is not None:
             self._watch.restart()
         kernel = plan.backend.kernel if plan.backend else None
-        return Lane(plan, self._ledger.tally(plan.executed, plan.reason), kernel)
+        reason = "; ".join(filter(None, (plan.reason, note)))
+        return Lane(plan, self._ledger.tally(plan.executed, reason), kernel)
 
 
 def key_of(

@@ -91,6 +91,7 @@ class Plan:
 
 def core_name(function: Callable[..., torch.Tensor]) -> str:
     """The name under which ComfyUI registered an attention function."""
+    function = getattr(function, "func", function)
     for name, registered in comfy_attention.REGISTERED_ATTENTION_FUNCTIONS.items():
         if function in (registered, getattr(registered, "__wrapped__", None)):
             return PREFIX + name

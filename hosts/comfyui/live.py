@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 import comfy.model_management as management
 import torch
@@ -13,11 +13,14 @@ from aiohttp import web
 from server import PromptServer
 
 from ...measure.live.device import LiveDevice, LiveTarget, open_devices
-from ...measure.live.monitor import LiveMonitor
+from ...measure.live.monitor import INTERVAL_RANGE_S, LiveMonitor
 from ...measure.recording.environment import identify
 from ...measure.recording.memory import gauges_for
+from .requests import json_body
 
 ROUTE = "/wattbench/live"
+WANTED = 'send {"watcher": "a name", "interval_s": 1}'
+LONGEST_NAME = 100
 
 
 def add_live_route() -> None:
@@ -35,7 +38,7 @@ def add_live_route() -> None:
 
     async def answer(request: web.Request) -> web.Response:
         start_s = time.thread_time()
-        watcher, interval_s = _parse(await request.text())
+        watcher, interval_s = _parse(await json_body(request, WANTED))
         if interval_s is None:
             monitor.leave(watcher)
             return web.json_response(None)
@@ -53,24 +56,20 @@ def running_prompt_id() -> str | None:
     return str(running[0][1]) if running else None
 
 
-def _parse(text: str) -> tuple[str, float | None]:
+def _parse(body: dict[str, Any]) -> tuple[str, float | None]:
     """The watcher and its interval in seconds, ``None`` where it leaves.
 
     Raises:
         HTTPBadRequest: the body is not as the route wants it.
     """
-    refusal = web.HTTPBadRequest(text='send {"watcher": "a name", "interval_s": 1}')
-    try:
-        body = json.loads(text)
-    except ValueError as error:
-        raise refusal from error
-    if isinstance(body, dict) and isinstance(body.get("watcher"), str):
+    watcher, interval_s = body.get("watcher"), body.get("interval_s")
+    if isinstance(watcher, str) and len(watcher) <= LONGEST_NAME:
         if body.get("leave") is True:
-            return body["watcher"], None
-        interval_s = body.get("interval_s")
-        if isinstance(interval_s, (int, float)) and interval_s > 0:
-            return body["watcher"], float(interval_s)
-    raise refusal
+            return watcher, None
+        is_number = isinstance(interval_s, (int, float)) and not isinstance(interval_s, bool)
+        if is_number and interval_s > 0:
+            return watcher, float(min(interval_s, INTERVAL_RANGE_S[1]))
+    raise web.HTTPBadRequest(text=WANTED)
 
 
 def _open_devices() -> Sequence[LiveDevice]:

@@ -8,17 +8,19 @@ from pathlib import Path
 import comfy.model_management as management
 from comfy.utils import ProgressBar
 
+from ...incoming import check_name, shown
+
 
 def file_name(name: str, suffix: str) -> str:
     """``name`` with ``suffix``.
 
     Raises:
-        ValueError: it is empty or names a folder.
+        ValueError: it is empty, names a folder, or is no name on every system.
     """
     full = name.strip().removesuffix(suffix) + suffix
     if full == suffix or Path(full).name != full:
-        raise ValueError(f"{name!r} must be the name of a file, without a folder")
-    return full
+        raise ValueError(f"{shown(name)} must be the name of a file, without a folder")
+    return check_name(full)
 
 
 def shown_progress() -> Callable[[int, int], None]:

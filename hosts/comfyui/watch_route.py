@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 
 from aiohttp import web
 from server import PromptServer
 
 from .progress import EveryPrompt, Follower
+from .requests import json_body
 
 ROUTE = "/wattbench/watch"
+WANTED = 'send {"every_prompt": true} or false'
 
 
 def add_watch_route(make: Callable[[], Follower]) -> None:
@@ -26,19 +27,11 @@ def add_watch_route(make: Callable[[], Follower]) -> None:
     every_prompt = EveryPrompt(make)
 
     async def answer(request: web.Request) -> web.Response:
-        is_on = _parse(await request.text())
+        body = await json_body(request, WANTED)
+        is_on = body.get("every_prompt")
+        if not isinstance(is_on, bool):
+            raise web.HTTPBadRequest(text=WANTED)
         every_prompt.switch(is_on)
         return web.json_response({"every_prompt": is_on})
 
     server.routes.post(ROUTE)(answer)
-
-
-def _parse(text: str) -> bool:
-    refusal = web.HTTPBadRequest(text='send {"every_prompt": true} or false')
-    try:
-        body = json.loads(text)
-    except ValueError as error:
-        raise refusal from error
-    if isinstance(body, dict) and isinstance(body.get("every_prompt"), bool):
-        return bool(body["every_prompt"])
-    raise refusal

@@ -9,6 +9,7 @@ from comfy_execution.graph_utils import is_link
 from comfy_execution.progress import get_progress_state
 
 from ...attention.choices import Choices
+from ...incoming import check_path, shown
 from .host import HOST
 
 
@@ -34,13 +35,13 @@ def folder_in_output(folder: str) -> Path:
     """``folder`` within ComfyUI's output folder; it need not exist.
 
     Raises:
-        ValueError: it lies outside.
+        ValueError: it lies outside, or is no name of a folder on every system.
     """
     root = HOST.output_folder().resolve()
-    target = (root / folder).resolve()
+    target = (root / (check_path(folder) if folder else "")).resolve()
     if not target.is_relative_to(root):
         raise ValueError(
-            f"folder {folder!r} lies outside of ComfyUI's output folder {root}; "
+            f"folder {shown(folder)} lies outside of ComfyUI's output folder {root}; "
             "give a name without '..' or a drive."
         )
     return target

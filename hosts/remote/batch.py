@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path
 
 from ...errors import CancelledError, CommandError, UsageError
@@ -19,6 +20,7 @@ from ...records import Run
 from .client import ComfyClient, ServerUnreachableError
 from .comfy_run import Event, Job, check_installed, run_workflow, to_api_format
 from .graph import PACK_PREFIX, Graph, repeated
+from .places import choose_python
 from .server import ComfyServer, device_arguments, find_comfyui
 
 JOURNAL_FILE, JOURNAL_FOLDER = "journal.jsonl", "wattbench"
@@ -49,10 +51,10 @@ class Results:
         Raises:
             CommandError: they cannot be written; the runs are still in the journal.
         """
-        from ...report import summary_text, write_all
+        from ...report import append_runs, summary_text
 
         try:
-            files = write_all(self.runs, folder)
+            files = append_runs(self.runs, folder)
         except OSError as error:
             raise CommandError(
                 f"the tables cannot be written to {folder}: {error}. The runs are kept in "
@@ -76,6 +78,7 @@ class Batch:
     timeout_s: int
     running: ComfyClient | None
     comfyui: Path | None
+    python: Path | None
     arguments: tuple[str, ...]
     environment: dict[str, str]
 
@@ -92,7 +95,10 @@ class Batch:
             check_no_server_options(args)
         comfyui = None if args.server else find_comfyui(args.comfyui)
         prepare_folder(args.out)
-        device = [] if args.server else device_arguments(args.device)
+        python, note = choose_python(comfyui) if comfyui else (None, "")
+        if note:
+            print(note)
+        device = [] if args.server else device_arguments(args.device, python)
         environment = {}
         if args.estimate_if_unmetered and needs_estimate(on_cpu="--cpu" in device):
             print("no meter covers this device: energy is estimated (WATTBENCH_METER=estimate)")
@@ -105,6 +111,7 @@ class Batch:
             timeout_s=args.timeout,
             running=ComfyClient(*args.server) if args.server else None,
             comfyui=comfyui,
+            python=python,
             arguments=(*device, *args.comfyui_arguments),
             environment=environment,
         )
@@ -146,6 +153,7 @@ class Batch:
             self.comfyui,
             environment={**self.environment, VISIT_VARIABLE: str(visit)},
             arguments=self.arguments,
+            python=self.python,
             log_path=self.folder / f"comfyui_visit{visit}.log",
         )
         with server:
@@ -286,12 +294,20 @@ def read_runs(client: ComfyClient, server: ComfyServer | None, offset: int) -> l
 
 
 def fetch_pictures(client: ComfyClient, job: Job, folder: Path, prefix: str) -> list[Path]:
-    """Copy the pictures that a job reported; their names are ``prefix`` and a number."""
+    """Copy the pictures that a job reported; their names are ``prefix`` and a number.
+
+    Those of earlier batches stay: a name that is taken gets one more number.
+    """
     pictures = [output for output in job.outputs if output["category"] == "images"]
     paths = []
     for number, picture in enumerate(pictures, 1):
         folder.mkdir(exist_ok=True)
-        path = folder / f"{prefix}_{number:03}{Path(picture['filename']).suffix}"
+        ending = Path(picture["filename"]).suffix
+        names = (
+            f"{prefix}_{number:03}{again}{ending}"
+            for again in chain([""], map("_{}".format, count(2)))
+        )
+        path = next(folder / name for name in names if not (folder / name).exists())
         path.write_bytes(client.view(picture["filename"], picture["subfolder"], picture["type"]))
         paths.append(path)
     return paths

@@ -25,6 +25,9 @@ from ...processes.children import (
 )
 from ...processes.signals import held
 from .client import ComfyClient, ServerUnreachableError
+from .places import choose_python, default_base_directory, link_pack
+
+METER_VARIABLE = "WATTBENCH_METER"
 
 PACK_ROOT = Path(__file__).resolve().parents[2]
 """The folder that ComfyUI loads as the node pack."""
@@ -73,10 +76,10 @@ def find_comfyui(chosen: Path | None = None, pack_root: Path = PACK_ROOT) -> Pat
     return folder.resolve()
 
 
-def device_arguments(device: str) -> list[str]:
+def device_arguments(device: str, python: Path | None = None) -> list[str]:
     """ComfyUI's arguments for ``auto``, ``cpu`` or ``cuda``.
 
-    torch is asked in a process of its own: this one must hold no memory of the GPU.
+    ``python``'s torch is asked, in a process of its own: this one must hold no memory of the GPU.
 
     Raises:
         UsageError: ``cuda`` where torch sees none.
@@ -84,9 +87,11 @@ def device_arguments(device: str) -> list[str]:
     """
     if device == "cpu":
         return ["--cpu"]
-    probe = run(pack_command("hosts.remote.device_probe"))
+    probe = run(pack_command("hosts.remote.device_probe", python=python))
     if probe.returncode != 0:
-        raise ServerError(f"torch does not load in {sys.executable}:\n{probe.stderr.strip()}")
+        raise ServerError(
+            f"torch does not load in {python or sys.executable}:\n{probe.stderr.strip()}"
+        )
     found = probe.stdout.strip()
     if device == "cuda" and found != "cuda":
         raise UsageError(
@@ -121,31 +126,6 @@ def free_port() -> int:
             return port
 
 
-def link_pack(pack_root: Path, custom_nodes: Path) -> None:
-    """Make ``custom_nodes/wattbench`` lead to ``pack_root``: a symlink, on Windows a junction.
-
-    Raises:
-        ServerError: something else has that name, or the link cannot be made.
-    """
-    custom_nodes.mkdir(parents=True, exist_ok=True)
-    link = custom_nodes / "wattbench"
-    if link.exists() and link.samefile(pack_root):
-        return
-    try:
-        if link.is_symlink():
-            link.unlink()
-        if os.name == "nt":
-            # Needs no administrator, unlike a symlink. Not yet tried on Windows.
-            command = ["cmd", "/c", "mklink", "/J", str(link), str(pack_root)]
-            subprocess.run(command, check=True, capture_output=True)
-        else:
-            link.symlink_to(pack_root, target_is_directory=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise ServerError(
-            f"cannot link the pack as {link}: {error}. Remove what is there."
-        ) from error
-
-
 class ComfyServer:
     """ComfyUI as a child process, from ``with`` to the end of its block.
 
@@ -155,13 +135,14 @@ class ComfyServer:
 
     Args:
         comfyui: ComfyUI's folder, as :func:`find_comfyui` gives it.
-        base_directory: default ``.comfyui/base`` beside the pack.
+        base_directory: default :func:`.places.default_base_directory`.
         port: default a free one.
         environment: variables on top of this process's own, as a child may have them.
         arguments: further arguments of ComfyUI, :func:`device_arguments` for one; they win over
             ours.
         log_path: where the server's output goes; default ``comfyui.log`` in the base directory.
         pack_root: the node pack to load; default this one.
+        python: what runs ComfyUI; default as :func:`.places.choose_python` says.
         startup_timeout_s: how long ComfyUI may take until it answers.
 
     Raises (on entering):
@@ -179,14 +160,16 @@ class ComfyServer:
         arguments: Sequence[str] = (),
         log_path: Path | None = None,
         pack_root: Path | None = None,
+        python: Path | None = None,
         startup_timeout_s: float = 600.0,
     ) -> None:
         self.comfyui = comfyui
-        self.base_directory = (base_directory or PACK_ROOT / ".comfyui" / "base").resolve()
+        self.base_directory = (base_directory or default_base_directory(PACK_ROOT)).resolve()
         self.port = port or free_port()
         self.environment = dict(environment or {})
         self.arguments = list(arguments)
         self.pack_root = pack_root or PACK_ROOT
+        self.python = python or choose_python(comfyui)[0]
         self.startup_timeout_s = startup_timeout_s
         self.log_path = log_path or self.base_directory / "comfyui.log"
         self.client = ComfyClient("127.0.0.1", self.port)
@@ -214,7 +197,7 @@ class ComfyServer:
             with held():
                 self._process = Child(
                     self._command(),
-                    environment=clean_environment({"DO_NOT_TRACK": "1", **self.environment}),
+                    environment=clean_environment({"DO_NOT_TRACK": "1", **self._variables()}),
                     folder=self.comfyui,
                     stdout=self._log,
                     stderr=subprocess.STDOUT,
@@ -259,7 +242,7 @@ class ComfyServer:
         return ServerError(f"{message}. The end of {self.log_path}:\n{self.log_tail()}")
 
     def _command(self) -> list[str]:
-        command = script_command(self.comfyui / "main.py")
+        command = script_command(self.comfyui / "main.py", python=self.python)
         command += ["--base-directory", str(self.base_directory)]
         command += ["--listen", "127.0.0.1", "--port", str(self.port), "--disable-auto-launch"]
         # The default is a file inside ComfyUI's folder, which one server at a time may use.
@@ -267,6 +250,14 @@ class ComfyServer:
         if self.models_directory.is_dir():
             command += ["--models-directory", str(self.models_directory)]
         return [*command, *absolute(self.arguments)]
+
+    def _variables(self) -> dict[str, str]:
+        """Ours, and a recording in place of a meter by its whole path: see :func:`absolute`."""
+        meter = {**os.environ, **self.environment}.get(METER_VARIABLE, "")
+        key, colon, file = meter.partition(":")
+        if key != "replay" or not file:
+            return self.environment
+        return {**self.environment, METER_VARIABLE: f"{key}{colon}{Path(file).absolute()}"}
 
     def _check_port(self) -> None:
         with socket.socket() as probe:

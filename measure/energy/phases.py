@@ -65,9 +65,14 @@ def pooled_phases(
     return found
 
 
-def step_profiles(runs: Sequence[Run]) -> list[StepProfile]:
-    """A profile for each set of repeats whose steps were observed and whose meter tells energy."""
-    phases = pooled_phases(runs)
+def step_profiles(
+    runs: Sequence[Run], phases: Sequence[PooledPhases | None] | None = None
+) -> list[StepProfile]:
+    """A profile for each set of repeats whose steps were observed and whose meter tells energy.
+
+    ``phases`` are the runs' :func:`pooled_phases` where they have been computed.
+    """
+    phases = pooled_phases(runs) if phases is None else phases
     profiles: list[StepProfile] = []
     for group in _alike(runs, COMPUTE_PHASES):
         counts = Counter(_step_count(runs[index]) for index in group)

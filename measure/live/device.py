@@ -15,7 +15,8 @@ MAX_HOLD_S = 1.5
 """Power is held from one reading to the next for at most this long; a longer gap is not filled."""
 
 BORDER_ERROR_S = 0.2
-"""How much of a job may be missed or added: its borders and the counter are each 0.1 s late."""
+"""How much of a job may be missed or added at least: its borders and the counter are each 0.1 s
+late, where nothing holds the thread up that looks."""
 
 MEAN_SPAN_S = 0.4
 """A mean power from a counter is taken over at least this long, several ticks of the counter."""
@@ -71,8 +72,10 @@ class LiveReading:
 class JobEnergy:
     """Joules since a job began: the counter's difference, else power held between readings."""
 
-    def __init__(self, reason: str = "") -> None:
+    def __init__(self, gap_s: float, reason: str = "") -> None:
         self.reason = reason
+        self.border_s = gap_s
+        """How much of the job may be missed or added at its borders, as it was looked for them."""
         self.method: Method | Literal[""] = ""
         self.energy_j: float | None = None
         self._start_j: float | None = None
@@ -81,8 +84,9 @@ class JobEnergy:
 
     @property
     def error_j(self) -> float | None:
-        """What the borders leave open: the highest power seen, for ``BORDER_ERROR_S``."""
-        return None if self.energy_j is None else self._peak_power_w * BORDER_ERROR_S
+        """What the borders leave open: the highest power seen, for as long as that is."""
+        open_s = max(self.border_s, BORDER_ERROR_S)
+        return None if self.energy_j is None else self._peak_power_w * open_s
 
     def fail(self, reason: str) -> None:
         """The job's energy is lost; the first reason stays."""
@@ -134,9 +138,12 @@ class LiveDevice:
         """Whether it has a meter and the last reading succeeded."""
         return self.meter is not None and not self._fault
 
-    def begin_job(self, t_s: float, reason: str = "") -> None:
-        """A job begins; ``reason`` says why its energy cannot be told, where it cannot."""
-        self._job, self._is_running = JobEnergy(reason), True
+    def begin_job(self, t_s: float, reason: str = "", gap_s: float = 0.0) -> None:
+        """A job has begun within the last ``gap_s``.
+
+        ``reason`` says why its energy cannot be told, where it cannot.
+        """
+        self._job, self._is_running = JobEnergy(gap_s, reason), True
         self._sample(t_s)
 
     def follow_job(self, t_s: float) -> None:
@@ -144,8 +151,13 @@ class LiveDevice:
         if self._job is not None and self._job.method == "integrated":
             self._sample(t_s)
 
-    def end_job(self, t_s: float, reason: str = "") -> None:
-        """The job has ended: its energy stays as it is now, or is lost for ``reason``."""
+    def end_job(self, t_s: float, reason: str = "", gap_s: float = 0.0) -> None:
+        """The job has ended within the last ``gap_s``.
+
+        Its energy stays as it is now, or is lost for ``reason``.
+        """
+        if self._job is not None:
+            self._job.border_s += gap_s
         if self._job is not None and reason:
             self._job.fail(reason)
         self._sample(t_s)

@@ -153,14 +153,15 @@ class LiveMonitor:
             self._patience_until_s = time.perf_counter() + OPEN_S
             self._refresh_devices()
             cost = _Cost()
-            due_s = 0.0
+            read_s = looked_s = -math.inf
             while (interval_s := self._shortest_interval()) is not None:
                 now_s = time.perf_counter()
                 self._patience_until_s = now_s + ANSWER_S
-                self._follow_job(now_s)
-                if now_s >= due_s:
+                self._follow_job(now_s, now_s - looked_s)
+                looked_s = now_s
+                if now_s >= read_s + interval_s:
                     self._publish(now_s, cost)
-                    due_s = now_s + interval_s
+                    read_s = now_s
                 self._patience_until_s = math.inf
                 self._stop.wait(TICK_S)
         finally:
@@ -193,7 +194,8 @@ class LiveMonitor:
             device.close()
         self._devices = []
 
-    def _follow_job(self, now_s: float) -> None:
+    def _follow_job(self, now_s: float, gap_s: float) -> None:
+        """``gap_s`` is how long ago it was looked before: a border lies somewhere in it."""
         running, job = self._running_job(), self._job
         # Until the first reading nobody has looked: what changed by then changed unseen.
         is_first = self._state is None
@@ -204,11 +206,14 @@ class LiveMonitor:
                 return
             job.end_s = now_s
             for device in self._devices:
-                device.end_job(now_s, UNSEEN_END if is_first else "")
+                device.end_job(now_s, UNSEEN_END if is_first else "", gap_s)
         if running is not None:
+            if not is_first:
+                # A meter that failed during the job before is tried again for this one.
+                self._refresh_devices()
             self._job = _Span(running, now_s)
             for device in self._devices:
-                device.begin_job(now_s, UNSEEN_START if is_first else "")
+                device.begin_job(now_s, UNSEEN_START if is_first else "", gap_s)
 
     def _publish(self, now_s: float, cost: _Cost) -> None:
         devices = tuple(device.read(now_s) for device in self._devices)

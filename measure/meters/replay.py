@@ -18,9 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...incoming import IncomingError, read_text
 from .base import Meter, MeterSource, MeterUnavailableError, Offer
 
 CHANNELS = ("energy_j", "power_w", "vram_bytes")
+MAX_TRACE_BYTES = 64 * 2**20
+
 _FORMAT = "write CSV or JSON lines with t_s and energy_j and/or power_w, optionally vram_bytes"
 
 
@@ -107,12 +110,12 @@ def load(path: Path) -> Recording:
         MeterUnavailableError: the file cannot be read or is no such trace; it names the line.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise MeterUnavailableError(f"cannot read the trace {path}: {error}", _FORMAT) from error
+        text = read_text(path, MAX_TRACE_BYTES)
+    except IncomingError as error:
+        raise MeterUnavailableError(f"cannot read the trace: {error}", _FORMAT) from error
     try:
         return parse(text)
-    except ValueError as error:
+    except (ValueError, RecursionError, csv.Error) as error:
         raise MeterUnavailableError(f"{path} is no trace: {error}", _FORMAT) from error
 
 
@@ -140,9 +143,9 @@ def _json_rows(text: str) -> Iterable[tuple[int, dict[str, float | None]]]:
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            raise ValueError(f"line {number}: {error}") from error
+            raise ValueError(f"line {number}: {error.msg} at {error.pos}") from error
         if not isinstance(row, dict):
-            raise ValueError(f"line {number}: {line.strip()!r} is no JSON object")
+            raise ValueError(f"line {number} is no JSON object")
         yield number, {name: _number(number, name, row.get(name)) for name in ("t_s", *CHANNELS)}
 
 
@@ -163,7 +166,7 @@ def _number(line: int, name: str, value: Any) -> float | None:
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number) or (name != "t_s" and number < 0):
-        raise ValueError(f"line {line}: {name} is {value!r}")
+        raise ValueError(f"line {line}: {name} is no number from 0 on that can be read")
     return number
 
 

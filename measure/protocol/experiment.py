@@ -13,8 +13,11 @@ from .steady import Warmth, what_moves
 
 SEED_RANGE = 2**64
 
-RUN_FAILURES = (RuntimeError, MemoryError, ValueError, ArithmeticError, OSError)
-"""What a run can raise and the experiment still go on; out of memory is a ``RuntimeError``."""
+RUN_FAILURES = (Exception,)
+"""What a run can raise and the experiment still go on: a sampler is anybody's code.
+
+An interruption of the user is none: Ctrl-C, and ComfyUI's, are only ``BaseException``.
+"""
 
 
 @dataclass(frozen=True)
@@ -122,5 +125,9 @@ def _attempt(trial: Trial, attempt: Attempt) -> Run:
         run = trial.measure(attempt)
     except RUN_FAILURES as error:
         run = trial.failed(attempt, f"{type(error).__name__}: {error}")
-    trial.keep(run)
+    try:
+        trial.keep(run)
+    except ValueError as error:
+        run = trial.failed(attempt, f"what it measured cannot be written down: {error}")
+        trial.keep(run)
     return run

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from ... import requirements
 from ...host import Host
 from ...processes.visit import visit
 from ...records import Condition, Environment, Run
@@ -52,7 +53,9 @@ def open_instrument(
 
     Raises:
         MeterUnavailableError: a meter asked for by name cannot be opened.
+        PackagesMissingError: the tables could not be made of what is measured.
     """
+    requirements.check()
     device_id = identify(device)
     check = check or host.stop_if_cancelled
     with Instrument(device, device_id, meter, host.kept(Rhythms), check) as instrument:

@@ -19,6 +19,9 @@ A shorter one is called ``attributed``."""
 DISAGREEMENT = 0.05
 """Relative difference of counter and integrated power above which a note says so."""
 
+LEAST_SAMPLES = 15
+"""From fewer samples of power nothing is said of whether the two agree."""
+
 RECENT_SAMPLES = 200
 """So many power samples tell how often the sensor is refreshed."""
 
@@ -96,7 +99,7 @@ def disagreement(counter: Sequence[CounterSample], power: list[PowerSample]) -> 
     """
     start_s, end_s = counter[0].t_s, counter[-1].t_s
     within = around(power, start_s, end_s)
-    if len(within) < 2 or within[0].t_s > start_s:
+    if len(within) < LEAST_SAMPLES or within[0].t_s > start_s:
         return ""
     counted_j = counter[-1].energy_j - counter[0].energy_j
     integrated_j = integrate(within, start_s, end_s)

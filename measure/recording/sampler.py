@@ -16,8 +16,9 @@ from .samples import Samples, StatusSample
 from .tick_clock import TickClock
 from .ticks import Ticks
 
-CHECK_PERIOD_S = 0.4
-"""How often power is read beside a counter, which it then only checks."""
+CHECK_PERIODS_S, CHECK_SHARE = (0.1, 0.4), 0.05
+"""How often power is read beside a counter, which it then only checks: every twentieth of the time
+that has been measured, within these bounds, so that a short run has enough to be compared by."""
 
 VRAM_PERIOD_S = 0.2
 RSS_PERIOD_S = 1.0
@@ -80,10 +81,11 @@ class Sampler:
         """Whether a read has not come back: nothing is read any more."""
         self._ticks: Ticks | None = None
         self._power: list[_Channel] = []
+        self._power_period_s, self._entered_s = 0.0, -math.inf
         self._memory: list[_Channel] = []
         status: list[_Channel] = []
         if meter is not None:
-            period_s = meter.poll_period_s
+            period_s = self._power_period_s = meter.poll_period_s
             self._ticks = Ticks(meter, samples, clock)
             self._power = [_Channel(period_s, meter.read_power_w, PowerSample, samples.power)]
             status = [_Channel(STATUS_PERIOD_S, _status_of(meter), StatusSample, samples.status)]
@@ -105,9 +107,7 @@ class Sampler:
 
     def __enter__(self) -> Sampler:
         self._ask(ANSWER_S, lambda: self._poll(self._channels))
-        if self._ticks is not None:
-            for channel in self._power:
-                channel.period_s = max(channel.period_s, CHECK_PERIOD_S)
+        self._entered_s = time.perf_counter()
         self._running = threading.Lock()
         self._running.acquire()
         if not self.is_lost:
@@ -209,6 +209,11 @@ class Sampler:
             now_s = time.perf_counter()
         if self._ticks is not None:
             tick_s = self._ticks.due_s
+        if self._ticks is not None and self._thread is not None:
+            least_s, most_s = CHECK_PERIODS_S
+            check_s = min(max(CHECK_SHARE * (now_s - self._entered_s), least_s), most_s)
+            for channel in self._power:
+                channel.period_s = max(check_s, self._power_period_s)
         for channel in channels:
             if channel.due_s - now_s > EARLY_S or channel.makes_way(now_s, tick_s):
                 continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...offer import Machine, Offer
 from ..base import Format
-from . import fp8, gguf, int4_gemm, int8, nf4, plain
+from . import blockscaled, fp8, gguf, int4_gemm, int8, nf4, plain
 
 FORMATS: tuple[Format, ...] = (
     plain.BF16,
@@ -12,10 +12,12 @@ FORMATS: tuple[Format, ...] = (
     fp8.FP8_W,
     fp8.FP8,
     fp8.FP8_STATIC,
+    blockscaled.MXFP8,
     int8.INT8,
     int8.INT8_W8A8,
     nf4.NF4,
     nf4.INT4,
+    blockscaled.NVFP4,
     int4_gemm.INT4_GEMM,
     gguf.GGUF,
 )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ...offer import Machine
 from ..base import WIDE, Execution, Format, Hardware, Tensors, TensorSpec, largest
 from ..blocks import divide_and_round
+from ..scales import multiply
 
 if TYPE_CHECKING:
     import torch
@@ -71,8 +72,11 @@ class Fp8(Format):
         return {"weight": qdata, "weight_scale": scale}
 
     def dequantize(self, stored: Tensors, dtype: torch.dtype) -> torch.Tensor:
-        """As ComfyUI does: both factors in ``dtype``, then their product."""
-        return stored["weight"].to(dtype) * stored["weight_scale"].to(dtype)
+        """With one scale as ComfyUI does: both factors in ``dtype``, then their product.
+
+        Files of others have scales per row, per part of a row, or per block (:mod:`..scales`).
+        """
+        return multiply(stored["weight"], stored["weight_scale"], dtype)
 
     def execution(self, machine: Machine) -> Execution:
         """Without fp8 units rounding the activations would cost time and exactness for nothing."""

@@ -17,7 +17,9 @@ PREFIX = "gguf:"
 
 @dataclass(frozen=True)
 class Gguf(Format):
-    """Weights in blocks of ``type_name``, a row after the other: uint8 ``[out, bytes of a row]``.
+    """Weights in blocks of ``type_name``, a row after the other: uint8 ``[rows, bytes of a row]``.
+
+    The rows need not be the matrix's: who knows its shape gives it to what is widened.
 
     With an empty ``type_name`` it stands for GGUF files in lists; a layer has one of the types.
     """

@@ -94,7 +94,7 @@ def rotation(shape: tuple[int, ...]) -> int:
 
 INT4_GEMM = ConvRotW4A4(
     "int4_gemm",
-    "4-bit integer weights and activations, rotated",
+    "4-bit integer weights and activations, rotated; modulation at 8 bits",
     "int4 tensor cores",
     "convrot_w4a4",
     INT4_UNITS,

@@ -14,6 +14,7 @@ HERE = [backend.name for backend in BACKENDS if backend.offer(CPU).available]
 PACKAGED = {
     "flash_attention_2": "flash2",
     "flash_attention_3": "flash3",
+    "flash_attention_4": "flash4",
     "sage_1": "sage1",
     "sage_2": "sage2",
     "sage_3": "sage3",
@@ -94,6 +95,67 @@ def test_no_adapter_drops_a_mask(name, tensors, with_package, mask_of):
         backend_named(name)(q, k, v, mask_of("bool", q, k))
 
 
+@pytest.fixture
+def kitchen(monkeypatch):
+    """comfy-kitchen with the attention of 0.2.40, computed by torch."""
+    import comfy_kitchen
+
+    def int8_attention(q, k, v, *, scale=None, attn_mask=None):
+        return torch.nn.functional.scaled_dot_product_attention(
+            q, k, v, attn_mask, scale=scale, enable_gqa=True
+        )
+
+    def sol_attn(
+        q, k, v, tau=1.0, scale=None, sink_blocks=None, sink_q=None, key_bias=None, topk_ratio=0.0
+    ):
+        hnd = (x.transpose(1, 2) for x in (q, k, v))
+        out = torch.nn.functional.scaled_dot_product_attention(*hnd, scale=scale)
+        return out.transpose(1, 2)
+
+    for function in (int8_attention, sol_attn):
+        monkeypatch.setattr(comfy_kitchen, function.__name__, function, raising=False)
+        name = f"{function.__name__}_is_available"
+        monkeypatch.setattr(comfy_kitchen, name, lambda device=None: True, raising=False)
+    return comfy_kitchen
+
+
+@pytest.mark.parametrize("kv_heads", [4, 2], ids=["mha", "gqa"])
+@pytest.mark.parametrize("name", ["kitchen_int8", "kitchen_sol"])
+def test_kitchens_attention_is_called_rightly(
+    name, kv_heads, kitchen, tensors, reference, distance, mask_of
+):
+    q, k, v = tensors(kv_heads=kv_heads, q_len=64, kv_len=64, head_dim=128, dtype=torch.float16)
+    backend = backend_named(name)
+    assert backend.supports(AttentionCall.of(CARDS["Ampere"], q, k)) == ""
+    assert distance(backend(q, k, v, None, 0.2), reference(q, k, v, scale=0.2)) < 5e-3
+    mask = mask_of("bias", q, k)
+    if name == "kitchen_int8":
+        assert distance(backend(q, k, v, mask), reference(q, k, v, mask)) < 5e-3
+        return
+    with pytest.raises(ValueError, match="takes no mask"):
+        backend(q, k, v, mask)
+    with pytest.raises(ValueError, match="equally many"):
+        backend(q, k[:, :, :32], v[:, :, :32])
+
+
+def test_an_older_kitchen_says_what_it_lacks(kitchen, monkeypatch):
+    monkeypatch.delattr(kitchen, "int8_attention")
+    offer = backend_named("kitchen_int8").offer(CARDS["Ampere"])
+    assert offer.reason == "the installed comfy_kitchen has no int8_attention"
+    assert offer.remedy.startswith("pip install --upgrade comfy-kitchen")
+    monkeypatch.setattr(kitchen, "sol_attn_is_available", lambda: False)
+    offer = backend_named("kitchen_sol").offer(CARDS["Ampere"])
+    assert offer.reason.endswith("has no kernels of sol_attn for this card")
+
+
+def test_flash_attention_2_and_4_share_a_folder_and_are_told_apart(with_package):
+    with_package("flash4")
+    assert backend_named("flash_attention_4").offer(CARDS["Hopper"]).available
+    assert not backend_named("flash_attention_2").offer(CARDS["Hopper"]).available
+    with_package("flash2")
+    assert backend_named("flash_attention_2").offer(CARDS["Hopper"]).available
+
+
 def test_sage_1_is_refused_where_missing_keys_would_count(
     tensors, reference, distance, with_package
 ):
@@ -124,21 +186,23 @@ CARDS = {
 }
 ANYWHERE = {"sdpa", "sdpa_math", "sub_quadratic", "split"}
 FUSED = {"sdpa_flash", "sdpa_efficient"}
-NVIDIA = ANYWHERE | FUSED | {"sdpa_cudnn", "flash_attention_2", "xformers"}
+KITCHEN = {"kitchen_int8", "kitchen_sol"}
+PACKAGES = {"flash_attention_2", "flash_attention_4", "xformers"}
+NVIDIA = ANYWHERE | FUSED | {"sdpa_cudnn"} | PACKAGES | KITCHEN
 
 
 @pytest.mark.parametrize(
     ("card", "admitted"),
     [
         ("Pascal", ANYWHERE | {"sdpa_efficient", "xformers"}),
-        ("Turing", ANYWHERE | {"sdpa_efficient", "xformers"}),
+        ("Turing", ANYWHERE | {"sdpa_efficient", "xformers", "kitchen_int8"}),
         ("Ampere", NVIDIA | {"sage_1", "sage_2"}),
         ("Ada", NVIDIA | {"sage_1", "sage_2"}),
         ("Hopper", NVIDIA | {"sage_1", "sage_2", "flash_attention_3"}),
         ("Blackwell", NVIDIA | {"sage_2", "sage_3"}),
         ("Vega 20", ANYWHERE),
         ("MI300", ANYWHERE | FUSED | {"flash_attention_2", "xformers"}),
-        ("RDNA3", ANYWHERE | FUSED),
+        ("RDNA3", ANYWHERE | FUSED | KITCHEN),
     ],
 )
 def test_cards_and_their_kernels(card, admitted):

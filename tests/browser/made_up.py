@@ -1,6 +1,6 @@
 """Results that no run gives, for what a page must do with any."""
 
-from wattbench.report.markdown import HEADINGS
+from wattbench.report.summary import HEADINGS
 
 SUMMARY = {
     "headings": list(HEADINGS),

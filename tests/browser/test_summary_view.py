@@ -10,7 +10,7 @@ from frontend import CONTRASTS
 from playwright.sync_api import expect
 from result_node import ResultNode
 
-from wattbench.report.markdown import HEADINGS
+from wattbench.report.summary import HEADINGS
 
 
 def cells(table):

@@ -4,7 +4,7 @@ import json
 import urllib.request
 
 
-def post(server, path, body):
+def post(server, path, body, **headers):
     """Send ``body`` as JSON, or as it is where it is bytes; the JSON that is answered.
 
     Raises:
@@ -13,7 +13,7 @@ def post(server, path, body):
     request = urllib.request.Request(
         f"http://{server.client.address}{path}",
         data=body if isinstance(body, bytes) else json.dumps(body).encode(),
-        headers={"Content-Type": "application/json"},
+        headers={"Content-Type": "application/json", **headers},
         method="POST",
     )
     with urllib.request.urlopen(request, timeout=60) as response:

@@ -58,10 +58,41 @@ def test_after_leaving_the_reading_is_anew(comfy_server, state):
 
 
 @pytest.mark.parametrize(
-    "body", [b"{", [], {}, {"watcher": 1}, {"watcher": "a"}, {"watcher": "a", "interval_s": -1}]
+    "body",
+    [
+        b"{",
+        b"\xff",
+        b"[" * 100_000,
+        [],
+        {},
+        {"watcher": 1},
+        {"watcher": "a"},
+        {"watcher": "a" * 101, "interval_s": 1},
+        {"watcher": "a", "interval_s": -1},
+        {"watcher": "a", "interval_s": True},
+        b'{"watcher": "a", "interval_s": NaN}',
+    ],
 )
 def test_a_wrong_body_is_refused(comfy_server, body):
     with pytest.raises(urllib.error.HTTPError) as refused:
         post(comfy_server, ROUTE, body)
     assert refused.value.code == 400
     assert "watcher" in refused.value.read().decode()
+
+
+@pytest.mark.parametrize("interval_s", [b"3600", b"Infinity", b"1" + b"0" * 400])
+def test_a_long_interval_is_brought_into_range(comfy_server, interval_s):
+    try:
+        post(comfy_server, ROUTE, b'{"watcher": "test", "interval_s": ' + interval_s + b"}")
+    finally:
+        leave(comfy_server)
+
+
+@pytest.mark.parametrize("route", [ROUTE, "/api/wattbench/watch"])
+def test_a_page_without_an_origin_is_refused(comfy_server, route):
+    body = {"watcher": "test", "leave": True, "every_prompt": False}
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        post(comfy_server, route, body, Origin="null")
+    assert refused.value.code == 403
+    post(comfy_server, route, body, Origin="null", **{"Sec-Fetch-Site": "same-origin"})
+    post(comfy_server, route, body)

@@ -267,11 +267,18 @@ def test_a_killed_supervisor_leaves_no_child(family_script):
     with Child(script_command(script)) as child:
         family = numbers(pids)
         os.kill(child.pid, signal.SIGKILL)
-        if sys.platform == "linux":
-            until(lambda: not alive(family[:1]))
-        child.end(patience_s=0.1)
-    for pid in alive(family):
-        os.kill(pid, signal.SIGKILL)
+        until(lambda: not alive(family))
+
+
+@posix_only
+@posix_only
+def test_what_a_command_leaves_behind_ends_with_it(family_script):
+    script, pids = family_script
+    with Child(script_command(script)) as child:
+        family = numbers(pids)
+        os.kill(family[0], signal.SIGKILL)
+        assert child.wait(60) == -signal.SIGKILL
+    until(lambda: not alive(family))
 
 
 @posix_only

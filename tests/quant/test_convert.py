@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 
 import pytest
 import torch
@@ -13,8 +14,8 @@ from wattbench.quant.calibrate import ActivationRange, Calibration
 from wattbench.quant.convert import Request, convert_file
 from wattbench.quant.files import FileError, TensorFile
 from wattbench.quant.formats import FORMATS, find
+from wattbench.quant.inventory import layers_of, model_prefix
 from wattbench.quant.layers import LayerRules
-from wattbench.quant.stored import layers_of, model_prefix
 
 QUANTIZED = [f.name for f in FORMATS if f.is_quantized and f.can_quantize]
 PREFIX = "model.diffusion_model."
@@ -241,6 +242,89 @@ def test_a_cast_that_overflows_is_named(tmp_path, target):
     with pytest.raises(WeightRangeError, match=r"blocks\.0\.attn\.bias overflows fp16"):
         convert_file(source, target, request_of("fp8", dtype="fp16"))
     assert not target.exists()
+
+
+@pytest.mark.parametrize(("size", "lost"), [(2.0**-18, False), (2.0**-24 * 1.4, True)])
+def test_a_cast_that_underflows_is_named(tmp_path, target, size, lost):
+    """fp16 rounds to multiples of 2^-24: tensors of small numbers lose themselves."""
+    source = tmp_path / "small.safetensors"
+    tensors = {**weights(), "blocks.0.attn.bias": torch.full((192,), size)}
+    tensors["norm.weight"][0] = 2.0**-24 * 0.4
+    save_file(tensors, source)
+    if not lost:
+        assert convert_file(source, target, request_of("fp8", dtype="fp16")).kept
+        return
+    with pytest.raises(WeightRangeError, match=r"blocks\.0\.attn\.bias underflows fp16"):
+        convert_file(source, target, request_of("fp8", dtype="fp16"))
+    assert not target.exists()
+
+
+def test_a_pattern_that_matches_nothing_is_told(source, target):
+    rules = LayerRules.parse("blocks.0.* block.1.* -nothing")
+    made = convert_file(source, target, request_of("fp8", rules=rules))
+    assert "matches no layer of this file: block.1.*, nothing" in made.text()
+
+
+def test_the_real_bits_are_told(source, target):
+    """Modulation stays at 8 bits in a format of 4."""
+    made = convert_file(source, target, request_of("int4_gemm"))
+    shapes = {"int4_gemm": [(192, 128), (128, 192)], "fp8_w": [(256, 128)]}
+    counts = [(math.prod(s), find(name)) for name, found in shapes.items() for s in found]
+    sizes = [find(n).bits_per_weight(s) * math.prod(s) for n, ss in shapes.items() for s in ss]
+    expected = sum(sizes) / sum(count for count, _ in counts)
+    assert made.bits_per_weight == pytest.approx(expected)
+    assert f"{expected:.2f} bits per weight" in made.text()
+
+
+def test_sensitive_layers_stay_within_their_share(tmp_path, target):
+    """Of four layers alike the one with outliers loses most to one scale for all."""
+    source = tmp_path / "model.safetensors"
+    random = torch.Generator().manual_seed(0)
+    names = [f"blocks.{i}.w" for i in range(4)]
+    tensors = {f"{name}.weight": torch.randn(64, 64, generator=random) for name in names}
+    tensors["blocks.2.w.weight"][0, 0] = 3e4
+    save_file(tensors, source)
+    worst = {"blocks.2.w"}
+    for share, kept in ((0.0, set()), (0.24, set()), (0.25, worst), (0.49, worst)):
+        made = convert_file(source, target, request_of("fp8", keep_sensitive=share))
+        assert set(made.kept) == kept
+        before, after = load_file(source)["blocks.2.w.weight"], load_file(target)
+        assert torch.equal(after["blocks.2.w.weight"].float(), before) == bool(kept)
+        target.unlink()
+
+
+def test_what_no_linear_layer_holds_stays(tmp_path, target):
+    source = tmp_path / "experts.safetensors"
+    gate = {
+        "blocks.0.ff_i.gate.weight": torch.ones(4, 128),
+        "blocks.2.other.weight": torch.ones(64, 64),
+    }
+    save_file({**weights(), **gate}, source)
+    rules = LayerRules(linears=frozenset({"blocks.0.attn", "blocks.1.attn"}))
+    made = convert_file(source, target, request_of("fp8", rules=rules))
+    assert made.kept["blocks.2.other"] == "no linear layer of the model"
+    assert sum(made.formats.values()) == 2
+    target.unlink()
+    made = convert_file(source, target, request_of("fp8"))
+    assert made.kept["blocks.0.ff_i.gate"] == "no linear layer of the model"
+    assert "blocks.2.other" not in made.kept
+
+
+def test_an_empty_matrix_stays(tmp_path, target):
+    source = tmp_path / "empty.safetensors"
+    save_file({**weights(), "blocks.2.attn.weight": torch.zeros(0, 64)}, source)
+    assert convert_file(source, target, request_of("fp8")).kept["blocks.2.attn"] == "it is empty"
+
+
+def test_auraflows_checkpoints_are_told_apart(tmp_path, target):
+    """Names begin with ``model.``, as those of language models do."""
+    source = tmp_path / "auraflow.safetensors"
+    inner = {f"model.double_layers.0.{n}": t for n, t in weights().items() if "attn" in n}
+    save_file({**inner, "vae.decoder.conv_in.weight": torch.ones(64, 64)}, source)
+    made = convert_file(source, target, request_of("fp8"))
+    assert sum(made.formats.values()) == 2
+    assert load_file(target)["vae.decoder.conv_in.weight"].dtype == torch.float32
+    assert model_prefix(["model.layers.0.mlp.up_proj.weight"] * 9) == ""
 
 
 def test_a_file_without_matrices_is_refused(tmp_path, target):

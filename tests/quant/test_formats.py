@@ -24,6 +24,8 @@ from wattbench.quant.formats import FORMATS, find
 from wattbench.quant.ggml import BLOCK_TYPES
 from wattbench.quant.stored import format_of
 
+from ..corpus.ggufs import blocks
+
 SHAPE = (192, 256)
 
 WRITABLE = [f for f in FORMATS if f.can_quantize]
@@ -40,6 +42,8 @@ SQNR_FLOOR_DB = {
     "nf4": 20,
     "int4": 20,
     "int4_gemm": 17,
+    "mxfp8": 30,
+    "nvfp4": 19,
 }
 """For normal weights; what the number of bits allows, less a margin of about 1 dB."""
 
@@ -126,7 +130,7 @@ def test_what_files_of_others_say_of_a_layer(config, has_input_scale, name):
     assert format_of(config, has_input_scale).name == name
 
 
-@pytest.mark.parametrize("name", ["nvfp4", "float8_e5m2", "gguf", "gguf:Q9_X", "bf16"])
+@pytest.mark.parametrize("name", ["asym_w4a8_int8", "float8_e5m2", "gguf", "gguf:Q9_X", "bf16"])
 def test_formats_that_are_not_ours_are_left_to_others(name):
     assert format_of({"format": name}, False) is None
 
@@ -163,6 +167,8 @@ def test_refuses_a_convolution(name):
         ("nf4", (3, 20), "blocks of 64 weights do not fill 3 x 20"),
         ("int8_w8a8", (12, 64), "multiples of 8"),
         ("int4_gemm", (64, 96), "96 columns are no multiple of 64"),
+        ("mxfp8", (64, 48), "multiples of 32"),
+        ("nvfp4", (64, 40), "multiples of 16"),
     ],
 )
 def test_says_which_shapes_do_not_fit(name, shape, reason):
@@ -177,6 +183,8 @@ def test_says_which_shapes_do_not_fit(name, shape, reason):
         ("int8", 8 + 32 / 256),
         ("nf4", 4 + 32 / 64),
         ("int4", 4 + 8 / 64 + 32 / (64 * 256) + 32 / (192 * 256)),
+        ("mxfp8", 8 + 256 / 192 * 8 / 32),
+        ("nvfp4", 4 + 256 / 192 * 8 / 16 + 32 / (192 * 256)),
     ],
 )
 def test_bits_per_weight(name, bits):
@@ -308,6 +316,21 @@ def test_fp8_is_read_as_comfyui_reads_it(weight):
     assert torch.equal(find("fp8").dequantize(stored, torch.bfloat16), theirs)
 
 
+@pytest.mark.parametrize("name", ["mxfp8", "nvfp4"])
+def test_blocks_with_scales_are_comfy_kitchens(name):
+    """Made of tiles of rows one after the other, and the same as of the whole."""
+    weight = large_weight(torch.bfloat16)[:1600]
+    stored = find(name).quantize(weight)
+    if name == "mxfp8":
+        data, scale = comfy_kitchen.quantize_mxfp8(weight)
+    else:
+        whole = weight.abs().max().float() / (448 * 6)
+        data, scale = comfy_kitchen.quantize_nvfp4(weight, whole)
+        assert stored["weight_scale_2"] == whole
+    assert same_bits(stored["weight"], data)
+    assert same_bits(stored["weight_scale"], scale)
+
+
 @pytest.mark.parametrize("name", ["int8", "int8_w8a8"])
 def test_int8_is_quantized_as_comfy_kitchen_does(name, weight):
     stored = find(name).quantize(weight.float())
@@ -341,6 +364,10 @@ def test_int8_is_quantized_as_comfy_kitchen_does(name, weight):
         ("int4_gemm", HOPPER, "emulated", "int8 tensor cores"),
         ("int4_gemm", BLACKWELL, "emulated", "int8 tensor cores"),
         ("nf4", HOPPER, "dequantized", "the compute dtype"),
+        ("nvfp4", BLACKWELL, "native", "nvfp4 tensor cores"),
+        ("nvfp4", HOPPER, "dequantized", "the compute dtype"),
+        ("mxfp8", BLACKWELL, "native", "mxfp8 tensor cores"),
+        ("mxfp8", CPU, "dequantized", "the compute dtype"),
         ("bf16", CPU, "emulated", "32-bit"),
     ],
 )
@@ -353,13 +380,10 @@ def test_says_how_a_machine_computes(name, machine, kind, arithmetic):
 
 @pytest.mark.parametrize("name", BLOCK_TYPES)
 def test_gguf_is_widened_as_the_gguf_package_does(name):
-    """Random bytes, with scales that are finite."""
     kind = gguf.GGMLQuantizationType[name]
     block = BLOCK_TYPES[name]
     assert (block.weights, block.nbytes) == gguf.GGML_QUANT_SIZES[kind]
-    raw = np.random.default_rng(0).integers(0, 256, (6, 3 * block.nbytes), dtype=np.uint8)
-    for start in {"Q6_K": (208,)}.get(name, (0, 2)):
-        raw.reshape(-1, block.nbytes)[:, start : start + 2] = (0, 44)
+    raw = blocks(kind, 6, 3 * block.weights)
     expected = gguf.quants.dequantize(raw, kind)
     weight_format = find(f"gguf:{name}")
     stored = {"weight": torch.from_numpy(raw)}

@@ -138,14 +138,18 @@ def test_layouts_of_others_are_named_and_read_where_that_is_known(original, tmp_
     assert layer.format == "fp8"
     assert layer.fidelity.sqnr_db > 28
     theirs = tmp_path / "theirs.safetensors"
-    metadata = {"layers": {"blocks.0.w": {"format": "nvfp4"}}}
+    metadata = {"layers": {"blocks.0.w": {"format": "float8_e5m2"}}}
     save_file(
-        {"blocks.0.w.weight": torch.zeros(128, 128, dtype=torch.uint8)},
+        {
+            "blocks.0.w.weight": (weight / 2).to(torch.float8_e5m2),
+            "blocks.0.w.weight_scale": torch.tensor(2.0),
+        },
         theirs,
         {"_quantization_metadata": json.dumps(metadata)},
     )
-    (layer,) = report_file(theirs).layers
-    assert (layer.format, layer.is_quantized, layer.shape) == ("nvfp4", True, (128, 256))
+    (layer,) = report_file(theirs, bare).layers
+    assert (layer.format, layer.is_quantized, layer.shape) == ("float8_e5m2", True, (128, 256))
+    assert layer.fidelity.sqnr_db > 24
 
 
 @pytest.mark.parametrize(

@@ -11,15 +11,15 @@ from wattbench.analysis.summary import summarise
 from wattbench.measure.protocol.journal import parse
 from wattbench.report import (
     append_runs,
-    as_text,
     read_runs,
     runs_frame,
     summary_text,
     table_of,
     write_all,
 )
-from wattbench.report.csv import write_csv
 from wattbench.report.shown import summary_shown
+from wattbench.tables.csv import write_frame
+from wattbench.tables.text import as_text
 
 CONTRACT = """
 schema_version run_id started_at condition architecture model weights attention weight_format
@@ -225,7 +225,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, make_run, monkeypatch):
     before = (tmp_path / "runs.csv").read_text()
     monkeypatch.setattr("pathlib.Path.replace", _no_space)
     with pytest.raises(OSError, match="No space left"):
-        write_csv(runs_frame([make_run("b")]), tmp_path / "runs.csv")
+        write_frame(runs_frame([make_run("b")]), tmp_path / "runs.csv")
     assert (tmp_path / "runs.csv").read_text() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "report.md",

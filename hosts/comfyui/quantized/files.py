@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import folder_paths
@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 
 from ....measure.recording.environment import pack_version
 from ....quant.gguf_files import SUFFIX as GGUF
-from ....quant.stored import METADATA_KEY, lasting, open_weights
+from ....quant.inventory import METADATA_KEY, facts_of, lasting, open_weights
 from ....quant.stream import PARTIAL, check_room, publish
 from ..new_files import file_name
 
@@ -33,8 +33,8 @@ def list_files(kinds: Sequence[str], suffixes: tuple[str, ...]) -> list[str]:
     for kind in kinds:
         names = set(folder_paths.get_filename_list(kind))
         if GGUF in suffixes:
-            for folder in map(Path, folder_paths.get_folder_paths(kind)):
-                names |= {str(p.relative_to(folder)) for p in folder.rglob(f"*{GGUF}")}
+            for folder in folder_paths.get_folder_paths(kind):
+                names.update(folder_paths.recursive_search(folder, [".git"])[0])
         found += [f"{kind}/{name}" for name in sorted(names) if name.lower().endswith(suffixes)]
     return found
 
@@ -44,20 +44,23 @@ def model_files() -> list[str]:
 
 
 def text_encoder_files() -> list[str]:
-    return list_files(TEXT_ENCODER_FOLDERS, SAFETENSORS)
+    return list_files(TEXT_ENCODER_FOLDERS, (*SAFETENSORS, GGUF))
 
 
 def path_of(choice: str) -> str:
     """The path of a file that :func:`list_files` names.
 
+    A name may go through symbolic links, as the list does, but not up and out of its folder.
+
     Raises:
         FileNotFoundError: it is not there, or is no name of a list.
     """
     kind, _, name = choice.partition("/")
-    if kind in (*MODEL_FOLDERS, *TEXT_ENCODER_FOLDERS):
+    is_within = not PurePath(name).is_absolute() and os.pardir not in PurePath(name).parts
+    if is_within and kind in (*MODEL_FOLDERS, *TEXT_ENCODER_FOLDERS):
         for folder in folder_paths.get_folder_paths(kind):
             path = Path(folder, name)
-            if path.is_file() and path.resolve().is_relative_to(Path(folder).resolve()):
+            if path.is_file():
                 return str(path)
     raise FileNotFoundError(f"{choice!r} names no file of the list; press R to read it anew")
 
@@ -85,8 +88,8 @@ def new_model_path(name: str) -> Path:
 def save_model(model: Any, path: Path, weight_format: str, source: Path) -> None:
     """Keep the weights of a MODEL as a file, which has its name only when it is whole.
 
-    The metadata of ``source``, of which the model was loaded, go along: some models are built by
-    what they say.
+    Of ``source``, of which the model was loaded, go along the metadata and the tensors outside of
+    the diffusion model by which ComfyUI builds one: how it predicts, its noise levels, its latent.
 
     Raises:
         FileExistsError: there is such a file by now.
@@ -99,6 +102,8 @@ def save_model(model: Any, path: Path, weight_format: str, source: Path) -> None
     made = {"format": weight_format, "version": pack_version()}
     with open_weights(source) as file:
         metadata = {**lasting(file.metadata), METADATA_KEY: json.dumps(made)}
+        facts = {name: file.read(name) for name in facts_of(file.entries) if name not in tensors}
+        tensors.update(facts)
     path.parent.mkdir(parents=True, exist_ok=True)
     check_room(path, sum(tensor.nbytes for tensor in tensors.values()))
     part = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")

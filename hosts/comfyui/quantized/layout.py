@@ -7,6 +7,7 @@ whose tensors are what the file holds.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ from comfy_kitchen.tensor.base import BaseLayoutParams
 
 from ....quant.base import CONFIG, Format, Tensors, decode_config
 from ....quant.formats import find
+from ....quant.formats.fp8 import Fp8
 
 LAYOUT = "WattBenchLayout"
 
@@ -52,13 +54,14 @@ class WattBenchLayout(QuantizedLayout):
         cls, tensor: torch.Tensor, *, format_name: str, **options: Any
     ) -> tuple[torch.Tensor, Params]:
         """Called when a LoRA is merged; our formats round to the nearest, whatever is asked."""
-        quantized = wrap(find(format_name), find(format_name).quantize(tensor), tensor.dtype)
-        return quantized._qdata, quantized._params
+        stored = find(format_name).quantize(tensor)
+        return stored["weight"], _params(find(format_name), stored, tensor.dtype, tensor.shape)
 
     @classmethod
     def dequantize(cls, qdata: torch.Tensor, params: Params) -> torch.Tensor:
         stored = {"weight": qdata, **_scales(params)}
-        return find(params.format_name).dequantize(stored, params.orig_dtype)
+        wide = find(params.format_name).dequantize(stored, params.orig_dtype)
+        return wide.reshape(params.orig_shape)
 
     @classmethod
     def get_plain_tensors(cls, qtensor: Any) -> tuple[torch.Tensor, ...]:
@@ -79,23 +82,44 @@ def _scales(params: WattBenchLayout.Params) -> dict[str, torch.Tensor]:
     return {suffix: tensor for suffix, tensor in named.items() if tensor is not None}
 
 
-def wrap(weight_format: Format, stored: Tensors, dtype: torch.dtype) -> Any:
+def wrap(
+    weight_format: Format,
+    stored: Tensors,
+    dtype: torch.dtype,
+    shape: tuple[int, ...] | None = None,
+) -> Any:
     """A layer's stored tensors as one quantized tensor ``[out, in]`` that computes in ``dtype``.
+
+    ComfyUI's layouts have one scale, for int8 a scale per row; FP8 of others with more takes ours.
+
+    Args:
+        shape: of the weight, where its tensors do not tell it.
 
     Raises:
         KeyError: a tensor of the format is missing.
     """
-    if weight_format.stock_layout:
+    shape = shape or weight_format.shape(stored)
+    if weight_format.stock_layout and not _has_many_scales(weight_format, stored):
         return _wrap_stock(weight_format, stored, dtype)
     register_layout_class(LAYOUT, WattBenchLayout)
+    params = _params(weight_format, stored, dtype, shape)
+    return QuantizedTensor(stored["weight"], LAYOUT, params)
+
+
+def _params(
+    weight_format: Format, stored: Tensors, dtype: torch.dtype, shape: Sequence[int]
+) -> WattBenchLayout.Params:
     fields = {field: stored[suffix] for suffix, field in FIELDS.items() if suffix in stored}
-    params = WattBenchLayout.Params(
+    return WattBenchLayout.Params(
         **{"scale": None, **fields},
         orig_dtype=dtype,
-        orig_shape=weight_format.shape(stored),
+        orig_shape=tuple(shape),
         format_name=weight_format.name,
     )
-    return QuantizedTensor(stored["weight"], LAYOUT, params)
+
+
+def _has_many_scales(weight_format: Format, stored: Tensors) -> bool:
+    return isinstance(weight_format, Fp8) and stored["weight_scale"].numel() > 1
 
 
 def _wrap_stock(weight_format: Format, stored: Tensors, dtype: torch.dtype) -> Any:

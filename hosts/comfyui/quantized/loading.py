@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import copy
 import uuid
-from pathlib import Path
 from typing import Any
 
 import comfy.model_management
@@ -11,12 +11,12 @@ import comfy.sd
 import torch
 
 from ..describe import WEIGHT_FORMAT_KEY
+from ..linear import linear_layers
 from .detection import detect
 from .ledger import ride
 from .operations import Layer
-from .preparation import AS_STORED, Prepared, Request, prepare
-from .reading import read_tensors
-from .state_dicts import StateDict
+from .preparation import AS_STORED, Part, Prepared, Request, prepare
+from .reading import StateDict, read_file
 
 
 def load_model(path: str, request: Request, disable_dynamic: bool = False) -> Any:
@@ -27,12 +27,26 @@ def load_model(path: str, request: Request, disable_dynamic: bool = False) -> An
         ValueError: the file is quantized already, in another format, or no layer can be.
         WeightRangeError: a layer holds infinities or NaN.
     """
-    tensors, metadata, config = detect(Path(path).name, *read_tensors(path))
-    prepared = _prepare(tensors, request, config)
+    held = read_file(path)
+    found = detect(held)
+    start = len(found.prefix)
+    layers = {name[start:]: layer for name, layer in held.layers.items()}
+    prepared = _prepare(Part(found.parts, layers, found.linears), request, found.config)
     options = {"custom_operations": prepared.operations, "dtype": prepared.weight_dtype}
-    model = comfy.sd.load_diffusion_model_state_dict(
-        tensors, options, metadata=metadata, disable_dynamic=disable_dynamic
-    )
+    if found.prefix:
+        whole = {f"{found.prefix}{name}": tensor for name, tensor in found.parts.items()}
+        (model, *_) = comfy.sd.load_state_dict_guess_config(
+            {**whole, **found.outside},
+            output_vae=False,
+            output_clip=False,
+            model_options={name: value for name, value in options.items() if value is not None},
+            metadata=held.metadata,
+            disable_dynamic=disable_dynamic,
+        )
+    else:
+        model = comfy.sd.load_diffusion_model_state_dict(
+            found.parts, options, metadata=held.metadata, disable_dynamic=disable_dynamic
+        )
     model.cached_patcher_init = (load_model, (path, request))
     return _finish(model, prepared, request)
 
@@ -51,16 +65,10 @@ def quantize_model(model: Any, request: Request, disable_dynamic: bool = False) 
     comfy.model_management.unload_model_and_clones(model)
     source = model.model
     tensors = dict(source.diffusion_model.state_dict())
-    config = type(source.model_config)(source.model_config.unet_config)
-    config.sampling_settings = dict(source.model_config.sampling_settings)
-    prepared = _prepare(tensors, request, config)
-    config.custom_operations = prepared.operations
-    device = comfy.model_management.get_torch_device()
-    dtype = prepared.weight_dtype or prepared.compute_dtype
-    config.set_inference_dtype(dtype, prepared.compute_dtype, device=device)
-    made = config.get_model(tensors, "")
+    linears = frozenset(name for name, _, _ in linear_layers(model))
+    prepared = _prepare(Part(tensors, linears=linears), request, source.model_config)
+    made = _with_operations(source, tensors, prepared)
     made.load_model_weights(tensors, "", assign=model.is_dynamic() and not disable_dynamic)
-    made.model_sampling = source.model_sampling
     quantized = model.clone(
         disable_dynamic=disable_dynamic, model_override=(made, ({}, {}, {}, set()))
     )
@@ -69,10 +77,33 @@ def quantize_model(model: Any, request: Request, disable_dynamic: bool = False) 
     return _finish(quantized, prepared, request)
 
 
-def _prepare(tensors: StateDict, request: Request, config: Any) -> Prepared:
+def _with_operations(source: Any, tensors: StateDict, prepared: Prepared) -> Any:
+    """A model as ``source`` whose diffusion model is built anew, of other operations.
+
+    What ``source`` predicts, its noise levels and its latent format are its own: files say these
+    outside of the diffusion model, where ``tensors`` do not reach.
+    """
+    config = object.__new__(type(source.model_config))
+    vars(config).update(vars(source.model_config))
+    config.unet_config = dict(config.unet_config)
+    config.custom_operations = prepared.operations
+    config.model_type = lambda state_dict, prefix="": source.model_type
+    device = comfy.model_management.get_torch_device()
+    dtype = prepared.weight_dtype or prepared.compute_dtype
+    config.set_inference_dtype(dtype, prepared.compute_dtype, device=device)
+    beside = source.state_dict_for_saving({})
+    built = config.get_model({**tensors, **beside}, "")
+    made = copy.copy(source)
+    made._modules = {**source._modules, "diffusion_model": built.diffusion_model}
+    made.model_config, made.manual_cast_dtype = config, config.manual_cast_dtype
+    made.device, made.current_patcher = built.device, None
+    return made
+
+
+def _prepare(part: Part, request: Request, config: Any) -> Prepared:
     device = comfy.model_management.get_torch_device()
     dtype = comfy.model_management.unet_manual_cast(None, device, config.supported_inference_dtypes)
-    return prepare([tensors], request, device, dtype)
+    return prepare([part], request, device, dtype)
 
 
 def _finish(model: Any, prepared: Prepared, request: Request) -> Any:

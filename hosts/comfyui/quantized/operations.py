@@ -20,7 +20,7 @@ from ....offer import Machine, machine_of
 from ....quant.base import CONFIG, WIDE, Execution, Format, Kind, decode_config, encode_config
 from ....quant.files import FileError
 from ....quant.formats.fp8 import Fp8
-from ....quant.products import ALIGNMENT, fp8_linear, has_kernels, widen_fp8
+from ....quant.products import ALIGNMENT, fp8_linear, has_kernels, why_not_scaled, widen_fp8
 from ....quant.stored import format_of
 from ..describe import dtype_name
 from .ledger import LinearLedger
@@ -75,7 +75,8 @@ class QuantizedLinear:
         name = prefix.rstrip(".")
         arguments = (prefix, local_metadata, strict, missing, unexpected, errors)
         weight = state_dict.get(f"{prefix}weight")
-        if weight is not None and tuple(weight.shape) != self._orig_shape:
+        is_cores = f"{prefix}{CONFIG}" in state_dict and not isinstance(weight, QuantizedTensor)
+        if weight is not None and not is_cores and tuple(weight.shape) != self._orig_shape:
             shapes = f"{tuple(weight.shape)} in the file and {self._orig_shape} in the model"
             errors.append(
                 f"size mismatch for {name}: the weight is {shapes}. The file is damaged, or of a "
@@ -87,6 +88,8 @@ class QuantizedLinear:
             super()._load_from_state_dict(state_dict, *arguments)  # type: ignore[misc]
             if weight is None:
                 self._do_without(missing, f"{prefix}weight")
+            elif is_cores:
+                self.ledger.expect(name, self.quant_format)
             return
         config = decode_config(state_dict.pop(f"{prefix}{CONFIG}"))
         del state_dict[f"{prefix}weight"]
@@ -160,9 +163,15 @@ class QuantizedLinear:
             )
         if not isinstance(self.weight, QuantizedTensor):
             return dtype_name(self.weight.dtype), Execution("native", dtype_name(x.dtype))
-        if self._full_precision_mm or self.weight_function or self.bias_function:
-            return self.quant_format, Execution("dequantized", dtype_name(x.dtype))
-        return self.quant_format, Execution("native", self.quant_format)
+        wide = Execution("dequantized", dtype_name(x.dtype))
+        if self.weight_function or self.bias_function:
+            return self.quant_format, replace(wide, reason=LORA)
+        found = format_of({"format": self.quant_format}, False)
+        execution = None if found is None else found.execution(self.machine)
+        if self._full_precision_mm:
+            reason = "" if execution is None else execution.reason
+            return self.quant_format, replace(wide, reason=reason)
+        return self.quant_format, execution or Execution("native", self.quant_format)
 
     def _count(self, requested: str, execution: Execution) -> None:
         if torch.compiler.is_compiling():
@@ -185,6 +194,7 @@ class QuantizedLinear:
                 return f"rows or columns are no multiple of {ALIGNMENT}"
             if x.dtype not in FLOATS:
                 return f"activations are {dtype_name(x.dtype)}"
+            return why_not_scaled(x, self.weight, self.weight._params.scale)
         return ""
 
     def _is_at_hand(self: Any, x: torch.Tensor) -> bool:

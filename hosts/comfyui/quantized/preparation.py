@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -11,10 +12,12 @@ import torch
 from ....quant.formats import find
 from ....quant.formats.plain import Plain
 from ....quant.layers import LayerRules
+from ....quant.stored import StoredLayer
 from ..new_files import shown_progress
 from .ledger import LinearLedger
 from .operations import quantized_operations
-from .state_dicts import StateDict, main_format, quantize_layers, wrap_stored
+from .reading import StateDict
+from .state_dicts import WEIGHT, main_format, quantize_layers, wrap_stored
 
 AS_STORED = "as stored"
 """The choice that takes a file's own formats and quantizes nothing."""
@@ -62,8 +65,20 @@ class Prepared:
     weight_format: str = ""
 
 
+@dataclass(frozen=True)
+class Part:
+    """Tensors that become a model's: ``layers`` are those that a file held quantized.
+
+    ``linears`` are the names of the model's linear layers; ``None`` where it was not asked.
+    """
+
+    tensors: StateDict
+    layers: Mapping[str, StoredLayer] = field(default_factory=dict)
+    linears: frozenset[str] | None = None
+
+
 def prepare(
-    parts: Sequence[StateDict],
+    parts: Sequence[Part],
     request: Request,
     device: torch.device,
     default_dtype: torch.dtype,
@@ -85,12 +100,13 @@ def prepare(
     wanted = None if request.format == AS_STORED else find(request.format)
     chosen = COMPUTE_DTYPES[request.compute_dtype]
     dtype = chosen or default_dtype
-    rules = LayerRules.parse(request.layers)
+    _warn_of_unmatched(parts, request)
     count = 0
-    for tensors in parts:
-        held = wrap_stored(tensors, dtype, wanted, rules)
+    for part in parts:
+        rules = replace(LayerRules.parse(request.layers), linears=part.linears)
+        held = wrap_stored(part.tensors, part.layers, dtype, wanted, rules)
         if wanted is not None and wanted.is_quantized and not held:
-            held = quantize_layers(tensors, wanted, rules, dtype, device, shown_progress())
+            held = quantize_layers(part.tensors, wanted, rules, dtype, device, shown_progress())
         count += held
     if isinstance(wanted, Plain):
         return Prepared(chosen or wanted.dtype, wanted.dtype)
@@ -103,5 +119,11 @@ def prepare(
         return Prepared(chosen)
     ledger = LinearLedger(owner)
     operations = quantized_operations(dtype, device, ledger, weight_only=bool(owner))
-    name = main_format(parts) if wanted is None else wanted.name
-    return Prepared(dtype, None, operations, ledger, name)
+    held_in = main_format([part.layers for part in parts]) if wanted is None else wanted.name
+    return Prepared(dtype, None, operations, ledger, held_in)
+
+
+def _warn_of_unmatched(parts: Sequence[Part], request: Request) -> None:
+    names = [key.removesuffix(WEIGHT) for part in parts for key in part.tensors]
+    for pattern in LayerRules.parse(request.layers).unmatched(names):
+        logging.warning("WattBench: the pattern %s matches no layer of this model", pattern)

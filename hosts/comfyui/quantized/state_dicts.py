@@ -3,35 +3,35 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from math import prod
 
 import comfy_kitchen
 import torch
 from comfy.quant_ops import QuantizedTensor
 
 from ....offer import Machine
-from ....quant.base import CONFIG, Execution, Format, decode_config, encode_config
+from ....quant.base import CONFIG, Execution, Format, encode_config
 from ....quant.layers import LayerRules, Quantized, is_table, quantize_layer
-from ....quant.stored import format_name, format_of
+from ....quant.stored import StoredLayer
 from .layout import FIELDS, wrap
+from .reading import StateDict
 
 WEIGHT = ".weight"
+
+CORE_ARITHMETIC = ("mxfp8", "nvfp4")
+"""Formats whose layers ComfyUI loads and computes by itself."""
 
 ARITHMETIC_KEYS = ("format", "full_precision_matrix_mult", "activation_scale")
 """What a layer's configuration says of the product and not of the stored numbers."""
 
-StateDict = dict[str, Any]
 
-
-def main_format(parts: Sequence[StateDict]) -> str:
+def main_format(parts: Sequence[Mapping[str, StoredLayer]]) -> str:
     """The format of most quantized weights; ComfyUI's name where it is none of ours."""
     sizes: Counter[str] = Counter()
-    for tensors in parts:
-        for name in _configured(tensors):
-            config = decode_config(tensors[f"{name}.{CONFIG}"])
-            stored_as = format_name(config, f"{name}.input_scale" in tensors)
-            sizes[stored_as] += tensors[f"{name}{WEIGHT}"].numel()
+    for layers in parts:
+        for layer in layers.values():
+            sizes[layer.format_name] += prod(layer.shape)
     return sizes.most_common(1)[0][0]
 
 
@@ -49,47 +49,60 @@ def execution_of(weight_format: Format, machine: Machine) -> Execution:
 
 
 def wrap_stored(
-    tensors: StateDict, dtype: torch.dtype, wanted: Format | None, rules: LayerRules
+    tensors: StateDict,
+    layers: Mapping[str, StoredLayer],
+    dtype: torch.dtype,
+    wanted: Format | None,
+    rules: LayerRules,
 ) -> int:
     """Wrap, in place, the layers of ``tensors`` that are stored in a format of ours.
 
-    Embeddings are left to ComfyUI, which looks up in them as they are stored. ``wanted`` may choose
-    another arithmetic for numbers that are stored the same way, as ``fp8``
-    for a file of ``fp8_w``; ``None`` takes the file's.
+    A weight that no linear layer holds is widened: nothing would multiply by its scale. Embeddings
+    are left to ComfyUI, which looks up in them as they are stored. ``wanted`` may choose another
+    arithmetic for numbers that are stored the same way, as ``fp8`` for a file of ``fp8_w``;
+    ``None`` takes the file's.
+
+    Args:
+        layers: what the file holds quantized, by the names of ``tensors``.
 
     Returns:
-        How many layers the file holds quantized, in our formats or in ComfyUI's.
+        How many layers stay quantized, in our formats or in ComfyUI's.
 
     Raises:
-        ValueError: a layer's tensors are incomplete, or no layer is stored as ``wanted`` needs.
+        ValueError: no layer is stored as ``wanted`` needs.
+        FileError: a layer that is no linear one is stored in a way that cannot be widened.
     """
-    names = _configured(tensors)
-    fitting, found = 0, set()
-    for name in names:
-        config = decode_config(tensors[f"{name}.{CONFIG}"])
-        has_input_scale = f"{name}.input_scale" in tensors
-        stored_as = format_of(config, has_input_scale)
-        found.add(format_name(config, has_input_scale))
-        if f"{name}{WEIGHT}" not in tensors:
-            raise _incomplete(name, "weight")
-        if stored_as is None or is_table(name):
+    fitting, count, found = 0, 0, set()
+    for name, layer in layers.items():
+        found.add(layer.format_name)
+        if is_table(name):
+            count += 1
             continue
-        chosen = stored_as
-        if wanted is not None and _same_numbers(stored_as, wanted):
-            chosen = _arithmetic(name, tensors[f"{name}{WEIGHT}"], stored_as, wanted, rules)
+        is_linear = rules.linears is None or name in rules.linears
+        if not is_linear or len(layer.shape) != 2:
+            _widen_layer(tensors, name, layer, dtype)
+            continue
+        count += 1
+        if layer.format is None or layer.format.name in CORE_ARITHMETIC:
+            fitting += layer.format is not None and layer.format == wanted
+            continue
+        chosen = layer.format
+        if wanted is not None and _same_numbers(layer.format, wanted):
+            chosen = _arithmetic(name, layer.shape, layer.format, wanted, rules)
             fitting += 1
-        _wrap_layer(tensors, name, chosen, config, dtype)
-    if names and wanted is not None and not fitting:
+        _wrap_layer(tensors, name, chosen, layer, dtype)
+    if count and wanted is not None and not fitting:
         raise ValueError(
             f"the file is already quantized ({', '.join(sorted(found))}), and {wanted.name} stores "
             "other numbers. Choose `as stored`, or quantize the original file."
         )
-    return len(names)
+    return count
 
 
-def _configured(tensors: StateDict) -> list[str]:
-    """The layers that are stored in a format, ours or ComfyUI's."""
-    return [key.removesuffix(f".{CONFIG}") for key in tensors if key.endswith(f".{CONFIG}")]
+def _widen_layer(tensors: StateDict, name: str, layer: StoredLayer, dtype: torch.dtype) -> None:
+    del tensors[f"{name}.{CONFIG}"]
+    stored = {role: tensors.pop(f"{name}.{role}") for role in layer.tensors if role != CONFIG}
+    tensors[f"{name}{WEIGHT}"] = layer.widened(stored, dtype)
 
 
 def _same_numbers(stored_as: Format, wanted: Format) -> bool:
@@ -97,34 +110,27 @@ def _same_numbers(stored_as: Format, wanted: Format) -> bool:
 
 
 def _arithmetic(
-    name: str, weight: torch.Tensor, stored_as: Format, wanted: Format, rules: LayerRules
+    name: str, shape: tuple[int, ...], stored_as: Format, wanted: Format, rules: LayerRules
 ) -> Format:
     """The format that ``wanted`` means for this layer, if it stores the numbers that are there."""
-    decision = rules.decide(name, stored_as.shape({"weight": weight}), wanted)
+    decision = rules.decide(name, shape, wanted)
     if isinstance(decision, Quantized) and _same_numbers(stored_as, decision.format):
         return decision.format
     return stored_as
 
 
 def _wrap_layer(
-    tensors: StateDict, name: str, chosen: Format, config: dict[str, Any], dtype: torch.dtype
+    tensors: StateDict, name: str, chosen: Format, layer: StoredLayer, dtype: torch.dtype
 ) -> None:
     stored = {
-        suffix: tensors.pop(f"{name}.{suffix}")
-        for suffix in ("weight", *FIELDS)
-        if f"{name}.{suffix}" in tensors
+        role: tensors.pop(f"{name}.{role}")
+        for role in ("weight", *FIELDS)
+        if f"{name}.{role}" in tensors
     }
-    changed = {k: v for k, v in config.items() if k not in ARITHMETIC_KEYS}
-    stored[CONFIG] = encode_config({**chosen.config(chosen.shape(stored)), **changed})
-    try:
-        tensors[f"{name}{WEIGHT}"] = wrap(chosen, stored, dtype)
-    except KeyError as error:
-        raise _incomplete(name, error.args[0]) from error
+    changed = {k: v for k, v in layer.config.items() if k not in ARITHMETIC_KEYS}
+    stored[CONFIG] = encode_config({**chosen.config(layer.shape), **changed})
+    tensors[f"{name}{WEIGHT}"] = wrap(chosen, stored, dtype, layer.shape)
     tensors[f"{name}.{CONFIG}"] = stored[CONFIG]
-
-
-def _incomplete(name: str, missing: str) -> ValueError:
-    return ValueError(f"layer {name} has no {missing}: the file is incomplete. Get it again.")
 
 
 def quantize_layers(
@@ -157,7 +163,10 @@ def quantize_layers(
                 stored = quantize_layer(name, weight.to(device), decision.format)
                 config = stored[CONFIG]
                 stored = {suffix: tensor.to(home) for suffix, tensor in stored.items()}
-                tensors[f"{name}{WEIGHT}"] = wrap(decision.format, stored, dtype)
+                if decision.format.name in CORE_ARITHMETIC:
+                    tensors.update({f"{name}.{suffix}": made for suffix, made in stored.items()})
+                else:
+                    tensors[f"{name}{WEIGHT}"] = wrap(decision.format, stored, dtype)
                 tensors[f"{name}.{CONFIG}"] = config
                 quantized += 1
         progress(done + 1, len(names))

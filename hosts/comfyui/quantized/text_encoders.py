@@ -15,9 +15,8 @@ from ....quant.formats import FORMATS
 from ..describe import WEIGHT_FORMAT_KEY
 from ..ledgers import attach_ledger
 from .ledger import KEY
-from .preparation import AS_STORED, Request, prepare
-from .reading import read_tensors
-from .state_dicts import StateDict
+from .preparation import AS_STORED, Part, Request, prepare
+from .reading import StateDict, read_file
 
 TEXT_FORMATS = tuple(
     f.name for f in FORMATS if f.can_quantize and (f.hardware is None or not f.is_quantized)
@@ -48,15 +47,18 @@ def load_clip(
             f"text encoders are not computed in {request.format}; choose one of "
             f"{', '.join((AS_STORED, *TEXT_FORMATS))}"
         )
-    encoders = [_read(path) for path in paths]
-    if not any(map(comfy.sd.detect_te_model, encoders)):
+    files = [read_file(path, prefix="") for path in paths]
+    encoders = [_native_names(held.tensors) for held in files]
+    logical = [_native_names(held.logical()) for held in files]
+    if not any(map(comfy.sd.detect_te_model, logical)):
         raise FileError(
             f"{', '.join(Path(path).name for path in paths)}: no text encoder that this ComfyUI "
             "knows. Diffusion models, VAEs and LoRAs have loaders of their own."
         )
     device = comfy.model_management.text_encoder_device()
     dtype = comfy.model_management.text_encoder_dtype(device)
-    prepared = prepare(encoders, request, device, dtype, TEXT)
+    parts = [Part(tensors, held.layers) for tensors, held in zip(encoders, files, strict=True)]
+    prepared = prepare(parts, request, device, dtype, TEXT)
     options = {
         "custom_operations": prepared.operations,
         "dtype": prepared.weight_dtype or prepared.compute_dtype,
@@ -75,10 +77,8 @@ def load_clip(
     return clip
 
 
-def _read(path: str) -> StateDict:
-    """A text encoder's tensors under ComfyUI's names, with quantization marked per layer."""
-    tensors, metadata = read_tensors(path)
-    tensors, _ = comfy.utils.convert_old_quants(tensors, "", metadata=metadata)
+def _native_names(tensors: StateDict) -> StateDict:
+    """A text encoder's tensors under ComfyUI's names."""
     if "transformer.resblocks.0.ln_1.weight" in tensors:
         return comfy.utils.clip_text_transformers_convert(tensors, "", "")
     return tensors

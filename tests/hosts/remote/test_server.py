@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from wattbench.errors import UsageError
+from wattbench.errors import CommandError, UsageError
 from wattbench.hosts.remote.client import ComfyClient, ServerUnreachableError
 from wattbench.hosts.remote.server import (
     ComfyServer,
@@ -129,7 +129,7 @@ def test_link_is_kept_moved_and_never_replaces_a_folder(tmp_path):
     assert (nodes / "wattbench").samefile(second)
     (nodes / "wattbench").unlink()
     (nodes / "wattbench").mkdir()
-    with pytest.raises(ServerError, match="Remove what is there"):
+    with pytest.raises(CommandError, match="Remove what is there"):
         link_pack(first, nodes)
 
 

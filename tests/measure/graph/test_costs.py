@@ -82,13 +82,13 @@ def test_pieces_of_a_node_are_added_and_named_by_the_longest():
     assert costs["b"].energy.method == "attributed"
 
 
-def test_shorter_than_a_tick_is_blank_with_the_reason_and_counts_in_the_total():
-    recording = recorded(("a", 0, 3, 300.0), ("b", 3, 0.09, 7.0), ("c", 4, 0.11, 9.0))
+def test_shorter_than_two_ticks_is_blank_with_the_reason_and_counts_in_the_total():
+    recording = recorded(("a", 0, 3, 300.0), ("b", 3, 0.19, 7.0), ("c", 4, 0.21, 9.0))
     cost = graph_cost("p", "card", recording, ran("a", "b", "c"), [node(i) for i in "abc"])
     a, b, c = cost.nodes
     assert b.energy is None
-    assert "shorter than the 100 ms" in b.note
-    assert b.time_s == 0.09
+    assert "shorter than the 200 ms" in b.note
+    assert b.time_s == 0.19
     assert c.energy.energy_j == 9.0
     assert a.note == c.note == ""
     assert cost.energy.energy_j == 316.0
@@ -97,7 +97,7 @@ def test_shorter_than_a_tick_is_blank_with_the_reason_and_counts_in_the_total():
 def test_the_resolution_of_power_is_how_often_its_value_changes():
     """A sensor read every 10 ms that measures every 100 ms."""
     stale = Trace(power=tuple(PowerSample(i / 100, 100.0 + i // 10) for i in range(100)))
-    assert energy_resolution_s(recorded(trace=stale)) == pytest.approx(0.1)
+    assert energy_resolution_s(recorded(trace=stale)) == pytest.approx(0.2)
     steady = Trace(power=tuple(PowerSample(i / 100, 100.0) for i in range(100)))
     assert energy_resolution_s(recorded(trace=steady)) == 0
 

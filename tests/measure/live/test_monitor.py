@@ -165,6 +165,30 @@ def test_energy_of_a_job_is_the_meters(watched_of, text, power_w, tick_j):
     assert later.job.duration_s == ended.job.duration_s
 
 
+@pytest.mark.parametrize("gap_s", [LOOK_S, 1.0, 4.0])
+def test_the_error_is_the_gap_between_the_looks(watched_of, clock, gap_s):
+    """A thread that is held up while a job begins has missed as much of it."""
+    watched = watched_of("t_s,energy_j\n" + "".join(f"{i / 20},{i * 10}\n" for i in range(4000)))
+    watched.begin()
+    watched.see(1.0)
+    clock.sleep(gap_s)
+    watched.running = "first"
+    watched.look()
+    (device,) = watched.see(2.0).devices
+    missed_j = 200 * gap_s
+    assert device.energy_error_j >= 200 * BORDER_ERROR_S * 0.9
+    assert device.energy_error_j >= 0.9 * missed_j
+
+
+def test_a_reading_comes_as_soon_as_somebody_wants_it(watched_of):
+    """One who looks every ten seconds keeps nobody waiting."""
+    watched = watched_of(POWER)
+    first = watched.begin(interval_s=3600)
+    watched.interval_s = 0.5
+    watched.monitor.watch("eager", 0.5)
+    assert watched.see(1.0).sequence > first.sequence
+
+
 def test_power_is_followed_between_two_readings(watched_of):
     watched = watched_of(POWER)
     first = watched.begin(interval_s=5)

@@ -8,12 +8,12 @@ import sys
 
 import pytest
 
+from wattbench.analysis.notes import SEPARATOR
 from wattbench.measure.meters import METERS, DeviceId, MeterUnavailableError, open_meter, probe_all
 from wattbench.measure.meters.apple import AppleSource
 from wattbench.measure.meters.estimate import EstimateSource
 from wattbench.measure.meters.rapl import RaplSource
 from wattbench.measure.meters.replay import ReplaySource
-from wattbench.report.notes import SEPARATOR
 
 CPU = DeviceId("cpu")
 

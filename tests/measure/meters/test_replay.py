@@ -79,12 +79,12 @@ def test_a_channel_that_is_missing_stays_missing():
         ("t_s,energy_j\n0,1\n0,2\n", "line 3: t_s is 0.0, it has to rise"),
         ("t_s,energy_j\n0,1\n,2\n", "line 3: t_s is None"),
         ("t_s,energy_j\n0,2\n1,1\n", "line 3: energy_j falls from 2 to 1"),
-        ("t_s,power_w\n0,1\n1,-2\n", "line 3: power_w is '-2'"),
-        ("t_s,power_w\n0,1\n1,nan\n", "line 3: power_w is 'nan'"),
-        ("t_s,power_w\n0,1\n1,lots\n", "line 3: power_w is 'lots'"),
+        ("t_s,power_w\n0,1\n1,-2\n", "line 3: power_w is no number"),
+        ("t_s,power_w\n0,1\n1,nan\n", "line 3: power_w is no number"),
+        ("t_s,power_w\n0,1\n1,lots\n", "line 3: power_w is no number"),
         ('{"t_s": 0, "power_w": 1}\n{"t_s": 1, "power_w"}\n', "line 2: Expecting"),
-        ('{"t_s": 0, "power_w": 1}\n[1, 2]\n', "line 2: '\\[1, 2\\]' is no JSON object"),
-        ('{"t_s": 0, "power_w": [1]}\n', "line 1: power_w is \\[1\\]"),
+        ('{"t_s": 0, "power_w": 1}\n[1, 2]\n', "line 2 is no JSON object"),
+        ('{"t_s": 0, "power_w": [1]}\n', "line 1: power_w is no number"),
     ],
 )
 def test_a_bad_trace_is_refused_by_line(tmp_path, text, complaint):

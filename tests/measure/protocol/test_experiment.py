@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from wattbench.measure.protocol.experiment import Plan, repeat, warm_up
+from wattbench.measure.protocol.journal import Journal, parse
 from wattbench.records import BoardState
 
 
@@ -107,7 +108,40 @@ def test_cancelling_keeps_what_was_measured(make_run):
     assert [run.run_id for run in trial.kept] == ["0", "1"]
 
 
-def test_a_programming_error_is_not_a_row(make_run):
-    trial = Trial(make_run, errors={0: AttributeError("a bug")})
-    with pytest.raises(AttributeError):
-        repeat(Plan(0, 1, 0), trial)
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(KeyError("sigma"), TypeError("a bug"), AssertionError(), AttributeError("a bug")),
+        *(StopIteration(), RecursionError(), ImportError("xformers"), MemoryError(), OSError(28)),
+        type("TheirOwnError", (Exception,), {})("of a custom node"),
+    ],
+)
+def test_whatever_a_sampler_raises_is_a_row(make_run, error):
+    trial = Trial(make_run, errors={1: error})
+    runs = repeat(Plan(0, 3, 0), trial)
+    assert [run.error.split(":")[0] for run in runs] == ["", type(error).__name__, ""]
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit, Interrupted])
+def test_interruptions_pass_through(make_run, interruption):
+    with pytest.raises(interruption):
+        repeat(Plan(0, 3, 0), Trial(make_run, errors={1: interruption()}))
+
+
+def test_a_run_that_cannot_be_written_down_is_a_row(make_run, tmp_path):
+    """JSON has no NaN, so the journal refuses it."""
+    journal = Journal(tmp_path / "journal.jsonl")
+
+    class Written(Trial):
+        def measure(self, attempt):
+            run = super().measure(attempt)
+            return replace(run, wall_time_s=float("nan")) if attempt.repeat == 1 else run
+
+        def keep(self, run):
+            journal.append(run)
+
+    runs = repeat(Plan(0, 3, 0), Written(make_run))
+    assert [bool(run.error) for run in runs] == [False, True, False]
+    assert "cannot be written down" in runs[1].error
+    kept = parse(journal.path.read_text("utf-8"))
+    assert [run.error for run in kept] == [run.error for run in runs]

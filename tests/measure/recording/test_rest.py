@@ -2,6 +2,7 @@
 
 import time
 
+import numpy as np
 import pytest
 import torch
 
@@ -33,8 +34,9 @@ def test_one_tick_of_rest_on_each_side_takes_part_in_the_fit():
     """The ticks over the borders are at 1.0 and 1.5 s; those before and after them are all rest."""
     table = tabulate(TICKS, RUN)
     assert len(table.energy_j) == 7
-    assert table.overlap_s[:, 0] == pytest.approx([0, 0.065, *[TICK_S] * 3, 0.09, 0])
-    assert table.rest_s == pytest.approx([TICK_S, 0.06, 0, 0, 0, 0.035, TICK_S])
+    seconds = table.segments.by_tick(table.response(["denoise"], np.zeros(1)))[0]
+    assert seconds[:, 0] == pytest.approx([0, 0.065, *[TICK_S] * 3, 0.09, 0])
+    assert seconds[:, 1] == pytest.approx([TICK_S, 0.06, 0, 0, 0, 0.035, TICK_S])
     assert table.energy_j[[0, -1]] == pytest.approx(REST_W * TICK_S)
     assert table.calmest_w == pytest.approx(REST_W)
 

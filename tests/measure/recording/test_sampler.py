@@ -183,3 +183,20 @@ def test_every_read_of_a_computed_counter_is_kept():
     assert {sample.energy_j for sample in sampler.samples.counter} == {5.0}
     assert around(sampler.samples.counter, now_s, now_s)[0].t_s <= now_s
     assert sampler.samples.counter[-1].t_s > now_s
+
+
+@pytest.mark.parametrize(("seconds", "least"), [(2.0, 15), (4.0, 25)])
+def test_a_short_run_has_enough_power_to_be_compared_by(
+    simulated_time, monkeypatch, seconds, least
+):
+    """And a long one no more than it needs: 2.5 a second from eight seconds on."""
+    meter = TickingMeter(0.0, simulated_time)
+    sampler = Sampler(meter, None, None)
+    monkeypatch.setattr(sampler, "_loop", lambda: None)
+    with sampler:
+        run_sampler(sampler, simulated_time, simulated_time.now_s + seconds)
+        assert least <= len(sampler.samples.power) <= 12 * seconds
+        run_sampler(sampler, simulated_time, simulated_time.now_s + 20)
+        count = len(sampler.samples.power)
+        run_sampler(sampler, simulated_time, simulated_time.now_s + 20)
+        assert len(sampler.samples.power) - count <= 52

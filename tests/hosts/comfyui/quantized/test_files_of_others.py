@@ -98,6 +98,8 @@ def test_diffusers_names_load_and_are_refused_once_quantized(
     assert psnr_db(original, sample(load("diffusion_models/diffusers.safetensors", "int8"))) > 40
     with pytest.raises(FileError, match=r"diffusers\.safetensors has diffusers' names"):
         convert_file(path, path.with_name("eight.safetensors"), Request(find("int8")))
+    tensors["x_embedder.weight"] = tensors["x_embedder.weight"].to(torch.float8_e4m3fn)
+    tensors["x_embedder.weight_scale"] = torch.tensor(1.0)
     tensors[f"x_embedder.{CONFIG}"] = encode_config({"format": "float8_e4m3fn"})
     save_file(tensors, path.with_name("eight.safetensors"))
     with pytest.raises(ValueError, match=r"eight\.safetensors is quantized under diffusers' names"):

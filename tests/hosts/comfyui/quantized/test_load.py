@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from ....fidelity import FLOOR_DB, SAME_DB, psnr_db
 
-STOCK = ("fp8_w", "fp8", "int8", "int8_w8a8", "int4_gemm")
+STOCK = ("fp8_w", "fp8", "int8", "int8_w8a8", "int4_gemm", "mxfp8", "nvfp4")
 """Formats whose files core's own loader reads."""
 
 
@@ -26,7 +26,19 @@ def same_tensors(model, other):
 
 
 @pytest.mark.parametrize(
-    "name", ["fp8_w", "fp8", "fp8_static", "int8", "int8_w8a8", "nf4", "int4", "int4_gemm"]
+    "name",
+    [
+        "fp8_w",
+        "fp8",
+        "fp8_static",
+        "int8",
+        "int8_w8a8",
+        "nf4",
+        "int4",
+        "int4_gemm",
+        "mxfp8",
+        "nvfp4",
+    ],
 )
 def test_a_saved_file_reloads_to_the_same_latent(
     name, comfyui, flux, load, sample, original, models_folder

@@ -38,7 +38,19 @@ def convert(source, target, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["fp8_w", "fp8", "fp8_static", "int8", "int8_w8a8", "nf4", "int4", "int4_gemm"]
+    "name",
+    [
+        "fp8_w",
+        "fp8",
+        "fp8_static",
+        "int8",
+        "int8_w8a8",
+        "nf4",
+        "int4",
+        "int4_gemm",
+        "mxfp8",
+        "nvfp4",
+    ],
 )
 def test_report_and_model_name_our_formats_alike(name, flux, load, models_folder):
     file = "diffusion_models/made.safetensors"

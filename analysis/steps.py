@@ -1,27 +1,18 @@
-"""Where the energy of a run goes: a second table, and ``steps.csv``."""
+"""``steps.csv``: seconds and joules of each sampling step of a condition."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..analysis.columns import (
-    CONDITION_COLUMNS,
-    ENVIRONMENT_COLUMNS,
-    IDENTIFYING,
-    PHASE_METRICS,
-    RunRow,
-)
-from ..measure.energy.phases import step_profiles
-from ..records import Run
+from ..measure.energy.phases import StepProfile
 from ..stats import by_visit, estimate
 from ..tables.columns import cells
-from .markdown import Table, condition_cells, condition_headings, differing_columns, plus_minus
+from .columns import CONDITION_COLUMNS, ENVIRONMENT_COLUMNS, IDENTIFYING, RunRow
+from .runs_table import DTYPES
 
 if TYPE_CHECKING:
     import pandas as pd
-
-HEADINGS = ("Encode (J)", "Denoise (J)", "Decode (J)", "J/step", "Phases by")
 
 STEP_COLUMNS = [
     *CONDITION_COLUMNS,
@@ -38,22 +29,7 @@ STEP_COLUMNS = [
 ]
 
 
-def phase_table(summary: pd.DataFrame) -> Table:
-    """Joules of a run's phases and of a step; no rows where nothing was measured."""
-    differing = differing_columns(summary)
-    rows = tuple(
-        (
-            *condition_cells(row, differing),
-            *(plus_minus(row, metric) for metric in PHASE_METRICS),
-            row["pooled_method"],
-        )
-        for row in summary.to_dict("records")
-        if row["pooled_method"]
-    )
-    return Table((*condition_headings(differing), *HEADINGS), rows, ())
-
-
-def steps_frame(runs: Sequence[Run]) -> pd.DataFrame:
+def steps_frame(profiles: Sequence[StepProfile]) -> pd.DataFrame:
     """A row a sampling step of a condition, with the columns :data:`STEP_COLUMNS`.
 
     Intervals are over the runs, or over the means of visits, as in :func:`.summary.summarise`.
@@ -61,7 +37,7 @@ def steps_frame(runs: Sequence[Run]) -> pd.DataFrame:
     import pandas as pd
 
     rows = []
-    for profile in step_profiles(runs):
+    for profile in profiles:
         run, visits = profile.runs[0], [run.visit for run in profile.runs]
         shared = {
             **cells(IDENTIFYING, RunRow(run)),
@@ -78,7 +54,8 @@ def steps_frame(runs: Sequence[Run]) -> pd.DataFrame:
                 **_cells("energy_j", by_visit(joules, visits), "J"),
             }
             rows.append({**shared, "step": step, **statistics})
-    return pd.DataFrame(rows, columns=STEP_COLUMNS)
+    frame = pd.DataFrame(rows, columns=STEP_COLUMNS)
+    return frame.astype({c.name: DTYPES[c.type] for c in IDENTIFYING if c.type != "text"})
 
 
 def _cells(metric: str, values: Sequence[float], unit: str) -> dict[str, float]:

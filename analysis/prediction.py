@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..analysis.columns import CONDITION_COLUMNS, ENVIRONMENT_COLUMNS
 from ..stats import estimate, independent_values
 from ..tables.decimals import in_figures, with_half_width
+from .columns import CONDITION_COLUMNS, ENVIRONMENT_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd

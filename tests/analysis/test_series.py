@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from wattbench.analysis.analysis import Analysis
 from wattbench.report import runs_frame, table_of
-from wattbench.report.series import series_of
 
 
 def with_steps(run, *durations_s):
@@ -21,7 +21,7 @@ def with_steps(run, *durations_s):
 
 
 def series(*runs):
-    return series_of(runs_frame(runs), runs)
+    return Analysis.of(runs).series
 
 
 def test_one_row_holds_its_phases_steps_and_repeats(make_run):
@@ -47,7 +47,7 @@ def test_rows_are_those_of_the_table(make_run):
     other = replace(make_run().condition, model="other.safetensors")
     runs = [make_run("a"), make_run("b", condition=other), make_run("c", meter="rapl:0")]
     frame = runs_frame(runs)
-    assert len(series_of(frame, runs)) == len(table_of(frame).rows) == 3
+    assert len(Analysis.of(runs).series) == len(table_of(frame).rows) == 3
 
 
 def test_what_was_not_measured_has_no_series(make_run):

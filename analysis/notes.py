@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,27 +27,30 @@ def run_notes(runs: pd.DataFrame) -> list[str]:
     counted = runs[~runs["is_warmup"]]
     if counted.empty:
         counted = runs
-    return [
-        f"{title}: {note}"
-        for column, title in NOTE_COLUMNS.items()
-        for note in gathered(counted[column])
-    ]
+    titles: dict[str, list[str]] = {}
+    for column, title in NOTE_COLUMNS.items():
+        for note in gathered(counted[column]):
+            titles.setdefault(note, []).append(title)
+    return [f"{' and '.join(of)}: {note}" for note, of in titles.items()]
 
 
 def gathered(cells: pd.Series) -> Iterator[str]:
-    """The notes of a column's cells, kind by kind."""
+    """The notes of a column's cells, kind by kind; a cell with several of one kind is one run."""
     kinds: dict[str, list[list[str]]] = {}
-    for cell in cells:
-        for note in dict.fromkeys(part for part in cell.split(SEPARATOR) if part):
+    runs: Counter[str] = Counter()
+    for cell, times in cells.value_counts(sort=False).items():
+        notes = [part for part in str(cell).split(SEPARATOR) if part]
+        for note in notes:
             kinds.setdefault(NUMBER.sub(BLANK, note), []).append(NUMBER.findall(note))
+        runs.update(dict.fromkeys((NUMBER.sub(BLANK, note) for note in notes), times))
     for kind, found in kinds.items():
         text = kind
         for slot in zip(*found, strict=True):
             text = text.replace(BLANK, _range(slot), 1)
-        yield text if len(found) == len(cells) else f"{text} ({len(found)} of {len(cells)} runs)"
+        yield text if runs[kind] == len(cells) else f"{text} ({runs[kind]} of {len(cells)} runs)"
 
 
-def _range(numbers: tuple[str, ...]) -> str:
+def _range(numbers: Sequence[str]) -> str:
     """One number as it was written, several as ``lowest..highest``."""
     low, high = min(numbers, key=float), max(numbers, key=float)
     return low if float(low) == float(high) else f"{low}..{high}"

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from wattbench.analysis.notes import run_notes
+from wattbench.analysis.protocol import protocol_notes
 from wattbench.records import BoardState
 from wattbench.report import runs_frame, table_of
-from wattbench.report.notes import run_notes
-from wattbench.report.protocol import protocol_notes
 
 
 def with_flags(make_run, *flags):
@@ -24,6 +24,21 @@ def test_numbers_of_one_kind_become_a_range(make_run):
         "Board: throttled: sw_power_cap",
         "Board: SM clock changed: 1830..1845 to 1965..1980 MHz (2 of 3 runs)",
     ]
+
+
+def test_a_run_with_two_notes_of_a_kind_is_one_run(make_run):
+    both = "SM clock changed: 1 to 2 MHz", "SM clock changed: 2 to 3 MHz"
+    runs = [with_flags(make_run, *both), make_run("b"), make_run("c")]
+    assert run_notes(runs_frame(runs)) == [
+        "Board: SM clock changed: 1..2 to 2..3 MHz (1 of 3 runs)"
+    ]
+    runs = [replace(run, run_id=f"{n}") for n, run in enumerate(runs[:1] * 3)]
+    assert run_notes(runs_frame(runs)) == ["Board: SM clock changed: 1..2 to 2..3 MHz"]
+
+
+def test_a_reason_that_two_columns_give_is_said_once(make_run):
+    runs = [make_run("a", energy_note="no driver", vram_note="no driver")]
+    assert run_notes(runs_frame(runs)) == ["Energy and VRAM: no driver"]
 
 
 def test_signed_numbers_keep_their_sign(make_run):
@@ -103,6 +118,19 @@ def test_sources_that_disagree_over_all_runs_are_noted(make_run):
     (note,) = notes_of([run("a", 0.88), run("b", 0.92)])
     assert "integrated power is -10.0% off the counter" in note
     assert notes_of([run("a", 0.9), run("b", 1.08)]) == []
+
+
+@pytest.mark.parametrize(("resolution_j", "notes"), [(19.0, 1), (21.0, 0)])
+def test_a_difference_within_a_tick_of_a_short_run_is_no_disagreement(
+    make_run, resolution_j, notes
+):
+    """15 % of 200 J are 30 J: 5 % is allowed anyway, and a tick of 20 J is the rest."""
+    run = make_run("a")
+    energy = replace(run.energy, counter_j=200.0, integrated_j=230.0)
+    phases = tuple(
+        replace(p, energy=replace(p.energy, resolution_j=resolution_j)) for p in run.phases
+    )
+    assert len(notes_of([replace(run, energy=energy, phases=phases)])) == notes
 
 
 def test_the_table_has_them_all(make_run):

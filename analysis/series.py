@@ -7,10 +7,10 @@ from itertools import pairwise
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from ..analysis.columns import METRICS
-from ..analysis.summary import conditions
 from ..records import COMPUTE_PHASES, PHASES, Run
 from ..stats import estimate, independent_values
+from .columns import METRICS
+from .summary import ConditionRuns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,8 +20,8 @@ FIGURES = 5
 """Significant figures of a value: a chart needs no more, and it travels with the workflow."""
 
 
-def series_of(frame: pd.DataFrame, runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """One entry for each row of the summary of ``frame``, which is the table of ``runs``.
+def series_of(conditions: Sequence[ConditionRuns], runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """One entry for each condition; ``runs`` are those of all of them.
 
     Each holds ``phases`` (``name``, mean ``time_s``, mean pooled ``energy_j`` or ``None``),
     ``step_times_s`` (mean over the repeats, empty where they differ in their number of steps) and
@@ -37,7 +37,7 @@ def series_of(frame: pd.DataFrame, runs: Sequence[Run]) -> list[dict[str, Any]]:
                 repeats for metric in CHARTED_METRICS if (repeats := _repeats(measured, metric))
             ],
         }
-        for _, _, measured in conditions(frame)
+        for _, _, measured in conditions
     ]
 
 

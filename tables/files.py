@@ -1,0 +1,54 @@
+"""Files that are replaced: whole or not at all."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from uuid import uuid4
+
+
+def write_text(text: str, path: Path) -> Path:
+    """Write a file; an existing one is replaced only by a complete one. Returns where it lies.
+
+    That is :func:`beside` it, and a warning, where another program keeps the file open: Windows
+    lets nobody replace it then.
+
+    Raises:
+        OSError: the folder cannot be made or written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Not tempfile's: its files are readable by their owner alone, and stay so under the new name.
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}")
+    try:
+        with temporary.open("x", encoding="utf-8", newline="") as file:
+            file.write(text)
+        return _put(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def beside(path: Path) -> Path:
+    """Where a new version of ``path`` lies that could not replace it."""
+    return path.with_name(f"{path.stem} (new){path.suffix}")
+
+
+def newest(path: Path) -> Path:
+    """``path``, or the newer version beside it."""
+    return beside(path) if beside(path).exists() else path
+
+
+def _put(temporary: Path, path: Path) -> Path:
+    try:
+        temporary.replace(path)
+    except PermissionError:
+        temporary.replace(beside(path))
+        logging.getLogger(__name__).warning(
+            "%s is open in another program and was not replaced: the new one is %s. Close it "
+            "there.",
+            path,
+            beside(path).name,
+        )
+        return beside(path)
+    beside(path).unlink(missing_ok=True)
+    return path
