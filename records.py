@@ -148,7 +148,8 @@ class Sampling:
     ``steps`` are those of the schedule, ``steps_made`` those that the sampler reported as done,
     ``nfe`` its evaluations, each of which may take several calls of the model's forward.
     ``scales`` are the guider's numbers by name. ``batch_size`` is pictures, ``frames`` those of
-    each. ``control_time_s`` is the host's time in ControlNets, ``None`` without any.
+    each. ``control_time_s`` goes from an evaluation's begin to the forward that ControlNets take
+    part in, ``None`` without any. ``model_bytes`` are the denoiser's weights.
     """
 
     architecture: str
@@ -166,8 +167,7 @@ class Sampling:
     forwards: tuple[Forwards, ...] = ()
     duration_s: float | None = None
     control_time_s: float | None = None
-    seed: int | None = None
-    node: str = ""
+    model_bytes: int | None = None
 
     @property
     def guidance(self) -> str:
@@ -244,7 +244,7 @@ class Condition:
 class Environment:
     """The hardware and software a run happened on. Runs of different ones are never pooled.
 
-    An empty string or ``None`` means: not to be had on this machine.
+    An empty string or ``None`` means: unavailable on this machine.
     """
 
     gpu_name: str
@@ -298,7 +298,8 @@ class PictureCheck:
     ``reference`` is that run's id, empty for what can be seen in the picture alone. ``fault`` says
     what is broken (black, too far from the reference) and is empty where nothing is. Distances are
     ``None`` where they were not measured: PSNR in dB for values between 0 and 1 (``None`` also for
-    equal pictures, where it is infinite), SSIM and LPIPS without unit.
+    equal pictures, where it is infinite), SSIM and LPIPS without unit. ``sha256`` is that of the
+    pictures' 8-bit values, ``[pictures, height, width, 3]``: what a PNG holds, not its file.
     """
 
     reference: str
@@ -306,6 +307,7 @@ class PictureCheck:
     psnr_db: float | None = None
     ssim: float | None = None
     lpips: float | None = None
+    sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -327,11 +329,11 @@ class Prediction:
 class Run:
     """One measured run, or one that failed and says why in ``error``.
 
-    A run whose numbers are not those of its work, because its process stood still for one, says so
-    in ``not_counted``. ``process_id`` is the process that made it, ``visit`` a number of it for the
-    eye. ``job_id`` is the host's name of the job, ``study`` and ``cell`` the plan's; empty where
-    there was none. ``prompt`` is a hash of its prompts' texts. ``picture_sha256`` is that of the
-    pictures' 8-bit values, in ``picture_file`` or not. ``model_bytes`` are the denoiser's weights.
+    ``not_counted`` says why the numbers of a run are not those of its work, so that no statistic is
+    made of it; ``unmeasured`` names work on its picture that nobody measured. ``process_id`` is the
+    process that made it, ``visit`` a number of that for the eye. ``job_id`` is the host's name of
+    the job, ``study`` and ``cell`` are the plan's; empty where there was none. ``prompt`` is a hash
+    of its prompts' texts, ``picture_file`` where its picture lies.
     ``energy`` covers text encoding, denoising and decoding of the whole batch; where it is
     ``None``, ``energy_note`` gives the reason. ``predicted_energy`` covers the same, where somebody
     asked for a forecast. ``idle_power_w`` is the mean of what was measured before and after the
@@ -367,6 +369,7 @@ class Run:
     error: str = ""
     trace: Trace = Trace()
     samplings: tuple[Sampling, ...] = ()
+    unmeasured: str = ""
     not_counted: str = ""
     process_id: str = ""
     job_id: str = ""
@@ -374,8 +377,6 @@ class Run:
     cell: str = ""
     prompt: str = ""
     picture_file: str = ""
-    picture_sha256: str = ""
-    model_bytes: int | None = None
 
     @property
     def counts(self) -> bool:

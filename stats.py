@@ -40,7 +40,7 @@ def estimate(values: Sequence[float], unit: str, confidence: float = 0.95) -> Es
     return Estimate(mean, mean - half, mean + half, confidence, len(data), unit, stdev)
 
 
-def by_visit(values: Sequence[float], visits: Sequence[int]) -> list[float]:
+def by_visit(values: Sequence[float], visits: Sequence[object]) -> list[float]:
     """What an interval is taken over: ``values``, or the means of visits where there are several.
 
     A visit is a server process, whose state its repeats share. A value that is NaN was not
@@ -56,7 +56,7 @@ def by_visit(values: Sequence[float], visits: Sequence[int]) -> list[float]:
 
 def independent_values(measured: pd.DataFrame, metric: str) -> list[float]:
     """What an interval is taken over: the runs, or the means of visits where there are several."""
-    return by_visit(measured[metric].astype("float64").tolist(), measured["visit"].tolist())
+    return by_visit(measured[metric].astype("float64").tolist(), measured["process_id"].tolist())
 
 
 def student_t(degrees_of_freedom: int, confidence: float) -> float:

@@ -24,6 +24,8 @@ WORKLOAD_COLUMNS = [
     "cfg",
     "sampler",
     "scheduler",
+    "frames",
+    "guidance",
 ]
 """Where these differ, a ratio would compare different work."""
 
@@ -35,6 +37,8 @@ COMPARISON_COLUMNS = [
 
 BASELINE = "baseline"
 NO_PAIRS = "fewer than two pairs of the same seed in the same server process"
+ADAPTIVE = "adaptive evaluations"
+"""What the column ``work`` says where the numbers depend on the picture: they may differ then."""
 
 
 def comparisons(measured: list[pd.DataFrame]) -> list[dict[str, object]]:
@@ -64,10 +68,15 @@ def _compare(baseline: pd.DataFrame, treatment: pd.DataFrame) -> dict[str, objec
     for columns, what in ((WORKLOAD_COLUMNS, "work"), (ENVIRONMENT_COLUMNS, "environment")):
         if not _same(baseline, treatment, columns):
             return {"comparison_note": f"another {what} than the baseline's"}
+    works = {str(runs.iloc[0]["work"]) for runs in (baseline, treatment)} - {""}
+    if len(works) > 1 and not any(ADAPTIVE in work for work in works):
+        return {"comparison_note": "another work than the baseline's, as counted"}
     pairs = _pairs(baseline, treatment)
     if len(pairs) < 2:
         return {"pairs": len(pairs), "comparison_note": NO_PAIRS}
-    cells: dict[str, object] = {"pairs": len(pairs), "comparison_note": ""}
+    most = max(len(baseline), len(treatment))
+    note = "" if len(pairs) == most else f"{len(pairs)} of {most} runs paired"
+    cells: dict[str, object] = {"pairs": len(pairs), "comparison_note": note}
     for metric in COMPARED:
         if metric != "j_per_img" or _same(baseline, treatment, ["energy_meter"]):
             cells.update(_ratio(pairs, metric))
@@ -80,22 +89,27 @@ def _same(first: pd.DataFrame, second: pd.DataFrame, columns: list[str]) -> bool
 
 
 def _pairs(baseline: pd.DataFrame, treatment: pd.DataFrame) -> pd.DataFrame:
-    """Runs of the same visit and seed side by side."""
-    keys = ["visit", "seed"]
-    first, second = (runs.dropna(subset=["seed"]) for runs in (baseline, treatment))
-    if first.duplicated(keys).any() or second.duplicated(keys).any():
-        keys = [*keys, "repeat"]
-        first, second = first.drop_duplicates(keys), second.drop_duplicates(keys)
+    """Runs of the same process and seed side by side, the k-th of these with the k-th."""
+    keys = ["process_id", "seed"]
+    first, second = (
+        runs.assign(turn=runs.groupby(keys).cumcount())
+        for runs in (
+            r.dropna(subset=["seed"]).sort_values(["repeat", "started_at"], kind="stable")
+            for r in (baseline, treatment)
+        )
+    )
+    keys = [*keys, "turn"]
     metrics = [*keys, *COMPARED]
     return first[metrics].merge(second[metrics], on=keys, suffixes=("_baseline", "_treatment"))
 
 
 def _ratio(pairs: pd.DataFrame, metric: str) -> dict[str, Any]:
     columns = [f"{metric}_baseline", f"{metric}_treatment"]
-    values = pairs[["visit", *columns]].dropna()
-    values = values[(values[columns] > 0).all(axis=1)].astype(float)
-    if values["visit"].nunique() > 1:
-        logs = np.log(values[columns]).groupby(values["visit"]).mean()
+    values = pairs[["process_id", *columns]].dropna()
+    values = values[(values[columns] > 0).all(axis=1)]
+    processes, values = values["process_id"], values[columns].astype(float)
+    if processes.nunique() > 1:
+        logs = np.log(values).groupby(processes).mean()
         values = np.exp(logs)
     if len(values) < 2:
         return {}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .columns import condition_name
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -48,8 +50,8 @@ def _note(group: pd.DataFrame) -> str:
     if len(faults):
         reasons = ", ".join(faults.unique())
         return (
-            f"{len(faults)} of {len(group)} pictures of {first['condition']} ({name}) are broken: "
-            f"{reasons}. What that row costs less is no saving."
+            f"{len(faults)} of {len(group)} pictures of {condition_name(first)} ({name}) are "
+            f"broken: {reasons}. What that row costs less is no saving."
         )
     near = [text.format(group[c].min()) for c, text in LEAST.items() if group[c].notna().any()]
     if group["picture_lpips"].notna().any():

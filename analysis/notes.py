@@ -15,7 +15,12 @@ NUMBER = re.compile(r"(?<![\w:.-])[-+]?\d+(?:\.\d+)?(?![\w:])")
 
 BLANK = "\0"
 SEPARATOR = "; "
-NOTE_COLUMNS = {"energy_note": "Energy", "vram_note": "VRAM", "flags": "Board"}
+NOTE_COLUMNS = {
+    "energy_note": "Energy",
+    "vram_note": "VRAM",
+    "flags": "Board",
+    "not_counted": "Not counted",
+}
 
 
 def run_notes(runs: pd.DataFrame) -> list[str]:

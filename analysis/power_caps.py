@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from ..records import Estimate
 from ..stats import estimate, paired_ratio
 from ..tables.decimals import in_figures
+from .columns import condition_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,7 +110,7 @@ def _sweep(measured: pd.DataFrame, baseline_w: float, failed: dict[float, int]) 
         _cap_result(measured, cap, baseline_w, failed.get(cap, 0), confidence) for cap in caps
     )
     return Sweep(
-        condition=first["condition"],
+        condition=condition_name(first),
         board=first["gpu_name"] or first["cpu_name"],
         meter=next((meter for meter in measured["energy_meter"] if meter), ""),
         baseline_w=baseline_w,
@@ -140,7 +141,7 @@ def _cap_result(
     base = measured[measured["cap_w"] == baseline_w]
     estimates, ratios = {}, {}
     for metric, unit in METRICS.items():
-        values = _values(under, metric, ["visit", "block", "place"])
+        values = _values(under, metric, ["process_id", "block", "place"])
         estimates[metric] = estimate(list(values), unit, CONFIDENCE) if len(values) else None
         ratios[metric] = None if cap_w == baseline_w else _ratio(base, under, metric, confidence)
     powers = under["mean_power_w"].dropna()
@@ -179,8 +180,8 @@ def _rivals(
 def _values(runs: pd.DataFrame, metric: str, identity: list[str]) -> pd.Series:
     """The independent values: visit means where there are several visits, else one an identity."""
     known = runs[[*identity, metric]].dropna()
-    if runs["visit"].nunique() > 1:
-        return known.groupby("visit")[metric].mean()
+    if runs["process_id"].nunique() > 1:
+        return known.groupby("process_id")[metric].mean()
     return known.groupby(identity)[metric].mean()
 
 
@@ -188,7 +189,7 @@ def _ratio(
     baseline: pd.DataFrame, treatment: pd.DataFrame, metric: str, confidence: float
 ) -> Estimate | None:
     """From pairs of runs at the same place; the mean of several blocks' runs there is one value."""
-    first, second = (_values(arm, metric, ["visit", "place"]) for arm in (baseline, treatment))
+    first, second = (_values(arm, metric, ["process_id", "place"]) for arm in (baseline, treatment))
     both = first.index.intersection(second.index)
     if len(both) < 2:
         return None
@@ -197,7 +198,7 @@ def _ratio(
 
 def _drift(measured: pd.DataFrame, metric: str, baseline_w: float) -> Estimate | None:
     base = measured[measured["cap_w"] == baseline_w]
-    ends = base.groupby("visit")["block"].agg(["min", "max"])
+    ends = base.groupby("process_id")["block"].agg(["min", "max"])
     ends = ends[ends["min"] < ends["max"]]
     first, last = (base[base["block"].isin(ends[end])] for end in ("min", "max"))
     return _ratio(first, last, metric, CONFIDENCE)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..stats import estimate, independent_values
 from ..tables.decimals import in_figures, with_half_width
-from .columns import CONDITION_COLUMNS, ENVIRONMENT_COLUMNS
+from .columns import CONDITION_COLUMNS, ENVIRONMENT_COLUMNS, condition_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +25,8 @@ def prediction_notes(runs: pd.DataFrame) -> list[str]:
 
     Energies are per image. A forecast whose runs have no energy says so.
     """
-    counted = runs[~runs["is_warmup"] & (runs["error"] == "") & runs["predicted_energy_j"].notna()]
+    counts = ~runs["is_warmup"] & (runs["error"] == "") & (runs["not_counted"] == "")
+    counted = runs[counts & runs["predicted_energy_j"].notna()]
     keys = [*CONDITION_COLUMNS, *ENVIRONMENT_COLUMNS, *PREDICTION_COLUMNS, "energy_meter"]
     groups = counted.groupby(keys, dropna=False, sort=False)
     return [_note(group) for _, group in groups]
@@ -35,7 +36,7 @@ def _note(group: pd.DataFrame) -> str:
     first = group.iloc[0]
     value, low, high = (first[name] / first["batch_size"] for name in PREDICTION_COLUMNS[:3])
     text = (
-        f"Forecast of {first['condition']}: {in_figures(value, 4)} J/img "
+        f"Forecast of {condition_name(first)}: {in_figures(value, 4)} J/img "
         f"({in_figures(low, 4)} to {in_figures(high, 4)}, "
         f"{first['prediction_confidence']:.0%} interval, {first['prediction_source']})"
     )

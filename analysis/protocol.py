@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..stats import drift, lag1_autocorrelation
-from .columns import METRICS
+from .columns import METRICS, condition_name
 from .summary import GROUP_COLUMNS
 
 if TYPE_CHECKING:
@@ -31,18 +31,18 @@ WATCHED = ("it_per_s", "j_per_img")
 
 def protocol_notes(runs: pd.DataFrame) -> list[str]:
     """Notes on drift, autocorrelation, idle power and sources, a condition at a time."""
-    counted = runs[~runs["is_warmup"] & (runs["error"] == "")]
+    counted = runs[~runs["is_warmup"] & (runs["error"] == "") & (runs["not_counted"] == "")]
     groups = counted.groupby([*GROUP_COLUMNS, "energy_meter"], dropna=False, sort=False)
     notes = []
     for _, group in groups:
         found = [*_dependence(group), *_idle_change(group), *_disagreement(group)]
-        notes += [f"{group['condition'].iloc[0]}: {note}" for note in found]
+        notes += [f"{condition_name(group.iloc[0])}: {note}" for note in found]
     return list(dict.fromkeys(notes))
 
 
 def _dependence(group: pd.DataFrame) -> Iterator[str]:
     """Within one process only: over several, intervals rest on visit means."""
-    if group["visit"].nunique() > 1:
+    if group["process_id"].nunique() > 1:
         return
     for metric in WATCHED:
         values = list(group[metric].dropna())
@@ -62,7 +62,7 @@ def _dependence(group: pd.DataFrame) -> Iterator[str]:
 
 
 def _idle_change(group: pd.DataFrame) -> Iterator[str]:
-    for _, visit in group.groupby("visit"):
+    for _, visit in group.groupby("process_id"):
         before_w = visit["idle_power_before_w"].mean()
         after_w = visit["idle_power_after_w"].mean()
         if abs(after_w - before_w) > IDLE_CHANGE * min(before_w, after_w):

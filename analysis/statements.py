@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .columns import ENVIRONMENT_COLUMNS
+from .columns import ENVIRONMENT_COLUMNS, condition_name
 from .kernels_and_pictures import fallback_notes, picture_notes
 from .notes import run_notes
 from .prediction import prediction_notes
@@ -24,8 +24,8 @@ def statements(summary: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
     notes += [*fallback_notes(runs), *picture_notes(runs)]
     failed = runs[runs["error"] != ""]
     notes += [
-        f"{len(group)} failed of {condition}: {error}"
-        for (condition, error), group in failed.groupby(["condition", "error"], sort=False)
+        f"{len(group)} failed of {condition_name(group.iloc[0])}: {error}"
+        for (_, error), group in failed.groupby(["condition", "error"], sort=False)
     ]
     return list(dict.fromkeys(notes))
 

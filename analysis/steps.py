@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 STEP_COLUMNS = [
     *CONDITION_COLUMNS,
+    "sampling",
     "step",
     "n",
     *(
@@ -38,7 +39,7 @@ def steps_frame(profiles: Sequence[StepProfile]) -> pd.DataFrame:
 
     rows = []
     for profile in profiles:
-        run, visits = profile.runs[0], [run.visit for run in profile.runs]
+        run, visits = profile.runs[0], [run.process_id for run in profile.runs]
         shared = {
             **cells(IDENTIFYING, RunRow(run)),
             "n": len(profile.runs),
@@ -48,12 +49,17 @@ def steps_frame(profiles: Sequence[StepProfile]) -> pd.DataFrame:
         columns = zip(
             zip(*profile.duration_s, strict=True), zip(*profile.energy_j, strict=True), strict=True
         )
+        samplings = [
+            number
+            for number, phase in enumerate((p for p in run.phases if p.step_ends_s), 1)
+            for _ in phase.step_ends_s
+        ]
         for step, (seconds, joules) in enumerate(columns, 1):
             statistics = {
                 **_cells("time_s", by_visit(seconds, visits), "s"),
                 **_cells("energy_j", by_visit(joules, visits), "J"),
             }
-            rows.append({**shared, "step": step, **statistics})
+            rows.append({**shared, "sampling": samplings[step - 1], "step": step, **statistics})
     frame = pd.DataFrame(rows, columns=STEP_COLUMNS)
     return frame.astype({c.name: DTYPES[c.type] for c in IDENTIFYING if c.type != "text"})
 

@@ -82,7 +82,7 @@ def conditions(runs: pd.DataFrame) -> Iterator[ConditionRuns]:
     for key, group in repeats.groupby(GROUP_COLUMNS, dropna=False, sort=False):
         identity = dict(zip(GROUP_COLUMNS, key, strict=True))
         failed = int((group["error"] != "").sum())
-        for measured in by_meter(group[group["error"] == ""]):
+        for measured in by_meter(group[(group["error"] == "") & (group["not_counted"] == "")]):
             yield ConditionRuns(identity, failed, measured)
 
 
@@ -100,7 +100,7 @@ def by_meter(measured: pd.DataFrame) -> Iterator[pd.DataFrame]:
 
 
 def _statistics(measured: pd.DataFrame) -> dict[str, object]:
-    visits = int(measured["visit"].nunique())
+    visits = int(measured["process_id"].nunique())
     row: dict[str, object] = {
         "n": len(measured),
         "visits": visits,

@@ -1,9 +1,11 @@
 """WattBench's meter beside Zeus and CodeCarbon, on the same simulated NVIDIA board.
 
     python benchmarks/meters_vs_peers.py [--experiments 3] [--out output/meters_vs_peers]
+        [--response-ms 50] [--tick-ms 100]
 
 The board is the tests' simulated libnvidia-ml.so.1 under the real nvidia-ml-py, so the truth is
-known from the script of its power. Its counter ticks every 100 ms. An experiment is ten runs of
+known from the script of its power. Its counter ticks every 100 ms, and its power jumps
+unless ``--response-ms`` gives it a time constant. An experiment is ten runs of
 60 ms encoding, 20 steps of 45 ms and 80 ms decoding at different powers, as in an image's making;
 nobody computes, so the CPU time is that of the tool. All tools watch the same board at the same
 time, each in a process of its own and used as its documentation tells a user. It needs Linux and a
@@ -36,7 +38,6 @@ PERIOD_S, JITTER_S = 2.0, 0.1
 """A run starts every PERIOD_S, up to JITTER_S later, so that runs meet the ticks differently."""
 SPARE_SLOTS = 90
 """Runs that go by while a tool is imported and set up, warms up, or is held up by the machine."""
-IDLE_W = 30.0
 GOAL = 10.0
 
 
@@ -71,8 +72,10 @@ def main() -> int:
     count = args.experiments * args.runs
     slots = [1 + i * PERIOD_S + rng.uniform(0, JITTER_S) for i in range(count + SPARE_SLOTS)]
     script = args.out / "board.script"
-    script.write_text(board_script(slots, origin_s), encoding="ascii")
+    text = board_script(slots, origin_s, args.response_ms, args.tick_ms)
+    script.write_text(text, encoding="ascii")
     job = {"slots": [origin_s + slot for slot in slots], "count": count, "runs": args.runs}
+    job["response_s"] = args.response_ms / 1000
     print(f"{count} runs of {', '.join(tools)}: at most {slots[-1]:.0f} s", flush=True)
     results = measure(tools, job, script, library, args.out)
     idle = results.pop(peers.NOTHING)
@@ -101,18 +104,29 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=RUNS, help="of an experiment")
     parser.add_argument("--tools", nargs="+", default=list(peers.TOOLS), choices=list(peers.TOOLS))
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--response-ms", type=float, default=0.0, help="the board's time constant")
+    parser.add_argument("--tick-ms", type=float, default=100.0, help="of its counter")
     parser.add_argument("--out", type=Path, default=Path("output") / "meters_vs_peers")
     return parser.parse_args()
 
 
 def build_library(folder: Path) -> Path:
-    """The simulated NVML, and an nvidia-smi beside it; answers their folder."""
+    """The simulated NVML, and an nvidia-smi beside it; returns their folder."""
     folder.mkdir(exist_ok=True)
     compiler = shutil.which("cc")
     if sys.platform != "linux" or compiler is None:
         raise SystemExit("the simulated board needs Linux and a C compiler (the command cc)")
     source = ROOT / "tests" / "data" / "fake_nvml.c"
-    command = [compiler, "-O1", "-shared", "-fPIC", "-o", folder / "libnvidia-ml.so.1", source]
+    command = [
+        compiler,
+        "-O1",
+        "-shared",
+        "-fPIC",
+        "-o",
+        folder / "libnvidia-ml.so.1",
+        source,
+        "-lm",
+    ]
     subprocess.run(command, check=True)
     # CodeCarbon looks for NVIDIA boards only where `nvidia-smi --help` can be run. It reads none
     # of its numbers: those come from NVML.
@@ -150,16 +164,18 @@ def measure(
     return results
 
 
-def board_script(slots: Sequence[float], origin_s: float) -> str:
+def board_script(
+    slots: Sequence[float], origin_s: float, response_ms: float, tick_ms: float
+) -> str:
     """The simulated board's power over time."""
     lines = [f"origin {origin_s}", "gpu", "uuid GPU-1", "name Simulated", "pci 0:1:0", "arch 8"]
     lines += ["memory 24000000000 0 1000000000", "limit_mw 350000", "counter_mj 1000000"]
-    lines += [f"power -100 {IDLE_W}"]
+    lines += [f"response_ms {response_ms}", f"tick_ms {tick_ms}", f"power -100 {peers.IDLE_W}"]
     for start in slots:
         for phase in peers.PHASES:
             lines.append(f"power {start} {phase.power_w}")
             start += phase.duration_s
-        lines.append(f"power {start} {IDLE_W}")
+        lines.append(f"power {start} {peers.IDLE_W}")
     return "\n".join(lines) + "\n"
 
 

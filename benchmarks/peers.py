@@ -6,6 +6,7 @@ Run as a script it lets one tool measure runs at given moments, and writes what 
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
@@ -18,6 +19,8 @@ from typing import Any
 from pack import import_pack
 
 JOULES_PER_KWH = 3.6e6
+IDLE_W = 30.0
+"""What the board draws between runs."""
 
 Joules = dict[str, float]
 """Of each phase of a run."""
@@ -217,7 +220,7 @@ class LateError(RuntimeError):
     """A run was not ready at its moment, or was held up."""
 
 
-def play(tool: Tool, start_s: float) -> tuple[Joules, Joules]:
+def play(tool: Tool, start_s: float, response_s: float) -> tuple[Joules, Joules]:
     """Let a tool measure a run at its moment: what it says, and what the board drew.
 
     A phase's window reaches from the moment that the tool was told of its start to that of its end.
@@ -241,17 +244,26 @@ def play(tool: Tool, start_s: float) -> tuple[Joules, Joules]:
                 windows[script.name] = (told_s, time.perf_counter())
     if stall_s > STALL_S:
         raise LateError
-    return dict(tool.joules), {n: drawn_j(start_s, *window) for n, window in windows.items()}
+    return dict(tool.joules), {
+        name: drawn_j(start_s, *window, response_s) for name, window in windows.items()
+    }
 
 
-def drawn_j(run_start_s: float, start_s: float, end_s: float) -> float:
+def drawn_j(run_start_s: float, start_s: float, end_s: float, response_s: float) -> float:
     """Joules of a span, by the board's script, of a run that started at ``run_start_s``."""
-    joules, at_s = 0.0, run_start_s
+
+    def risen_s(at_s: float) -> float:
+        """Seconds that a step of power, made at a moment, brings within the span."""
+        sides = [max(side_s - at_s, 0.0) for side_s in (start_s, end_s)]
+        if response_s:
+            sides = [side + response_s * math.expm1(-side / response_s) for side in sides]
+        return sides[1] - sides[0]
+
+    joules, at_s, power_w = IDLE_W * (end_s - start_s), run_start_s, IDLE_W
     for script in PHASES:
-        overlap_s = min(end_s, at_s + script.duration_s) - max(start_s, at_s)
-        joules += script.power_w * max(0.0, overlap_s)
-        at_s += script.duration_s
-    return joules
+        joules += (script.power_w - power_w) * risen_s(at_s)
+        at_s, power_w = at_s + script.duration_s, script.power_w
+    return joules + (IDLE_W - power_w) * risen_s(at_s)
 
 
 def wait_until(moment_s: float) -> float:
@@ -261,7 +273,7 @@ def wait_until(moment_s: float) -> float:
     return time.perf_counter() - max(moment_s, began_s)
 
 
-def measure(tool: Tool, slots: Sequence[float], count: int, runs: int) -> Result:
+def measure(tool: Tool, slots: Sequence[float], count: int, runs: int, response_s: float) -> Result:
     """Let a tool measure ``count`` of the board's runs, which start at these times.
 
     They are of ``time.perf_counter``. The first run is a warm-up, in which a tool may still import
@@ -274,7 +286,7 @@ def measure(tool: Tool, slots: Sequence[float], count: int, runs: int) -> Result
     with tool:
         for slot in slots:
             try:
-                measured_j, true_j = play(tool, slot)
+                measured_j, true_j = play(tool, slot, response_s)
             except LateError:
                 continue
             if not began_s:
@@ -309,7 +321,7 @@ def beside_seconds() -> float:
 def main() -> int:
     job, path = json.loads(sys.argv[1]), Path(sys.argv[2])
     tool = TOOLS.get(job["tool"], Tool)()
-    result = measure(tool, job["slots"], job["count"], job["runs"])
+    result = measure(tool, job["slots"], job["count"], job["runs"], job["response_s"])
     path.write_text(json.dumps(asdict(result)), encoding="utf-8")
     return 0
 

@@ -146,7 +146,8 @@ def check_runs(
         run, pictures = treatment[seed]
         origin, references = reference[seed]
         check = check_pictures(references, pictures, origin.run_id, limits, lpips)
-        checked[run.run_id] = replace(run, picture=check)
+        sha256 = run.picture.sha256 if run.picture else ""
+        checked[run.run_id] = replace(run, picture=replace(check, sha256=sha256))
     return checked
 
 

@@ -6,9 +6,11 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ..hosts.comfyui.collected import made_of
 from ..hosts.comfyui.host import HOST
 from ..hosts.comfyui.incoming import meter_of
 from ..hosts.comfyui.sampling import observe_sampling
+from ..hosts.comfyui.unmeasured import follow_nodes
 from ..hosts.comfyui.workspace import nodes_behind
 from ..measure.protocol.observation import Probe as ProbeValue
 from ..measure.protocol.observation import join, observe, seen_in
@@ -64,6 +66,8 @@ class WattBenchCollect(io.ComfyNode):
                 "are blank."
             ),
             search_aliases=["probe to runs", "join measurements"],
+            # One prompt is one run, whatever lists ComfyUI maps its nodes over.
+            is_input_list=True,
             inputs=[
                 io.MatchType.Input(
                     "value",
@@ -81,22 +85,29 @@ class WattBenchCollect(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.MatchType.Output(template=value, display_name="value"),
+                io.MatchType.Output(template=value, display_name="value", is_output_list=True),
                 Runs.Output(display_name="runs", tooltip="Connect to Export CSV or Show Summary."),
             ],
         )
 
     @classmethod
-    def execute(cls, value: Any, probes: dict[str, ProbeValue]) -> io.NodeOutput:
+    def fingerprint_inputs(cls, **inputs: Any) -> str:
+        """Always the same. ComfyUI asks for it before any node runs: then their time begins."""
+        follow_nodes()
+        return ""
+
+    @classmethod
+    def execute(cls, value: list[Any], probes: dict[str, list[ProbeValue]]) -> io.NodeOutput:
         made_by = nodes_behind(HOST.node_id())
-        observations = seen_in(HOST.job_id(), made_by, probes.values())
+        every = {id(probe): probe for listed in probes.values() for probe in listed}
+        observations = seen_in(HOST.job_id(), made_by, every.values())
         if not observations:
             raise ValueError(
                 "the probes saw nothing in this run: every measured node came from ComfyUI's "
                 "cache, or 'value' does not depend on them. Change the seed, and connect something "
                 "to 'value' that the measured nodes make."
             )
-        run = join(observations)
+        run = join(observations, made_of(value, made_by, observations))
         open_journal(HOST).append(run)
         return io.NodeOutput(value, (run,))
 

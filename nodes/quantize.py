@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from comfy_api.latest import io, ui
 
 from ..hosts.comfyui.host import HOST
 from ..hosts.comfyui.new_files import file_name, shown_progress
+from ..hosts.comfyui.quantized.detection import linear_names
 from ..hosts.comfyui.quantized.files import (
     MODEL_FOLDERS,
     SAFETENSORS,
@@ -90,7 +92,7 @@ class WattBenchQuantizeCheckpoint(io.ComfyNode):
         target = source.parent / file_name(named, SAFETENSORS[0])
         request = convert.Request(
             find(weight_format),
-            LayerRules.parse(layers),
+            replace(LayerRules.parse(layers), linears=linear_names(str(source))),
             "" if dtype == AS_THEY_ARE else dtype,
             {} if calibration is None else calibration.input_scales,
             pack_version(),

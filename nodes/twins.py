@@ -106,8 +106,8 @@ class WattBenchKSampler(Twin):
         probe = ProbeValue()
 
         def record(facts: dict[str, Any], seed: int | None) -> Any:
-            known = {**facts, "scheduler": scheduler, "sampler": inputs["sampler_name"]}
-            return observe(HOST, probe, model.load_device, meter_of(meter), known, seed)
+            facts.update(scheduler=scheduler, sampler=inputs["sampler_name"], steps=inputs["steps"])
+            return observe(HOST, probe, model.load_device, meter_of(meter), facts, seed)
 
         observed = observe_sampling(model, record)
         (latent,) = run_core(cls.CORE_ID, model=observed, scheduler=scheduler, **inputs)

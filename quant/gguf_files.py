@@ -71,7 +71,7 @@ class GgufFile:
         self._items.clear()
 
     def is_in_blocks(self, name: str) -> bool:
-        """Whether :meth:`read` answers blocks."""
+        """Whether :meth:`read` returns blocks."""
         entry = self.entries[name]
         return entry.dtype.removeprefix(PREFIX) in BLOCK_TYPES and len(entry.shape) == 2
 

@@ -23,6 +23,7 @@ from .gguf_files import GgufFile, is_gguf
 from .kinds import other_tool
 from .scales import KNOWN, granularity
 from .stored import FP8_TYPES, INPUT_SCALE, LAYOUTS, WEIGHT_SCALE, StoredLayer
+from .stored import ROLES as KNOWN_ROLES
 
 MAX_CONFIG_BYTES = 65536
 """Of a layer's configuration, which is some words."""
@@ -197,7 +198,7 @@ def _layer(
     roles: dict[str, Entry] = {}
     ends: dict[str, str] = {}
     for end, entry in beside.items():
-        if "scale" in end or end in ("weight_nested_offset", "weight_zero_point", "zero_point"):
+        if "scale" in end or "zero_point" in end or end in KNOWN_ROLES:
             role = ROLES.get(end, end)
             roles[role], ends[role] = entry, end
     if weight.dtype in WIDE and not config:
@@ -279,6 +280,8 @@ def _check_scales(
     where: str, config: Mapping[str, Any], shape: tuple[int, ...], used: Mapping[str, Entry]
 ) -> None:
     name = str(config["format"])
+    if WEIGHT_SCALE not in used:
+        return
     scale = used[WEIGHT_SCALE]
     fits = granularity(shape, scale.shape) if prod(shape) else None
     whole_or_rows = ((shape[0], prod(shape[1:])), (1, prod(shape[1:])))
@@ -309,7 +312,10 @@ def _logical(layer: StoredLayer) -> tuple[int, ...]:
     stored = layer.tensors["weight"].shape
     if layer.format is None or len(stored) != 2:
         return stored
-    return layer.format.shape({"weight": torch.empty(stored, device="meta")})
+    blanks = {
+        role: torch.empty(entry.shape, device="meta") for role, entry in layer.tensors.items()
+    }
+    return layer.format.shape(blanks)
 
 
 def _check_bare(file: TensorFile, entry: Entry) -> None:

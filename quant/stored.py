@@ -42,10 +42,15 @@ LAYOUTS = {
     "nvfp4": Layout("U8", (WEIGHT_SCALE, "weight_scale_2"), (INPUT_SCALE, "pre_quant_scale")),
     "int8_tensorwise": Layout("I8", (WEIGHT_SCALE,)),
     "convrot_w4a4": Layout("I8", (WEIGHT_SCALE,)),
+    "asym_w4a8_int8": Layout("I8", ("weight_s_rel", "weight_s_channel"), ("weight_codebook",)),
     "nf4": Layout("U8", (WEIGHT_SCALE,)),
     "int4": Layout("U8", (WEIGHT_SCALE, "weight_nested_scale", "weight_nested_offset")),
 }
 """By the name in a layer's configuration: ComfyUI's formats, and ours that it does not know."""
+
+
+ROLES = frozenset(role for x in LAYOUTS.values() for role in (*x.needed, *x.optional))
+"""What a quantized layer may hold beside its weight and bias."""
 
 
 def format_of(config: Mapping[str, Any], has_input_scale: bool) -> Format | None:
@@ -110,6 +115,8 @@ class StoredLayer:
             return False
         if "pre_quant_scale" in self.tensors:
             return False
+        if self.format is not None and self.format.package is not None:
+            return self.format.package.is_installed
         return self.format is not None or name == "float8_e5m2"
 
     def read(self, file: TensorFile | GgufFile) -> dict[str, Tensor]:

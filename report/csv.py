@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..analysis.columns import RUN_COLUMNS, TEXT_COLUMNS
 from ..analysis.runs_table import typed
+from ..measure.protocol.codec import process_of_visit
 from ..records import SCHEMA_VERSION
 from ..tables.csv import read_frame
 
@@ -38,6 +39,8 @@ def read_runs(path: Path) -> pd.DataFrame:
             f"{path} has schema version {', '.join(map(str, versions))}, this WattBench reads up "
             f"to {SCHEMA_VERSION}"
         )
+    if "process_id" not in frame and "visit" in frame:
+        frame["process_id"] = frame["visit"].map(process_of_visit)
     if len(frame) and frame["is_warmup"].dtype != bool:
         raise ValueError(f"{path}: is_warmup must be True or False in every row; repair the table")
     try:

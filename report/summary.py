@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..analysis.analysis import Analysis
-from ..analysis.columns import ENVIRONMENT_COLUMNS, METRICS, PHASE_METRICS
+from ..analysis.columns import ENVIRONMENT_COLUMNS, METRICS, PHASE_METRICS, condition_name
 from ..analysis.comparison import BASELINE, COMPARED
 from ..tables.decimals import decimals_for, with_half_width
 from ..tables.table import BLANK, Table
@@ -25,6 +25,14 @@ DIFFERENCES = {
     "optimizations": "Optimizations",
 }
 """Columns of a condition that its short name leaves out; shown where the rows differ in them."""
+
+OTHER_DIFFERENCES = {
+    "vae": "VAE",
+    "text_encoder": "Text encoder",
+    "prompts": "Prompts",
+    "work": "Work",
+}
+"""More of them, shown only where two rows would have one name without."""
 
 
 def summary_table(analysis: Analysis) -> Table:
@@ -63,14 +71,15 @@ def _any_broken(summary: pd.DataFrame) -> bool:
 
 
 def differing_columns(summary: pd.DataFrame) -> list[str]:
-    """Those of :data:`DIFFERENCES` in which the rows differ, and what tells environments apart.
+    """Those of :data:`DIFFERENCES` in which the rows differ, and what else tells them apart.
 
-    Of the environment's columns only those without which two rows would have one name.
+    Of the others and of the environment's columns only those without which two rows would have one
+    name.
     """
     chosen = [column for column in DIFFERENCES if summary[column].nunique() > 1]
-    for column in ENVIRONMENT_COLUMNS:
-        named = ["condition", *chosen]
-        if _distinct(summary, [*named, column]) > _distinct(summary, named):
+    named = summary.assign(name=[condition_name(row) for row in summary.to_dict("records")])
+    for column in (*OTHER_DIFFERENCES, *ENVIRONMENT_COLUMNS):
+        if _distinct(named, ["name", *chosen, column]) > _distinct(named, ["name", *chosen]):
             chosen.append(column)
     return chosen
 
@@ -81,7 +90,8 @@ def _distinct(summary: pd.DataFrame, columns: list[str]) -> int:
 
 def condition_headings(differing: Sequence[str]) -> tuple[str, ...]:
     """The headings of :func:`condition_cells`."""
-    return (HEADINGS[0], *(DIFFERENCES.get(column, column) for column in differing))
+    headings = {**DIFFERENCES, **OTHER_DIFFERENCES}
+    return (HEADINGS[0], *(headings.get(column, column) for column in differing))
 
 
 def condition_cells(row: dict[Any, Any], differing: Sequence[str]) -> tuple[str, ...]:
@@ -89,7 +99,7 @@ def condition_cells(row: dict[Any, Any], differing: Sequence[str]) -> tuple[str,
     marks = ["[synthetic]"] if row["weights"] == "synthetic" else []
     marks += ["[fall-backs]"] if row["fallback_runs"] else []
     marks += ["[broken picture]"] if row["broken_pictures"] else []
-    return (" ".join((row["condition"], *marks)), *(_known(row[column]) for column in differing))
+    return (" ".join((condition_name(row), *marks)), *(_known(row[column]) for column in differing))
 
 
 def _known(value: object) -> str:

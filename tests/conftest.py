@@ -16,12 +16,14 @@ from wattbench.hosts.remote.server import ComfyServer, find_comfyui
 from wattbench.processes.environment import child_environment
 
 from .in_comfyui import conditioning, hundred_watts, tiny_models, workspace_folder
+from .in_prompt import execute
 from .made_runs import make_run, simulated_time
 from .servers import ON_CPU, bare_python, journal_server, limited_board, write_workflow
 
 __all__ = [
     "bare_python",
     "conditioning",
+    "execute",
     "hundred_watts",
     "journal_server",
     "limited_board",
@@ -93,7 +95,18 @@ def build_library():
         pytest.skip("the simulated vendor libraries need Linux and the command cc")
 
     def build(source, target):
-        command = [compiler, "-Wall", "-Werror", "-O1", "-shared", "-fPIC", "-o", target, source]
+        command = [
+            compiler,
+            "-Wall",
+            "-Werror",
+            "-O1",
+            "-shared",
+            "-fPIC",
+            "-o",
+            target,
+            source,
+            "-lm",
+        ]
         subprocess.run(command, check=True)
 
     return build

@@ -12,6 +12,7 @@ from wattbench.records import (
     Phase,
     PowerSample,
     Run,
+    Sampling,
     Trace,
 )
 
@@ -48,6 +49,25 @@ ENVIRONMENT = Environment(
     power_limit_w=350.0,
 )
 DURATIONS = {"load": 1.0, "text_encode": 0.5, "denoise": 10.0, "decode": 1.5}
+
+
+def sampling_of(condition, duration_s=10.0):
+    """The sampling of a condition, made as it was asked for."""
+    return Sampling(
+        architecture=condition.architecture,
+        model=condition.model,
+        sampler=condition.sampler,
+        guider="CFGGuider",
+        scales=(("cfg", condition.cfg),),
+        width_px=condition.width_px,
+        height_px=condition.height_px,
+        batch_size=condition.batch_size,
+        frames=1,
+        steps=condition.steps,
+        steps_made=condition.steps,
+        nfe=condition.steps,
+        duration_s=duration_s,
+    )
 
 
 def reading(duration_s, power_w=200.0, meter="nvml:0", method="counter"):
@@ -88,6 +108,11 @@ def make_run():
             rss=MemoryReading(2**30, 2.0**29, "resident set of the process, sampled", 600),
             trace=Trace(power=(PowerSample(0.0, 200.0),)),
         )
+        if "process_id" not in changes:
+            changes["process_id"] = f"visit {changes.get('visit', 1)}"
+        condition = changes.get("condition", CONDITION)
+        if "samplings" not in changes and condition.steps:
+            changes["samplings"] = (sampling_of(condition, denoise_s),)
         return replace(run, **changes)
 
     return make

@@ -10,7 +10,15 @@ from ...tables.columns import names
 from .cost import ENERGY, FORECAST, METRIC, PHASE_METRIC, SPEED
 from .machine import BOARD, KERNELS, MEMORY, PICTURE
 from .row import RunRow
-from .work import CONDITION, CONDITIONS, ENVIRONMENT, ENVIRONMENTS, IDENTITY, REPEATS
+from .work import (
+    CONDITION,
+    CONDITIONS,
+    ENVIRONMENT,
+    ENVIRONMENTS,
+    IDENTITY,
+    REPEATS,
+    condition_name,
+)
 
 __all__ = [
     "ALL_METRICS",
@@ -23,6 +31,7 @@ __all__ = [
     "RUN_COLUMNS",
     "TEXT_COLUMNS",
     "RunRow",
+    "condition_name",
 ]
 
 COLUMNS = (

@@ -8,6 +8,8 @@ from ...records import COMPUTE_PHASES, PHASES, EnergyReading, Prediction
 from ...tables.columns import Column, ColumnType
 from .row import RunRow
 
+TERA = 1e12
+
 METRIC, PHASE_METRIC = "metric", "phase metric"
 """Roles: columns of the main summary table, and of the table of phases; in ``summary.csv`` both."""
 
@@ -73,7 +75,7 @@ def _pooled(phase: str) -> Column[RunRow]:
 
 
 def _it_per_s(row: RunRow) -> float | None:
-    steps, denoise_s = row.run.condition.steps, row.time_s("denoise")
+    steps, denoise_s = row.rated_steps, row.time_s("denoise")
     return steps / denoise_s if steps and denoise_s else None
 
 
@@ -95,8 +97,18 @@ def _mean_power_w(row: RunRow) -> float | None:
 
 
 def _j_per_step(row: RunRow) -> float | None:
-    steps, denoise_j = row.run.condition.steps, _pooled_j(row.pooled, "denoise")
+    steps, denoise_j = row.rated_steps, _pooled_j(row.pooled, "denoise")
     return denoise_j / steps if steps and denoise_j is not None else None
+
+
+def _ratio(value: float | None, by: float | None, scale: float) -> float | None:
+    return value / by / scale if value is not None and by else None
+
+
+def _power_max_w(row: RunRow) -> float | None:
+    duration_s = row.run.wall_time_s or 0.0
+    powers = [s.power_w for s in row.run.trace.power if 0 <= s.t_s <= duration_s]
+    return max(powers, default=None)
 
 
 def _prediction_error(row: RunRow) -> float | None:
@@ -117,8 +129,9 @@ SPEED: tuple[Column[RunRow], ...] = (
         "it_per_s",
         "number",
         "it/s",
-        "`steps` / `denoise_time_s`: a step is one of the whole batch, with both passes of CFG and "
-        "all evaluations of its sampler; a step that a cache skips counts like any other",
+        "`steps_made` / `denoise_time_s`, of all samplings: a step is one of the whole batch, with "
+        "both passes of CFG and all evaluations of its sampler; a step that a cache skips counts "
+        "like any other; see `rate_note`",
         _it_per_s,
         METRIC,
     ),
@@ -126,9 +139,48 @@ SPEED: tuple[Column[RunRow], ...] = (
         "img_per_s",
         "number",
         "img/s",
-        "`batch_size` / (encode + denoise + decode)",
+        "`batch_size` / (encode + denoise + decode); empty where `unmeasured` is not",
         _img_per_s,
         METRIC,
+    ),
+    Column(
+        "s_per_img",
+        "number",
+        "s/img",
+        "1 / `img_per_s`",
+        lambda row: 1 / rate if (rate := _img_per_s(row)) else None,
+    ),
+    Column(
+        "rate_note",
+        "text",
+        "",
+        "why `it_per_s` and `j_per_step` are empty: samplings of different models have no common "
+        "step",
+        lambda row: row.rate_note,
+    ),
+    Column(
+        "unmeasured",
+        "text",
+        "",
+        "nodes that worked on the collected value and that no probe saw, with their seconds; what "
+        "is per image is empty then. Loading, settings and work below 1 % of the measured time "
+        "are passed over",
+        lambda row: row.run.unmeasured,
+    ),
+    Column(
+        "flop_count",
+        "integer",
+        "FLOP",
+        "of the denoiser's forwards as they were counted, a multiply-add as 2; empty for models "
+        "without a formula (law/flop) and with ControlNets",
+        lambda row: row.flop_count,
+    ),
+    Column(
+        "tflop_per_s",
+        "number",
+        "TFLOP/s",
+        "`flop_count` / `denoise_time_s`",
+        lambda row: _ratio(row.flop_count, row.time_s("denoise"), TERA),
     ),
 )
 
@@ -179,9 +231,23 @@ ENERGY: tuple[Column[RunRow], ...] = (
         "j_per_step",
         "number",
         "J/step",
-        "`denoise_pooled_j` / `steps`",
+        "`denoise_pooled_j` / `steps_made`; see `rate_note`",
         _j_per_step,
         PHASE_METRIC,
+    ),
+    Column(
+        "j_per_tflop",
+        "number",
+        "J/TFLOP",
+        "`denoise_energy_j` / `flop_count`",
+        lambda row: _ratio(row.energy_j("denoise"), row.flop_count, 1 / TERA),
+    ),
+    Column(
+        "power_max_w",
+        "number",
+        "W",
+        "the highest power that the meter gave during the run; empty for a meter without power",
+        _power_max_w,
     ),
     Column(
         "pooled_method",
@@ -194,7 +260,7 @@ ENERGY: tuple[Column[RunRow], ...] = (
         "j_per_img",
         "number",
         "J/img",
-        "`energy_j` / `batch_size`: gross, without loading",
+        "`energy_j` / `batch_size`: gross, without loading; of a video, for all its frames",
         lambda row: row.j_per_img,
         METRIC,
     ),

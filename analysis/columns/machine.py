@@ -32,6 +32,13 @@ def _picture(name: str, kind: ColumnType, unit: str, meaning: str) -> Column[Run
     return Column(f"picture_{name}", kind, unit, meaning, value)
 
 
+def _model_bytes(row: RunRow) -> int | None:
+    """Samplings of one model and size of weights are of the same weights."""
+    models = {(s.model, s.architecture, s.model_bytes) for s in row.run.samplings}
+    known = [count for *_, count in models if count is not None]
+    return sum(known) if known and len(known) == len(models) else None
+
+
 IN_USE = (
     "in use on the whole device, by every process, sampled every 0.2 s and at the end: a shorter "
     "peak in between is missed"
@@ -65,6 +72,20 @@ MEMORY: tuple[Column[RunRow], ...] = (
     ),
     Column("vram_note", "text", "", "why VRAM is blank", lambda row: row.run.vram_note),
     Column(
+        "vram_total_bytes",
+        "integer",
+        "B",
+        "what the device has; empty where its meter does not tell",
+        lambda row: row.run.board.vram_total_bytes,
+    ),
+    Column(
+        "model_bytes",
+        "integer",
+        "B",
+        "the denoisers' weights as they are stored, each model once",
+        _model_bytes,
+    ),
+    Column(
         "peak_rss_bytes",
         "integer",
         "B",
@@ -89,12 +110,34 @@ BOARD: tuple[Column[RunRow], ...] = (
         lambda row: row.run.board.sm_clock_mean_hz,
     ),
     Column(
+        "gpu_utilisation",
+        "number",
+        "",
+        "mean share of the run in which a kernel ran, as the meter's library tells it (1: always)",
+        lambda row: row.run.board.gpu_utilisation,
+    ),
+    Column(
+        "pcie_link",
+        "text",
+        "",
+        "the board's link under load, `gen 4 x16`; empty where its meter does not tell",
+        lambda row: row.run.board.pcie_link,
+    ),
+    Column(
+        "power_default_limit_w",
+        "number",
+        "W",
+        "the limit that the board has by default; empty where its meter does not tell",
+        lambda row: row.run.board.power_default_limit_w,
+    ),
+    Column(
         "flags",
         "text",
         "",
         "what to know before comparing the run: throttling and its reasons, other processes on the "
         "board, an active display, a clock or power limit that changed, a warm-up that did not "
-        "become steady",
+        "become steady, a process that stood still, compilation within the run, and what was "
+        "logged as a warning meanwhile",
         lambda row: "; ".join(row.run.board.flags),
     ),
 )
@@ -138,6 +181,20 @@ PICTURE: tuple[Column[RunRow], ...] = (
         "",
         "what is broken in the picture: its cost is no saving. Benchmark sees by itself that one "
         "is black or flat (and lets a run with NaN fail), Picture Guard the rest",
+    ),
+    Column(
+        "picture_file",
+        "text",
+        "",
+        "the picture in the folder of a batch of `wattbench run`; empty elsewhere",
+        lambda row: row.run.picture_file,
+    ),
+    _picture(
+        "sha256",
+        "text",
+        "",
+        "of the pictures' 8-bit values, row by row (what a PNG holds, not its file), all pictures "
+        "of the run one after another",
     ),
     _picture("psnr_db", "number", "dB", DISTANCE),
     _picture("ssim", "number", "", DISTANCE),

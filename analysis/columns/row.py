@@ -6,8 +6,11 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
+from ...law.flop import FORMULAS
+from ...law.flop.vae import PX_PER_LATENT
 from ...measure.energy.phases import PooledPhases
 from ...measure.energy.totals import observed_energy
+from ...measure.recording.work import unlike
 from ...records import COMPUTE_PHASES, EnergyReading, Operation, Run
 
 
@@ -28,8 +31,44 @@ class RunRow:
         return sum(durations) if durations else None
 
     @cached_property
+    def steps_made(self) -> int | None:
+        """Steps that the samplers reported, of all samplings; ``None`` where nobody counted."""
+        if self.run.samplings:
+            return sum(sampling.steps_made for sampling in self.run.samplings)
+        return sum(len(phase.step_ends_s) for phase in self.run.phases) or None
+
+    @cached_property
+    def rate_note(self) -> str:
+        """Why a rate over the steps would mean nothing; empty where it means something."""
+        return unlike(self.run.samplings)
+
+    @cached_property
+    def rated_steps(self) -> int | None:
+        """The steps that rates are over; ``None`` where there is no such rate."""
+        return None if self.rate_note else self.steps_made
+
+    @cached_property
+    def flop_count(self) -> int | None:
+        """FLOPs of the forwards that were counted; ``None`` where one of them has no formula."""
+        flops = 0
+        for sampling in self.run.samplings:
+            if sampling.architecture not in FORMULAS or not sampling.forwards:
+                return None
+            evaluation = FORMULAS[sampling.architecture].evaluation
+            for calls in sampling.forwards:
+                if calls.token_count is None or calls.control_count or len(calls.shape) != 4:
+                    return None
+                rows, _, height, width = calls.shape
+                size_px = width * PX_PER_LATENT, height * PX_PER_LATENT
+                work = evaluation(*size_px, calls.token_count).batched(rows)
+                flops += calls.call_count * work.flops
+        return flops or None
+
+    @cached_property
     def image_time_s(self) -> float | None:
-        """Seconds of the compute phases; ``None`` where one of them was not measured."""
+        """Seconds of the compute phases; ``None`` where a part of the image was not measured."""
+        if self.run.unmeasured:
+            return None
         times = [self.time_s(name) for name in COMPUTE_PHASES]
         known = [time for time in times if time is not None]
         return sum(known) if len(known) == len(times) else None

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from operator import attrgetter
+from typing import TYPE_CHECKING, Any
 
-from ...records import SCHEMA_VERSION
+from ...records import SCHEMA_VERSION, Condition
 from ...tables.columns import Column, ColumnType
 from .row import RunRow
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CONDITION, ENVIRONMENT = "condition", "environment"
 """Roles. Runs are pooled only where the columns of both are equal."""
@@ -22,6 +27,21 @@ def _environment(name: str, kind: ColumnType, unit: str, meaning: str) -> Column
 
 def _run(name: str, kind: ColumnType, unit: str, meaning: str) -> Column[RunRow]:
     return Column(name, kind, unit, meaning, attrgetter(f"run.{name}"))
+
+
+def _token_count(row: RunRow) -> int | None:
+    counts = [calls.token_count for s in row.run.samplings for calls in s.forwards]
+    return max((count for count in counts if count is not None), default=None)
+
+
+def condition_name(row: Mapping[Any, Any] | pd.Series) -> str:
+    """The short name of a table row's condition, for people; several conditions may share it."""
+    import pandas as pd
+
+    known: dict[str, Any] = {
+        name: None if pd.isna(row[name]) else row[name] for name in Condition.__dataclass_fields__
+    }
+    return Condition(**known).name
 
 
 IDENTITY: tuple[Column[RunRow], ...] = (
@@ -41,8 +61,16 @@ CONDITIONS: tuple[Column[RunRow], ...] = (
         "condition",
         "text",
         "",
-        "a short name made of the columns that follow",
-        lambda row: row.run.condition.name,
+        "a name made of the columns that follow: equal names are equal conditions",
+        lambda row: row.run.condition.label,
+        CONDITION,
+    ),
+    Column(
+        "condition_id",
+        "text",
+        "",
+        "the same for programs, ten hexadecimal digits",
+        lambda row: row.run.condition.condition_id,
         CONDITION,
     ),
     _condition(
@@ -69,13 +97,45 @@ CONDITIONS: tuple[Column[RunRow], ...] = (
         "the format that was asked for (`fp8`, `nf4`), or that of most of the weights' bytes: "
         "`fp16`, `bf16`, `float8_e4m3fn`, …",
     ),
-    _condition("width_px", "integer", "px", "as asked for"),
-    _condition("height_px", "integer", "px", "as asked for"),
-    _condition("batch_size", "integer", "", "as asked for"),
-    _condition("steps", "integer", "", "as asked for"),
-    _condition("cfg", "number", "", "as asked for"),
-    _condition("sampler", "text", "", "as asked for"),
+    _condition("width_px", "integer", "px", "the picture's"),
+    _condition("height_px", "integer", "px", "the picture's"),
+    _condition("batch_size", "integer", "", "pictures that the run made; of videos, how many"),
+    _condition("frames", "integer", "", "of each; 1 for a picture"),
+    _condition(
+        "steps",
+        "integer",
+        "",
+        "as asked for, the sum over all samplings; where a custom sampler hides what was asked, "
+        "its schedule's",
+    ),
+    _condition(
+        "cfg",
+        "number",
+        "",
+        "as asked for; empty where samplings differ or the guider has none: see `guidance`",
+    ),
+    _condition(
+        "guidance",
+        "text",
+        "",
+        "the guiders with their scales, as `PerpNeg cfg 7 neg_scale 1`; empty for plain CFG",
+    ),
+    _condition("sampler", "text", "", "as asked for; `euler + ddim` where samplings differ"),
     _condition("scheduler", "text", "", "as asked for; empty where a custom sampler does not tell"),
+    _condition("vae", "text", "", "class and dtype of the measured VAE"),
+    _condition("text_encoder", "text", "", "class and dtype of the measured text encoder"),
+    _condition(
+        "prompts", "text", "", "the prompts: `prompt_id`, or a study's name of its set of prompts"
+    ),
+    _condition(
+        "work",
+        "text",
+        "",
+        "what each sampling was counted to do: its evaluations and the forwards that these took, "
+        "`4 evaluations of 2x4x8x8, 77 tokens`: rows × channels × latent size, text tokens of a "
+        "row, ControlNets. Without the numbers where they depend on the picture (`dpm_adaptive`, "
+        "step caches); empty where nothing was counted",
+    ),
     _condition(
         "optimizations",
         "text",
@@ -95,18 +155,59 @@ REPEATS: tuple[Column[RunRow], ...] = (
         "function evaluations of the sampler; with CFG, one covers both prompts",
         lambda row: sum(p.nfe for p in row.run.phases if p.nfe is not None) or None,
     ),
+    Column(
+        "sampling_count",
+        "integer",
+        "",
+        "samplings in the run: 2 for a base with a refiner",
+        lambda row: len(row.run.samplings) or None,
+    ),
+    Column(
+        "steps_made",
+        "integer",
+        "",
+        "steps that the samplers reported as done, of all samplings; `steps` is what was asked",
+        lambda row: row.steps_made,
+    ),
+    Column(
+        "token_count",
+        "integer",
+        "",
+        "text tokens of a row of an evaluation, padding included; the most of any",
+        _token_count,
+    ),
     _run("seed", "unsigned", "", "of the noise"),
     _run(
         "visit",
         "integer",
         "",
-        "the server process: its number within a batch of `wattbench run`, from 1; in a ComfyUI "
-        "that you started, the second at which it loaded the pack (Unix time). Repeats within one "
-        "process are not independent: see [method.md](method.md#statistics)",
+        "the server process, for the eye: its number within a batch of `wattbench run`, from 1; in "
+        "a ComfyUI that you started, the second at which it loaded the pack (Unix time)",
+    ),
+    _run(
+        "process_id",
+        "text",
+        "",
+        "the server process: a hash of the machine's boot, process number and start time. Repeats "
+        "within one process are not independent: see [method.md](method.md#statistics)",
+    ),
+    Column(
+        "prompt_id",
+        "text",
+        "",
+        "a hash of the prompts' texts; empty where they are not known",
+        lambda row: row.run.prompt,
     ),
     _run("repeat", "integer", "", "from 0, warm-ups and repeats apart"),
     _run("is_warmup", "flag", "", "warm-ups are recorded and do not count"),
     _run("error", "text", "", "why the run failed; empty if it did not"),
+    _run(
+        "not_counted",
+        "text",
+        "",
+        "why the run's numbers are not those of its work (its process stood still, a model was "
+        "compiled meanwhile), so that no mean is made of it; empty where it counts",
+    ),
 )
 
 ENVIRONMENTS: tuple[Column[RunRow], ...] = (

@@ -13,6 +13,7 @@ from comfy.samplers import KSampler
 from ...quant.files import SHORT_NAMES
 from .alterations import launch_options, patches_of, previews
 from .attention import OVERRIDE, override_name, override_of
+from .foreign import replaced_forward, replaced_functions
 from .identity import ModelIdentity, identity_of, optimizations_of
 
 ATTENTION_NAMES = {"pytorch": "sdpa", "sub_quad": "sub_quadratic", "flash": "flash_attention_2"}
@@ -146,14 +147,23 @@ def model_facts(model: Any) -> dict[str, Any]:
         "attention": attention_requested(model),
         "weight_format": weight_format(model),
         "optimizations": ", ".join(
-            (*optimizations_of(model), *patches_of(model), *launch_options())
+            (
+                *optimizations_of(model),
+                *patches_of(model),
+                *replaced_functions(),
+                *replaced_forward(model),
+                *launch_options(),
+                *previews(),
+            )
         ),
     }
 
 
 def vae_facts(vae: Any) -> dict[str, Any]:
-    """The fields of a condition that a VAE determines: what it computes otherwise than usual."""
-    return {"optimizations": ", ".join(f"vae {name}" for name in optimizations_of(vae.patcher))}
+    """The fields of a condition that a VAE determines: its kind, and what else it computes."""
+    kind = f"{type(vae.patcher.model).__name__} {dtype_name(vae.vae_dtype)}"
+    others = ", ".join(f"vae {name}" for name in optimizations_of(vae.patcher))
+    return {"vae": kind, "optimizations": others}
 
 
 def clip_facts(clip: Any) -> dict[str, Any]:
@@ -168,29 +178,36 @@ def clip_facts(clip: Any) -> dict[str, Any]:
             "Load one with Load CLIP (WattBench) and connect it here."
         )
     asked = clip.patcher.get_attachment(WEIGHT_FORMAT_KEY)
-    return {"optimizations": "" if asked is None else f"text {asked}"}
+    dtype = next(clip.patcher.model.parameters()).dtype
+    kind = f"{type(clip.patcher.model).__name__} {dtype_name(dtype)}"
+    return {"text_encoder": kind, "optimizations": "" if asked is None else f"text {asked}"}
 
 
-def sampling_facts(guider: Any, noise: Any, sampler: Any, sigmas: Any) -> dict[str, Any]:
-    """The fields of a condition that a sampling determines.
+def model_bytes(model: Any) -> int:
+    """Bytes of a MODEL's weights as they are stored."""
+    return sum(parameter.nbytes for parameter in model.model.diffusion_model.parameters())
+
+
+def sampling_facts(
+    guider: Any, shape: tuple[int, ...], sampler: Any, sigmas: Any
+) -> dict[str, Any]:
+    """What a sampling was asked for, and the fields of a condition that its model determines.
 
     Args:
         guider: ComfyUI's ``CFGGuider``, which holds the model.
-        noise: latent noise, ``[batch, channels, ..., height, width]``.
+        shape: that of the latent noise, ``[batch, channels, ..., height, width]``.
         sampler: ComfyUI's ``Sampler``.
         sigmas: noise levels, one more than there are steps.
     """
     model = guider.model_patcher
-    ratio = model.get_model_object("latent_format").spacial_downscale_ratio
+    latent = model.get_model_object("latent_format")
     function = getattr(getattr(sampler, "sampler_function", None), "__name__", "")
-    facts = model_facts(model)
     return {
-        **facts,
-        "optimizations": ", ".join(part for part in (facts["optimizations"], *previews()) if part),
-        "width_px": noise.shape[-1] * ratio,
-        "height_px": noise.shape[-2] * ratio,
-        "batch_size": noise.shape[0],
+        **model_facts(model),
+        "width_px": shape[-1] * latent.spacial_downscale_ratio,
+        "height_px": shape[-2] * latent.spacial_downscale_ratio,
+        "batch_size": shape[0],
+        "frames": (shape[2] - 1) * latent.temporal_downscale_ratio + 1 if len(shape) == 5 else 1,
         "steps": len(sigmas) - 1,
-        "cfg": getattr(guider, "cfg", None),
-        "sampler": function.removeprefix("sample_"),
+        "sampler": function.removeprefix("sample_").removesuffix("_function"),
     }

@@ -67,7 +67,7 @@ def _parse(body: dict[str, Any]) -> tuple[str, float | None]:
         if body.get("leave") is True:
             return watcher, None
         is_number = isinstance(interval_s, (int, float)) and not isinstance(interval_s, bool)
-        if is_number and interval_s > 0:
+        if interval_s is not None and is_number and interval_s > 0:
             return watcher, float(min(interval_s, INTERVAL_RANGE_S[1]))
     raise web.HTTPBadRequest(text=WANTED)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -30,6 +31,18 @@ def as_arrays(images: Any, reference: Any) -> tuple[Pictures, Pictures]:
     span = (finite.max() - low) if finite.numel() else torch.tensor(1.0)
     scale = span if span > 0 else torch.tensor(1.0)
     return arrays((latent - low) / scale), arrays((origin - low) / scale)
+
+
+def pictures_sha256(images: list[Any]) -> str:
+    """SHA-256 of the 8-bit values of IMAGEs, ``[n, height, width, channels]``, one after another.
+
+    They are rounded as core's SaveImage rounds them: a hash of the decoded PNGs is the same.
+    """
+    digest = hashlib.sha256()
+    for image in images:
+        eight_bit = (255.0 * image.cpu().numpy()).clip(0, 255).astype(np.uint8)
+        digest.update(np.ascontiguousarray(eight_bit).tobytes())
+    return digest.hexdigest()
 
 
 def load_lpips() -> Callable[[np.ndarray, np.ndarray], float] | None:

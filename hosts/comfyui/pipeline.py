@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,11 +13,11 @@ from ...measure.protocol.experiment import Attempt
 from ...measure.protocol.observation import join_optimizations
 from ...measure.recording.window import Window
 from ...quality.difference import broken
-from ...records import Condition, PictureCheck
+from ...records import Condition, PictureCheck, short_hash
 from .core import blank, run_core
 from .describe import clip_facts, model_facts, vae_facts
 from .ledgers import ledgers_of
-from .pictures import arrays
+from .pictures import arrays, pictures_sha256
 from .sampling import observe_sampling
 
 LATENT_PX = 8
@@ -85,11 +85,10 @@ class ImageJob:
                 f"width and height must be multiples of {LATENT_PX}, they are {self.width} and "
                 f"{self.height}: ComfyUI would make a smaller picture than the table says"
             )
-        self._observed = observe_sampling(self.model, lambda facts, seed: nullcontext(self._window))
-        facts = model_facts(self.model)
-        facts["optimizations"] = join_optimizations(
-            facts, clip_facts(self.clip), vae_facts(self.vae)
-        )
+        self._observed = observe_sampling(self.model, self._record)
+        parts = model_facts(self.model), clip_facts(self.clip), vae_facts(self.vae)
+        facts = {name: value for part in parts for name, value in part.items()}
+        facts["optimizations"] = join_optimizations(*parts)
         self.condition = Condition(
             **facts,
             width_px=self.width,
@@ -99,7 +98,12 @@ class ImageJob:
             cfg=self.cfg,
             sampler=self.sampler_name,
             scheduler=self.scheduler,
+            prompts=short_hash([self.positive, self.negative]),
         )
+
+    def _record(self, facts: dict[str, Any], seed: int | None) -> AbstractContextManager[Window]:
+        facts.update(steps=self.steps, sampler=self.sampler_name)
+        return nullcontext(self._window)
 
     @property
     def device(self) -> Any:
@@ -136,12 +140,12 @@ class ImageJob:
             )
         return image
 
-    def look_at(self, made: Any, attempt: Attempt) -> PictureCheck | None:
+    def look_at(self, made: Any, attempt: Attempt) -> PictureCheck:
         """Keep the pictures of a repeat, and say of any whether it is black or flat."""
         if not attempt.is_warmup:
             self.images.append(made)
         faults = "; ".join(dict.fromkeys(filter(None, map(broken, arrays(made)))))
-        return PictureCheck("", faults) if faults else None
+        return PictureCheck("", faults, sha256=pictures_sha256([made]))
 
 
 def as_one_batch(images: list[Any]) -> Any:

@@ -56,17 +56,20 @@ class Follower(Protocol):
         """The prompt is over, well or not; ``nodes`` are all that it had in the end."""
 
 
-def follow_prompt(make: Callable[[], Follower], task: asyncio.Task[Any] | None = None) -> Follower:
+def follow_prompt(
+    make: Callable[[], Follower], task: asyncio.Task[Any] | None = None, name: str = NAME
+) -> Follower:
     """The follower of the prompt that this thread executes; it is made if need be.
 
     Args:
         make: makes the follower.
         task: executes the prompt; ``None`` for the current one.
+        name: of the follower; there may be one of each name.
     """
     registry = get_progress_state()
-    known = registry.handlers.get(NAME)
-    if isinstance(known, _Handler):
-        return known.follower
+    known = follower_of(name)
+    if known is not None:
+        return known
     task = task or asyncio.current_task()
     if task is None:
         raise RuntimeError("no prompt is being executed here")
@@ -76,11 +79,17 @@ def follow_prompt(make: Callable[[], Follower], task: asyncio.Task[Any] | None =
             follower.missed(node_id)
         elif entry["state"] is NodeState.Running:
             follower.started(node_id)
-    add_progress_handler(_Handler(follower))
+    add_progress_handler(_Handler(follower, name))
     task.add_done_callback(
         lambda _: follower.ended(registry.prompt_id, graph_nodes(registry.dynprompt))
     )
     return follower
+
+
+def follower_of(name: str) -> Follower | None:
+    """The follower of that name of the prompt that this thread executes; ``None`` without one."""
+    known = get_progress_state().handlers.get(name)
+    return known.follower if isinstance(known, _Handler) else None
 
 
 def send(event: str, content: dict[str, Any]) -> None:
@@ -101,8 +110,8 @@ def workflow_id(prompt_id: str) -> str | None:
 
 
 class _Handler(ProgressHandler):
-    def __init__(self, follower: Follower) -> None:
-        super().__init__(NAME)
+    def __init__(self, follower: Follower, name: str) -> None:
+        super().__init__(name)
         self.follower = follower
 
     def start_handler(self, node_id: str, state: Any, prompt_id: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
+from typing import Any
 
 import folder_paths
 from comfy_execution.graph_utils import is_link
@@ -29,6 +31,47 @@ def nodes_behind(node_id: str) -> set[str]:
         seen |= sources
         waiting += sources
     return seen
+
+
+def prompt_texts(node_id: str) -> list[Any]:
+    """Texts that the text encoders behind a node of the running prompt were given, in order.
+
+    A text that comes over a wire is followed; what makes it stands for it where it is no constant.
+    """
+    if not node_id:
+        return []
+    prompt = get_progress_state().dynprompt
+    classes = importlib.import_module("nodes").NODE_CLASS_MAPPINGS
+    texts: list[Any] = []
+    seen: set[str] = set()
+
+    def visit(node_id: str) -> None:
+        seen.add(node_id)
+        node = prompt.get_node(node_id)
+        links = {name: value for name, value in node["inputs"].items() if is_link(value)}
+        for source, _ in links.values():
+            if source not in seen:
+                visit(source)
+        known = classes[node["class_type"]].INPUT_TYPES()
+        kinds = {**known.get("required", {}), **known.get("optional", {})}
+        if any(kind[0] == "CLIP" for kind in kinds.values()):
+            texts.extend(
+                _constant(prompt, value)
+                for name, value in node["inputs"].items()
+                if name in kinds and kinds[name][0] == "STRING"
+            )
+
+    visit(node_id)
+    return texts
+
+
+def _constant(prompt: Any, value: Any) -> Any:
+    """A value, or that of the node with a single input that it comes from."""
+    if not is_link(value):
+        return value
+    node = prompt.get_node(value[0])
+    inputs = {name: _constant(prompt, source) for name, source in node["inputs"].items()}
+    return next(iter(inputs.values())) if len(inputs) == 1 else [node["class_type"], inputs]
 
 
 def folder_in_output(folder: str) -> Path:

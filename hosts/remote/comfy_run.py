@@ -16,6 +16,7 @@ from ...errors import CommandError, UsageError
 from ...processes.children import Child, clean_environment, module_command, run
 from ...processes.signals import held
 from .client import ComfyClient, ServerUnreachableError
+from .ui_file import checked, is_ui_format
 
 Event = dict[str, Any]
 
@@ -48,7 +49,8 @@ def to_api_format(client: ComfyClient, workflow: Path) -> dict[str, Any]:
     """The graph of a UI or API file in API format, converted with the server's own nodes.
 
     Raises:
-        CommandError: it holds no workflow, or the server lacks one of its nodes.
+        CommandError: it holds no workflow, the server lacks one of its nodes, or the graph is not
+            what the file says.
     """
     command = _command(client, workflow, "--print-prompt", "--json")
     done = run(command, _environment(client))
@@ -56,7 +58,9 @@ def to_api_format(client: ComfyClient, workflow: Path) -> dict[str, Any]:
     previews = [event["prompt"] for event in events if event.get("type") == "prompt_preview"]
     if done.returncode != 0 or not previews:
         raise CommandError(f"{workflow} cannot be run: {_failure(events, done.stderr)}")
-    return dict(previews[-1])
+    content = json.loads(workflow.read_text("utf-8"))
+    graph = dict(previews[-1])
+    return checked(graph, content) if is_ui_format(content) else graph
 
 
 def run_workflow(

@@ -92,7 +92,7 @@ def _alike(runs: Sequence[Run], names: Sequence[str]) -> list[dict[int, EnergyRe
     groups: dict[object, dict[int, EnergyReading]] = defaultdict(dict)
     for index, run in enumerate(runs):
         energy, _ = observed_energy(run.phases, names)
-        if energy is not None and not run.is_warmup and not run.error:
+        if energy is not None and run.counts:
             key = (run.condition, run.environment, energy.meter, _observed(run, names))
             groups[key][index] = energy
     return list(groups.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
@@ -10,12 +11,13 @@ from typing import Any
 from ... import requirements
 from ...host import Host
 from ...processes.visit import visit
-from ...records import Condition, Environment, Run
+from ...records import Condition, Environment, PictureCheck, Run
 from ..recording.environment import capture, identify
 from ..recording.instrument import Instrument, Recording
 from ..recording.rhythms import Rhythms
 from ..recording.runs import measured_run, new_run
 from ..recording.window import Window
+from ..recording.work import together
 
 UNKNOWN: dict[str, Any] = {
     field.name: "" if field.type == "str" else None for field in fields(Condition)
@@ -25,7 +27,10 @@ UNKNOWN: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Observation:
-    """One recording, where it was made, and what it tells of the condition."""
+    """One recording, where it was made, and what it tells of the condition.
+
+    ``took_s`` is how long the node was busy with it, instrument included.
+    """
 
     job_id: str
     node_id: str
@@ -33,6 +38,7 @@ class Observation:
     environment: Environment
     facts: dict[str, Any]
     seed: int | None = None
+    took_s: float = 0.0
 
 
 @dataclass
@@ -72,12 +78,16 @@ def observe(
     seed: int | None = None,
 ) -> Iterator[Window]:
     """A window whose recording becomes an observation of ``probe`` when it is left."""
-    with open_instrument(host, device, meter) as (instrument, environment):
-        with instrument.record() as (window, recording):
-            yield window
-        probe.observations.append(
-            Observation(host.job_id(), host.node_id(), recording, environment, facts, seed)
-        )
+    began_s = time.perf_counter()
+    with (
+        open_instrument(host, device, meter) as (instrument, environment),
+        instrument.record() as (window, recording),
+    ):
+        yield window
+    took_s = time.perf_counter() - began_s
+    probe.observations.append(
+        Observation(host.job_id(), host.node_id(), recording, environment, facts, seed, took_s)
+    )
 
 
 def seen_in(job_id: str, node_ids: set[str], probes: Iterable[Probe]) -> list[Observation]:
@@ -102,8 +112,25 @@ def _without(observation: Observation, cached: set[str]) -> Observation:
     return replace(observation, recording=replace(recording, phases=kept, energy_note=note))
 
 
-def join(observations: Sequence[Observation]) -> Run:
-    """The run that these observations are the parts of.
+@dataclass(frozen=True)
+class Made:
+    """What a job made, as far as its host can tell; ``batch_size`` counts videos, not frames.
+
+    ``unmeasured`` names work on it that no observation covers, ``note`` why others are missing.
+    """
+
+    width_px: int | None = None
+    height_px: int | None = None
+    batch_size: int | None = None
+    frames: int | None = None
+    prompt: str = ""
+    sha256: str = ""
+    unmeasured: str = ""
+    note: str = ""
+
+
+def join(observations: Sequence[Observation], made: Made | None = None) -> Run:
+    """The run that these observations are the parts of, and whose work made ``made``.
 
     Raises:
         ValueError: they come from different devices.
@@ -115,10 +142,21 @@ def join(observations: Sequence[Observation]) -> Run:
             f"the probed nodes ran on different devices ({names}), whose costs are not one run's. "
             "Collect them apart, or put the models on one device."
         )
-    facts = dict(UNKNOWN)
-    for observation in observations:
-        facts.update((name, value) for name, value in observation.facts.items() if not facts[name])
-    facts["optimizations"] = join_optimizations(*(o.facts for o in observations))
+    made = made or Made()
+    facts = {
+        **UNKNOWN,
+        **{
+            name: together(observation.facts.get(name, "") for observation in observations)
+            for name, unknown in UNKNOWN.items()
+            if unknown == ""
+        },
+        **{name: getattr(made, name) for name in ("width_px", "height_px", "batch_size", "frames")},
+        "optimizations": join_optimizations(*(o.facts for o in observations)),
+        "prompts": made.prompt,
+        "guidance": "",
+    }
+    steps = [o.facts["steps"] for o in observations if "steps" in o.facts]
+    facts["steps"] = sum(steps) if steps else None
     seeds = [observation.seed for observation in observations if observation.seed is not None]
     run = new_run(
         Condition(**facts),
@@ -127,10 +165,14 @@ def join(observations: Sequence[Observation]) -> Run:
         visit=visit(),
         job_id=observations[0].job_id,
     )
-    return measured_run(run, [observation.recording for observation in observations])
+    picture = PictureCheck("", sha256=made.sha256) if made.sha256 else None
+    run = replace(run, prompt=made.prompt, picture=picture, unmeasured=made.unmeasured)
+    run = measured_run(run, [observation.recording for observation in observations])
+    notes = [note for note in (run.energy_note, made.note) if note]
+    return replace(run, energy_note="; ".join(notes))
 
 
 def join_optimizations(*facts: dict[str, Any]) -> str:
     """``optimizations`` of a condition whose parts are described by ``facts``."""
-    named = (part.get("optimizations", "") for part in facts)
+    named = (name for part in facts for name in part.get("optimizations", "").split(", "))
     return ", ".join(dict.fromkeys(name for name in named if name))

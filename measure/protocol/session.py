@@ -65,6 +65,7 @@ class Session:
     remark: str = ""
     kept_count: int = 0
     failed_count: int = 0
+    counted: Condition | None = None
 
     def carry_out(self, plan: Plan, idle_s: float = 0.0, rest_s: float = 0.0) -> list[Run]:
         """Rest, warm-ups, idle power, repeats, and idle power again; the runs in that order.
@@ -104,6 +105,8 @@ class Session:
             made = self.job.make(window, attempt.seed)
         picture = self.job.look_at(made, attempt)
         run = measured_run(self._run_of(attempt), [recording])
+        # A run that fails later is a repeat of this one, though nobody can count what it did.
+        self.counted = run.condition
         flags = (*run.board.flags, *([self.remark] if self.remark else []))
         return replace(
             run,
@@ -118,7 +121,8 @@ class Session:
         """A run that failed, with its reason."""
         log.error("WattBench: a run failed and goes into the table with its reason: %s", error)
         self.host.free_memory()
-        return failed_run(self._run_of(attempt), error)
+        run = self._run_of(attempt)
+        return failed_run(replace(run, condition=self.counted or run.condition), error)
 
     def keep(self, run: Run) -> None:
         """Write a run down as soon as it has ended."""
@@ -136,7 +140,7 @@ class Session:
         return self.instrument.idle_power(seconds, self.host.rest)
 
     def _run_of(self, attempt: Attempt) -> Run:
-        return new_run(
+        run = new_run(
             self.job.condition,
             self.environment,
             seed=attempt.seed,
@@ -145,6 +149,7 @@ class Session:
             is_warmup=attempt.is_warmup,
             job_id=self.host.job_id(),
         )
+        return replace(run, prompt=run.condition.prompts)
 
     @property
     def _kept(self) -> str:

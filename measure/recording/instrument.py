@@ -17,6 +17,7 @@ from ...records import (
     MemoryReading,
     MemorySample,
     Phase,
+    Sampling,
     Trace,
 )
 from ..energy.attribution import Interval
@@ -31,6 +32,7 @@ from .sampler import Sampler
 from .samples import around
 from .timeline import Timeline, timeline_for
 from .window import Span, Window
+from .witness import LoggedWarnings, Witness
 
 if TYPE_CHECKING:
     import torch
@@ -52,6 +54,8 @@ points."""
 class Recording:
     """What was observed in one window: phases with their energy, memory, and the raw trace.
 
+    ``faults`` say why it must not count, ``flags`` what else was remarked meanwhile.
+
     Times of ``vram_samples`` and ``trace`` count from the start of the window.
     """
 
@@ -68,9 +72,14 @@ class Recording:
     vram_note: str = ""
     rss: MemoryReading | None = None
     kernel_calls: tuple[KernelCalls, ...] = ()
+    samplings: tuple[Sampling, ...] = ()
+    faults: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
     board: BoardState = field(default_factory=BoardState)
     trace: Trace = field(default_factory=Trace)
 
+
+STOOD_STILL = "the process stood still for {:.1f} s"
 
 SETTLE_S, SETTLE_LIMIT_S = 2.0, 20.0
 """How long the SM clock stands still before idle power is measured, and how long to wait for it."""
@@ -161,14 +170,18 @@ class Instrument:
         recording, window = Recording(), Window(self._timeline)
         quiet_s = self._resume()
         has_ticked = self._sampler.wait_for_tick(TICK_TIMEOUT_S)
+        witness, logged = Witness(), LoggedWarnings()
         try:
             with self._sampler:
                 if has_ticked:
                     time.sleep(random.uniform(0, START_JITTER_S))
                 self._gauges.reset_allocator_peak()
-                with window:
+                with witness, logged, window:
                     yield window, recording
         finally:
+            if witness.stood_still_s:
+                window.faults.append(STOOD_STILL.format(witness.stood_still_s))
+            recording.flags = tuple(logged.messages)
             for _ in range(2):
                 self._sampler.wait_for_tick(TICK_TIMEOUT_S)
             self._fill(recording, window, (quiet_s, time.perf_counter()))
@@ -207,7 +220,7 @@ class Instrument:
         )
 
     def _resume(self) -> float:
-        """Read on after a pause; answers when the counter last ticked.
+        """Read on after a pause; returns when the counter last ticked.
 
         A meter that failed is opened anew. Where it cannot be, it stays refused for its fault.
         """
@@ -272,6 +285,8 @@ class Instrument:
             for span, energy in zip(window.spans, energies, strict=True)
         )
         recording.kernel_calls = tuple(window.kernel_calls)
+        recording.samplings = window.samplings
+        recording.faults = tuple(window.faults)
         samples = self._sampler.samples
         recording.trace = self._trace(start_s, reach_s)
         recording.vram_samples = tuple(

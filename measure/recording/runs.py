@@ -12,6 +12,7 @@ from ...records import Condition, Environment, MemoryReading, Phase, Run, Trace
 from ..energy.totals import total_energy
 from .board_state import join_states
 from .instrument import Recording
+from .work import counted_condition
 
 FAILED = "the run failed"
 
@@ -54,12 +55,21 @@ def measured_run(run: Run, recordings: Sequence[Recording]) -> Run:
         raise ValueError("no recording to make a run from")
     parts = sorted(recordings, key=lambda recording: recording.start_s)
     origin_s = parts[0].start_s
+    samplings = tuple(sampling for part in parts for sampling in part.samplings)
     phases = tuple(
         _later(phase, part.start_s - origin_s) for part in parts for phase in part.phases
     )
+    board = join_states([part.board for part in parts])
+    faults = [fault for part in parts for fault in part.faults]
+    logged = [message for part in parts for message in part.flags]
     energy, gap = total_energy(phases)
+    if run.unmeasured:
+        energy = None
+        gap = _join([gap, f"no energy per image: nobody measured {run.unmeasured}"])
     return replace(
         run,
+        condition=counted_condition(run.condition, samplings),
+        samplings=samplings,
         started_at=parts[0].started_at,
         phases=phases,
         wall_time_s=max(part.end_s for part in parts) - origin_s,
@@ -71,7 +81,8 @@ def measured_run(run: Run, recordings: Sequence[Recording]) -> Run:
         allocator_source=parts[0].allocator_source,
         vram_note=_join(part.vram_note for part in parts),
         rss=_join_memory(part.rss for part in parts),
-        board=join_states([part.board for part in parts]),
+        board=replace(board, flags=tuple(dict.fromkeys((*board.flags, *faults, *logged)))),
+        not_counted=_join(faults),
         kernel_calls=tuple(calls for part in parts for calls in part.kernel_calls),
         trace=_join_traces(parts),
     )

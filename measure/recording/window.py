@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
-from ...records import KernelCalls
+from ...records import KernelCalls, Sampling
 from .timeline import Timeline
 
 
@@ -37,7 +37,9 @@ class OpenSpan:
 class Window:
     """Entered around a run; :meth:`phase` marks its parts, which may not overlap.
 
-    Who knows which kernels ran adds to ``kernel_calls``. After leaving, ``spans``, ``start_s`` and
+    Who knows which kernels ran adds to ``kernel_calls``; who saw a sampling calls :meth:`sampled`;
+    who knows that the run must not count adds the reason to ``faults``.
+    After leaving, ``spans``, ``start_s`` and
     ``end_s`` hold what was observed, also when the run raised. A phase that was cut short by an
     error is not kept.
     """
@@ -47,6 +49,9 @@ class Window:
         self.start_s = self.end_s = 0.0
         self.spans: tuple[Span, ...] = ()
         self.kernel_calls: list[KernelCalls] = []
+        self.faults: list[str] = []
+        self.samplings: tuple[Sampling, ...] = ()
+        self._sampled: list[tuple[Sampling, OpenSpan | None, list[tuple[Any, Any]]]] = []
         self._timeline = timeline
         self._closed: list[OpenSpan] = []
 
@@ -58,6 +63,7 @@ class Window:
     def __exit__(self, *_: object) -> None:
         self.end_s = self._timeline.stop()
         self.spans = tuple(self._resolve(span) for span in self._closed)
+        self.samplings = tuple(self._timed(*sampled) for sampled in self._sampled)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[OpenSpan]:
@@ -83,6 +89,23 @@ class Window:
     def step(self, span: OpenSpan) -> None:
         """The end of a sampling step within ``span``."""
         span.steps.append(self._timeline.mark())
+
+    def sampled(
+        self, sampling: Sampling, span: OpenSpan | None, in_control: list[tuple[Any, Any]]
+    ) -> None:
+        """What was counted of a sampling, its closed phase, and marks around its ControlNets."""
+        self._sampled.append((sampling, span, in_control))
+
+    def _timed(
+        self, sampling: Sampling, span: OpenSpan | None, in_control: list[tuple[Any, Any]]
+    ) -> Sampling:
+        seconds = self._timeline.seconds
+        control_s = sum(seconds(end) - seconds(start) for start, end in in_control)
+        return replace(
+            sampling,
+            duration_s=None if span is None else seconds(span.end) - seconds(span.start),
+            control_time_s=control_s if in_control else None,
+        )
 
     def _resolve(self, span: OpenSpan) -> Span:
         seconds = self._timeline.seconds

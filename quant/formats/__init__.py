@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...offer import Machine, Offer
 from ..base import Format
-from . import blockscaled, fp8, gguf, int4_gemm, int8, nf4, plain
+from . import blockscaled, fp8, gguf, int4_gemm, int8, nf4, plain, w4a8
 
 FORMATS: tuple[Format, ...] = (
     plain.BF16,
@@ -19,6 +19,7 @@ FORMATS: tuple[Format, ...] = (
     nf4.INT4,
     blockscaled.NVFP4,
     int4_gemm.INT4_GEMM,
+    w4a8.W4A8_INT8,
     gguf.GGUF,
 )
 

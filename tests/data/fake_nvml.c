@@ -13,6 +13,7 @@
  *   average_ms N      averaging window of nvmlDeviceGetPowerUsage (1000)
  *   counter_mj N      the counter at time 0
  *   power T W         from T seconds on the board draws W watts; rising T
+ *   response_ms N     power goes towards each level exponentially, with this time constant (0)
  *   unsupported CALL  CALL answers NOT_SUPPORTED (3)
  *   fail T CALL CODE  from T seconds on CALL answers CODE
  *   reset T           at T seconds the counter starts again at 0
@@ -24,6 +25,7 @@
  *   display 0|1       a screen is drawn;  monitor 0|1  one is plugged in;  mig 0|1
  *   process KIND PID  KIND is c (compute) or g (graphics); PID "self" is this process
  */
+#include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,7 +43,7 @@ typedef struct { char kind; unsigned pid; } Process;
 typedef struct {
     char uuid[96], name[96], limits_file[1024];
     unsigned domain, bus, device;
-    double tick_s, window_s, average_s, counter_j, reset_s;
+    double tick_s, window_s, average_s, counter_j, reset_s, response_s;
     Step power[MAX_ITEMS], limits[MAX_ITEMS];
     Failure failures[MAX_ITEMS];
     Process processes[MAX_ITEMS];
@@ -87,6 +89,7 @@ static void parse_gpu(Gpu *g, const char *key, char *rest) {
     else if (!strcmp(key, "tick_ms")) g->tick_s = atof(rest) / 1e3;
     else if (!strcmp(key, "window_ms")) g->window_s = atof(rest) / 1e3;
     else if (!strcmp(key, "average_ms")) g->average_s = atof(rest) / 1e3;
+    else if (!strcmp(key, "response_ms")) g->response_s = atof(rest) / 1e3;
     else if (!strcmp(key, "counter_mj")) g->counter_j = atof(rest) / 1e3;
     else if (!strcmp(key, "power") && sscanf(rest, "%lf %lf", &t, &value) == 2)
         g->power[g->power_count++] = (Step){t, value};
@@ -159,9 +162,22 @@ static double limited_j(const Gpu *g, double demand_w, double a, double b) {
     return sum;
 }
 
-/* Joules drawn between times a and b, exactly. */
+/* Seconds that a step of power has brought at its full height, so long after it was made. */
+static double risen_s(const Gpu *g, double since_s) {
+    return since_s <= 0 ? 0 : since_s + g->response_s * expm1(-since_s / g->response_s);
+}
+
+/* Joules drawn between times a and b, exactly; a response does not know limits of others. */
 static double energy_j(const Gpu *g, double a, double b) {
     double sum = 0;
+    if (g->response_s > 0) {
+        for (int i = 0; i < g->power_count; i++) {
+            double at_s = g->power[i].t_s;
+            if (!i) sum += g->power[0].value * (b - a);
+            else sum += (g->power[i].value - g->power[i - 1].value) * (risen_s(g, b - at_s) - risen_s(g, a - at_s));
+        }
+        return sum;
+    }
     for (int i = 0; i < g->power_count; i++) {
         double from = i ? g->power[i].t_s : a, watts = g->power[i].value;
         double to = i + 1 < g->power_count ? g->power[i + 1].t_s : b;

@@ -47,7 +47,8 @@ def test_a_collected_run_shows_the_levers_of_model_and_vae(
     (latent,) = comfyui.KSampler().sample(probed, 5, **SAMPLING, **conditioning)
     image, decoded = twins.WattBenchVAEDecode.execute(latent, vae, hundred_watts).result
     probes = {"probe0": sampled, "probe1": decoded}
-    _, (run,) = probe.WattBenchCollect.execute(image, probes).result
+    listed = {name: [value] for name, value in probes.items()}
+    _, (run,) = probe.WattBenchCollect.execute([image], listed).result
     assert run.condition.optimizations == "channels_last, vae attention sub_quadratic"
     (calls,) = run.kernel_calls
     assert (calls.executed, calls.call_count) == ("vae sub_quadratic", 1)

@@ -32,11 +32,14 @@ def probe_nodes(comfyui):
 
 
 @pytest.fixture
-def in_prompt(comfyui):
+def in_prompt(comfyui, probe_nodes, monkeypatch):
     """Contexts in which nodes of :data:`PROMPT` are executed, the prompt's id and theirs given."""
     from comfy_execution.graph import DynamicPrompt
     from comfy_execution.progress import reset_progress_state
     from comfy_execution.utils import CurrentNodeContext
+
+    for node in probe_nodes.NODES:
+        monkeypatch.setitem(comfyui.NODE_CLASS_MAPPINGS, node.GET_SCHEMA().node_id, node)
 
     def enter(prompt_id, node_id):
         reset_progress_state(prompt_id, DynamicPrompt(PROMPT))
@@ -62,9 +65,9 @@ def collect(probe_nodes, in_prompt, workspace_folder):
     """A function that joins what probes saw of a prompt, as the node ``collect`` or another."""
 
     def collect(prompt_id, *probes, node_id="collect"):
-        named = {f"probe{index}": probe for index, probe in enumerate(probes)}
+        named = {f"probe{index}": [probe] for index, probe in enumerate(probes)}
         with in_prompt(prompt_id, node_id):
-            _, (run,) = probe_nodes.WattBenchCollect.execute(None, named).result
+            _, (run,) = probe_nodes.WattBenchCollect.execute([None], named).result
         return run
 
     return collect
@@ -112,8 +115,8 @@ def test_the_value_goes_through(probe_nodes, in_prompt, probe_model, sample, wor
     probed, probe = probe_model()
     latent = sample("first", "a", probed)
     with in_prompt("first", "collect"):
-        value, _ = probe_nodes.WattBenchCollect.execute(latent, {"probe0": probe}).result
-    assert value is latent
+        value, _ = probe_nodes.WattBenchCollect.execute([latent], {"probe0": [probe]}).result
+    assert value == [latent]
 
 
 def test_only_the_current_prompt_counts(probe_model, sample, collect):

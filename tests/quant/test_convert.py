@@ -17,7 +17,8 @@ from wattbench.quant.formats import FORMATS, find
 from wattbench.quant.inventory import layers_of, model_prefix
 from wattbench.quant.layers import LayerRules
 
-QUANTIZED = [f.name for f in FORMATS if f.is_quantized and f.can_quantize]
+HERE = [f for f in FORMATS if f.package is None or f.package.is_installed]
+QUANTIZED = [f.name for f in HERE if f.is_quantized and f.can_quantize]
 PREFIX = "model.diffusion_model."
 SCALES = {"blocks.0.attn": 0.5, "blocks.1.attn": 0.25}
 

@@ -28,7 +28,10 @@ from ..corpus.ggufs import blocks
 
 SHAPE = (192, 256)
 
-WRITABLE = [f for f in FORMATS if f.can_quantize]
+HERE = [f for f in FORMATS if f.package is None or f.package.is_installed]
+"""Those whose packages this environment has."""
+
+WRITABLE = [f for f in HERE if f.can_quantize]
 QUANTIZED = [f.name for f in WRITABLE if f.is_quantized]
 
 SQNR_FLOOR_DB = {
@@ -44,6 +47,7 @@ SQNR_FLOOR_DB = {
     "int4_gemm": 17,
     "mxfp8": 30,
     "nvfp4": 19,
+    "w4a8": 19,
 }
 """For normal weights; what the number of bits allows, less a margin of about 1 dB."""
 
@@ -130,7 +134,7 @@ def test_what_files_of_others_say_of_a_layer(config, has_input_scale, name):
     assert format_of(config, has_input_scale).name == name
 
 
-@pytest.mark.parametrize("name", ["asym_w4a8_int8", "float8_e5m2", "gguf", "gguf:Q9_X", "bf16"])
+@pytest.mark.parametrize("name", ["awq_w4a16", "float8_e5m2", "gguf", "gguf:Q9_X", "bf16"])
 def test_formats_that_are_not_ours_are_left_to_others(name):
     assert format_of({"format": name}, False) is None
 
@@ -314,6 +318,50 @@ def test_fp8_is_read_as_comfyui_reads_it(weight):
         stored["weight"], stored["weight_scale"], torch.bfloat16
     )
     assert torch.equal(find("fp8").dequantize(stored, torch.bfloat16), theirs)
+
+
+def test_w4a8_is_kitchens_and_says_what_an_older_one_lacks(weight, monkeypatch):
+    """Against its signature in 0.2.40, with codes that are all 8 and a table whose ninth is 1."""
+    monkeypatch.delattr(comfy_kitchen, "quantize_w4a8_int8_weight", raising=False)
+    offer = find("w4a8").offer(AMPERE)
+    assert not offer.available
+    assert "update ComfyUI" in offer.remedy
+    with pytest.raises(ImportError, match="update ComfyUI"):
+        find("w4a8").quantize(weight)
+    table = torch.zeros(16)
+    table[8] = 1
+
+    def quantize_w4a8_int8_weight(
+        weight, group_size=16, convrot_groupsize=256, symmetric=True, scale_dtype=None
+    ):
+        rows, columns = weight.shape
+        codes = torch.full((rows, columns // 2), -120, dtype=torch.int8)  # 8 and 8
+        relative = torch.ones(rows, columns // group_size).to(torch.float8_e4m3fn)
+        return codes, relative, torch.full((rows,), 2.0), None, table
+
+    def dequantize_w4a8_int8_weight(
+        qdata,
+        s_rel,
+        s_channel,
+        codebook=None,
+        correction=None,
+        group_size=16,
+        convrot_groupsize=256,
+        output_dtype=torch.bfloat16,
+    ):
+        values = codebook[(qdata.to(torch.int16) & 15).long()].repeat_interleave(2, 1)
+        scale = s_rel.float().repeat_interleave(group_size, 1) * s_channel[:, None]
+        return (values * scale).to(output_dtype)
+
+    for function in (quantize_w4a8_int8_weight, dequantize_w4a8_int8_weight):
+        monkeypatch.setattr(comfy_kitchen, function.__name__, function, raising=False)
+    stored = find("w4a8").quantize(weight)
+    assert find("w4a8").shape(stored) == SHAPE
+    assert torch.equal(find("w4a8").dequantize(stored, torch.float32), torch.full(SHAPE, 2.0))
+    spec = find("w4a8").stored_spec(SHAPE)
+    assert {k: (s.shape, s.dtype) for k, s in spec.items()} == {
+        k: (tuple(t.shape), t.dtype) for k, t in stored.items() if k != CONFIG
+    }
 
 
 @pytest.mark.parametrize("name", ["mxfp8", "nvfp4"])

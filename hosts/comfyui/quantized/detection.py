@@ -13,7 +13,7 @@ import torch
 
 from ....quant.base import CONFIG
 from ....quant.files import FileError
-from .reading import Held, StateDict
+from .reading import Held, StateDict, read_file
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,17 @@ def detect(held: Held) -> Detected:
     outside = {name: t for name, t in tensors.items() if not name.startswith(prefix)}
     parts = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
     return Detected(config, prefix, parts, outside, _linears(config, logical, prefix))
+
+
+def linear_names(path: str) -> frozenset[str] | None:
+    """The linear layers of the diffusion model in a file, as ComfyUI builds it.
+
+    ``None`` for a file that holds none, as a text encoder's own.
+    """
+    try:
+        return detect(read_file(path)).linears
+    except FileError:
+        return None
 
 
 def _unknown(held: Held) -> FileError:

@@ -92,6 +92,11 @@ def _with_operations(source: Any, tensors: StateDict, prepared: Prepared) -> Any
     dtype = prepared.weight_dtype or prepared.compute_dtype
     config.set_inference_dtype(dtype, prepared.compute_dtype, device=device)
     beside = source.state_dict_for_saving({})
+    beside.update(
+        (name, tensor)
+        for name, tensor in source.state_dict().items()
+        if not name.startswith("diffusion_model.")
+    )
     built = config.get_model({**tensors, **beside}, "")
     made = copy.copy(source)
     made._modules = {**source._modules, "diffusion_model": built.diffusion_model}

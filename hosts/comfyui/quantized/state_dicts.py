@@ -8,10 +8,11 @@ from math import prod
 
 import comfy_kitchen
 import torch
-from comfy.quant_ops import QuantizedTensor
+from comfy.quant_ops import QUANT_ALGOS, QuantizedTensor
 
 from ....offer import Machine
 from ....quant.base import CONFIG, Execution, Format, encode_config
+from ....quant.files import FileError
 from ....quant.layers import LayerRules, Quantized, is_table, quantize_layer
 from ....quant.stored import StoredLayer
 from .layout import FIELDS, wrap
@@ -19,7 +20,7 @@ from .reading import StateDict
 
 WEIGHT = ".weight"
 
-CORE_ARITHMETIC = ("mxfp8", "nvfp4")
+CORE_ARITHMETIC = ("mxfp8", "nvfp4", "w4a8")
 """Formats whose layers ComfyUI loads and computes by itself."""
 
 ARITHMETIC_KEYS = ("format", "full_precision_matrix_mult", "activation_scale")
@@ -70,7 +71,8 @@ def wrap_stored(
 
     Raises:
         ValueError: no layer is stored as ``wanted`` needs.
-        FileError: a layer that is no linear one is stored in a way that cannot be widened.
+        FileError: a layer that is no linear one is stored in a way that cannot be widened, or a
+            format is ComfyUI's own and newer than the installed one.
     """
     fitting, count, found = 0, 0, set()
     for name, layer in layers.items():
@@ -83,6 +85,12 @@ def wrap_stored(
             _widen_layer(tensors, name, layer, dtype)
             continue
         count += 1
+        stock = layer.config["format"]
+        is_cores = layer.format is None or layer.format.name in CORE_ARITHMETIC
+        if is_cores and stock not in QUANT_ALGOS:
+            raise FileError(
+                f"layer {name} is stored as {stock}, which this ComfyUI does not know: update it"
+            )
         if layer.format is None or layer.format.name in CORE_ARITHMETIC:
             fitting += layer.format is not None and layer.format == wanted
             continue
@@ -152,6 +160,8 @@ def quantize_layers(
     Raises:
         WeightRangeError: a layer holds infinities or NaN; the message names it.
     """
+    if wanted.name in CORE_ARITHMETIC and wanted.stock not in QUANT_ALGOS:
+        raise ValueError(f"this ComfyUI does not compute {wanted.name} ({wanted.stock}): update it")
     names = [key.removesuffix(WEIGHT) for key in tensors if key.endswith(WEIGHT)]
     quantized = 0
     for done, name in enumerate(names):

@@ -82,7 +82,9 @@ def told(tmp_path_factory):
         rename = [f"-D{function}=gone_{function}"] if function else []
         target = folder / "libnvidia-ml.so.1"
         source = Path(DATA / "fake_nvml.c")
-        subprocess.run([compiler, *rename, "-shared", "-fPIC", "-o", target, source], check=True)
+        subprocess.run(
+            [compiler, *rename, "-shared", "-fPIC", "-o", target, source, "-lm"], check=True
+        )
         environment = {"LD_LIBRARY_PATH": str(folder), "FAKE_NVML_SCRIPT": str(script)}
         return dict(run_python(code_of_clock(clock) + TELL, environment))
 

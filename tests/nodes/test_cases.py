@@ -1,0 +1,102 @@
+"""Graphs of several samplings, lists and guiders, with values that were counted independently."""
+
+import math
+
+import pytest
+
+from wattbench.report import runs_frame
+
+from ..in_prompt import case
+
+
+@pytest.fixture
+def forwards(comfyui, monkeypatch):
+    """Rows and text tokens of each forward, as ComfyUI's base class of models is called."""
+    import comfy.model_base
+
+    seen = []
+    original = comfy.model_base.BaseModel._apply_model
+
+    def counting(self, x, t, c_concat=None, c_crossattn=None, *args, **kw):
+        seen.append((x.shape[0], c_crossattn.shape[1]))
+        return original(self, x, t, c_concat, c_crossattn, *args, **kw)
+
+    monkeypatch.setattr(comfy.model_base.BaseModel, "_apply_model", counting)
+    return seen
+
+
+def row_of(runs):
+    (row,) = runs_frame(runs).to_dict("records")
+    return row
+
+
+def counted(run):
+    """Rows and tokens of each forward of a run, without its order."""
+    return sorted(
+        (calls.shape[0], calls.token_count)
+        for sampling in run.samplings
+        for calls in sampling.forwards
+        for _ in range(calls.call_count)
+    )
+
+
+def test_two_samplings_are_one_run_of_thirteen_steps(execute, forwards):
+    runs = execute(case("hires_fix"))
+    row = row_of(runs)
+    (run,) = runs
+    assert counted(run) == sorted(forwards)
+    assert [(s.steps, s.steps_made, s.nfe, s.width_px) for s in run.samplings] == [
+        (8, 8, 8, 64),
+        (5, 5, 5, 192),
+    ]
+    assert (row["steps"], row["steps_made"], row["nfe"], row["sampling_count"]) == (13, 13, 13, 2)
+    assert (row["width_px"], row["height_px"], row["batch_size"]) == (192, 192, 1)
+    denoise_s = sum(phase.duration_s for phase in run.phases if phase.name == "denoise")
+    assert row["it_per_s"] == pytest.approx(13 / denoise_s)
+    assert row["j_per_step"] == pytest.approx(row["denoise_pooled_j"] / 13)
+    assert row["denoise_pooled_j"] == pytest.approx(100 * denoise_s, rel=0.02)
+
+
+def test_a_list_is_one_run_of_three_pictures(execute, forwards):
+    runs = execute(case("latent_list"))
+    row = row_of(runs)
+    assert counted(runs[0]) == sorted(forwards)
+    assert (row["sampling_count"], row["steps_made"], row["batch_size"]) == (3, 12, 3)
+    assert len(forwards) == 12
+
+
+def test_more_prompts_are_other_work(execute, forwards):
+    graph = case("combined_conditions")
+    (combined,) = execute(graph)
+    assert counted(combined) == sorted(forwards)
+    forwards.clear()
+    graph["k"]["inputs"]["positive"] = ["pos", 0]
+    (plain,) = execute(graph)
+    assert counted(plain) == sorted(forwards) == [(2, 77)] * 4
+    frame = runs_frame([combined, plain])
+    assert frame["condition"].nunique() == frame["condition_id"].nunique() == 2
+    assert "4 evaluations of 2x4x8x8, 77 tokens" in frame["condition"].iloc[1]
+    assert sum(rows for rows, _ in counted(combined)) > 8
+
+
+def test_a_guider_with_two_scales_is_named_and_its_rows_are_counted(execute, forwards):
+    runs = execute(case("perp_neg"))
+    row = row_of(runs)
+    assert sum(rows for rows, _ in forwards) == 12
+    assert counted(runs[0]) == sorted(forwards)
+    assert row["guidance"] == "PerpNeg cfg 7 neg_scale 1"
+    assert row["guidance"] in row["condition"]
+    assert (row["nfe"], row["steps"], row["steps_made"]) == (4, 4, 4)
+
+
+def test_work_that_no_probe_saw_leaves_no_joules_per_image(execute):
+    graph = case("img2img_unmeasured_encode")
+    row = row_of(execute(graph))
+    assert math.isnan(row["j_per_img"])
+    assert math.isnan(row["img_per_s"])
+    assert "VAEEncode (" in row["energy_note"]
+    assert row["unmeasured"].startswith("VAEEncode (")
+    graph["k"]["inputs"]["latent_image"] = ["l", 0]
+    row = row_of(execute(graph))
+    assert row["unmeasured"] == ""
+    assert row["j_per_img"] > 0
