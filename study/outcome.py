@@ -112,12 +112,13 @@ def write_outcome(tuning: Tuning, levels: Levels, folder: Path) -> str:
         OSError: the folder cannot be written.
     """
     from ..report import write_all
-    from ..report.csv import write_csv, write_text
+    from ..tables.csv import write_frame
+    from ..tables.files import write_text
 
     verdict = tuning.search.verdict()
     candidates = candidates_of(tuning)
     text = sentence(verdict, tuning)
-    write_csv(candidates_frame(candidates), folder / "candidates.csv")
+    write_frame(candidates_frame(candidates), folder / "candidates.csv")
     summary = {
         "sentence": text,
         "settings": dict(verdict.winner),
