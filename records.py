@@ -244,7 +244,7 @@ class Condition:
 class Environment:
     """The hardware and software a run happened on. Runs of different ones are never pooled.
 
-    An empty string or ``None`` means: not to be had on this machine.
+    An empty string or ``None`` means: unavailable on this machine.
     """
 
     gpu_name: str

@@ -267,7 +267,7 @@ class Backend:
         mask: Tensor | None = None,
         scale: float | None = None,
     ) -> Tensor:
-        """Attention of tensors in the layout HND; answers ``[batch, heads, q_len, head_dim]``.
+        """Attention of tensors in the layout HND; returns ``[batch, heads, q_len, head_dim]``.
 
         Raises:
             RuntimeError, ValueError, AssertionError, ImportError: what the kernel raises where it
@@ -315,7 +315,7 @@ class Backend:
             return self.fault(self.package)
         found = installed_version(self.distribution or self.package)
         if found is None:
-            return f"the version of the package {self.package} is not to be had"
+            return f"the version of the package {self.package} is unknown"
         numbers = version_numbers(found)
         if self.least_version and numbers < self.least_version:
             return f"{self.package} {found} is older than {_version(self.least_version)}"

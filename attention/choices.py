@@ -47,7 +47,7 @@ class Choices:
     def get(self, key: str, backends: Sequence[str]) -> list[Trial] | None:
         """The trials that were made for ``key``, if they are of just these backends.
 
-        Other kernels were to be had then: of another release of this pack, or before a package
+        Other kernels were available then: of another release of this pack, or before a package
         loaded.
         """
         trials = self._read().get(key, [])

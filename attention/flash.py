@@ -34,7 +34,7 @@ def flash_attention_2(
 def flash_attention_3(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, scale: float | None = None
 ) -> Tensor:
-    """``flash_attn_interface.flash_attn_func``; its first releases answer a tuple.
+    """``flash_attn_interface.flash_attn_func``; its first releases return a tuple.
 
     Raises:
         ValueError: there is a mask.

@@ -19,7 +19,7 @@ VARIANTS = ("math", "flash", "efficient", "cudnn")
 """The values of ``torch.nn.attention.SDPBackend``, in their order."""
 
 NONE, UNFUSED, OWN = -1, 0, len(VARIANTS)
-"""What torch's chooser answers besides the fused ones: nothing that is switched on can run it, the
+"""What torch's chooser returns besides the fused ones: nothing that is switched on can run it, the
 first of ``VARIANTS`` does, or a kernel of the device's own."""
 
 MOST_BATCH = 2**15
@@ -74,9 +74,9 @@ def executed_variant(
 
 
 def _choice(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float | None) -> int:
-    """What torch's chooser answers: an index of :data:`VARIANTS`, or one of the others.
+    """What torch's chooser returns: an index of :data:`VARIANTS`, or one of the others.
 
-    Where nothing can run the call, some releases answer ``NONE`` and some (2.5) raise.
+    Where nothing can run the call, some releases return ``NONE`` and some (2.5) raise.
     """
     import torch
 

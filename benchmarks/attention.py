@@ -158,7 +158,7 @@ def peak_bytes(backend: Any, tensors: Any) -> int | None:
 
 
 def run_calls(backend: Any, tensors: Any, window: Any, seconds: float, each_s: float) -> int:
-    """Calls for about ``seconds``, in one phase; answers how many."""
+    """Calls for about ``seconds``, in one phase; returns how many."""
     import torch
 
     calls, chunk = 0, max(1, min(100, round(seconds / max(each_s, 1e-6) / 20)))

@@ -74,7 +74,7 @@ def make_arms(
     q = torch.randn((1, TOKENS, HEADS * HEAD_DIM), device=device, dtype=dtype)
     attention, plan = (
         wattbench("hosts.comfyui.attention"),
-        wattbench("hosts.comfyui.attention_plan"),
+        wattbench("attention.plan"),
     )
     machine = wattbench("offer").machine_of(device)
     choices = wattbench("attention.choices").Choices(folder / "attention.json")

@@ -83,7 +83,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def enable_dynamic_vram() -> str:
-    """What ComfyUI's main.py does before it loads a model; answers ``on``, or why not."""
+    """What ComfyUI's main.py does before it loads a model; returns ``on``, or why not."""
     import comfy.memory_management
     import comfy.model_management
     import comfy.model_patcher

@@ -111,7 +111,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def build_library(folder: Path) -> Path:
-    """The simulated NVML, and an nvidia-smi beside it; answers their folder."""
+    """The simulated NVML, and an nvidia-smi beside it; returns their folder."""
     folder.mkdir(exist_ok=True)
     compiler = shutil.which("cc")
     if sys.platform != "linux" or compiler is None:

@@ -48,7 +48,7 @@ def main() -> int:
 
 
 def make_source(path: Path, size_gb: float) -> int:
-    """A file of normal weights in bf16, a layer at a time; answers its bytes."""
+    """A file of normal weights in bf16, a layer at a time; returns its bytes."""
     import torch
 
     header_of = import_pack()("quant.files").header_of
@@ -75,7 +75,7 @@ def run_child(way: str, folder: Path, args: argparse.Namespace) -> tuple[float, 
 
 
 def measure(way: str, folder: Path, name: str, threads: int) -> tuple[float, int]:
-    """Do it once; answers seconds, imports left out, and the process's peak bytes."""
+    """Do it once; returns seconds, imports left out, and the process's peak bytes."""
     import safetensors.torch
     import torch
 

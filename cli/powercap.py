@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import CommandError, UsageError
-from .run import add_batch_options
+from .run import add_batch_options, planned
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,11 +89,11 @@ class Block:
 
 def run(args: argparse.Namespace) -> int:
     """Sweep; whatever was measured is written, also after a failure or Ctrl-C."""
-    from ..hosts.remote.batch import NOTHING_MEASURED, Batch
+    from ..hosts.remote.batch import NOTHING_MEASURED
     from ..measure.power_limit.guarded import SUDO, GuardedLimit
     from ..report import reserved
 
-    batch = Batch.plan(args)
+    batch = planned(args)
     blocks: list[Block] = []
     guarded = GuardedLimit(args.gpu, SUDO if args.sudo else ())
     try:

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .terminal import Terminal
+
+if TYPE_CHECKING:
+    from ..hosts.remote.batch import Batch
 
 LAST_PORT = 65535
 
@@ -30,7 +36,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def add_batch_options(
     parser: argparse.ArgumentParser,
 ) -> argparse._MutuallyExclusiveGroup:
-    """What every command that runs a batch asks for; answers the group that names the server."""
+    """What every command that runs a batch asks for; returns the group that names the server."""
     parser.add_argument("workflow", type=Path, metavar="WORKFLOW", help="a workflow's JSON file")
     parser.add_argument(
         "--repeats",
@@ -89,19 +95,42 @@ def port(text: str) -> int:
     return int(text)
 
 
+def planned(args: argparse.Namespace) -> Batch:
+    """The batch that the options of :func:`add_batch_options` ask for.
+
+    Raises:
+        UsageError: with what is wrong and what to do.
+    """
+    from ..hosts.remote.batch import Batch
+
+    return Batch.plan(
+        args.workflow,
+        args.out,
+        repeats=args.repeats,
+        visits=args.visits,
+        timeout_s=args.timeout,
+        server=args.server,
+        comfyui=args.comfyui,
+        device=args.device,
+        arguments=args.comfyui_arguments,
+        estimate_if_unmetered=args.estimate_if_unmetered,
+        teller=Terminal(),
+    )
+
+
 def run(args: argparse.Namespace) -> int:
     """Measure; whatever was measured is written, also after a failure or Ctrl-C."""
     from ..errors import CommandError
-    from ..hosts.remote.batch import NOTHING_MEASURED, Batch, Results
+    from ..hosts.remote.batch import NOTHING_MEASURED, Results
     from ..report import reserved
 
-    batch, results = Batch.plan(args), Results()
+    batch, results = planned(args), Results()
     with reserved(args.out):
         try:
             batch.measure(results)
         finally:
             if results.runs:
-                results.write(args.out)
+                print(results.write(args.out))
     if not results.runs:
         raise CommandError(NOTHING_MEASURED)
     return 0

@@ -254,7 +254,7 @@ def solve(
 ) -> tuple[Array, Array, Array]:
     """Least squares in logarithms.
 
-    Answers the parameters, the residuals of the data (log measured over predicted) and their
+    Returns the parameters, the residuals of the data (log measured over predicted) and their
     slopes.
     """
     from scipy.optimize import least_squares

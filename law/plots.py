@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def write_plots(frame: pd.DataFrame, folder: Path) -> tuple[tuple[str, str], ...]:
-    """Write the pictures into ``folder``; answers (caption, file name) of each.
+    """Write the pictures into ``folder``; returns (caption, file name) of each.
 
     Raises:
         PlotsUnavailableError: without matplotlib.

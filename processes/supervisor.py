@@ -15,6 +15,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 
 PR_SET_PDEATHSIG = 1
 PASSED_OVER = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -38,6 +39,7 @@ def main() -> int:
 
     _start_watcher()
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=die_with_us) as process:
+        threading.Thread(target=_end_with_the_other_side, daemon=True).start()
         code = process.wait()
     if code >= 0:
         return code
@@ -48,10 +50,16 @@ def main() -> int:
     return 128 - code
 
 
+def _end_with_the_other_side() -> None:
+    while os.read(0, 4096):
+        pass
+    os.killpg(0, signal.SIGKILL)
+
+
 def _start_watcher() -> None:
     """A second process that ends the whole group when the other side is gone, or this one is.
 
-    So it takes more than one SIGKILL to leave anybody, and what the command leaves behind goes too.
+    So either of the two may be killed, and what the command leaves behind goes too.
     """
     ours, kept_open = os.pipe()
     if os.fork():

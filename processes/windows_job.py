@@ -42,7 +42,7 @@ class _ExtendedLimits(ctypes.Structure):
 
 
 def tie_to_this_process(pid: int, kernel32: Any = None) -> Callable[[], object]:
-    """Put process ``pid`` into a job of its own; answers what closes the job, which ends it.
+    """Put process ``pid`` into a job of its own; returns what closes the job, which ends it.
 
     The system closes it where this process ends in any way.
 

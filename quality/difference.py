@@ -56,7 +56,7 @@ def check_pictures(
 
     Args:
         reference_id: the reference run's id.
-        lpips: distance of two pictures by the LPIPS metric, where it can be had.
+        lpips: distance of two pictures by the LPIPS metric, where it is available.
 
     Raises:
         ValueError: the pictures differ in number or size.

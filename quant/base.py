@@ -154,7 +154,7 @@ class Format(ABC):
 
     @abstractmethod
     def stored_spec(self, shape: tuple[int, ...]) -> dict[str, TensorSpec]:
-        """Shapes and dtypes of :meth:`quantize`'s answer for a weight ``[out, in]``."""
+        """Shapes and dtypes of what :meth:`quantize` returns for a weight ``[out, in]``."""
 
     def supports(self, shape: tuple[int, ...]) -> str:
         """Why a weight of ``shape`` cannot be stored; empty if it can."""

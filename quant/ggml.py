@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class BlockType:
     """A block of ``weights`` numbers in ``nbytes`` bytes.
 
-    ``widen`` takes blocks as uint8 ``[n, nbytes]`` and answers fp32 ``[n, weights]``.
+    ``widen`` takes blocks as uint8 ``[n, nbytes]`` and returns fp32 ``[n, weights]``.
     """
 
     weights: int

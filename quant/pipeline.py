@@ -57,7 +57,7 @@ class Stored:
 class Change:
     """A tensor of the source and what becomes of it: nothing else, where ``convert`` is ``None``.
 
-    ``convert`` is given the tensor and answers a tensor for each name in ``stored``, in memory of
+    ``convert`` is given the tensor and returns a tensor for each name in ``stored``, in memory of
     its own: that of the tensor is used again.
     """
 
@@ -102,7 +102,7 @@ def convert_all(
     starts: Mapping[str, int],
     progress: Progress,
 ) -> str:
-    """Every change through reading, converting and writing; answers the source's SHA-256.
+    """Every change through reading, converting and writing; returns the source's SHA-256.
 
     Args:
         changes: one for each tensor of the source, in the order of the source.
@@ -235,7 +235,7 @@ def _converted(piece: _Piece, raw: Tensor, starts: Mapping[str, int]) -> list[tu
 def _write(
     file: IO[bytes], tensors: Sequence[tuple[int, Tensor]], raw: Tensor | None = None
 ) -> Tensor | None:
-    """Write tensors to their places; answers ``raw``, the memory that is free again."""
+    """Write tensors to their places; returns ``raw``, the memory that is free again."""
     import torch
 
     try:

@@ -27,7 +27,7 @@ def write_converted(
     metadata: Mapping[str, str],
     progress: Progress,
 ) -> str:
-    """Write ``target``; answers the SHA-256 of the source, which was read whole on the way.
+    """Write ``target``; returns the SHA-256 of the source, which was read whole on the way.
 
     Args:
         changes: one for each tensor of the source, in the order of the source.

@@ -75,7 +75,7 @@ def _reason(heading: str, measured: pd.DataFrame, comparison_note: object) -> st
     if heading in DIFFERENCES.values():
         return "nothing was asked for"
     if heading in ENVIRONMENT_COLUMNS:
-        return "not to be had on this machine"
+        return "unavailable on this machine"
     if measured.empty:
         return NO_RUN
     if heading in COMPARED.values():

@@ -44,7 +44,7 @@ PLOT_FILE = "powercap.svg"
 def write_sweeps(runs: pd.DataFrame, sweeps: Sequence[Sweep], folder: Path) -> list[Path]:
     """Write ``runs.csv``, ``summary.csv``, ``report.md``, ``powercap.csv`` and the plot.
 
-    The plot is left out where matplotlib is missing. Answers where the files lie.
+    The plot is left out where matplotlib is missing. Returns where the files lie.
 
     Raises:
         OSError: the folder cannot be made or written.

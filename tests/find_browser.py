@@ -85,7 +85,7 @@ def find_browser(environment: Mapping[str, str]) -> str:
     """Path of the browser to test with.
 
     Raises:
-        NoBrowserError: none is to be had, or ``WATTBENCH_BROWSER`` names one that does not start.
+        NoBrowserError: none is available, or ``WATTBENCH_BROWSER`` names one that does not start.
     """
     chosen = environment.get("WATTBENCH_BROWSER")
     if chosen and not starts(chosen):

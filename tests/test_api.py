@@ -60,6 +60,8 @@ def test_phases_of_any_name_have_seconds_and_joules(hundred_watts):
     assert measured.total.energy.value == pytest.approx(sum(cost.energy.value for cost in parts))
     assert str(measured).splitlines()[0] == "work: 4 repeats, mean and 95 % interval"
     assert str(measured).splitlines()[-2].startswith(f"energy: {hundred_watts}")
+    assert "per image" in measured.runs[-1].energy_note
+    assert "per image" not in str(measured)
 
 
 def test_a_function_without_phases_is_one(hundred_watts):

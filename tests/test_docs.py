@@ -79,3 +79,11 @@ def test_benchmarks_and_their_options_exist(page):
     for name, rest in re.findall(r"benchmarks/(\w+\.py)([^`\n]*)", page.read_text("utf-8")):
         source = (ROOT / "benchmarks" / name).read_text("utf-8")
         assert {option for option in OPTION.findall(rest) if f'"{option}"' not in source} == set()
+
+
+def test_the_map_of_the_house_is_true():
+    """Every file that CONTRIBUTING names with its folder is there; ``x`` stands for a new one."""
+    named = set(re.findall(r"`((?:\w+/)+\w+\.py)", (ROOT / "CONTRIBUTING.md").read_text("utf-8")))
+    assert len(named) > 10
+    missing = [path for path in named if not path.endswith("/x.py") and not (ROOT / path).exists()]
+    assert missing == []

@@ -15,10 +15,10 @@ from comfy_api.torch_helpers.torch_compile import COMPILE_KEY
 from ...attention import BACKENDS
 from ...attention.choices import Choices
 from ...attention.ledger import IdleWatch, Ledger, clock_of
+from ...attention.plan import AUTO, COMFYUI, PREFIX, Planner, Setting, core_name
 from ...offer import Machine, machine_of
 from ...records import KernelCalls
 from .attention_lanes import Lanes
-from .attention_plan import AUTO, COMFYUI, PREFIX, Planner, Setting, core_name
 from .attention_preferred import PASSED_OVER as NOT_AS_PREFERRED
 from .attention_preferred import preferred_function, prefers_attention, wrapper_code
 from .ledgers import attach_ledger, ledgers_of
@@ -71,10 +71,15 @@ def override_name(override: Any) -> str:
     return f"override {getattr(override, '__qualname__', type(override).__name__)}"
 
 
+def own_name(function: Callable[..., torch.Tensor]) -> str:
+    """The name under which ComfyUI registered an attention function of its own."""
+    return core_name(function, comfy_attention.REGISTERED_ATTENTION_FUNCTIONS)
+
+
 def out_of_reach(guider: Any) -> Iterator[str]:
     """What computes attention in a sampling of ComfyUI's ``guider`` and does not ask what with."""
     if not all(isinstance(control, T2IAdapter) for control in _controls(guider)):
-        core = core_name(comfy_attention.optimized_attention)
+        core = own_name(comfy_attention.optimized_attention)
         yield f"ControlNets do not ask for the choice; ComfyUI's own, {core}, computes theirs"
     replaced = guider.model_options.get("transformer_options", {}).get("patches_replace", {})
     if replaced.get("attn1") or replaced.get("attn2"):
@@ -111,7 +116,9 @@ class Override:
         self.setting = setting
         self.machine = machine
         self.previous = previous
-        self._planner = Planner(setting, machine, choices)
+        self._planner = Planner(
+            setting, machine, choices, comfy_attention.REGISTERED_ATTENTION_FUNCTIONS
+        )
         self._ledger = Ledger(setting.requested, clock_of(machine.kind))
         may_wait = setting.requested == AUTO and machine.kind == "cuda"
         watch = IdleWatch() if may_wait else None
@@ -144,7 +151,7 @@ class Override:
             preferred = preferred_function(self._wrapper)
             if preferred is not None and self.setting.requested == COMFYUI:
                 attend = partial(self._as_preferred, preferred)
-            name = "" if preferred is None else core_name(preferred)
+            name = "" if preferred is None else own_name(preferred)
             self._lanes.note = name and NOT_AS_PREFERRED.format(name)
         if self.previous is None:
             return attend(function, *args, **kwargs)
@@ -158,7 +165,7 @@ class Override:
         self, preferred: Callable[..., torch.Tensor], _: Any, *args: Any, **kwargs: Any
     ) -> torch.Tensor:
         """What ComfyUI runs by itself in a layer whose checkpoint names its attention."""
-        tally, clock = self._ledger.tally(core_name(preferred)), self._ledger.clock
+        tally, clock = self._ledger.tally(own_name(preferred)), self._ledger.clock
         start = clock.mark() if self.setting.timed else None
         out = preferred(*args, **kwargs)
         if start is not None:

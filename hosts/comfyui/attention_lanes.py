@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+from comfy.ldm.modules.attention import get_attn_precision
 
 from ...attention.base import kernel_errors
 from ...attention.ledger import IdleWatch, Ledger, Tally
-from .attention_plan import Plan, Planner, Tensors
+from ...attention.plan import Plan, Planner
+
+if TYPE_CHECKING:
+    from ...attention.plan import Tensors
 
 Kernel = Callable[..., torch.Tensor]
 
@@ -72,7 +76,8 @@ class Lanes:
             grouped = kwargs.get("enable_gqa", False)
             tensors = *with_heads(q, k, v, heads, mask, skip_reshape, grouped), kwargs.get("scale")
             if lane is None:
-                plan = self._planner.plan(function, tensors, attn_precision, kwargs)
+                asked = get_attn_precision(attn_precision, q.dtype)
+                plan = self._planner.plan(function, tensors, asked, kwargs)
                 lane = self._lanes[key] = self._open(plan, self.note)
         start = self._ledger.clock.mark() if self.timed else None
         if lane.kernel is None:

@@ -10,7 +10,7 @@ from comfy_execution.graph_utils import ExecutionBlocker
 
 
 def run_core(node_id: str, **inputs: Any) -> tuple[Any, ...]:
-    """Run the core node ``node_id`` and answer its outputs."""
+    """Run the core node ``node_id`` and return its outputs."""
     core = _core_class(node_id)()
     return tuple(getattr(core, core.FUNCTION)(**inputs))
 

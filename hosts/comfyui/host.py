@@ -22,7 +22,7 @@ CANCEL_PERIOD_S = 0.25
 
 
 class ComfyUIHost:
-    """Answers :class:`...host.Host` of the running ComfyUI; it holds nothing itself."""
+    """The :class:`...host.Host` that is the running ComfyUI; it holds nothing itself."""
 
     name = "ComfyUI"
 

@@ -13,7 +13,7 @@ from typing import Any
 
 
 def load_comfyui(folder: Path, *, cpu: bool, base_directory: Path | None = None) -> ModuleType:
-    """Make ComfyUI's modules importable and answer its module ``nodes``.
+    """Make ComfyUI's modules importable and return its module ``nodes``.
 
     The first call decides: a process has one ComfyUI. Where PyAV is missing, a placeholder takes
     its place, because ComfyUI imports it for video, which nothing here touches.

@@ -77,7 +77,7 @@ class _Sampling:
             self._converted = []
 
     def prepare_sampling(self, executor: Any, model: Any, *args: Any, **kw: Any) -> Any:
-        """Answers what ComfyUI's does, with the weights converted after they were loaded."""
+        """Returns what ComfyUI's does, with the weights converted after they were loaded."""
         prepared = executor(model, *args, **kw)
         unet = model.model.diffusion_model
         self._converted = _resident(unet, model.load_device)

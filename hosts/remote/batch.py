@@ -1,17 +1,19 @@
-"""A headless batch: visits of a server, workflows on it, and what they measured."""
+"""A headless batch: visits of a server, workflows on it, and what they measured.
+
+Nothing is printed here: whoever runs a batch gives it a :class:`Teller`.
+"""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import os
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, count
 from pathlib import Path
+from typing import Protocol
 
 from ...errors import CancelledError, CommandError, UsageError
 from ...measure.protocol import journal
@@ -33,6 +35,28 @@ NOTHING_MEASURED = (
 )
 
 
+class Teller(Protocol):
+    """Who tells the user how far a batch is."""
+
+    def say(self, text: str) -> None:
+        """One line."""
+        ...
+
+    def progress(self, done: int, total: int) -> None:
+        """How far the node is that was named last."""
+        ...
+
+
+class Silent:
+    """Tells nobody."""
+
+    def say(self, text: str) -> None:
+        pass
+
+    def progress(self, done: int, total: int) -> None:
+        pass
+
+
 @dataclass
 class Results:
     """What a batch has measured so far.
@@ -45,8 +69,8 @@ class Results:
     runs: list[Run] = field(default_factory=list)
     pictures: list[Path] = field(default_factory=list)
 
-    def write(self, folder: Path) -> None:
-        """Write the tables, and print the summary and where the files lie.
+    def write(self, folder: Path) -> str:
+        """Write the tables; returns the summary and where the files lie, for people.
 
         Raises:
             CommandError: they cannot be written; the runs are still in the journal.
@@ -60,16 +84,20 @@ class Results:
                 f"the tables cannot be written to {folder}: {error}. The runs are kept in "
                 f"{JOURNAL_FOLDER}/{JOURNAL_FILE} in ComfyUI's output folder"
             ) from error
-        print(f"\n{summary_text(self.runs)}\n")
-        for file in files:
-            print(file)
+        lines = [f"\n{summary_text(self.runs)}\n", *map(str, files)]
         if self.pictures:
-            print(f"{len(self.pictures)} pictures in {self.pictures[0].parent}")
+            lines.append(f"{len(self.pictures)} pictures in {self.pictures[0].parent}")
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What to run, and where: on ``running``, else on servers of our own, one for each visit."""
+    """What to run, and where: on ``running``, else on servers of our own, one for each visit.
+
+    ``workflow`` is a file in UI or API format, run ``repeats`` times in each visit, each time with
+    another seed; ``None`` runs it once as it is. A run may take ``timeout_s``. ``folder`` gets the
+    tables, pictures and logs; ``teller`` tells the user how far it is.
+    """
 
     workflow: Path
     repeats: int | None
@@ -81,39 +109,64 @@ class Batch:
     python: Path | None
     arguments: tuple[str, ...]
     environment: dict[str, str]
+    teller: Teller
 
     @classmethod
-    def plan(cls, args: argparse.Namespace) -> Batch:
+    def plan(
+        cls,
+        workflow: Path,
+        folder: Path,
+        *,
+        repeats: int | None = None,
+        visits: int = 1,
+        timeout_s: int,
+        server: tuple[str, int] | None = None,
+        comfyui: Path | None = None,
+        device: str = "auto",
+        arguments: Sequence[str] = (),
+        estimate_if_unmetered: bool = False,
+        teller: Teller,
+    ) -> Batch:
         """Check everything that can be checked before anything runs.
+
+        Args:
+            server: host and port of a server that is already running, for a single visit.
+            comfyui: ComfyUI's folder; ``None`` looks for it.
+            device: ``auto``, or what :func:`.server.device_arguments` takes.
+            arguments: more arguments of ComfyUI's command line.
+            estimate_if_unmetered: estimate energy where no meter covers the device.
 
         Raises:
             UsageError: with what is wrong and what to do.
         """
         check_installed()
-        check_workflow(args.workflow)
-        if args.server:
-            check_no_server_options(args)
-        comfyui = None if args.server else find_comfyui(args.comfyui)
-        prepare_folder(args.out)
+        check_workflow(workflow)
+        if server:
+            is_plain = device == "auto" and not arguments and not estimate_if_unmetered
+            check_no_server_options(visits, is_plain)
+        comfyui = None if server else find_comfyui(comfyui)
+        prepare_folder(folder)
         python, note = choose_python(comfyui) if comfyui else (None, "")
         if note:
-            print(note)
-        device = [] if args.server else device_arguments(args.device, python)
+            teller.say(note)
+        device_options = [] if server else device_arguments(device, python)
         environment = {}
-        if args.estimate_if_unmetered and needs_estimate(on_cpu="--cpu" in device):
-            print("no meter covers this device: energy is estimated (WATTBENCH_METER=estimate)")
+        if estimate_if_unmetered and needs_estimate(on_cpu="--cpu" in device_options):
             environment["WATTBENCH_METER"] = "estimate"
+            said = "no meter covers this device: energy is estimated (WATTBENCH_METER=estimate)"
+            teller.say(said)
         return cls(
-            workflow=args.workflow.resolve(),
-            repeats=args.repeats,
-            visits=args.visits,
-            folder=args.out,
-            timeout_s=args.timeout,
-            running=ComfyClient(*args.server) if args.server else None,
+            workflow=workflow.resolve(),
+            repeats=repeats,
+            visits=visits,
+            folder=folder,
+            timeout_s=timeout_s,
+            running=ComfyClient(*server) if server else None,
             comfyui=comfyui,
             python=python,
-            arguments=(*device, *args.comfyui_arguments),
+            arguments=(*device_options, *arguments),
             environment=environment,
+            teller=teller,
         )
 
     def measure(self, results: Results) -> None:
@@ -158,7 +211,7 @@ class Batch:
         if self.comfyui is None:
             yield None
             return
-        print(f"visit {visit}/{self.visits}: starting ComfyUI", flush=True)
+        self.teller.say(f"visit {visit}/{self.visits}: starting ComfyUI")
         server = ComfyServer(
             self.comfyui,
             environment={**self.environment, VISIT_VARIABLE: str(visit)},
@@ -204,7 +257,7 @@ class Visit:
                 name = "_".join((f"visit{self.number}", *part, f"{number:03}"))
                 self._run(graph, label, name.replace(" ", ""), results)
         finally:
-            appended = read_runs(self.client, self.server, offset)
+            appended = read_runs(self.client, self.server, offset, self.batch.teller)
             results.runs += [run for run in appended if run.job_id in results.job_ids]
 
     def _run(self, graph: Graph, label: str, name: str, results: Results) -> None:
@@ -213,7 +266,7 @@ class Visit:
         def follow(event: Event) -> None:
             if "prompt_id" in event:
                 results.job_ids.add(event["prompt_id"])
-            show(event, label)
+            tell(event, label, self.batch.teller)
 
         with tempfile.TemporaryDirectory() as scratch:
             file = Path(scratch, workflow)
@@ -244,14 +297,14 @@ def check_workflow(path: Path) -> None:
         )
 
 
-def check_no_server_options(args: argparse.Namespace) -> None:
+def check_no_server_options(visits: int, is_plain: bool) -> None:
     """Raise UsageError for options that only a server of our own can honour."""
-    if args.visits > 1:
+    if visits > 1:
         raise UsageError(
             "--visits needs a fresh server process each time, and the one that --server names is "
             "already running: leave out one of the two"
         )
-    if args.comfyui_arguments or args.device != "auto" or args.estimate_if_unmetered:
+    if not is_plain:
         raise UsageError(
             "--server names a server that is already running: --device, --estimate-if-unmetered "
             "and arguments after -- cannot change it"
@@ -282,13 +335,15 @@ def needs_estimate(on_cpu: bool) -> bool:
     return not any(offer.available for source in measured for offer in source.probe())
 
 
-def read_runs(client: ComfyClient, server: ComfyServer | None, offset: int) -> list[Run]:
+def read_runs(
+    client: ComfyClient, server: ComfyServer | None, offset: int, teller: Teller | None = None
+) -> list[Run]:
     """The runs that the journal has gained since it was ``offset`` bytes long.
 
     A server of our own that has died no longer answers, but its journal lies on this machine.
 
     Raises:
-        CommandError: the journal cannot be had.
+        CommandError: the journal cannot be read.
     """
     try:
         appended = client.output_from(JOURNAL_FILE, JOURNAL_FOLDER, offset)
@@ -299,7 +354,9 @@ def read_runs(client: ComfyClient, server: ComfyServer | None, offset: int) -> l
         appended = path.read_bytes()[offset:] if path.is_file() else b""
     contents = journal.read(appended)
     for line, reason in contents.left_out:
-        print(f"a line of the server's journal is left out (the {line}. new one): {reason}")
+        (teller or Silent()).say(
+            f"a line of the server's journal is left out (the {line}. new one): {reason}"
+        )
     return list(contents.runs)
 
 
@@ -323,10 +380,9 @@ def fetch_pictures(client: ComfyClient, job: Job, folder: Path, prefix: str) -> 
     return paths
 
 
-def show(event: Event, label: str) -> None:
-    """Print which node runs now and, on a terminal, how far it is."""
+def tell(event: Event, label: str, teller: Teller) -> None:
+    """Which node runs now, and how far it is."""
     if event.get("type") == "executing":
-        print(f"{label}: {event['title']}", flush=True)
-    elif event.get("type") == "progress" and sys.stdout.isatty():
-        ending = "\n" if event["completed"] == event["total"] else "\r"
-        print(f"  {event['completed']}/{event['total']}", end=ending, flush=True)
+        teller.say(f"{label}: {event['title']}")
+    elif event.get("type") == "progress":
+        teller.progress(event["completed"], event["total"])

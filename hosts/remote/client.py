@@ -71,7 +71,7 @@ class ComfyClient:
         """A file of ComfyUI's ``output``, ``temp`` or ``input`` folder.
 
         Raises:
-            ServerUnreachableError: it cannot be had.
+            ServerUnreachableError: it cannot be fetched.
         """
         path = view_path(filename, subfolder, folder_type)
         status, body, _ = self._request(path)

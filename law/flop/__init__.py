@@ -138,7 +138,7 @@ def run_work(
 ) -> RunWork:
     """The work of one run, exact convention; arguments as for :func:`flop_count`.
 
-    ``nfe`` and ``calls`` are what :func:`function_evaluations` and :func:`model_calls` answer, or
+    ``nfe`` and ``calls`` are what :func:`function_evaluations` and :func:`model_calls` return, or
     what a run recorded.
 
     Raises:

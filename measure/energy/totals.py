@@ -7,8 +7,6 @@ from dataclasses import replace
 
 from ...records import COMPUTE_PHASES, EnergyReading, Phase
 
-NO_ENERGY_PER_IMAGE = "no energy per image"
-
 
 def total_energy(phases: Iterable[Phase]) -> tuple[EnergyReading | None, str]:
     """Energy of text encoding, denoising and decoding together, or ``None`` and the reason.
@@ -19,7 +17,7 @@ def total_energy(phases: Iterable[Phase]) -> tuple[EnergyReading | None, str]:
     reading, gap = observed_energy(phases)
     absent = [name for name in COMPUTE_PHASES if name not in {phase.name for phase in phases}]
     if reading is not None and absent:
-        return None, f"{NO_ENERGY_PER_IMAGE}: {', '.join(absent)} not measured"
+        return None, f"no energy per image: {', '.join(absent)} not measured"
     return reading, gap
 
 

@@ -62,7 +62,7 @@ class MeterReadError(RuntimeError):
 
 
 class Meter(ABC):
-    """An opened meter. A read answers a value, or ``None`` where the meter has no such channel.
+    """An opened meter. A read returns a value, or ``None`` where the meter has no such channel.
 
     Reads raise :class:`MeterReadError` when a channel that exists fails. They may be called from
     several threads at once, and may not block for longer than a few milliseconds.

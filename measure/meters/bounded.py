@@ -32,7 +32,7 @@ def never() -> None:
 
 
 def within(limit_s: float, call: Callable[[], T], check: Callable[[], None] = never) -> T:
-    """What ``call`` answers, or raises, in a thread of its own.
+    """What ``call`` returns, or raises, in a thread of its own.
 
     The thread of a call that never returns is left behind; it does not keep the process from
     ending.

@@ -76,7 +76,7 @@ class _Watch:
         self._read = read
 
     def read(self) -> float:
-        """Read once; answers how long it took."""
+        """Read once; returns how long it took."""
         read = timed_read(self._read)
         if read.value is not None:
             self.values.append(read.value)

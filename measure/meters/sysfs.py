@@ -36,7 +36,7 @@ def read_int(path: Path) -> int:
 
 
 def optional_int(path: Path) -> int | None:
-    """The file's whole number, or ``None`` where it cannot be had."""
+    """The file's whole number, or ``None`` where it cannot be read."""
     try:
         return read_int(path)
     except MeterReadError:
@@ -44,7 +44,7 @@ def optional_int(path: Path) -> int | None:
 
 
 def optional_text(path: Path) -> str:
-    """The file's text, or nothing where it cannot be had."""
+    """The file's text, or nothing where it cannot be read."""
     try:
         return read_text(path)
     except MeterReadError:

@@ -68,7 +68,7 @@ class PowerLimit(ABC):
         """Release the board. Its limit stays as it is."""
 
     def set_w(self, limit_w: float) -> float:
-        """Set the limit and wait until it reads back; answers what it reads, in watts.
+        """Set the limit and wait until it reads back; returns what it reads, in watts.
 
         Raises:
             PowerLimitError: it cannot be set, or reads something else after a few seconds.

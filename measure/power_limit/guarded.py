@@ -82,7 +82,7 @@ class GuardedLimit:
             self._restore_again()
 
     def set_w(self, limit_w: float) -> float:
-        """Set the limit; answers the watts that it reads once it has settled.
+        """Set the limit; returns the watts that it reads once it has settled.
 
         Raises:
             CommandError: the driver refuses, or the guardian has ended.

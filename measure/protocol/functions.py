@@ -14,7 +14,6 @@ from ...records import Condition, Estimate, Run
 from ...stats import estimate
 from ...tables.decimals import with_half_width
 from ..energy.phases import pooled_phases
-from ..energy.totals import NO_ENERGY_PER_IMAGE
 from ..meters import Meter
 from ..meters import open_meter as open_named
 from ..recording.environment import identify
@@ -204,7 +203,7 @@ def _torch_device(device: Any) -> str:
 def _energy_note(run: Run) -> str:
     """Without what is missing for an image: this need not be one."""
     notes = run.energy_note.split("; ")
-    return "; ".join(note for note in notes if not note.startswith(NO_ENERGY_PER_IMAGE))
+    return "; ".join(note for note in notes if not note.startswith("no energy per image"))
 
 
 def _text(value: Estimate) -> str:

@@ -220,7 +220,7 @@ class Instrument:
         )
 
     def _resume(self) -> float:
-        """Read on after a pause; answers when the counter last ticked.
+        """Read on after a pause; returns when the counter last ticked.
 
         A meter that failed is opened anew. Where it cannot be, it stays refused for its fault.
         """

@@ -132,10 +132,10 @@ class Sampler:
             self._ticks.digest()
 
     def resume(self, timeout_s: float) -> float:
-        """Read counter and power after a pause; answers when the counter last ticked.
+        """Read counter and power after a pause; returns when the counter last ticked.
 
         Where the rhythm of its ticks is not known, it has to tick once more for that. Where there
-        is no counter, the answer is the time.
+        is no counter, it returns the time.
         """
         if self._ticks is not None:
             self._ticks.resume()
@@ -146,7 +146,7 @@ class Sampler:
     def wait_for_tick(self, timeout_s: float) -> bool:
         """Read both until the counter ticks, so that what follows, or went before, is covered.
 
-        Answers whether it did; at once, where there is no counter, or no longer.
+        Returns whether it did; at once, where there is no counter, or no longer.
         """
         called_s, counter = time.perf_counter(), self.samples.counter
         return bool(
@@ -157,7 +157,7 @@ class Sampler:
         )
 
     def _ask(self, limit_s: float, read: Callable[[], T]) -> T | None:
-        """What ``read`` answers; ``None``, from now on, where it does not come back."""
+        """What ``read`` returns; ``None``, from now on, where it does not come back."""
         if self.is_lost:
             return None
         try:

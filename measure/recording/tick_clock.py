@@ -68,7 +68,7 @@ class TickClock:
         return number, may_have_come
 
     def narrow(self, number: int, after_s: float = -math.inf, before_s: float = math.inf) -> bool:
-        """A tick came between two moments; answers false, and learns nothing, if it cannot have."""
+        """A tick came between two moments; returns false, and learns nothing, if it cannot have."""
         ahead = number - self._anchor
         corners = _cut(self._corners, ahead, after_s - self.slack_s, 1)
         corners = _cut(corners, ahead, before_s + self.slack_s, -1)

@@ -19,11 +19,11 @@ class Timeline(ABC):
 
     @abstractmethod
     def start(self) -> float:
-        """Wait for the device, then answer the time from which marks count."""
+        """Wait for the device, then return the time from which marks count."""
 
     @abstractmethod
     def stop(self) -> float:
-        """Wait for the device, then answer the time."""
+        """Wait for the device, then return the time."""
 
     @abstractmethod
     def mark(self) -> Any:

@@ -17,6 +17,7 @@ from wattbench.hosts.remote.server import find_comfyui
 from wattbench.measure.power_limit.guarded import GuardedLimit
 from wattbench.measure.protocol.journal import read
 
+from ..hosts.remote.test_server import command_of
 from ..measure.power_limit.test_guarded import seen_here
 from ..processes.test_children import FAMILY, HOLD
 from ..waiting import until
@@ -57,7 +58,7 @@ def test_killed_commands_and_supervisors_leave_nobody(tmp_path, soaks, figures):
         )
         time.sleep(DICE.uniform(0, 2.5))
         family = marked(mark)
-        supervisors = [p for p in family if "supervisor.py" in " ".join(p.cmdline())]
+        supervisors = [p for p in family if "supervisor.py" in command_of(p)]
         began_s = time.monotonic()
         if number % 2 and supervisors:
             kill_some(supervisors)

@@ -272,6 +272,24 @@ def test_a_killed_supervisor_leaves_no_child(family_script):
 
 @posix_only
 @posix_only
+@pytest.mark.parametrize("position", [0, 1])
+def test_either_of_supervisor_and_watcher_is_enough(family_script, position):
+    script, pids = family_script
+    parent = subprocess.Popen([sys.executable, "-c", HOLD, str(script)])
+    family = numbers(pids)
+    [supervisor] = psutil.Process(parent.pid).children()
+    watchers = [child for child in supervisor.children() if child.pid not in family]
+    assert len(watchers) == 1
+    both = [supervisor, *watchers]
+    everyone = [*family, *(process.pid for process in both)]
+    parent.send_signal(signal.SIGSTOP)  # It cannot notice anything before it is killed.
+    both[position].kill()
+    parent.kill()
+    parent.wait()
+    until(lambda: not alive(everyone))
+
+
+@posix_only
 def test_what_a_command_leaves_behind_ends_with_it(family_script):
     script, pids = family_script
     with Child(script_command(script)) as child:

@@ -131,7 +131,7 @@ def test_rows_of_other_environments_can_be_told_apart(make_run):
         assert list(table["headings"][1:3]) == ["gpu_name", "power_limit_w"]
         assert [row[2] for row in table["rows"]] == ["350", "350", "300", "—"]
         assert len({row[:3] for row in table["rows"]}) == 4
-    assert shown["blanks"][3]["power_limit_w"] == "not to be had on this machine"
+    assert shown["blanks"][3]["power_limit_w"] == "unavailable on this machine"
     by = "gpu_name, gpu_uuid, power_limit_w, driver"
     assert f"Rows are of different environments, by {by}." in shown["notes"]
 

@@ -14,8 +14,8 @@ SAMPLING = {"steps": 2, "cfg": 4.0, "sampler_name": "euler", "scheduler": "norma
 def choose(comfyui, tmp_path):
     """A function that gives a MODEL an attention choice."""
     from wattbench.attention.choices import Choices
+    from wattbench.attention.plan import Setting
     from wattbench.hosts.comfyui.attention import choose_attention
-    from wattbench.hosts.comfyui.attention_plan import Setting
 
     memory = Choices(tmp_path / "attention.json")
     return lambda model, requested, **setting: choose_attention(

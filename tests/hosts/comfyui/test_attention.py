@@ -65,7 +65,7 @@ def test_comfyuis_own_functions(name, tiny_models, choose, sample, references, l
 def test_what_is_not_here_falls_back_or_stops(
     tiny_models, choose, sample, references, ledger_of, distance
 ):
-    from wattbench.hosts.comfyui.attention_plan import AttentionRefusedError
+    from wattbench.attention.plan import AttentionRefusedError
 
     for name, why in (("sage_2", "it needs an NVIDIA card"), ("comfyui:sage", "registered")):
         model = choose(tiny_models().model, name)

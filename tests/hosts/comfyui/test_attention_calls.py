@@ -11,8 +11,8 @@ ON_CPU = ("sdpa", "sdpa_flash", "sdpa_math", "sub_quadratic", "split")
 @pytest.fixture
 def override(comfyui, tmp_path):
     from wattbench.attention.choices import Choices
+    from wattbench.attention.plan import Setting
     from wattbench.hosts.comfyui.attention import Override
-    from wattbench.hosts.comfyui.attention_plan import Setting
     from wattbench.offer import Machine
 
     def make(requested, **setting):
@@ -131,7 +131,7 @@ FAULTS = (
 
 @pytest.mark.parametrize(("fault", "reason"), FAULTS)
 def test_planted_faults(override, core, monkeypatch, fault, reason):
-    from wattbench.hosts.comfyui.attention_plan import AttentionRefusedError
+    from wattbench.attention.plan import AttentionRefusedError
 
     def faulty(q, k, v, mask, scale):
         if fault == "raises":
@@ -198,7 +198,7 @@ def test_sdpa_is_no_substitute_where_it_would_need_too_much(override, core, monk
 
 def test_auto_where_there_is_no_room_for_trials(override, core, monkeypatch):
     """The copies that kernels are tried on take memory too."""
-    from wattbench.hosts.comfyui import attention_plan
+    from wattbench.attention import plan as attention_plan
 
     def full(*args):
         raise torch.OutOfMemoryError("planted")
@@ -267,11 +267,11 @@ def test_auto_waits_until_it_knows_who_waits(comfyui, tmp_path, monkeypatch):
     """On a card whose queue is simulated: sdpa at first, then what the trials speak for."""
     import comfy.ldm.modules.attention as attention
 
+    from wattbench.attention import plan
     from wattbench.attention.auto import Trial
     from wattbench.attention.choices import Choices
     from wattbench.attention.ledger import IdleWatch
     from wattbench.hosts.comfyui import attention as host
-    from wattbench.hosts.comfyui import attention_plan as plan
     from wattbench.offer import Machine
 
     class Event:

@@ -100,7 +100,7 @@ def test_torchs_own_attention_is_left_to_the_compiler(name, choice, check):
 
 
 def test_auto_is_part_of_the_graph_too(choice, check, monkeypatch):
-    from wattbench.hosts.comfyui import attention_plan
+    from wattbench.attention import plan as attention_plan
 
     admitted = [b for b in attention_plan.BACKENDS if b.name.startswith("sdpa")]
     monkeypatch.setattr(attention_plan, "BACKENDS", admitted)
@@ -215,7 +215,7 @@ def test_a_kernel_that_fails_inside_a_graph_is_replaced(
 def test_strict_stops_where_a_kernel_fails_inside_a_graph(
     operator, choice, check, compiled, failing_later
 ):
-    from wattbench.hosts.comfyui.attention_plan import AttentionRefusedError
+    from wattbench.attention.plan import AttentionRefusedError
 
     override = choice("split", strict=True)
     check(override)

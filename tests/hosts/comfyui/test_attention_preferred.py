@@ -44,8 +44,8 @@ def attention(request, comfyui, monkeypatch):
 @pytest.fixture
 def override(attention, tmp_path):
     from wattbench.attention.choices import Choices
+    from wattbench.attention.plan import Setting
     from wattbench.hosts.comfyui.attention import Override
-    from wattbench.hosts.comfyui.attention_plan import Setting
     from wattbench.offer import Machine
 
     def make(requested, previous=None):

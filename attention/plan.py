@@ -6,13 +6,11 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import comfy.ldm.modules.attention as comfy_attention
-import torch
-
-from ...attention import BACKENDS, AttentionCall, Backend, backend_named
-from ...attention.auto import (
+from ..offer import Machine
+from . import BACKENDS, AttentionCall, Backend, backend_named
+from .auto import (
     Trial,
     check_beside_sdpa,
     failure,
@@ -21,9 +19,17 @@ from ...attention.auto import (
     pick,
     try_all,
 )
-from ...attention.choices import Choices, key_of
-from ...attention.sdpa import executed_variant, lack_of_memory
-from ...offer import Machine
+from .choices import Choices, key_of
+from .sdpa import executed_variant, lack_of_memory
+
+if TYPE_CHECKING:
+    import torch
+
+    Tensors = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None, float | None]
+    """q, k, v, mask and scale, as :mod:`.base` describes them."""
+
+Functions = Mapping[str, "Callable[..., torch.Tensor]"]
+"""The host's own attention functions, by the names under which it registered them."""
 
 AUTO = "auto"
 COMFYUI = "comfyui"
@@ -40,8 +46,6 @@ KNOWN_ARGUMENTS = {
     "scale",
     "low_precision_attention",
 }
-Tensors = tuple[torch.Tensor, torch.Tensor, torch.Tensor, "torch.Tensor | None", "float | None"]
-"""q, k, v, mask and scale, as :mod:`....attention.base` describes them."""
 
 
 class AttentionRefusedError(RuntimeError):
@@ -89,23 +93,29 @@ class Plan:
     trials: tuple[Trial, ...] = ()
 
 
-def core_name(function: Callable[..., torch.Tensor]) -> str:
+def core_name(function: Callable[..., torch.Tensor], functions: Functions) -> str:
     """The name under which ComfyUI registered an attention function."""
     function = getattr(function, "func", function)
-    for name, registered in comfy_attention.REGISTERED_ATTENTION_FUNCTIONS.items():
+    for name, registered in functions.items():
         if function in (registered, getattr(registered, "__wrapped__", None)):
             return PREFIX + name
     return PREFIX + getattr(function, "__name__", type(function).__name__)
 
 
 class Planner:
-    """Plans the calls of one model; ``decisions`` says what was decided, by shape class."""
+    """Plans the calls of one model; ``decisions`` says what was decided, by shape class.
 
-    def __init__(self, setting: Setting, machine: Machine, choices: Choices) -> None:
+    ``functions`` are ComfyUI's own, which may be asked for as ``comfyui:name``.
+    """
+
+    def __init__(
+        self, setting: Setting, machine: Machine, choices: Choices, functions: Functions
+    ) -> None:
         self.decisions: dict[str, str] = {}
         self._setting = setting
         self._machine = machine
         self._choices = choices
+        self._functions = functions
 
     @cached_property
     def _offered(self) -> list[Backend]:
@@ -121,9 +131,13 @@ class Planner:
     ) -> Plan:
         """The plan for a call that ComfyUI would give to ``function``.
 
+        ``precision`` is the dtype that the scores are asked for in; ``None`` leaves it open.
+
         Raises:
             AttentionRefusedError: in strict mode, the chosen kernel cannot run it.
         """
+        import torch
+
         q, k, v, mask, scale = tensors
         requested = self._setting.requested
         call = AttentionCall.of(self._machine, q, k, mask, scale)
@@ -134,16 +148,17 @@ class Planner:
                 if unknown
                 else "its values and keys differ in width"
             )
-            plan = self._refused(call, reason, Plan(core_name(function), reason, None, function))
+            plan = self._refused(
+                call, reason, Plan(core_name(function, self._functions), reason, None, function)
+            )
         elif requested == COMFYUI:
-            plan = Plan(core_name(function), function=function)
+            plan = Plan(core_name(function, self._functions), function=function)
         elif requested.startswith(PREFIX):
             plan = self._core_plan(call, tensors)
         else:
             may_quantize = arguments.get("low_precision_attention", True) is not False
             max_error = self._setting.max_error if may_quantize else 0.0
-            asked = comfy_attention.get_attn_precision(precision, q.dtype)
-            precise = asked == torch.float32 != q.dtype
+            precise = precision == torch.float32 != q.dtype
             find = self._auto_plan if requested == AUTO else self._backend_plan
             plan = find(call, tensors, max_error, precise)
         self.decisions.setdefault(call.label, plan.executed)
@@ -184,7 +199,7 @@ class Planner:
 
     def _core_plan(self, call: AttentionCall, tensors: Tensors) -> Plan:
         name = self._setting.requested.removeprefix(PREFIX)
-        function = comfy_attention.REGISTERED_ATTENTION_FUNCTIONS.get(name)
+        function = self._functions.get(name)
         if function is not None:
             return Plan(self._setting.requested, function=function)
         return self._fallback(call, tensors, "ComfyUI has not registered it on this machine")
@@ -203,6 +218,8 @@ class Planner:
     def _auto_plan(
         self, call: AttentionCall, tensors: Tensors, max_error: float, precise: bool
     ) -> Plan:
+        import torch
+
         key = key_of(call, max_error) + (" | fp32 scores" if precise else "")
         backends = [_backend(backend.name, precise) for backend in self._offered]
         trials = self._choices.get(key, [backend.name for backend in backends])
