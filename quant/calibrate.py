@@ -90,8 +90,8 @@ class Calibration:
             version = held.pop("version")
             layers = {name: ActivationRange(**found) for name, found in held.pop("layers").items()}
             calibration = cls(layers=layers, **held)
-        except IncomingError:
-            raise
+        except IncomingError as error:
+            raise IncomingError(f"{path} is no calibration of WattBench: {error}") from error
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             why = type(error).__name__
             raise ValueError(f"{path} is no calibration of WattBench ({why})") from error

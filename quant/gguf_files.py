@@ -25,9 +25,8 @@ class GgufFile:
     """A GGUF file that is open for reading: a context manager with what ``TensorFile`` offers.
 
     An entry has the shape that its tensor computes with, and of text encoders ComfyUI's name
-    (:mod:`.gguf_text`). A matrix in blocks of
-    :data:`.ggml.BLOCK_TYPES` is read as uint8 ``[rows, bytes of a row]``; its type is called
-    ``gguf:Q4_K``. ComfyUI-GGUF lays matrices whose rows are no multiple of 256 out anew, with 256
+    (:mod:`.gguf_text`). A matrix in blocks of :data:`.ggml.BLOCK_TYPES` is read as uint8
+    ``[rows, bytes of a row]``; its type is called ``gguf:Q4_K``. ComfyUI-GGUF lays matrices whose rows are no multiple of 256 out anew, with 256
     weights to a row. What is in other blocks, or has other dimensions, is widened when it is read.
 
     Raises:
@@ -57,7 +56,6 @@ class GgufFile:
                 f"{path.name} is no whole GGUF file ({error}). It may have been copied or "
                 "downloaded in part: fetch it again."
             ) from error
-
         if kind in OTHERS:
             raise FileError(
                 f"{path.name} is a GGUF file of a text encoder of the kind {kind}, which WattBench "

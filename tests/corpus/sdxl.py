@@ -14,8 +14,8 @@ FACTS = {
     "v_pred, ztsnr": {"v_pred": torch.zeros(0), "ztsnr": torch.zeros(0)},
     "Playground 2.5": {"edm_mean": torch.zeros(1, 4, 1, 1), "edm_std": torch.ones(1, 4, 1, 1)},
     "CosXL": {
-        "edm_vpred.sigma_max": torch.tensor(120.0),
-        "edm_vpred.sigma_min": torch.tensor(0.002),
+        "edm_vpred.sigma_max": torch.tensor([120.0]),
+        "edm_vpred.sigma_min": torch.tensor([0.002]),
     },
 }
 """What files of these kinds hold beside the U-Net."""
