@@ -59,7 +59,7 @@ def independent_values(measured: pd.DataFrame, metric: str) -> list[float]:
     return by_visit(measured[metric].astype("float64").tolist(), measured["process_id"].tolist())
 
 
-def student_t(degrees_of_freedom: int, confidence: float) -> float:
+def student_t(degrees_of_freedom: float, confidence: float) -> float:
     """Two-sided critical value, for example 2.262 for 9 degrees of freedom and 0.95."""
     from scipy.stats import t
 

@@ -14,6 +14,7 @@ from ..tables.console import make_able
 
 COMMANDS = (
     "run",
+    "tune",
     "powercap",
     "summary",
     "report",

@@ -85,12 +85,19 @@ def _add_table(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="use estimated and simulated energies too; the result is then no measurement",
     )
+    parser.add_argument(
+        "--energy",
+        choices=("net", "denoise", "gross"),
+        help="energy_net_j (less idle power), denoise_energy_j or energy_j of a runs.csv; default: "
+        "gross, and net for the published study, which has nothing else",
+    )
 
 
 def _observations(args: argparse.Namespace) -> Observations:
     from ..law import observations, read_table
 
-    found = observations(read_table(args.table, tuple(args.where)), args.allow_unmeasured)
+    table = read_table(args.table, tuple(args.where))
+    found = observations(table, args.allow_unmeasured, args.energy)
     warn(found.notes)
     return found
 
@@ -98,13 +105,19 @@ def _observations(args: argparse.Namespace) -> Observations:
 def _fit(args: argparse.Namespace) -> int:
     from ..law import fit_equation3
 
-    fitted = fit_equation3(_observations(args).frame, args.convention)
-    facts = _fit_facts(fitted)
+    found = _observations(args)
+    if found.energy == "gross":
+        warn(("gross energies: equation 3 is about net ones, idle power bends it (--energy net)",))
+    fitted = fit_equation3(found.frame, args.convention)
+    facts = {**_fit_facts(fitted), "energy": found.energy}
     if args.json:
         print(json.dumps(facts, indent=2))
         return 0
     errors = facts["standard_errors"]
-    print(f"log(E/kWh) by log(GFLOPs), {args.convention} convention, base GPU {fitted.base_gpu}")
+    print(
+        f"log(E/kWh) by log(GFLOPs), {args.convention} convention, {found.energy} energies, base "
+        f"GPU {fitted.base_gpu}"
+    )
     for name, value in facts["coefficients"].items():
         for label, one in value.items() if isinstance(value, dict) else [("", value)]:
             full = f"{name}:{label}" if label else name
@@ -172,9 +185,9 @@ def _reproduce(args: argparse.Namespace) -> int:
 
 
 def _calibrate(args: argparse.Namespace) -> int:
-    from ..law import calibrate, fit_operators, save, study
+    from ..law import calibrate, published_law, save
 
-    published = fit_operators(study().frame)
+    published = published_law()
     found = _observations(args)
     energy = calibrate(found, published)
     laws: dict[Any, OperatorLaw] = {"J": energy.law}
@@ -184,11 +197,14 @@ def _calibrate(args: argparse.Namespace) -> int:
         warn(("no law of time: not every run has the time of every phase",))
     warn(tuple(note for note in energy.warnings if note not in found.notes))
     for unit, law in laws.items():
-        print(f"{law.domain.gpu}, {law.n} distinct conditions, law of {unit}:")
+        print(
+            f"{law.domain.gpu}, {law.n} distinct conditions, {law.energy} energies, law of {unit}:"
+        )
         factors = law.factors(CONFIDENCE)
         for name, value in law.parameters.items():
             low, high = value / factors[name], value * factors[name]
             print(f"  {name:16} {value:10.4g}  ({low:.3g} to {high:.3g})")
+        print(f"  scatter between conditions {law.residual_stdev:.1%}")
     if args.out is not None:
         save(laws, args.out)
         print(args.out)

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from .calibration import Calibration, calibrate, load, published_card, save
+from .calibration import Calibration, calibrate, load, published_card, published_law, save
 from .cards import Card, card_named, card_of
 from .data import LawDataError, Observations, observations, planned, read_table, study
 from .equation3 import Equation3
@@ -39,6 +39,7 @@ __all__ = [
     "observations",
     "planned",
     "published_card",
+    "published_law",
     "read_table",
     "save",
     "score",

@@ -16,8 +16,7 @@ import numpy as np
 
 from ..incoming import IncomingError, read_text
 from .cost import JOULES_PER_KWH
-from .data import EDGE_NODES_CSV, Array, LawDataError, Observations, read_table
-from .flop import DEFAULT_TEXT_TOKENS
+from .data import EDGE_NODES_CSV, Array, LawDataError, Observations, read_table, study
 from .operators import (
     PARAMETERS,
     SHAPE,
@@ -25,7 +24,7 @@ from .operators import (
     OperatorLaw,
     Prior,
     Unit,
-    log_gradient,
+    fit,
     solve,
     work_features,
 )
@@ -38,9 +37,14 @@ if TYPE_CHECKING:
 COMMON_STDEV = 1.5
 """Of the log of the factor between two cards: the published cards lie between 1 and 27 times the
 A100's energy (``edge_nodes.csv``)."""
-OWN_STDEV = 0.6
+OWN_STDEV = 0.5
 """Of one parameter beside that factor: the smallest tenth at which the 90 % interval from one
-workload of a published card covers the other workload, on all five cards that have both."""
+workload of a published card covers the other, on the cards with arithmetic for both formats."""
+EMULATED_STDEV = 0.7
+"""Of the log of the factor between a format that a card converts before it computes and one that
+it computes: the smallest tenth at which the same holds for all pairs of workloads of all cards."""
+CARDS_WITH_FP8 = frozenset({"RTX 5090", "RTX 5070"})
+"""Of the published ones: FP8 arithmetic came to NVIDIA's with compute capability 8.9."""
 ENERGIES = tuple(float(name != "saturation_rows") for name in PARAMETERS)
 """1 for the parameters that the common factor scales."""
 
@@ -48,19 +52,55 @@ FEW_CONDITIONS = 3
 NARROW_RANGE = 4.0
 """Largest over smallest energy of the runs below which they are called too alike."""
 
+FP8 = "float8_e4m3fn"
 EDGE_RUNS = {
-    "sdxl-illustrious": {"architecture": "sdxl", "nfe": 30, "calls": 2},
-    "z-image-turbo": {"architecture": "z_image", "nfe": 8, "calls": 1},
+    "sdxl-illustrious": {"architecture": "sdxl", "nfe": 30, "calls": 2, "dtype": "fp16"},
+    "z-image-turbo": {"architecture": "z_image", "nfe": 8, "calls": 1, "dtype": FP8},
 }
 """What the workloads of ``edge_nodes.csv`` run, both at 1024 x 1024 px."""
+STUDY_PROMPT_TOKENS = 58
+"""CLIP tokens of the prompt that the study prints (Figure 2), without start and end."""
+
+NOISE_FACTORS = tuple(1.1**power for power in range(37))
+"""Noises that are weighed, over the published rows': from that one to 31 times as much."""
+EXCESS_CHANCE = 0.01
+"""Chance of residuals as large under the published noise, below which they are called excessive."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """A law for one card; ``warnings`` say what the runs behind it cannot tell."""
+    """A law for one card; ``warnings`` say what the runs behind it cannot tell.
+
+    ``emulated`` is the law of the formats that the card has no arithmetic for, where there is one.
+    """
 
     law: OperatorLaw
     warnings: tuple[str, ...]
+    emulated: OperatorLaw | None = None
+
+
+@dataclass(frozen=True)
+class _Noise:
+    """Standard deviation of the log residuals, with the degrees of freedom behind it.
+
+    ``excess`` says that it is more than the published rows', beyond chance.
+    """
+
+    stdev: float
+    degrees_of_freedom: float
+    excess: bool
+
+
+def published_law() -> OperatorLaw:
+    """The law of the published study, as ``calibrate`` and ``predict`` use it.
+
+    Its interval for a model that was not fitted is the one that leave-one-model-out tested: the
+    laws of that test knew one model fewer, so Student's t has one degree of freedom less.
+    """
+    found = study()
+    law = fit(found.frame)
+    freedom = law.novel_degrees_of_freedom - 1
+    return replace(law, novel_degrees_of_freedom=freedom, energy=found.energy)
 
 
 def calibrate(found: Observations, published: OperatorLaw, unit: Unit = "J") -> Calibration:
@@ -77,31 +117,70 @@ def calibrate(found: Observations, published: OperatorLaw, unit: Unit = "J") -> 
     _one_card(frame)
     quantity = "energy_j" if unit == "J" else "duration_s"
     conditions = _conditions(frame, quantity)
-    features = work_features(conditions)
     centre = published.log_parameters
     if unit == "s":
         # Joules to seconds at the mean power of the runs themselves.
         mean_power_w = frame["energy_j"].sum() / frame["duration_s"].sum()
         centre = centre - np.asarray(ENERGIES) * np.log(mean_power_w)
-    spread = published.covariance + COMMON_STDEV**2 * np.outer(ENERGIES, ENERGIES)
-    spread = spread + OWN_STDEV**2 * np.eye(len(PARAMETERS))
-    whitening = np.linalg.cholesky(np.linalg.inv(spread)).T
-    noise = published.residual_stdev
+    start = replace(published, log_parameters=centre, unit=unit, energy=found.energy)
+    law, noise = _posterior(conditions, quantity, start, np.zeros(len(conditions)))
+    law = replace(law, basis=found.basis)
+    return Calibration(law, (*found.notes, *_warnings(conditions, quantity, published, noise)))
+
+
+def _posterior(
+    conditions: pd.DataFrame, quantity: str, start: OperatorLaw, doubt: Array
+) -> tuple[OperatorLaw, _Noise]:
+    """``start`` moved by the conditions; ``doubt`` is added to each one's noise, of the log.
+
+    The noise is the one under which the runs are likeliest, whatever the parameters (MacKay,
+    "Bayesian Interpolation", 1992, section 4), never below the start's, and the start's where the
+    conditions are too few to have a scatter of their own.
+    """
+    features = work_features(conditions, start.energy)
     log_value = np.log(conditions[quantity].to_numpy(dtype=float))
-    theta, _, _ = solve(features, log_value, Prior(centre, whitening, noise))
-    slope = log_gradient(features, theta)
-    posterior = np.linalg.inv(slope.T @ slope / noise**2 + np.linalg.inv(spread))
+    centre = start.log_parameters
+    spread = start.covariance + COMMON_STDEV**2 * np.outer(ENERGIES, ENERGIES)
+    precision = np.linalg.inv(spread + OWN_STDEV**2 * np.eye(len(PARAMETERS)))
+    whitening = np.linalg.cholesky(precision).T
+    best = -np.inf
+    few = len(conditions) < FEW_CONDITIONS
+    for factor in NOISE_FACTORS[:1] if few else NOISE_FACTORS:
+        row_noise = np.hypot(factor * start.residual_stdev, doubt)
+        prior = Prior(centre, whitening, row_noise)
+        fitted, residual, slope = solve(features, log_value, prior)
+        weighed = slope / row_noise[:, None]
+        posterior = np.linalg.inv(weighed.T @ weighed + precision)
+        misfit = np.sum((residual / row_noise) ** 2) + np.sum((whitening @ (fitted - centre)) ** 2)
+        evidence = float(np.linalg.slogdet(posterior)[1] - misfit) / 2 - np.log(row_noise).sum()
+        if evidence > best:
+            best, theta, covariance = evidence, fitted, posterior
+            # What the parameters took of the data; the rest is free to scatter.
+            freedom = len(conditions) - float(np.trace(weighed @ posterior @ weighed.T))
+            noise = _noise(factor, freedom, start)
     law = replace(
-        published,
+        start,
         domain=Domain.of(conditions),
         log_parameters=theta,
-        covariance=posterior,
-        novel_covariance=posterior + published.novel_covariance,
+        covariance=covariance,
+        degrees_of_freedom=noise.degrees_of_freedom,
+        novel_covariance=covariance + start.novel_covariance,
+        novel_degrees_of_freedom=min(start.novel_degrees_of_freedom, noise.degrees_of_freedom),
+        residual_stdev=noise.stdev,
         n=len(conditions),
-        unit=unit,
-        basis=found.basis,
     )
-    return Calibration(law, (*found.notes, *_warnings(conditions, quantity)))
+    return law, noise
+
+
+def _noise(factor: float, freedom: float, start: OperatorLaw) -> _Noise:
+    """The start's own noise with its own degrees of freedom, unless the residuals exceed it."""
+    from scipy.stats import chi2
+
+    if factor == 1.0:
+        return _Noise(start.residual_stdev, start.degrees_of_freedom, excess=False)
+    chance = chi2.sf(freedom * factor**2, freedom)
+    stdev = factor * start.residual_stdev
+    return _Noise(stdev, max(1.0, freedom), excess=bool(chance < EXCESS_CHANCE))
 
 
 def published_card(gpu: str, published: OperatorLaw) -> Calibration:
@@ -110,44 +189,89 @@ def published_card(gpu: str, published: OperatorLaw) -> Calibration:
     Raises:
         LawDataError: a card that the table does not have.
     """
-    table = read_table(EDGE_NODES_CSV)
-    cards = list(dict.fromkeys(table["gpu"]))
+    rows = edge_rows()
+    cards = list(dict.fromkeys(rows["gpu"]))
     if gpu not in cards:
         raise LawDataError(
             f"no published data of {gpu}; there are {published.domain.gpu} and, as priors, "
             f"{', '.join(cards)}. Measure a few runs and calibrate on them"
         )
-    calibration = calibrate(Observations(edge_frame(table[table["gpu"] == gpu])), published)
-    note = (
-        "from published images per kWh of SDXL and Z-Image Turbo only, idle power included; "
-        "Z-Image there has FP8 weights"
+    rows = rows[rows["gpu"] == gpu]
+    emulates = _emulates(gpu)
+    notes = ["from published images per kWh of SDXL and Z-Image Turbo only, idle power included"]
+    notes.append(
+        "Z-Image there has FP8 weights, for which this card has no arithmetic: they have a law of "
+        f"their own (--dtype {FP8})"
+        if emulates
+        else "Z-Image there has FP8 weights"
     )
-    return replace(calibration, warnings=(note, *calibration.warnings))
+    software = sorted(set(rows["software"]) - {""})
+    if software:
+        notes.append(
+            f"SDXL was measured under {' and '.join(software)}, which count as one: their "
+            "geometric mean"
+        )
+    notes += _warnings(_conditions(rows, "energy_j"), "energy_j")
+    return Calibration(
+        edge_law(rows, frozenset({"fp16"}) if emulates else frozenset({"fp16", FP8}), published),
+        tuple(notes),
+        edge_law(rows, frozenset({FP8}), published) if emulates else None,
+    )
 
 
-def edge_frame(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of ``edge_nodes.csv`` as observations of one image each."""
+def edge_law(rows: pd.DataFrame, dtypes: frozenset[str], published: OperatorLaw) -> OperatorLaw:
+    """The law of a card in ``dtypes`` from rows of :func:`edge_rows`.
+
+    Rows of other formats count too, with :data:`EMULATED_STDEV` more noise.
+    """
+    conditions = _conditions(rows, "energy_j")
+    own = conditions["dtype"].isin(list(dtypes)).to_numpy()
+    start = replace(published, energy="gross")
+    law, _ = _posterior(conditions, "energy_j", start, np.where(own, 0.0, EMULATED_STDEV))
+    domain = Domain.of(conditions[own] if own.any() else conditions)
+    return replace(law, domain=replace(domain, dtypes=dtypes))
+
+
+def edge_rows() -> pd.DataFrame:
+    """Rows of ``edge_nodes.csv`` as observations of one image each, joined by card.
+
+    ``software`` is what the table has in brackets behind the card's name. A power cap is in the
+    card's name: it changes the law.
+    """
     import pandas as pd
 
-    rows = [
-        {
-            "gpu": row["gpu"],
-            "dtype": "fp16",
-            "width_px": 1024,
-            "height_px": 1024,
-            "guidance": "batched",
-            "batch_size": 1,
-            "text_tokens": DEFAULT_TEXT_TOKENS,
-            "images": 1,
-            "energy_j": JOULES_PER_KWH / row["img_per_kwh"],
-            "duration_s": float("nan"),
-            **EDGE_RUNS[row["workload"]],
-        }
-        for row in table.to_dict("records")
-    ]
+    rows = []
+    for row in read_table(EDGE_NODES_CSV).to_dict("records"):
+        gpu, software = card_and_software(row["gpu"])
+        rows.append(
+            {
+                "gpu": gpu,
+                "software": software,
+                "width_px": 1024,
+                "height_px": 1024,
+                "guidance": "batched",
+                "batch_size": 1,
+                "text_tokens": STUDY_PROMPT_TOKENS,
+                "images": 1,
+                "energy_j": JOULES_PER_KWH / row["img_per_kwh"],
+                "duration_s": float("nan"),
+                **EDGE_RUNS[row["workload"]],
+            }
+        )
     frame = pd.DataFrame(rows)
     frame["context_rows"] = pd.array([None] * len(frame), dtype="Int64")
     return frame
+
+
+def card_and_software(name: str) -> tuple[str, str]:
+    """``Radeon Pro VII (Neo)`` is the card ``Radeon Pro VII`` under ``Neo``."""
+    card, _, software = name.partition(" (")
+    return card, software.removesuffix(")")
+
+
+def _emulates(gpu: str) -> bool:
+    """Whether the card computes FP8 in another format, after converting it."""
+    return gpu not in CARDS_WITH_FP8
 
 
 def save(laws: Mapping[Unit, OperatorLaw], path: Path) -> None:
@@ -242,17 +366,28 @@ def _conditions(frame: pd.DataFrame, quantity: str) -> pd.DataFrame:
     return means
 
 
-def _warnings(conditions: pd.DataFrame, quantity: str) -> list[str]:
+def _warnings(
+    conditions: pd.DataFrame,
+    quantity: str,
+    published: OperatorLaw | None = None,
+    noise: _Noise | None = None,
+) -> list[str]:
     values: Array = conditions[quantity].to_numpy(dtype=float)
     found = []
     if len(conditions) < FEW_CONDITIONS:
         found.append(
-            f"too few: {len(conditions)} distinct condition(s) tell the card's overall factor, not "
-            "its parameters; vary resolution, steps and model"
+            f"too few: {len(conditions)} distinct condition(s) tell the card's overall factor, "
+            "neither its parameters nor how far runs scatter; vary resolution, steps and model"
         )
     elif values.max() < NARROW_RANGE * values.min():
         found.append(
             f"too alike: the largest run costs {values.max() / values.min():.1f} times the "
             f"smallest, less than {NARROW_RANGE:g}; add larger or smaller pictures"
+        )
+    if published is not None and noise is not None and noise.excess:
+        found.append(
+            f"the form does not fit: the runs lie {noise.stdev:.0%} off the law (standard "
+            f"deviation), the published ones {published.residual_stdev:.0%}; the intervals are as "
+            "wide as that. Look for runs under other clocks, power limits, attention or software"
         )
     return found

@@ -7,12 +7,21 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from .calibration import Calibration, as_json, from_json, published_card
-from .data import DATA, EDGE_NODES_CSV, LawDataError, read_table, study
-from .operators import OperatorLaw, Unit, fit
+from .calibration import (
+    Calibration,
+    as_json,
+    card_and_software,
+    edge_rows,
+    from_json,
+    published_card,
+    published_law,
+)
+from .data import DATA, LawDataError
+from .operators import OperatorLaw, Unit
 
 CARDS_JSON = DATA / "operator_laws.json"
 
@@ -24,17 +33,34 @@ DEVICES = (
     (r"RTX 3090", "RTX 3090"),
     (r"RTX 5070", "RTX 5070"),
     (r"RTX 3060 Laptop GPU", "RTX 3060M"),
+    (r"(AMD )?Radeon (\(TM\) )?Pro VII", "Radeon Pro VII"),
 )
 """Name that a driver gives (all of it, but for the maker's) to the card of the tables."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """Laws of one card: of joules, and perhaps of seconds. ``notes`` say what they rest on."""
+    """Laws of one card: of joules, and perhaps of seconds. ``notes`` say what they rest on.
+
+    ``emulated`` are those of the formats that the card has no arithmetic for, where known.
+    """
 
     gpu: str
     laws: dict[Unit, OperatorLaw]
     notes: tuple[str, ...]
+    emulated: dict[Unit, OperatorLaw] = field(default_factory=dict)
+
+    @property
+    def dtypes(self) -> frozenset[str]:
+        """Formats that there are laws of."""
+        return frozenset().union(
+            *(laws["J"].domain.dtypes for laws in (self.laws, self.emulated) if laws)
+        )
+
+    def laws_of(self, dtype: str) -> dict[Unit, OperatorLaw]:
+        """The laws that hold for runs in a format."""
+        emulated = bool(self.emulated) and dtype in self.emulated["J"].domain.dtypes
+        return self.emulated if emulated else self.laws
 
 
 def card_named(gpu: str) -> Card:
@@ -44,12 +70,15 @@ def card_named(gpu: str) -> Card:
         LawDataError: the tables do not have it.
     """
     written = json.loads(CARDS_JSON.read_text(encoding="utf-8"))
+    gpu, _ = card_and_software(gpu)
     if gpu not in written:
         raise LawDataError(
             f"no published data of {gpu}; there are {', '.join(written)}. Measure a few runs and "
             "calibrate on them"
         )
-    return Card(gpu, from_json(written[gpu]["laws"]), tuple(written[gpu]["notes"]))
+    one = written[gpu]
+    emulated = from_json(one["emulated"]) if "emulated" in one else {}
+    return Card(gpu, from_json(one["laws"]), tuple(one["notes"]), emulated)
 
 
 def card_of(device_name: str) -> Card:
@@ -70,8 +99,8 @@ def card_of(device_name: str) -> Card:
 
 def fit_cards() -> dict[str, Calibration]:
     """The laws of all published cards, fitted to the tables; takes about a second."""
-    published = fit(study().frame)
-    others = dict.fromkeys(read_table(EDGE_NODES_CSV)["gpu"])
+    published = published_law()
+    others = dict.fromkeys(edge_rows()["gpu"])
     return {
         published.domain.gpu: Calibration(published, (STUDY_NOTE,)),
         **{gpu: published_card(gpu, published) for gpu in others},
@@ -84,8 +113,9 @@ def write(path: Path = CARDS_JSON) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    cards = {
-        gpu: {"laws": as_json({"J": card.law}), "notes": list(card.warnings)}
-        for gpu, card in fit_cards().items()
-    }
+    cards: dict[str, dict[str, Any]] = {}
+    for gpu, card in fit_cards().items():
+        cards[gpu] = {"laws": as_json({"J": card.law}), "notes": list(card.warnings)}
+        if card.emulated is not None:
+            cards[gpu]["emulated"] = as_json({"J": card.emulated})
     path.write_text(json.dumps(cards, indent=1) + "\n", encoding="utf-8")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,14 @@ SIXTEEN_BIT = frozenset({"fp16", "bf16"})
 UNMEASURED = frozenset({"estimated", "simulated"})
 """Methods of an energy that is no measurement."""
 
+Energy = Literal["gross", "net", "denoise"]
+"""What a law's joules are: of the whole run, the same less idle power, or of denoising alone."""
+ENERGY_COLUMNS: Mapping[Energy, str] = {
+    "gross": "energy_j",
+    "net": "energy_net_j",
+    "denoise": "denoise_energy_j",
+}
+
 
 Array: TypeAlias = NDArray[Any]
 
@@ -60,13 +68,14 @@ class Observations:
     a quantized format's own name), width_px, height_px, nfe, calls (model passes per evaluation),
     guidance (``batched`` or ``sequential``), batch_size, text_tokens, context_rows (missing: as
     ComfyUI pads), images, energy_j and duration_s (missing where not measured), both for all the
-    images of the row.
+    images of the row and of what ``energy`` says.
     """
 
     frame: pd.DataFrame
     notes: tuple[str, ...] = ()
     basis: str = "measured"
     """``measured``, or what else the energies of some rows are: ``estimated``, ``simulated``."""
+    energy: Energy = "gross"
 
 
 def read_table(path: Path, where: tuple[str, ...] = ()) -> pd.DataFrame:
@@ -111,23 +120,33 @@ def _equals(column: pd.Series, value: str) -> pd.Series:
         raise LawDataError(f"{column.name} holds numbers, {value!r} is none") from error
 
 
-def observations(table: pd.DataFrame, allow_unmeasured: bool = False) -> Observations:
+def observations(
+    table: pd.DataFrame, allow_unmeasured: bool = False, energy: Energy | None = None
+) -> Observations:
     """The usable rows of a table in either layout.
 
-    ``allow_unmeasured`` keeps energies that were estimated or simulated.
+    ``allow_unmeasured`` keeps energies that were estimated or simulated. ``energy`` is gross by
+    default, and net for the published study, which has nothing else.
 
     Raises:
-        LawDataError: neither layout, an architecture without a formula, or no usable row.
+        LawDataError: neither layout, an architecture without a formula, an energy that the table
+            does not have, or no usable row.
     """
     if set(STUDY_COLUMNS) <= set(table):
-        return _checked(Observations(_from_study(table)))
-    missing = [column for column in RUN_COLUMNS if column not in table]
+        if energy not in (None, "net"):
+            raise LawDataError(
+                f"the published study's energies are net of idle power, there are no {energy} ones"
+            )
+        return _checked(Observations(_from_study(table), energy="net"))
+    energy = energy or "gross"
+    needed = dict.fromkeys((*RUN_COLUMNS, ENERGY_COLUMNS[energy]))
+    missing = [column for column in needed if column not in table]
     if missing:
         raise LawDataError(
             "neither a runs.csv of WattBench (it lacks "
             f"{', '.join(missing)}) nor a table with the columns {', '.join(STUDY_COLUMNS)}"
         )
-    return _checked(_from_runs(table, allow_unmeasured))
+    return _checked(_from_runs(table, allow_unmeasured, energy))
 
 
 def study() -> Observations:
@@ -218,7 +237,7 @@ def _from_study(table: pd.DataFrame) -> pd.DataFrame:
     ).reset_index(drop=True)
 
 
-def _from_runs(table: pd.DataFrame, allow_unmeasured: bool) -> Observations:
+def _from_runs(table: pd.DataFrame, allow_unmeasured: bool, energy: Energy) -> Observations:
     import pandas as pd
 
     notes: list[str] = []
@@ -232,7 +251,9 @@ def _from_runs(table: pd.DataFrame, allow_unmeasured: bool) -> Observations:
 
     keep(~table["is_warmup"].astype(bool), "warm-up")
     keep(is_blank(table["error"]), "the run failed")
-    keep(table["energy_j"].notna(), "no energy was measured")
+    column = ENERGY_COLUMNS[energy]
+    reason = "no energy was measured" if energy == "gross" else f"it has no {column}"
+    keep(table[column].notna(), reason)
     if not allow_unmeasured:
         reason = "the energy is estimated or simulated (--allow-unmeasured keeps it)"
         keep(~table["energy_method"].isin(UNMEASURED), reason)
@@ -245,7 +266,8 @@ def _from_runs(table: pd.DataFrame, allow_unmeasured: bool) -> Observations:
     )
     keep(asked.notna().all(axis=1), "its size, steps, batch or cfg is not known")
     notes += _mixture(table)
-    phases = table[["text_encode_time_s", "denoise_time_s", "decode_time_s"]]
+    times = ["text_encode_time_s", "denoise_time_s", "decode_time_s"]
+    phases = table[["denoise_time_s"] if energy == "denoise" else times]
     frame = pd.DataFrame(
         {
             "architecture": known.reindex(table.index),
@@ -263,13 +285,13 @@ def _from_runs(table: pd.DataFrame, allow_unmeasured: bool) -> Observations:
             "text_tokens": DEFAULT_TEXT_TOKENS,
             "context_rows": pd.array([None] * len(table), dtype="Int64"),
             "images": table["batch_size"].astype(int),
-            "energy_j": table["energy_j"].astype(float),
+            "energy_j": table[column].astype(float),
             "duration_s": phases.sum(axis=1, skipna=False),
         }
     )
     methods = sorted(set(table["energy_method"]) & set(UNMEASURED))
     basis = " and ".join(methods) or "measured"
-    return Observations(frame.reset_index(drop=True), tuple(notes), basis)
+    return Observations(frame.reset_index(drop=True), tuple(notes), basis, energy)
 
 
 def _mixture(table: pd.DataFrame) -> list[str]:

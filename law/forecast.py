@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..records import Condition, Prediction
 from ..tables.decimals import in_figures
 from .cards import Card
 from .cost import JOULES_PER_WH, Tariff
-from .data import planned
+from .data import Energy, planned
 from .flop import DEFAULT_TEXT_TOKENS, flop_count
-from .operators import Unit
+from .operators import OperatorLaw, Unit
 
 CONFIDENCE = 0.9
+ENERGY_WORDS: Mapping[Energy, str] = {
+    "gross": "",
+    "net": ", net of idle power",
+    "denoise": ", denoising alone",
+}
 
 
 @dataclass(frozen=True)
@@ -122,9 +127,9 @@ def _predict(
     )
     found: dict[Unit, Prediction] = {}
     novelty = ""
-    for unit, law in card.laws.items():
+    for unit, law in card.laws_of(condition.weight_format).items():
         value, low, high, novelty = law.predict_one(run, confidence)
-        whole = Prediction(value, low, high, confidence, unit, _source(card))
+        whole = Prediction(value, low, high, confidence, unit, _source(card.gpu, law))
         found[unit] = scaled(whole, 1 / run["images"])
     return found, novelty
 
@@ -146,9 +151,9 @@ def sentence(made: Forecast, tariff: Tariff) -> str:
     return "\n".join([*lines, *(f"{note[0].upper()}{note[1:]}." for note in made.notes)])
 
 
-def _source(card: Card) -> str:
-    basis = card.laws["J"].basis
-    return f"operator law of {card.gpu}" + ("" if basis == "measured" else f", {basis} energies")
+def _source(gpu: str, law: OperatorLaw) -> str:
+    basis = "" if law.basis == "measured" else f", {law.basis} energies"
+    return f"operator law of {gpu}{basis}{ENERGY_WORDS[law.energy]}"
 
 
 def interval_text(prediction: Prediction) -> str:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ..stats import student_t
-from .data import Array, LawDataError, per_shape
+from .data import Array, Energy, LawDataError, per_shape
 from .flop import run_work
 
 if TYPE_CHECKING:
@@ -105,19 +105,20 @@ class OperatorLaw:
     ``log_parameters`` are in the order of :data:`PARAMETERS`. ``covariance`` is the usual one, for
     rows like the fitted ones; ``novel_covariance`` is for extrapolations, with
     ``novel_degrees_of_freedom``. ``residual_stdev`` is that of log E. ``basis`` says what the
-    fitted energies are: ``measured``, ``estimated`` or ``simulated``.
+    fitted energies are: ``measured``, ``estimated`` or ``simulated``; ``energy`` of what they are.
     """
 
     domain: Domain
     log_parameters: Array
     covariance: Array
-    degrees_of_freedom: int
+    degrees_of_freedom: float
     novel_covariance: Array
-    novel_degrees_of_freedom: int
+    novel_degrees_of_freedom: float
     residual_stdev: float
     n: int
     unit: Unit = "J"
     basis: str = "measured"
+    energy: Energy = "gross"
 
     @property
     def parameters(self) -> dict[str, float]:
@@ -140,7 +141,7 @@ class OperatorLaw:
 
         self.domain.check(frame["gpu"], frame["dtype"])
         notes = [self.domain.novelty(row) for row in frame.to_dict("records")]
-        values = self._interval(work_features(frame), notes, confidence)
+        values = self._interval(work_features(frame, self.energy), notes, confidence)
         columns = dict(zip(("value", "low", "high"), values, strict=True))
         return pd.DataFrame({**columns, "note": notes}, index=frame.index)
 
@@ -154,7 +155,8 @@ class OperatorLaw:
         """
         self.domain.check([run["gpu"]], [run["dtype"]])
         note = self.domain.novelty(run)
-        features = np.array([_run_features({name: run[name] for name in SHAPE})])
+        shape = {name: run[name] for name in SHAPE}
+        features = np.array([_run_features(shape, self.energy)])
         features *= run["images"] / run["batch_size"]
         value, low, high = self._interval(features, [note], confidence)
         return float(value[0]), float(low[0]), float(high[0]), note
@@ -189,13 +191,13 @@ class OperatorLaw:
 class Prior:
     """What is held of the log parameters before the data: normal with ``centre`` and covariance.
 
-    ``whitening`` is W with WᵀW the inverse covariance; ``noise`` is the standard deviation of the
-    data's log residuals.
+    ``whitening`` is W with WᵀW the inverse covariance; ``noise`` are the standard deviations of the
+    data's log residuals, (rows,).
     """
 
     centre: Array
     whitening: Array
-    noise: float
+    noise: Array
 
 
 def fit(frame: pd.DataFrame) -> OperatorLaw:
@@ -271,7 +273,7 @@ def solve(
         data = log_gradient(features, theta)
         if prior is None:
             return data
-        return np.vstack([data / prior.noise, prior.whitening])
+        return np.vstack([data / prior.noise[:, None], prior.whitening])
 
     # The bounds only keep a parameter that the data put at zero from running off to log 0.
     bounds = (start - 12.0, start + 12.0)
@@ -300,22 +302,24 @@ def _parts(features: Array, theta: Array) -> Array:
     return features * weights
 
 
-def work_features(frame: pd.DataFrame) -> Array:
+def work_features(frame: pd.DataFrame, energy: Energy = "gross") -> Array:
     """The work of each row, all its images: TFLOPs (16-bit, fp32), the same of weights, GB, count.
 
-    fp32 convolutions stand in the 16-bit columns, times :data:`TF32_COST`. A quantized format
-    counts as 16-bit arithmetic on 16-bit activations.
+    It is that of denoising alone where the energy is. fp32 convolutions stand in the 16-bit
+    columns, times :data:`TF32_COST`. A quantized format counts as 16-bit arithmetic on 16-bit
+    activations.
 
     Raises:
         ValueError: an architecture or a size without a formula.
     """
     runs = (frame["images"] / frame["batch_size"]).to_numpy(dtype=float)
-    return per_shape(frame, SHAPE, _run_features) * runs[:, None]
+    return per_shape(frame, SHAPE, lambda run: _run_features(run, energy)) * runs[:, None]
 
 
-def _run_features(shape: Mapping[str, Any]) -> list[float]:
+def _run_features(shape: Mapping[str, Any], energy: Energy) -> list[float]:
     run = {name: value for name, value in shape.items() if name != "dtype"}
-    work = run_work(**run).total
+    phases = run_work(**run)
+    work = phases.denoise if energy == "denoise" else phases.total
     tera, giga = 1e12, 1e9
     if shape["dtype"] == "fp32":
         return [

@@ -68,7 +68,7 @@ def _variations(base: Condition, card: Card) -> list[tuple[str, str, Condition]]
     found = [("resolution", f"{w}x{h}", replace(base, width_px=w, height_px=h)) for w, h in sizes]
     steps = sorted({base.steps or 1, *STEPS})
     found += [("steps", str(n), replace(base, steps=n)) for n in steps]
-    formats = sorted({base.weight_format, *card.laws["J"].domain.dtypes})
+    formats = sorted({base.weight_format, *card.dtypes})
     found += [("precision", name, replace(base, weight_format=name)) for name in formats]
     scale = base.cfg if base.cfg not in (None, 1.0) else GUIDANCE
     found += [

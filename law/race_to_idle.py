@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 RUN_COLUMNS = (
     "condition", "gpu_name", "energy_meter", "energy_method", "is_warmup", "error",
-    "power_limit_w", "j_per_img", "img_per_s", "visit",
+    "power_limit_w", "j_per_img", "img_per_s", "process_id",
 )  # fmt: skip
 IDLE_SHARES = (0.0, 0.25, 0.5, 0.75, 0.9)
 
@@ -87,6 +87,9 @@ def points_of_runs(table: pd.DataFrame) -> tuple[CapPoint, ...]:
     Raises:
         ValueError: no such table, several conditions or cards, no power limits, or no energies.
     """
+    if "process_id" not in table:
+        # Tables of schema 1 number the visits of a server, each a process of its own.
+        table = table.rename(columns={"visit": "process_id"})
     missing = [name for name in RUN_COLUMNS if name not in table]
     if missing:
         raise ValueError(f"this is no runs.csv of WattBench: it lacks {', '.join(missing)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from ..hosts.comfyui.kept import add_kept
+from ..hosts.comfyui.levers_route import add_levers_route
 from ..hosts.comfyui.live import add_live_route
 from ..hosts.comfyui.watch_route import add_watch_route
 from . import (
@@ -32,6 +33,7 @@ class WattBenchExtension(ComfyExtension):
     async def on_load(self) -> None:
         add_kept()
         add_live_route()
+        add_levers_route()
         add_watch_route(watch.GraphWatch)
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:

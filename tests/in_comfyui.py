@@ -1,5 +1,7 @@
 """Tiny synthetic models, and a replayed meter that gives 100 W."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -28,8 +30,12 @@ def tiny_models(comfyui):
 
 
 @pytest.fixture(scope="session")
-def hundred_watts(tmp_path_factory):
-    path = tmp_path_factory.mktemp("meter") / "hundred.csv"
+def hundred_watts(comfyui):
+    """In ComfyUI's input folder, from which a graph may name a trace."""
+    import folder_paths
+
+    path = Path(folder_paths.get_input_directory()) / "hundred.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("t_s,power_w\n0,100\n3600,100\n", encoding="utf-8")
     return f"replay:{path}"
 

@@ -17,8 +17,9 @@ MAY_IMPORT = {
     "report": GROUND | FIRST | {"analysis"},
     "hosts/comfyui": GROUND | FIRST,
     "hosts/remote": GROUND | FIRST | {"analysis", "report"},
+    "study": GROUND | FIRST | {"analysis", "report", "hosts/remote"},
     "nodes": GROUND | FIRST | {"analysis", "report", "hosts/comfyui"},
-    "cli": GROUND | FIRST | {"analysis", "report", "hosts/remote"},
+    "cli": GROUND | FIRST | {"analysis", "report", "hosts/remote", "study"},
 }
 """Rooms that a room may import besides itself. The ground floor imports none."""
 

@@ -1,6 +1,7 @@
 """``wattbench law`` as people and programs call it."""
 
 import json
+import math
 import sys
 
 import pandas as pd
@@ -8,6 +9,7 @@ import pytest
 
 from wattbench import cli
 from wattbench.law.data import STUDY_CSV
+from wattbench.law.flop import flop_count
 
 
 def law(capsys, *arguments):
@@ -82,13 +84,65 @@ def test_calibrate_then_predict(capsys, tmp_path):
     card = tmp_path / "card.json"
     code, out, _ = law(capsys, "calibrate", tmp_path / "runs.csv", "--out", card)
     assert code == 0
-    assert "RTX 3090, 3 distinct conditions, law of J" in out
-    assert "RTX 3090, 3 distinct conditions, law of s" in out
+    assert "RTX 3090, 3 distinct conditions, gross energies, law of J" in out
+    assert "RTX 3090, 3 distinct conditions, gross energies, law of s" in out
     shape = ("--architecture", "sdxl", "--steps", 30, "--cfg", 7, "--json")
     facts = json.loads(law(capsys, "predict", *shape, "--calibration", card)[1])
     assert facts["gpu"] == "RTX 3090"
     assert facts["energy_j_per_img"]["value"] == pytest.approx(2700, rel=0.1)
     assert facts["duration_s_per_img"]["value"] == pytest.approx(2700 / 330 + 0.4, rel=0.1)
+
+
+def test_fit_takes_the_energy_that_is_asked_for(capsys, tmp_path):
+    """An exact law of net energy with 50 W of idle power on top is exact in net energies only."""
+    rows = []
+    for edge in (512, 768, 1024):
+        for steps in (10, 20, 40):
+            flops = flop_count("flux", edge, edge, steps).denoise
+            net_j, seconds = 2e-12 * flops, flops / 1e14 + 1.0
+            rows.append(
+                {
+                    "architecture": "flux", "model": "f", "weights": "file",
+                    "weight_format": "fp16",
+                    "width_px": edge, "height_px": edge, "batch_size": 1, "steps": steps,
+                    "nfe": steps, "cfg": 1.0, "sampler": "euler", "is_warmup": False, "error": "",
+                    "gpu_name": "Card", "energy_j": net_j + 50 * seconds, "energy_net_j": net_j,
+                    "denoise_energy_j": 1.5 * net_j, "energy_method": "counter",
+                    "energy_meter": "nvml:0", "attention": "sdpa", "optimizations": "",
+                    "power_limit_w": 350.0, "text_encode_time_s": 0.5, "decode_time_s": 0.5,
+                    "denoise_time_s": seconds - 1.0,
+                }
+            )  # fmt: skip
+    table = tmp_path / "runs.csv"
+    pd.DataFrame(rows).to_csv(table, index=False)
+    answers = {
+        energy: law(capsys, "fit", table, "--convention", "exact", "--json", *options)
+        for energy, options in (
+            ("net", ("--energy", "net")),
+            ("denoise", ("--energy", "denoise")),
+            ("gross", ()),
+        )
+    }
+    facts = {energy: json.loads(out) for energy, (_, out, _) in answers.items()}
+    assert {energy: one["energy"] for energy, one in facts.items()} == {e: e for e in facts}
+    alpha = {energy: one["coefficients"]["alpha"] for energy, one in facts.items()}
+    assert alpha["net"] == pytest.approx(1.0, abs=1e-6)
+    assert alpha["denoise"] == pytest.approx(1.0, abs=1e-6)
+    assert alpha["gross"] < 0.98
+    logs = [facts[energy]["coefficients"]["log_a"] for energy in ("denoise", "net")]
+    assert logs[0] - logs[1] == pytest.approx(math.log(1.5), abs=1e-6)
+    assert "--energy net" in answers["gross"][2] and answers["net"][2] == ""
+    pd.DataFrame(rows).drop(columns="energy_net_j").to_csv(table, index=False)
+    code, _, err = law(capsys, "fit", table, "--energy", "net")
+    assert code == 2 and "it lacks energy_net_j" in err
+    code, _, err = law(capsys, "fit", STUDY_CSV, "--energy", "gross")
+    assert code == 2 and "net of idle power" in err
+
+
+def test_calibrate_says_which_energy_it_is_of(capsys, tmp_path):
+    code, out, _ = law(capsys, "calibrate", STUDY_CSV, "--where", "model=flux", "dtype=fp16")
+    assert code == 0
+    assert "net energies, law of J" in out and "scatter between conditions 5.0%" in out
 
 
 def test_calibrate_refuses_what_is_no_measurement(capsys, tmp_path):

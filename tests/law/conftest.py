@@ -14,8 +14,8 @@ def study():
 
 
 @pytest.fixture(scope="session")
-def published(study):
-    return law.fit_operators(study)
+def published():
+    return law.published_law()
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ def test_a_forecast_is_per_image_and_keeps_the_runs_joules(a100):
     assert made.energy.value == pytest.approx(whole["value"])
     assert made.energy.high == pytest.approx(whole["high"])
     assert made.flop_count == flop_count("flux", 768, 512, 20, batch_size=4).total
-    assert made.energy.source == "operator law of A100"
+    assert made.energy.source == "operator law of A100, net of idle power"
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_the_sentence_has_units_interval_and_source(a100):
     first, grams, money, flops, *notes = law.sentence(made, Tariff(100.0, 0.5)).splitlines()
     assert first == (
         f"{interval_text(energy)} per image, {energy.value / 3600:.3g} Wh, by the operator law of "
-        "A100."
+        "A100, net of idle power."
     )
     assert " g CO2e per image" in grams and " per 1000 images (" in grams
     assert " EUR per image" in money

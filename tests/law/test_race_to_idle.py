@@ -58,7 +58,7 @@ def runs_table(**changes):
         {
             "condition": "c", "gpu_name": "RTX 3090", "energy_meter": "nvml:0",
             "energy_method": "counter", "is_warmup": warm, "error": None, "power_limit_w": limit,
-            "j_per_img": joules, "img_per_s": speed, "visit": 1,
+            "j_per_img": joules, "img_per_s": speed, "process_id": "a",
         }
         for limit, joules, speed, warm in (
             (350.0, 2700.0, 0.1, False), (350.0, 2720.0, 0.1, False), (350.0, 9000.0, 0.1, True),
@@ -75,9 +75,11 @@ def test_points_of_ones_own_runs():
     assert fast.source == "2 runs (counter)"
 
 
-def test_over_visits_a_cap_has_their_means():
-    rows = pd.concat([runs_table(), runs_table(visit=2)])
-    assert [point.energy.n for point in points_of_runs(rows)] == [2, 2]
+@pytest.mark.parametrize("column", ["process_id", "visit"])
+def test_over_processes_a_cap_has_their_means(column):
+    rows = pd.concat([runs_table(process_id=1), runs_table(process_id=2)])
+    points = points_of_runs(rows.rename(columns={"process_id": column}))
+    assert [point.energy.n for point in points] == [2, 2]
 
 
 def test_what_cannot_be_compared_is_refused():

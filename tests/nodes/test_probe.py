@@ -12,7 +12,10 @@ PROMPT = {
     "probe": {"class_type": "WattBenchProbeModel", "inputs": {}},
     "a": {"class_type": "KSampler", "inputs": {"model": ["probe", 0]}},
     "b": {"class_type": "KSampler", "inputs": {"model": ["probe", 0]}},
-    "both": {"class_type": "LatentBatch", "inputs": {"samples1": ["a", 0], "samples2": ["b", 0]}},
+    "both": {
+        "class_type": "LatentComposite",
+        "inputs": {"samples_to": ["a", 0], "samples_from": ["b", 0]},
+    },
     **{
         name: {
             "class_type": "WattBenchCollect",

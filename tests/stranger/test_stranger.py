@@ -184,6 +184,13 @@ def expect_powercap(wattbench, request, folder):
     assert done.stderr.startswith("wattbench powercap: ")
 
 
+def expect_tune(wattbench, request, folder):
+    workflow = request.getfixturevalue("write_workflow")()
+    done = wattbench("tune", workflow, "--out", folder / "out é", "--levers", "atention")
+    assert done.returncode == 2
+    assert "did you mean 'attention'?" in done.stderr
+
+
 def expect_serve(wattbench, request, folder):
     """The checkout is not the stranger's: it cannot hold what the server writes."""
     server = request.getfixturevalue("journal_server")

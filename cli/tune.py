@@ -1,0 +1,201 @@
+"""``wattbench tune``: what to set on this machine so that a workflow's images cost less."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import CommandError, UsageError
+from .run import positive
+
+if TYPE_CHECKING:
+    from ..study.levels import Levels
+    from ..study.rig import Bench
+    from ..study.search import Verdict
+    from ..study.tune import Progress
+
+BUDGET_MIN = 30.0
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "tune",
+        help="find the settings with which a workflow's images cost less",
+        description="Take a workflow as you use it, measure it as it is, try attention kernels, "
+        "weight formats, compilation and launch options, and write the workflow with the winning "
+        "nodes in it, or say that nothing is proven to be better. Arguments after -- go to every "
+        "ComfyUI that is started.",
+    )
+    parser.add_argument("workflow", type=Path, metavar="WORKFLOW", help="a workflow's JSON file")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="for the results")
+    parser.add_argument(
+        "--objective",
+        choices=("j_per_img", "s_per_img", "peak_vram"),
+        default="s_per_img",
+        help="what is to become smaller (default: s_per_img)",
+    )
+    parser.add_argument(
+        "--levers",
+        nargs="+",
+        default=[],
+        metavar="LEVER[=LEVEL,...]",
+        help="what to try: attention, weights=fp8, launch=--fast ... (default: all that this "
+        "machine can run)",
+    )
+    parser.add_argument(
+        "--budget",
+        type=minutes,
+        default=BUDGET_MIN,
+        metavar="MIN",
+        help=f"minutes that the search may take (default: {BUDGET_MIN:g})",
+    )
+    parser.add_argument(
+        "--repeats",
+        type=positive,
+        default=2,
+        metavar="N",
+        help="images that count each time a candidate has its turn (default: 2)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the order (default: 0)")
+    parser.add_argument("--min-psnr", type=float, metavar="DB", help="floor for the pictures")
+    parser.add_argument("--min-ssim", type=float, metavar="X", help="floor for the pictures")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print the rule and what would be tried, then end"
+    )
+    parser.add_argument("--comfyui", type=Path, metavar="PATH", help="ComfyUI's folder")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument(
+        "--timeout",
+        type=positive,
+        default=1800,
+        metavar="S",
+        help="longest silence of the server in seconds (default: 1800)",
+    )
+    parser.set_defaults(passes_on=True)
+
+
+def minutes(text: str) -> float:
+    """Minutes above 0, for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of minutes")
+    return value
+
+
+def run(args: argparse.Namespace) -> int:
+    """Search; whatever was measured is written, also after a failure or Ctrl-C."""
+    from ..hosts.remote.batch import needs_estimate, prepare_folder
+    from ..hosts.remote.comfy_run import check_installed
+    from ..hosts.remote.server import device_arguments, find_comfyui
+    from ..study.levels import choose, parse_levers
+    from ..study.rig import ServerRig
+    from ..study.search import Rule
+
+    check_installed()
+    workflow = read_workflow(args.workflow)
+    asked = parse_levers(args.levers)
+    comfyui = find_comfyui(args.comfyui)
+    prepare_folder(args.out)
+    device = device_arguments(args.device)
+    if args.objective == "j_per_img" and needs_estimate(on_cpu="--cpu" in device):
+        raise UsageError(
+            "no meter covers this device, so joules cannot be made smaller: choose "
+            "--objective s_per_img, or set WATTBENCH_METER=estimate to opt into an estimate"
+        )
+    arguments = (*device, *args.comfyui_arguments)
+    rig = ServerRig(comfyui, arguments, {}, args.out, args.timeout)
+    with rig.open((), "levers") as bench:
+        levels = choose(bench.levers(), asked, args.objective, own_servers=True)
+        check_workflow(bench, workflow)
+    print(Rule().describe())
+    print(listed(levels))
+    if args.dry_run:
+        return 0
+    if not levels.levers:
+        raise CommandError("there is nothing to try on this machine; see above why")
+    return search(args, workflow, rig, levels)
+
+
+def search(args: argparse.Namespace, workflow: dict[str, Any], rig: Any, levels: Levels) -> int:
+    """Carry the search out and write what it found."""
+    from ..study.outcome import write_outcome
+    from ..study.pictures import Gallery, PictureLimits
+    from ..study.search import Rule, Search
+    from ..study.tune import Tuning
+
+    tuning = Tuning(
+        workflow,
+        rig,
+        Search(levels.levers, Rule(), args.seed),
+        args.objective,
+        args.repeats,
+        args.budget * 60,
+        Gallery(PictureLimits(args.min_psnr, args.min_ssim)),
+        tell=show,
+    )
+    verdict: Verdict | None = None
+    try:
+        verdict = tuning.run()
+    finally:
+        if tuning.visits:
+            outcome = write_outcome(tuning, levels, args.out)
+            print(f"\n{outcome}")
+    return 0 if verdict else 1
+
+
+def read_workflow(path: Path) -> dict[str, Any]:
+    """A workflow's JSON.
+
+    Raises:
+        UsageError: it cannot be read, or is none.
+    """
+    try:
+        data = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(f"{path} is no JSON: {error}; save it from ComfyUI once more") from error
+    if not isinstance(data, dict) or not data:
+        raise UsageError(f"{path} holds no workflow; save it from ComfyUI once more")
+    return data
+
+
+def check_workflow(bench: Bench, workflow: dict[str, Any]) -> None:
+    """Raise UsageError where the workflow cannot be measured, before anything is."""
+    from ..study.canvas import is_canvas
+    from ..study.measured import instrumented
+
+    graph = bench.api_graph(workflow) if is_canvas(workflow) else workflow
+    try:
+        instrumented(graph, bench.definitions)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def listed(levels: Levels) -> str:
+    """What is tried, and what is not and why."""
+    lines = [f"tried: {lever.name} = {', '.join(lever.levels)}" for lever in levels.levers]
+    lines += [f"not tried: {one.lever} = {one.level}: {one.reason}" for one in levels.left_out]
+    return "\n".join(lines)
+
+
+def show(progress: Progress) -> None:
+    """One line for each prompt; on a terminal it stays in place."""
+    from ..study.tune import name_of
+
+    left_min = max(0.0, progress.budget_s - progress.elapsed_s) / 60
+    last = progress.last
+    seen = f", {last.time_s:.2f} s" if last is not None and last.time_s is not None else ""
+    joules = f", {last.energy_j:.0f} J" if last is not None and last.energy_j is not None else ""
+    text = (
+        f"{progress.stage.value} {progress.block + 1}: {name_of(progress.settings)}, image "
+        f"{progress.prompt + 1}/{progress.prompt_count}{seen}{joules}, {left_min:.0f} min left"
+    )
+    is_terminal = sys.stdout.isatty()
+    print(f"\r\x1b[K{text}" if is_terminal else text, end="" if is_terminal else "\n", flush=True)

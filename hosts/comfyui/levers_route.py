@@ -1,0 +1,83 @@
+"""The route that says which levers this machine has, computed where the device is open anyway."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from aiohttp import web
+from comfy.cli_args import args as launch
+from comfy.cli_args import parser
+from server import PromptServer
+
+from ...attention import BACKENDS
+from ...attention import offers as attention_offers
+from ...offer import Machine, Offer, machine_of
+from ...quant.formats import FORMATS
+from .compile import MODES, compile_offer
+from .workspace import HOST
+
+ROUTE = "/wattbench/levers"
+
+FASTER_LAUNCHES = ("--disable-dynamic-vram", "--fast")
+"""Launch options that made a server faster on some card; what each does is ComfyUI's own help."""
+
+
+def add_levers_route() -> None:
+    """Serve ``GET /wattbench/levers``: for each lever its levels as :class:`Offer` in JSON.
+
+    A level of ``weights`` also has ``native``: whether products are computed in its own format.
+    """
+    server = getattr(PromptServer, "instance", None)
+    if server is None:
+        return
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response(levers())
+
+    server.routes.get(ROUTE)(answer)
+
+
+def levers() -> dict[str, list[dict[str, Any]]]:
+    """What ``GET /wattbench/levers`` answers."""
+    device = HOST.device()
+    machine = machine_of(device)
+    compiling = compile_offer(device)
+    return {
+        "launch": [asdict(offer) for offer in _launches(machine)],
+        "weights": [
+            {**asdict(weight_format.offer(machine)), "native": _is_native(weight_format, machine)}
+            for weight_format in FORMATS
+            if weight_format.name != "gguf"
+        ],
+        "memory_format": [asdict(Offer("channels_last", "NHWC for convolutions", True))],
+        "attention": [asdict(offer) for offer in attention_offers(machine)],
+        "compile": [
+            asdict(Offer(mode, "torch.compile", compiling.available, compiling.reason))
+            for mode in MODES
+        ],
+        "vae_attention": [
+            asdict(backend.offer(machine)) for backend in BACKENDS if backend.name == "sdpa"
+        ],
+    }
+
+
+def _is_native(weight_format: Any, machine: Machine) -> bool:
+    return bool(weight_format.execution(machine).kind == "native")
+
+
+def _launches(machine: Machine) -> list[Offer]:
+    """Options that this ComfyUI knows, that are not in force, and that do something here."""
+    known = {option for action in parser._actions for option in action.option_strings}
+    offers = []
+    for option in FASTER_LAUNCHES:
+        in_force = getattr(launch, option.removeprefix("--").replace("-", "_"), None)
+        reason = ""
+        if option not in known:
+            reason = "this ComfyUI has no such option"
+        elif machine.kind != "cuda":
+            reason = f"it changes nothing on {machine.kind}"
+        elif in_force:
+            reason = "it is in force already"
+        offers.append(Offer(option, "a launch option of ComfyUI", not reason, reason))
+    return offers

@@ -1,0 +1,178 @@
+"""Where a study measures: servers of our own, or one that is running already."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from ..errors import CancelledError
+from ..hosts.remote.batch import JOURNAL_FILE, JOURNAL_FOLDER, fetch_pictures, read_runs
+from ..hosts.remote.client import ComfyClient
+from ..hosts.remote.comfy_run import run_workflow, to_api_format
+from ..hosts.remote.graph import Graph
+from ..hosts.remote.server import ComfyServer
+from .definitions import Definitions, definitions_of
+from .measured import Instrumented, Prompt, prompt_of
+
+Offered = Mapping[str, Sequence[Mapping[str, Any]]]
+LEVERS_ROUTE = "/wattbench/levers"
+"""As :mod:`..hosts.comfyui.levers_route` serves it."""
+
+
+class Bench(Protocol):
+    """A place where prompts can be measured, for as long as it is open."""
+
+    @property
+    def definitions(self) -> Definitions: ...
+
+    def levers(self) -> Offered:
+        """The levers of the machine, each with its levels as offers."""
+        ...
+
+    def api_graph(self, workflow: Any) -> Graph:
+        """A workflow (either format) in API format, by the server's own nodes."""
+        ...
+
+    def measure(self, instrumented: Instrumented, name: str) -> Prompt:
+        """Run one prompt; a failure is in :attr:`Prompt.error`. ``name`` is for its pictures."""
+        ...
+
+
+class Rig(Protocol):
+    """Opens benches. ``is_fresh`` says whether each has a process of its own, without a cache."""
+
+    is_fresh: ClassVar[bool]
+
+    def open(self, launch: Sequence[str], name: str) -> contextlib.AbstractContextManager[Bench]:
+        """A bench with these launch options; ``name`` is for its log."""
+        ...
+
+
+@dataclass(frozen=True)
+class ServerBench:
+    """A ComfyUI server; ``server`` is ``None`` where it is not ours."""
+
+    client: ComfyClient
+    server: ComfyServer | None
+    definitions: Definitions
+    pictures: Path
+    deadline_s: int
+    follow: Callable[[dict[str, Any]], None]
+
+    def levers(self) -> Offered:
+        return dict(self.client.get_json(LEVERS_ROUTE))
+
+    def api_graph(self, workflow: Any) -> Graph:
+        with tempfile.TemporaryDirectory() as scratch:
+            file = Path(scratch, "workflow.json")
+            file.write_text(json.dumps(workflow), "utf-8")
+            return to_api_format(self.client, file)
+
+    def measure(self, instrumented: Instrumented, name: str) -> Prompt:
+        offset = self.client.output_size(JOURNAL_FILE, JOURNAL_FOLDER)
+        with tempfile.TemporaryDirectory() as scratch:
+            file = Path(scratch, "workflow.json")
+            file.write_text(json.dumps(instrumented.graph), "utf-8")
+            job = run_workflow(self.client, file, self.deadline_s, self.follow)
+        if job.was_cancelled:
+            raise CancelledError(f"on the server at {self.client.address}")
+        if self.server is not None and not self.server.is_running():
+            return Prompt(error=f"ComfyUI died: {job.error or 'see ' + self.server.log_path.name}")
+        runs = [
+            run
+            for run in read_runs(self.client, self.server, offset)
+            if run.job_id == job.prompt_id
+        ]
+        if job.error:
+            return Prompt(runs=tuple(runs), error=job.error)
+        found = prompt_of(self._history(str(job.prompt_id)), instrumented.watch_id, runs)
+        pictures = fetch_pictures(self.client, job, self.pictures, name)
+        return replace(found, pictures=tuple(pictures))
+
+    def _history(self, prompt_id: str) -> dict[str, Any]:
+        """ComfyUI writes it a moment after it tells of the end; nothing where it never does."""
+        for _ in range(HISTORY_TRIES):
+            history = self.client.get_json(f"/history/{prompt_id}").get(prompt_id)
+            if history is not None and any(history.get("outputs", {}).values()):
+                return dict(history)
+            time.sleep(HISTORY_PAUSE_S)
+        return {}
+
+
+HISTORY_TRIES, HISTORY_PAUSE_S = 50, 0.1
+
+
+@dataclass(frozen=True)
+class ServerRig:
+    """Fresh servers of our own.
+
+    Args:
+        arguments: launch options of every server.
+        environment: variables of every server, on top of ours.
+        follow: gets every event of a prompt that runs.
+    """
+
+    comfyui: Path
+    arguments: tuple[str, ...]
+    environment: dict[str, str]
+    folder: Path
+    deadline_s: int
+    follow: Callable[[dict[str, Any]], None] = lambda event: None
+    is_fresh: ClassVar[bool] = True
+
+    @contextlib.contextmanager
+    def open(self, launch: Sequence[str], name: str) -> Iterator[ServerBench]:
+        """A server with ``launch`` on top of the rig's own arguments.
+
+        Raises:
+            ServerError: it does not start.
+        """
+        logs = self.folder / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        server = ComfyServer(
+            self.comfyui,
+            environment=self.environment,
+            arguments=(*self.arguments, *launch),
+            log_path=logs / f"{name}.log",
+        )
+        with server:
+            yield _bench(server.client, server, self.folder, self.deadline_s, self.follow)
+
+
+@dataclass(frozen=True)
+class RunningRig:
+    """One server that runs already: it has one set of launch options, and is never fresh."""
+
+    client: ComfyClient
+    folder: Path
+    deadline_s: int
+    follow: Callable[[dict[str, Any]], None] = lambda event: None
+    is_fresh: ClassVar[bool] = False
+
+    @contextlib.contextmanager
+    def open(self, launch: Sequence[str], name: str) -> Iterator[ServerBench]:
+        """The running server, as it is.
+
+        Raises:
+            ValueError: other launch options are asked for.
+        """
+        if launch:
+            raise ValueError("a running server keeps its launch options")
+        yield _bench(self.client, None, self.folder, self.deadline_s, self.follow)
+
+
+def _bench(
+    client: ComfyClient,
+    server: ComfyServer | None,
+    folder: Path,
+    deadline_s: int,
+    follow: Callable[[dict[str, Any]], None],
+) -> ServerBench:
+    definitions = definitions_of(client.get_json("/object_info"))
+    return ServerBench(client, server, definitions, folder / "pictures", deadline_s, follow)

@@ -1,0 +1,263 @@
+"""``wattbench tune``: carries out a search on a rig, with a user's own workflow."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import fmean
+from typing import Any, Literal
+
+from ..errors import CommandError
+from ..hosts.remote.graph import Graph, repeated_in_block
+from ..records import Run
+from .canvas import is_canvas, put_on_canvas
+from .definitions import Definitions
+from .levers import lever_named
+from .measured import Prompt, instrumented
+from .pictures import Gallery
+from .rig import Bench, Rig
+from .search import BASELINE, Block, Outcome, Search, Settings, Stage, Verdict
+from .wiring import WIRES, ends_of, nodes_of, put_in
+
+Objective = Literal["j_per_img", "s_per_img", "peak_vram"]
+OBJECTIVES: dict[Objective, str] = {
+    "j_per_img": "J/img",
+    "s_per_img": "s/img",
+    "peak_vram": "B",
+}
+LAUNCH = "launch"
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What one candidate's turn within a block gave: its prompts that count, and the verdict."""
+
+    settings: Settings
+    stage: Stage
+    block: int
+    prompts: tuple[Prompt, ...]
+    outcome: Outcome
+    picture_share: float | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What happens now, for a line on a terminal or a bar on a page."""
+
+    stage: Stage
+    block: int
+    settings: Settings
+    prompt: int
+    prompt_count: int
+    elapsed_s: float
+    budget_s: float
+    last: Prompt | None = None
+
+
+@dataclass
+class Tuning:
+    """A search for better settings of one workflow.
+
+    Args:
+        workflow: as a page saves it, or in API format.
+        search: what to measure next.
+        objective: what is to become smaller.
+        repeats: prompts that count in every visit; one more comes before them.
+        budget_s: no block is begun that would end later than this.
+        tell: gets a :class:`Progress` before every prompt.
+        clock: seconds that pass.
+    """
+
+    workflow: Mapping[str, Any]
+    rig: Rig
+    search: Search
+    objective: Objective
+    repeats: int
+    budget_s: float
+    gallery: Gallery
+    tell: Callable[[Progress], None] = lambda progress: None
+    clock: Callable[[], float] = time.monotonic
+    visits: list[Visit] = field(default_factory=list)
+    _graphs: dict[Settings, Graph] = field(default_factory=dict)
+    _visit_s: list[float] = field(default_factory=list)
+    _began_s: float = 0.0
+    _prompt_count: int = 0
+    _block_count: int = 0
+    _definitions: Definitions = field(default_factory=dict)
+
+    def run(self) -> Verdict:
+        """Search until it is over or the time is; what was measured is in ``visits`` in any case.
+
+        Raises:
+            CommandError: a server does not start, or the workflow itself does not run.
+            ValueError: the workflow cannot be measured.
+        """
+        self._began_s = self.clock()
+        while (block := self.search.next_block()) is not None:
+            if not self._fits(block):
+                self.search.stop()
+                break
+            outcomes = self._measure(block)
+            as_it_is = outcomes[BASELINE]
+            if self._block_count == 1 and (as_it_is.value is None or as_it_is.fault):
+                raise CommandError(
+                    f"the workflow as it is cannot be measured: {as_it_is.fault}. Run it in "
+                    "ComfyUI first"
+                )
+            self.search.record(block, outcomes)
+        return self.search.verdict()
+
+    def runs(self) -> list[Run]:
+        """All that the probes saw, each run with the name of its cell."""
+        return [
+            replace(run, cell=name_of(visit.settings))
+            for visit in self.visits
+            for prompt in visit.prompts
+            for run in prompt.runs
+        ]
+
+    def tuned(self, settings: Settings) -> dict[str, Any]:
+        """The workflow with ``settings`` in it, in the format it came in.
+
+        Levers of the server are not in it. The baseline must have been measured before.
+        """
+        nodes, defined = nodes_of(settings, self._definitions), self._definitions
+        if not is_canvas(self.workflow):
+            return put_in(dict(self.workflow), nodes, defined)
+        targets = [
+            (wire, target)
+            for wire in WIRES.values()
+            for ends in ends_of(self._graphs[BASELINE], wire, defined).values()
+            for target in ends
+        ]
+        return put_on_canvas(dict(self.workflow), nodes, targets, defined)
+
+    def _fits(self, block: Block) -> bool:
+        """Whether there is time for ``block``, by what visits have taken; the first one always."""
+        left_s = self.budget_s - (self.clock() - self._began_s)
+        return not self._visit_s or fmean(self._visit_s) * len(block.order) <= left_s
+
+    def _measure(self, block: Block) -> dict[Settings, Outcome]:
+        """Visit every candidate of a block; those with the same launch options share a server."""
+        self._block_count += 1
+        visits: list[Visit] = []
+        launches = list(dict.fromkeys(_launch(settings) for settings in block.order))
+        for number, launch in enumerate(launches):
+            name = f"{block.stage.value}{block.number + 1}_{number + 1}"
+            with self.rig.open(launch.split(), name) as bench:
+                for settings in block.order:
+                    if _launch(settings) == launch:
+                        began_s = self.clock()
+                        visits.append(self._visit(bench, block, settings))
+                        self._visit_s.append(self.clock() - began_s)
+        # The baseline's pictures come first: the others are compared with them.
+        judged = map(self._judged, sorted(visits, key=lambda visit: visit.settings != BASELINE))
+        kept = {visit.settings: visit for visit in judged}
+        self.visits += [kept[visit.settings] for visit in visits]
+        return {settings: visit.outcome for settings, visit in kept.items()}
+
+    def _visit(self, bench: Bench, block: Block, settings: Settings) -> Visit:
+        place = (settings, block.stage, block.number)
+        try:
+            graph = self._graph(bench, settings)
+        except ValueError as error:
+            return Visit(*place, (), Outcome(None, str(error)))
+        prompts: list[Prompt] = []
+        # The first one warms up: it loads the model and fills caches. A server that has seen a
+        # seed answers from its cache, so one that goes on from block to block gets new seeds.
+        turn = 0 if self.rig.is_fresh else self._block_count
+        for number, one in enumerate(repeated_in_block(graph, self.repeats, turn)):
+            self.tell(self._progress(block, settings, number, prompts))
+            self._prompt_count += 1
+            name = f"{block.stage.value}{block.number + 1}_{self._prompt_count:04}"
+            prompts.append(bench.measure(instrumented(one, bench.definitions), name))
+            if prompts[-1].error:
+                break
+        return Visit(*place, tuple(prompts[1:]), self._outcome(prompts, settings))
+
+    def _judged(self, visit: Visit) -> Visit:
+        """The visit with what its pictures say."""
+        if visit.outcome.fault:
+            return visit
+        first = 0 if self.rig.is_fresh else self._block_count * self.repeats
+        pictures = {first + n: prompt.pictures for n, prompt in enumerate(visit.prompts)}
+        if visit.settings == BASELINE:
+            fault = self.gallery.add_baseline(pictures)
+            return replace(visit, outcome=replace(visit.outcome, fault=fault))
+        outcome = replace(visit.outcome, fault=self.gallery.fault(pictures))
+        return replace(visit, outcome=outcome, picture_share=self.gallery.share(pictures))
+
+    def _outcome(self, prompts: Sequence[Prompt], settings: Settings) -> Outcome:
+        """The objective's geometric mean over the prompts that count, or why there is none."""
+        errors = [prompt.error for prompt in prompts if prompt.error]
+        if errors:
+            return Outcome(None, errors[0])
+        counted = prompts[1:]
+        fault = next(filter(None, (_fallback(prompt, settings) for prompt in counted)), "")
+        values = [value_of(prompt, self.objective) for prompt in counted]
+        known = [value for value in values if value is not None and value > 0]
+        if len(known) < len(values) or not known:
+            note = next((prompt.note for prompt in counted if prompt.note), "nothing measured it")
+            return Outcome(None, fault or f"no {OBJECTIVES[self.objective]}: {note}")
+        return Outcome(math.exp(fmean(math.log(value) for value in known)), fault)
+
+    def _graph(self, bench: Bench, settings: Settings) -> Graph:
+        """The graph to run: a page's workflow is changed on the page and then converted."""
+        self._definitions = bench.definitions
+        in_graph = tuple(pair for pair in settings if pair[0] != LAUNCH)
+        for wanted in (BASELINE, in_graph):
+            if wanted not in self._graphs:
+                changed = self.tuned(wanted) if wanted else dict(self.workflow)
+                on_page = is_canvas(changed)
+                self._graphs[wanted] = bench.api_graph(changed) if on_page else changed
+        return self._graphs[in_graph]
+
+    def _progress(
+        self, block: Block, settings: Settings, number: int, prompts: Sequence[Prompt]
+    ) -> Progress:
+        return Progress(
+            block.stage,
+            block.number,
+            settings,
+            number,
+            self.repeats + 1,
+            self.clock() - self._began_s,
+            self.budget_s,
+            prompts[-1] if prompts else None,
+        )
+
+
+def name_of(settings: Settings) -> str:
+    """``attention=auto, compile=default``; ``as it is`` for the baseline."""
+    return ", ".join(f"{lever}={level}" for lever, level in settings) or "as it is"
+
+
+def value_of(prompt: Prompt, objective: Objective) -> float | None:
+    """What is to become smaller, per picture where it is a cost."""
+    pictures = max(1, len(prompt.pictures))
+    if objective == "peak_vram":
+        return prompt.peak_vram_bytes
+    cost = prompt.energy_j if objective == "j_per_img" else prompt.time_s
+    return None if cost is None else cost / pictures
+
+
+def _launch(settings: Settings) -> str:
+    return dict(settings).get(LAUNCH, "")
+
+
+def _fallback(prompt: Prompt, settings: Settings) -> str:
+    """What a lever was asked for and did not do; empty where what ran is what was asked."""
+    for lever, level in settings:
+        operation = lever_named(lever).counts
+        if not operation:
+            continue
+        calls = [call for call in prompt.kernel_calls if call.operation == operation]
+        if not calls:
+            return f"{lever}={level} was never consulted by this model"
+        fallen = [call for call in calls if call.reason]
+        if fallen:
+            count, total = sum(c.call_count for c in fallen), sum(c.call_count for c in calls)
+            return f"{count} of {total} {operation} calls fell back: {fallen[0].reason}"
+    return ""

@@ -1,0 +1,10 @@
+"""Node classes as the real ComfyUI describes them."""
+
+import pytest
+
+from wattbench.study.definitions import definitions_of
+
+
+@pytest.fixture(scope="session")
+def definitions(comfy_server):
+    return definitions_of(comfy_server.client.get_json("/object_info"))

@@ -1,0 +1,125 @@
+"""Tuning in the real ComfyUI on the CPU: graphs as a user has them."""
+
+import pytest
+
+from wattbench.hosts.remote.comfy_run import to_api_format
+from wattbench.study.levels import choose, parse_levers
+from wattbench.study.measured import instrumented
+from wattbench.study.pictures import Gallery
+from wattbench.study.rig import RunningRig
+from wattbench.study.search import BASELINE, Lever, Rule, Search
+from wattbench.study.tune import Tuning
+
+MODEL = {
+    "class_type": "WattBenchSyntheticModel",
+    "inputs": {"architecture": "sdxl", "size": "tiny", "dtype": "fp32", "seed": 0},
+}
+PLAIN = {
+    "1": MODEL,
+    "2": {"class_type": "CLIPTextEncode", "inputs": {"clip": ["1", 1], "text": "a moth"}},
+    "3": {"class_type": "CLIPTextEncode", "inputs": {"clip": ["1", 1], "text": ""}},
+    "4": {
+        "class_type": "EmptyLatentImage",
+        "inputs": {"width": 64, "height": 64, "batch_size": 1},
+    },
+    "5": {
+        "class_type": "KSampler",
+        "inputs": {
+            "model": ["1", 0],
+            "positive": ["2", 0],
+            "negative": ["3", 0],
+            "latent_image": ["4", 0],
+            "seed": 1,
+            "steps": 2,
+            "cfg": 4.0,
+            "sampler_name": "euler",
+            "scheduler": "normal",
+            "denoise": 1.0,
+        },
+    },
+    "6": {"class_type": "VAEDecode", "inputs": {"samples": ["5", 0], "vae": ["1", 2]}},
+    "7": {"class_type": "SaveImage", "inputs": {"images": ["6", 0], "filename_prefix": "x"}},
+}
+ADVANCED = {
+    **{node_id: PLAIN[node_id] for node_id in ("1", "2", "3", "4", "5")},
+    "8": {"class_type": "RandomNoise", "inputs": {"noise_seed": 7}},
+    "9": {"class_type": "KSamplerSelect", "inputs": {"sampler_name": "euler"}},
+    "10": {
+        "class_type": "BasicScheduler",
+        "inputs": {"model": ["1", 0], "scheduler": "normal", "steps": 2, "denoise": 0.6},
+    },
+    "11": {
+        "class_type": "CFGGuider",
+        "inputs": {"model": ["1", 0], "positive": ["2", 0], "negative": ["3", 0], "cfg": 4.0},
+    },
+    "12": {
+        "class_type": "SamplerCustomAdvanced",
+        "inputs": {
+            "noise": ["8", 0],
+            "guider": ["11", 0],
+            "sampler": ["9", 0],
+            "sigmas": ["10", 0],
+            "latent_image": ["5", 0],
+        },
+    },
+    "6": {"class_type": "VAEDecode", "inputs": {"samples": ["12", 0], "vae": ["1", 2]}},
+    "7": PLAIN["7"],
+}
+
+
+@pytest.fixture
+def rig(comfy_server, tmp_path):
+    return RunningRig(comfy_server.client, tmp_path, 600)
+
+
+@pytest.mark.parametrize("graph", [PLAIN, ADVANCED], ids=["plain", "two samplers"])
+def test_a_users_graph_is_measured_and_tuned(graph, rig, tmp_path):
+    levers = (Lever("attention", ("sdpa_math",)),)
+    rule = Rule(hopeless=1e9, helped=1e9, blocks_min=2, blocks_max=2)
+    gallery = Gallery()
+    tuning = Tuning(graph, rig, Search(levers, rule, 0), "s_per_img", 2, 1e9, gallery)
+    tuning.run()
+    assert tuning.search.faults == {}
+    assert len(tuning.visits) == 2 * (2 + 2)
+    for visit in tuning.visits:
+        for prompt in visit.prompts:
+            assert prompt.error == ""
+            assert prompt.time_s > 0
+            assert prompt.energy_j > 0
+            assert len(prompt.pictures) == 1
+            (run,) = prompt.runs
+            assert run.environment.host == "ComfyUI"
+        executed = {call.executed for prompt in visit.prompts for call in prompt.kernel_calls}
+        assert executed == (set() if visit.settings == BASELINE else {"sdpa_math"})
+        assert visit.settings == BASELINE or visit.picture_share < 0.05
+    assert {run.cell for run in tuning.runs()} == {"as it is", "attention=sdpa_math"}
+
+
+def test_the_server_says_what_this_machine_can_try(rig):
+    with rig.open((), "levers") as bench:
+        levels = choose(bench.levers(), parse_levers([]), "s_per_img", own_servers=True)
+        tried = {lever.name: lever.levels for lever in levels.levers}
+    assert "sdpa" in tried["attention"]
+    assert "launch" not in tried
+    left_out = {(one.lever, one.level): one.reason for one in levels.left_out}
+    assert "changes nothing on cpu" in left_out[("launch", "--disable-dynamic-vram")]
+    assert left_out[("attention", "sage_2")]
+
+
+def test_instruments_of_a_users_own_are_refused(rig):
+    with rig.open((), "refused") as bench:
+        graph = {**PLAIN, "9": {"class_type": "WattBenchWatchGraph", "inputs": {}}}
+        with pytest.raises(ValueError, match="WattBenchWatchGraph"):
+            instrumented(graph, bench.definitions)
+        without = {node_id: PLAIN[node_id] for node_id in "12345"}
+        with pytest.raises(ValueError, match="no output node"):
+            instrumented(without, bench.definitions)
+
+
+def test_a_graph_in_api_format_stays_as_it_is(comfy_server, tmp_path):
+    import json
+
+    path = tmp_path / "graph.json"
+    path.write_text(json.dumps(PLAIN), "utf-8")
+    graph = to_api_format(comfy_server.client, path)
+    assert {k: v["inputs"] for k, v in graph.items()} == {k: v["inputs"] for k, v in PLAIN.items()}
