@@ -83,7 +83,7 @@ def stacked(
     write: Callable[[str], str],
 ) -> str:
     """Bars of parts, a panel for each unit, all bars of a panel on one scale from 0."""
-    with _drawn((0.9 + 0.5 * len(labels)) * len(panels) + 0.3) as (figure, svg):
+    with _drawn((1.1 + 0.5 * len(labels)) * len(panels) + 0.8) as (figure, svg):
         rows = figure.subplots(len(panels), squeeze=False)[:, 0]
         for axes, (unit, parts) in zip(rows, panels.items(), strict=True):
             ends = [0.0] * len(labels)
