@@ -89,6 +89,9 @@ def _verdict(page: Page) -> Iterator[Block]:
             yield {"kind": "items", "title": page.t("Not tried"), "items": left_out}
     if not page.tuned:
         yield {"kind": "lead", "text": _sentence(page)}
+    left_out = [f"{page.labels[n]}: {page.t(why)}" for n, why in page.shown.verdict.left_out]
+    if left_out and not page.tuned:
+        yield {"kind": "items", "title": page.t("Not in the verdict"), "items": left_out}
     if page.is_of_one_name:
         name = condition_name(page.rows[0])
         yield {"kind": "text", "text": page.t("What all conditions have in common") + f": {name}."}
@@ -242,10 +245,7 @@ def _trade_off(page: Page) -> Iterator[Block]:
         yield absent(page, "No condition has both a time and an energy of an image.")
         return
     drawn = [(page.labels[p.row], p.time_s, p.energy_j, p.is_on_front) for p in points[:MOST_ROWS]]
-    named = [
-        (f"{n}" if len(points) > 1 else label, x, y, on)
-        for n, (label, x, y, on) in enumerate(drawn, 1)
-    ]
+    named = [(f"{n}", x, y, on) for n, (_, x, y, on) in enumerate(drawn, 1)]
     on_front = ", ".join(label for label, *_, is_on_front in drawn if is_on_front)
     svg = charts.scatter(named, ("s/img", "J/img"), page.t)
     caption = page.t(
