@@ -36,6 +36,7 @@ from .summary import plus_minus, summary_table
 PLAIN_BYTES, DOWNLOAD_BYTES = 100_000, 450_000
 """A table of more bytes is packed; more than the second number is too much for a page."""
 
+OBJECTIVES = {"j_per_img": "J/img", "s_per_img": "s/img", "peak_vram": "VRAM"}
 PHASES = ("Load", "Encode", "Denoise", "Decode")
 ORDERED = {
     "s_per_img": ("s/img", 1),
@@ -201,7 +202,7 @@ def _candidates(page: Page, tuned: Tuned) -> Iterator[Block]:
         if is_known(r["ratio"])
     ]
     if rows:
-        yield _forest(page, rows, f"× {tuned.objective}")
+        yield _forest(page, rows, f"× {OBJECTIVES.get(tuned.objective, tuned.objective)}")
     headings = (
         "Candidate",
         "Stage",
