@@ -10,11 +10,13 @@ from ..measure.energy.phases import PooledPhases, pooled_phases, step_profiles
 from ..records import Estimate, Run
 from .breakdown import parts_of
 from .comparison import comparisons
+from .pareto import TradeOff, trade_offs
 from .runs_table import runs_frame
 from .series import series_of
 from .statements import statements
 from .steps import steps_frame
 from .summary import ConditionRuns, conditions, summary_of
+from .verdict import Verdict, verdict_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,6 +57,16 @@ class Analysis:
     def parts(self) -> list[dict[str, Estimate]]:
         """Where time and energy went, for each row of the summary; by :func:`.parts_of`."""
         return [parts_of(condition.measured) for condition in self.conditions]
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """The best condition against the baseline."""
+        return verdict_of(self.conditions)
+
+    @cached_property
+    def trade_offs(self) -> list[TradeOff]:
+        """Energy against time, with the front; see :mod:`.pareto`."""
+        return trade_offs(self.conditions)
 
     @cached_property
     def notes(self) -> list[str]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..records import Estimate
 from ..stats import paired_ratio
 from .columns import ENVIRONMENT_COLUMNS
 
@@ -58,20 +59,10 @@ def comparisons(measured: list[pd.DataFrame]) -> list[dict[str, object]]:
 
 
 def _compare(baseline: pd.DataFrame, treatment: pd.DataFrame) -> dict[str, object]:
-    if not len(treatment):
-        return {"comparison_note": "no run succeeded"}
-    broken = (treatment["picture_fault"] != "").sum()
-    if broken:
-        return {"comparison_note": f"{broken} of {len(treatment)} pictures are broken"}
-    if (baseline["picture_fault"] != "").any():
-        return {"comparison_note": "pictures of the baseline are broken"}
-    for columns, what in ((WORKLOAD_COLUMNS, "work"), (ENVIRONMENT_COLUMNS, "environment")):
-        if not _same(baseline, treatment, columns):
-            return {"comparison_note": f"another {what} than the baseline's"}
-    works = {str(runs.iloc[0]["work"]) for runs in (baseline, treatment)} - {""}
-    if len(works) > 1 and not any(ADAPTIVE in work for work in works):
-        return {"comparison_note": "another work than the baseline's, as counted"}
-    pairs = _pairs(baseline, treatment)
+    reason = incomparable(baseline, treatment)
+    if reason:
+        return {"comparison_note": reason}
+    pairs = pairs_of(baseline, treatment)
     if len(pairs) < 2:
         return {"pairs": len(pairs), "comparison_note": NO_PAIRS}
     most = max(len(baseline), len(treatment))
@@ -83,12 +74,30 @@ def _compare(baseline: pd.DataFrame, treatment: pd.DataFrame) -> dict[str, objec
     return cells
 
 
+def incomparable(baseline: pd.DataFrame, treatment: pd.DataFrame) -> str:
+    """Why runs have no ratio to the baseline's; empty where they may have one."""
+    if not len(treatment):
+        return "no run succeeded"
+    broken = (treatment["picture_fault"] != "").sum()
+    if broken:
+        return f"{broken} of {len(treatment)} pictures are broken"
+    if (baseline["picture_fault"] != "").any():
+        return "pictures of the baseline are broken"
+    for columns, what in ((WORKLOAD_COLUMNS, "work"), (ENVIRONMENT_COLUMNS, "environment")):
+        if not _same(baseline, treatment, columns):
+            return f"another {what} than the baseline's"
+    works = {str(runs.iloc[0]["work"]) for runs in (baseline, treatment)} - {""}
+    if len(works) > 1 and not any(ADAPTIVE in work for work in works):
+        return "another work than the baseline's, as counted"
+    return ""
+
+
 def _same(first: pd.DataFrame, second: pd.DataFrame, columns: list[str]) -> bool:
     a, b = first.iloc[0][columns], second.iloc[0][columns]
     return bool((a.isna() & b.isna() | (a == b).fillna(False)).all())
 
 
-def _pairs(baseline: pd.DataFrame, treatment: pd.DataFrame) -> pd.DataFrame:
+def pairs_of(baseline: pd.DataFrame, treatment: pd.DataFrame) -> pd.DataFrame:
     """Runs of the same process and seed side by side, the k-th of these with the k-th."""
     keys = ["process_id", "seed"]
     first, second = (
@@ -104,6 +113,18 @@ def _pairs(baseline: pd.DataFrame, treatment: pd.DataFrame) -> pd.DataFrame:
 
 
 def _ratio(pairs: pd.DataFrame, metric: str) -> dict[str, Any]:
+    ratio = ratio_of(pairs, metric)
+    if ratio is None:
+        return {}
+    return {
+        f"{metric}_ratio": ratio.value,
+        f"{metric}_ratio_low": ratio.ci_low,
+        f"{metric}_ratio_high": ratio.ci_high,
+    }
+
+
+def ratio_of(pairs: pd.DataFrame, metric: str, confidence: float = 0.95) -> Estimate | None:
+    """Treatment over baseline of what :func:`pairs_of` found; ``None`` with fewer than two."""
     columns = [f"{metric}_baseline", f"{metric}_treatment"]
     values = pairs[["process_id", *columns]].dropna()
     values = values[(values[columns] > 0).all(axis=1)]
@@ -112,10 +133,6 @@ def _ratio(pairs: pd.DataFrame, metric: str) -> dict[str, Any]:
         logs = np.log(values).groupby(processes).mean()
         values = np.exp(logs)
     if len(values) < 2:
-        return {}
-    ratio = paired_ratio(list(values[columns[0]]), list(values[columns[1]])).ratio
-    return {
-        f"{metric}_ratio": ratio.value,
-        f"{metric}_ratio_low": ratio.ci_low,
-        f"{metric}_ratio_high": ratio.ci_high,
-    }
+        return None
+    first, second = (list(values[column]) for column in columns)
+    return paired_ratio(first, second, confidence=confidence).ratio

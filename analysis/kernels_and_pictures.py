@@ -59,3 +59,11 @@ def _note(group: pd.DataFrame) -> str:
     if not near:
         return f"Pictures of {name} are equal to those of the same seed."
     return f"Pictures of {name} against those of the same seed: at worst {', '.join(near)}."
+
+
+def what_ran(measured: pd.DataFrame) -> dict[str, str]:
+    """What a condition's runs counted: of each column of kernels what its cells said, each once."""
+    columns = [f"{name}_{part}" for name in OPERATIONS for part in ("executed", "fallbacks")]
+    return {
+        column: " | ".join(cell for cell in measured[column].unique() if cell) for column in columns
+    }

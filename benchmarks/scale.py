@@ -66,13 +66,15 @@ def timed(work: Callable[[], object]) -> str:
 
 
 def tables_of(count: int, folder: Path) -> list[str]:
-    """Pooling and tables of ``count`` runs, and adding one more to them."""
+    """Pooling and tables of ``count`` runs, adding one more to them, and a page of them all."""
     analysis, report = wattbench("analysis.analysis").Analysis, wattbench("report")
+    page = wattbench("report.html")
     *runs, last = made_runs(count + 1)
     return [
         timed(lambda: analysis.of(runs).summary),
         timed(lambda: report.append_runs(runs, folder)),
         timed(lambda: report.append_runs([last], folder)),
+        timed(lambda: page.as_html(analysis(report.read_runs(folder / "runs.csv")))),
     ]
 
 
@@ -92,7 +94,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, nargs="*", default=[1000, 10_000])
     parser.add_argument("--journal", type=int, nargs="*", default=[20_000])
     args = parser.parse_args()
-    print("| runs | summary | export | one more |\n|---|---|---|---|")
+    print("| runs | summary | export | one more | page |\n|---|---|---|---|---|")
     for count in args.runs:
         with tempfile.TemporaryDirectory() as folder:
             print(f"| {count} | {' | '.join(tables_of(count, Path(folder)))} |", flush=True)

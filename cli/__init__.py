@@ -17,6 +17,7 @@ COMMANDS = (
     "tune",
     "powercap",
     "summary",
+    "report",
     "journal",
     "law",
     "quantize",

@@ -138,6 +138,13 @@ def expect_summary(wattbench, request, folder):
     assert set(pd.read_csv(out / "runs.csv", encoding="utf-8")["model"]) == {"modèle ✓ 日本"}
 
 
+def expect_report(wattbench, request, folder):
+    out = folder / "Seite é.html"
+    done = wattbench("report", request.getfixturevalue("journal"), "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert "modèle ✓ 日本" in out.read_text("utf-8")
+
+
 def expect_journal(wattbench, request, folder):
     done = wattbench("journal", "check", request.getfixturevalue("journal"))
     assert done.returncode == 0, done.stderr

@@ -1,0 +1,86 @@
+"""The best condition against the baseline, or that they cannot be told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ..records import Estimate
+from .comparison import incomparable, pairs_of, ratio_of
+from .pareto import left_out_because
+from .summary import ConditionRuns
+
+Outcome = Literal["better", "worse", "alike", "unpaired", "alone", "nothing"]
+"""``better``: one beats the baseline. ``worse``: the baseline beats all others. ``alike``: neither.
+``unpaired``: nothing has a ratio to the baseline. ``alone``: there is nothing else. ``nothing``: no
+run that counts."""
+
+CONFIDENCE = 0.95
+METRICS = ("j_per_img", "it_per_s")
+"""What is judged: energy where any condition has a ratio of it, else speed."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``best`` is the row of the summary that ``ratio`` is of, over the baseline, which is row 0.
+
+    The intervals of all ``compared`` conditions hold together at :data:`CONFIDENCE` (Bonferroni):
+    else the best of many would often seem better by chance. ``ratio`` is of ``metric``.
+    """
+
+    outcome: Outcome
+    metric: str = METRICS[0]
+    best: int | None = None
+    ratio: Estimate | None = None
+    compared: int = 0
+
+
+def verdict_of(conditions: Sequence[ConditionRuns]) -> Verdict:
+    """On the conditions of a summary; broken pictures and fall-backs never win."""
+    if not conditions or not len(conditions[0].measured):
+        return Verdict("nothing")
+    if len(conditions) == 1:
+        return Verdict("alone")
+    baseline = conditions[0].measured
+    running = {
+        row: pairs_of(baseline, condition.measured)
+        for row, condition in enumerate(conditions)
+        if row
+        and not incomparable(baseline, condition.measured)
+        and not left_out_because(condition.measured)
+    }
+    for metric in METRICS:
+        if metric == "j_per_img":
+            meter = baseline.iloc[0]["energy_meter"]
+            rows = {
+                row: pairs
+                for row, pairs in running.items()
+                if conditions[row].measured.iloc[0]["energy_meter"] == meter
+            }
+        else:
+            rows = running
+        known = {row for row, pairs in rows.items() if ratio_of(pairs, metric) is not None}
+        confidence = 1 - (1 - CONFIDENCE) / max(1, len(known))
+        ratios = {row: ratio_of(rows[row], metric, confidence) for row in known}
+        if ratios:
+            return _judged({row: ratio for row, ratio in ratios.items() if ratio}, metric)
+    return Verdict("unpaired")
+
+
+def _judged(ratios: dict[int, Estimate], metric: str) -> Verdict:
+    is_cost = metric == "j_per_img"
+
+    def gain(row: int) -> float:
+        return -ratios[row].value if is_cost else ratios[row].value
+
+    def is_better(row: int) -> bool:
+        return ratios[row].ci_high < 1 if is_cost else ratios[row].ci_low > 1
+
+    def is_worse(row: int) -> bool:
+        return ratios[row].ci_low > 1 if is_cost else ratios[row].ci_high < 1
+
+    better = [row for row in ratios if is_better(row)]
+    best = max(better or ratios, key=gain)
+    outcome: Outcome = "better" if better else "worse" if all(map(is_worse, ratios)) else "alike"
+    return Verdict(outcome, metric, best, ratios[best], len(ratios))

@@ -1,0 +1,85 @@
+"""``wattbench report``: folders of results as one page."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import CommandError, UsageError
+from .summary import read_journal, read_table
+
+if TYPE_CHECKING:
+    from ..analysis.analysis import Analysis
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "report",
+        help="write results as one page for a browser",
+        description="Write a page that needs nothing but itself: verdict, pictures, charts, what "
+        "ran, how it was measured, and the tables. Hosts, users, paths, addresses and serial "
+        "numbers are not in it. Needs Jinja2 and matplotlib.",
+    )
+    parser.add_argument(
+        "folders",
+        type=Path,
+        nargs="+",
+        metavar="DIR",
+        help="a folder of results, its runs.csv, or a journal.jsonl; of several, the first "
+        "condition of the first is the baseline",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("report.html"), metavar="FILE", help="(report.html)"
+    )
+    parser.add_argument(
+        "--language", choices=("en", "pt-BR"), default="en", help="of the page (en)"
+    )
+    parser.add_argument(
+        "--with-prompts",
+        action="store_true",
+        help="show the texts of prompts that the pictures' files hold",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    from ..report.html import PageUnavailableError, as_html
+    from ..tables.files import write_text
+
+    if args.out.is_dir():
+        raise UsageError(f"{args.out} is a folder: name the file, as {args.out / 'report.html'}")
+    folders = [path if path.is_dir() else path.parent for path in args.folders]
+    try:
+        analysis = analysis_of(args.folders)
+        page = as_html(analysis, folders, args.language, with_prompts=args.with_prompts)
+        written = write_text(page, args.out)
+    except PageUnavailableError as error:
+        raise CommandError(str(error)) from error
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    except OSError as error:
+        raise CommandError(f"{args.out} cannot be written: {error}") from error
+    print(f"wrote {written}")
+    return 0
+
+
+def analysis_of(paths: list[Path]) -> Analysis:
+    """Of the runs of all paths, each run once.
+
+    Raises:
+        UsageError: one of them cannot be read.
+    """
+    from ..analysis.analysis import Analysis
+    from ..analysis.runs_table import runs_frame, typed
+
+    frames = []
+    for path in paths:
+        table = path / "runs.csv" if path.is_dir() else path
+        is_journal = table.suffix == ".jsonl"
+        frames.append(runs_frame(read_journal(table)) if is_journal else read_table(table))
+    if len(frames) == 1:
+        return Analysis(frames[0])
+    import pandas as pd
+
+    both = pd.concat(frames, ignore_index=True).drop_duplicates("run_id", ignore_index=True)
+    return Analysis(typed(both))

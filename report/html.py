@@ -1,0 +1,105 @@
+"""``report.html``: one page for people, that needs nothing but itself.
+
+Needs Jinja2 and matplotlib, the extra ``report``.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..analysis.analysis import Analysis
+from .folder import Tuned, tuned_of
+from .page import Page
+from .page_sections import sections
+from .private import scrubber, without_identity
+from .translation import translator
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+HERE = Path(__file__).parent
+
+
+class PageUnavailableError(RuntimeError):
+    """Jinja2 or matplotlib is not installed."""
+
+
+def as_html(
+    analysis: Analysis,
+    folders: Sequence[Path] = (),
+    language: str = "en",
+    *,
+    with_prompts: bool = False,
+) -> str:
+    """A whole page on runs; ``folders`` are where their pictures and verdicts lie.
+
+    Host, user, paths, addresses and serial numbers are not in it; texts of prompts only
+    ``with_prompts``.
+
+    Raises:
+        PageUnavailableError: without Jinja2 or matplotlib.
+        ValueError: a folder's ``verdict.json`` or ``candidates.csv`` is something else.
+    """
+    template = _template()
+    translate = translator(language)
+    scrub = scrubber()
+    tuned: list[Tuned] = [found for folder in folders if (found := tuned_of(folder))]
+    page = Page(
+        shown=Analysis(without_identity(analysis.frame)),
+        given=analysis,
+        folders=tuple(folders),
+        tuned=tuple(tuned),
+        language=language,
+        t=translate,
+        scrub=scrub,
+        with_prompts=with_prompts,
+    )
+    return render(template, page)
+
+
+def render(template: Template, page: Page) -> str:
+    """The template filled in; only our own style, script and charts are markup in it."""
+    from markupsafe import Markup
+
+    script = "\n" + (HERE / "page.js").read_text("utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    began = sorted(page.shown.frame["started_at"])
+    span = " / ".join(dict.fromkeys(at[:16].replace("T", " ") for at in began[:1] + began[-1:]))
+    return template.render(
+        language=page.language,
+        t=page.t,
+        title=page.t("WattBench report"),
+        measured=f"{page.t('Measured')}: {span} UTC" if span else "",
+        sections=sections(page),
+        css=Markup((HERE / "page.css").read_text("utf-8")),  # noqa: S704
+        script=Markup(script),  # noqa: S704
+        script_hash=f"sha256-{digest}",
+    )
+
+
+def _template() -> Template:
+    """The page's template.
+
+    Raises:
+        PageUnavailableError: without Jinja2 or matplotlib.
+    """
+    try:
+        import matplotlib  # noqa: F401
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    except ImportError as error:
+        raise PageUnavailableError(
+            f"a page needs Jinja2 and matplotlib, and here is no {error.name}: "
+            "pip install jinja2 matplotlib"
+        ) from error
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.j2")
