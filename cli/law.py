@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CommandError, UsageError
-from . import law_card, law_plan
+from . import law_card, law_plan, law_validate
 from .law_card import CONFIDENCE, warn
 
 if TYPE_CHECKING:
     from ..law import Equation3, Observations, OperatorLaw
     from ..records import Prediction
 
+SETTINGS = (
+    "architecture", "width", "height", "steps", "cfg", "sampler", "batch_size", "dtype",
+    "text_tokens",
+)  # fmt: skip
 TABLE_HELP = "a runs.csv of WattBench, or a table with the columns of the published study"
 
 
@@ -46,9 +50,19 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     predict = actions.add_parser("predict", help="what a run will cost, with an interval")
     law_card.add_run_arguments(predict)
     law_card.add_tariff_arguments(predict)
-    predict.add_argument("--text-tokens", type=int, default=12, metavar="N")
+    predict.add_argument(
+        "--text-tokens", type=law_card.tokens, metavar="N", help="of the prompt (default: 12)"
+    )
     predict.add_argument("--confidence", type=law_card.fraction, default=CONFIDENCE)
     predict.add_argument("--json", action="store_true", help="machine-readable output")
+    validate = actions.add_parser(
+        "validate",
+        help="how well a law fitted to some runs predicts others",
+        description="Fit a law to some rows, predict others, and compare: R², MAE, MAPE, Pearson, "
+        "Spearman and how often the 90%% interval holds the measurement, by model and by card.",
+    )
+    _add_table(validate)
+    law_validate.add_arguments(validate)
     law_plan.register(actions)
 
 
@@ -59,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
         "reproduce": _reproduce,
         "calibrate": _calibrate,
         "predict": _predict,
+        "validate": law_validate.validate,
         "plan": law_plan.plan,
         "breakeven": law_plan.breakeven,
     }
@@ -215,6 +230,7 @@ def _predict(args: argparse.Namespace) -> int:
     from ..law import LawDataError, forecast_run, sentence
     from ..law.flop import function_evaluations
 
+    assumed = law_card.assume(args)
     card, tariff = law_card.card(args), law_card.tariff(args)
     made = forecast_run(
         law_card.condition(args),
@@ -228,10 +244,13 @@ def _predict(args: argparse.Namespace) -> int:
         raise LawDataError("; ".join(made.notes))
     warn(tuple(note for note in made.notes if note not in card.notes))
     if not args.json:
+        print(law_card.settings_line(args, assumed))
         print(sentence(replace(made, notes=()), tariff))
         return 0
     facts = {
         "gpu": card.gpu,
+        "settings": {name: getattr(args, name) for name in SETTINGS},
+        "assumed": list(assumed),
         "confidence": args.confidence,
         "energy_j_per_img": _ends(energy),
         "duration_s_per_img": None if time is None else _ends(time),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,15 +20,17 @@ CONFIDENCE = 0.9
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """The run and the card; :func:`condition` and :func:`card` read them."""
     parser.add_argument("--architecture", required=True, metavar="NAME")
-    parser.add_argument("--width", type=int, default=1024, metavar="PX")
-    parser.add_argument("--height", type=int, default=1024, metavar="PX")
-    parser.add_argument("--steps", type=int, required=True, metavar="N")
-    parser.add_argument("--cfg", type=float, default=1.0, help="guidance scale (default: 1, none)")
-    parser.add_argument("--sampler", default="euler", help="ComfyUI's name (default: euler)")
-    parser.add_argument("--batch-size", type=int, default=1, metavar="N")
-    parser.add_argument("--dtype", default="fp16", help="fp16, bf16, fp32, or a weight format")
+    parser.add_argument("--width", type=count, metavar="PX", help="(default: 1024)")
+    parser.add_argument("--height", type=count, metavar="PX", help="(default: 1024)")
+    parser.add_argument("--steps", type=count, required=True, metavar="N")
+    parser.add_argument(
+        "--cfg", type=amount, help="guidance scale, 1: none (default: the architecture's usual one)"
+    )
+    parser.add_argument("--sampler", help="ComfyUI's name (default: euler)")
+    parser.add_argument("--batch-size", type=count, metavar="N", help="(default: 1)")
+    parser.add_argument("--dtype", help="fp16 (default), bf16, fp32, or a weight format")
     choice = parser.add_mutually_exclusive_group()
-    choice.add_argument("--gpu", default="A100", help="a card with published data (default: A100)")
+    choice.add_argument("--gpu", help="a card with published data (default: A100)")
     choice.add_argument("--calibration", type=Path, metavar="FILE", help="from law calibrate --out")
 
 
@@ -38,6 +41,47 @@ def add_tariff_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--price-per-kwh", type=float, metavar="PRICE")
     parser.add_argument("--currency", default="EUR", help="of the price (default: EUR)")
+
+
+def assume(args: argparse.Namespace) -> tuple[str, ...]:
+    """Fill in what was not given; answers the names of those settings."""
+    from ..law.flop import ALIASES, DEFAULT_CFG
+
+    architecture = ALIASES.get(args.architecture, args.architecture)
+    defaults = {
+        "width": 1024,
+        "height": 1024,
+        "cfg": DEFAULT_CFG.get(architecture, 1.0),
+        "sampler": "euler",
+        "batch_size": 1,
+        "dtype": "fp16",
+        "text_tokens": 12,
+    }
+    if args.calibration is None:
+        defaults["gpu"] = "A100"
+    assumed = tuple(name for name in defaults if getattr(args, name, None) is None)
+    for name in assumed:
+        setattr(args, name, defaults[name])
+    return assumed
+
+
+def settings_line(args: argparse.Namespace, assumed: Sequence[str]) -> str:
+    """Every setting of the run, with those that :func:`assume` filled in called so."""
+    values = {
+        "architecture": args.architecture,
+        "width": f"{args.width} px wide",
+        "height": f"{args.height} px high",
+        "steps": f"{args.steps} steps",
+        "cfg": f"CFG {args.cfg:g}",
+        "sampler": args.sampler,
+        "batch_size": f"batch of {args.batch_size}",
+        "dtype": args.dtype,
+        "text_tokens": f"{args.text_tokens} text tokens",
+    }
+    if args.gpu is not None:
+        values["gpu"] = args.gpu
+    parts = [f"{text} (assumed)" if name in assumed else text for name, text in values.items()]
+    return f"Of {', '.join(parts)}."
 
 
 def condition(args: argparse.Namespace) -> Condition:
@@ -91,6 +135,33 @@ def warn(notes: Sequence[str]) -> None:
     """Print notes to standard error, which leaves the output to programs."""
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
+
+
+def count(text: str) -> int:
+    """An argument that is a whole number of at least 1."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return value
+
+
+def amount(text: str) -> float:
+    """An argument that is a finite number of at least 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0")
+    return value
+
+
+def tokens(text: str) -> int:
+    """An argument that is a whole number of at least 0."""
+    return 0 if text == "0" else count(text)
 
 
 def fraction(text: str) -> float:

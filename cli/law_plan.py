@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .law_card import add_run_arguments, card, condition, warn
+from .law_card import add_run_arguments, assume, card, condition, settings_line, warn
 
 if TYPE_CHECKING:
     from ..law.breakeven import Range
@@ -79,6 +79,7 @@ def plan(args: argparse.Namespace) -> int:
     from ..law import planning
     from ..tables.markdown import table_lines
 
+    assumed = assume(args)
     cards, base = card(args), condition(args)
     found = planning.options(base, cards)
     rows = _option_rows(found)
@@ -86,6 +87,7 @@ def plan(args: argparse.Namespace) -> int:
         f"# What an image costs on {cards.gpu}",
         f"Base: {base.name}, {base.weight_format}. One setting is changed at a time. Energies "
         "are per image, with their 90% interval.",
+        settings_line(args, assumed),
         "\n".join(table_lines(OPTION_HEADINGS, rows)),
     ]
     if args.quality is not None:
@@ -140,7 +142,7 @@ def _caps(args: argparse.Namespace) -> list[str]:
     from ..law.data import EDGE_NODES_CSV
     from ..tables.markdown import table_lines
 
-    if args.idle_power < 0:
+    if not 0 <= args.idle_power < math.inf:
         raise LawDataError(f"--idle-power must be 0 W or more, got {args.idle_power:g}")
     points = (
         power_cap.points_of_study(args.workload, EDGE_NODES_CSV)

@@ -79,7 +79,7 @@ class Observations:
 
 
 def read_table(path: Path, where: tuple[str, ...] = ()) -> pd.DataFrame:
-    """A CSV file, restricted to rows whose columns have the values of ``where`` (``name=value``).
+    """A CSV file, restricted to the rows of :func:`rows_where`.
 
     Raises:
         LawDataError: no such file, not a table, a condition that is none, or no row left.
@@ -90,6 +90,23 @@ def read_table(path: Path, where: tuple[str, ...] = ()) -> pd.DataFrame:
         raise LawDataError(f"there is no file {path}") from error
     except ValueError as error:
         raise LawDataError(str(error)) from error
+    table = table[rows_where(table, where)]
+    if table.empty:
+        raise LawDataError(f"no row of {path} is left under {', '.join(where) or 'its header'}")
+    return table
+
+
+def rows_where(table: pd.DataFrame, where: Sequence[str]) -> pd.Series:
+    """Which rows have in their columns the values of ``where`` (``name=value``).
+
+    Several values of one column are alternatives.
+
+    Raises:
+        LawDataError: a condition that is none.
+    """
+    import pandas as pd
+
+    by_column: dict[str, pd.Series] = {}
     for condition in where:
         column, separator, value = condition.partition("=")
         if not separator or column not in table:
@@ -97,10 +114,12 @@ def read_table(path: Path, where: tuple[str, ...] = ()) -> pd.DataFrame:
                 f"cannot filter by {condition!r}: write column=value with one of the columns "
                 f"{', '.join(map(str, table.columns))}"
             )
-        table = table[_equals(table[column], value)]
-    if table.empty:
-        raise LawDataError(f"no row of {path} is left under {', '.join(where) or 'its header'}")
-    return table
+        mask = _equals(table[column], value)
+        by_column[column] = by_column[column] | mask if column in by_column else mask
+    chosen = pd.Series(data=True, index=table.index)
+    for mask in by_column.values():
+        chosen &= mask
+    return chosen
 
 
 def _equals(column: pd.Series, value: str) -> pd.Series:

@@ -10,7 +10,7 @@ from ..tables.decimals import in_figures
 from .cards import Card
 from .cost import JOULES_PER_WH, Tariff
 from .data import Energy, planned
-from .flop import DEFAULT_TEXT_TOKENS, flop_count
+from .flop import ALIASES, DEFAULT_CFG, DEFAULT_TEXT_TOKENS, flop_count
 from .operators import OperatorLaw, Unit
 
 CONFIDENCE = 0.9
@@ -101,12 +101,17 @@ def _count_flops(condition: Condition, step_count: int, text_tokens: int) -> int
         condition.width_px or 0,
         condition.height_px or 0,
         step_count,
-        cfg=1.0 if condition.cfg is None else condition.cfg,
-        batch_size=condition.batch_size or 1,
+        cfg=_cfg(condition),
+        batch_size=1 if condition.batch_size is None else condition.batch_size,
         text_tokens=text_tokens,
         sampler=condition.sampler,
     )
     return count.total
+
+
+def _cfg(condition: Condition) -> float:
+    name = ALIASES.get(condition.architecture, condition.architecture)
+    return DEFAULT_CFG.get(name, 1.0) if condition.cfg is None else condition.cfg
 
 
 def _predict(
@@ -120,9 +125,9 @@ def _predict(
         condition.height_px or 0,
         step_count,
         dtype=condition.weight_format,
-        cfg=1.0 if condition.cfg is None else condition.cfg,
+        cfg=_cfg(condition),
         sampler=condition.sampler,
-        batch_size=condition.batch_size or 1,
+        batch_size=1 if condition.batch_size is None else condition.batch_size,
         text_tokens=text_tokens,
     )
     found: dict[Unit, Prediction] = {}

@@ -49,6 +49,39 @@ def write_plots(frame: pd.DataFrame, folder: Path) -> tuple[tuple[str, str], ...
     return tuple(written)
 
 
+def write_validation(rows: pd.DataFrame, path: Path) -> None:
+    """Predicted against measured joules with 90 % intervals, a colour a model, a mark a card.
+
+    Raises:
+        PlotsUnavailableError: without matplotlib.
+        OSError: the folder cannot be written.
+    """
+    figure = new_figure(6, 6)
+    axes = figure.add_subplot()
+    colours = {name: f"C{at}" for at, name in enumerate(dict.fromkeys(rows["architecture"]))}
+    marks = dict(zip(dict.fromkeys(rows["gpu"]), "os^Dv<>pP*X" * len(rows), strict=False))
+    for (model, gpu), part in rows.groupby(["architecture", "gpu"], sort=False):
+        spread = [part["value"] - part["low"], part["high"] - part["value"]]
+        axes.errorbar(
+            part["actual_j"],
+            part["value"],
+            yerr=spread,
+            fmt=marks[gpu],
+            color=colours[model],
+            markersize=3,
+            linewidth=0.5,
+            label=f"{model}, {gpu}",
+        )
+    edges = [rows["actual_j"].min(), rows["actual_j"].max()]
+    axes.plot(edges, edges, "k-", linewidth=0.8)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("Measured, J of all images of a row")
+    axes.set_ylabel("Predicted, J, with its 90 % interval")
+    axes.legend()
+    figure.savefig(path, metadata={"Date": None})
+
+
 def write_plan(options: Sequence[Option], path: Path) -> None:
     """Joules per image of each option with their intervals, a panel for each setting.
 

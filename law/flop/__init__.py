@@ -17,6 +17,7 @@ from .vae import PX_PER_LATENT
 
 __all__ = [
     "ALIASES",
+    "DEFAULT_CFG",
     "DEFAULT_TEXT_TOKENS",
     "FORMULAS",
     "PAPER_FORMULAS",
@@ -67,6 +68,18 @@ ALIASES: Mapping[str, str] = {
 
 ComfyUI's ``sd3`` is none of them: it stands for models of several sizes.
 """
+
+DEFAULT_CFG: Mapping[str, float] = {
+    "sd15": 7.0,
+    "sd2": 7.0,
+    "sdxl": 7.0,
+    "sd35": 4.5,
+    "flux": 1.0,
+    "qwen_image": 4.0,
+    "z_image": 1.0,
+}
+"""Guidance that an architecture is usually run with; 1, none, where it is distilled into the
+weights. Of the scale itself only whether it is 1 changes the cost."""
 
 DEFAULT_TEXT_TOKENS = 12
 """Mean length of a COCO caption as arXiv 2511.17031v2, Table 5, gives it."""

@@ -66,5 +66,10 @@ def model_calls(sampler: str, cfg: float) -> int:
 
     ComfyUI skips the unconditional pass at cfg 1, except in the ``_cfg_pp`` samplers, which need
     its result.
+
+    Raises:
+        ValueError: a scale that is negative or no number.
     """
+    if not math.isfinite(cfg) or cfg < 0:
+        raise ValueError(f"cfg must be 0 or more, got {cfg:g}")
     return 1 if math.isclose(cfg, 1.0) and not sampler.endswith("_cfg_pp") else 2

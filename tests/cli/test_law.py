@@ -9,7 +9,7 @@ import pytest
 
 from wattbench import cli
 from wattbench.law.data import STUDY_CSV
-from wattbench.law.flop import flop_count
+from wattbench.law.flop import DEFAULT_CFG, FORMULAS, flop_count
 
 
 def law(capsys, *arguments):
@@ -311,3 +311,85 @@ def test_what_cannot_be_planned_is_refused(capsys, arguments, message):
     code, out, err = law(capsys, *arguments)
     assert (code, out) == (2, "")
     assert message in err
+
+
+def test_predict_tells_every_setting_and_which_it_assumed(capsys):
+    """An SDXL of 30 steps is one with guidance: 1430 J, not the 824 of none."""
+    shape = ("--architecture", "sdxl", "--steps", 30)
+    facts = json.loads(law(capsys, "predict", *shape, "--json")[1])
+    assert facts["energy_j_per_img"]["value"] == pytest.approx(1430, rel=0.01)
+    assert facts["settings"] == {
+        "architecture": "sdxl", "width": 1024, "height": 1024, "steps": 30, "cfg": 7.0,
+        "sampler": "euler", "batch_size": 1, "dtype": "fp16", "text_tokens": 12,
+    }  # fmt: skip
+    assert facts["assumed"] == [
+        "width", "height", "cfg", "sampler", "batch_size", "dtype", "text_tokens", "gpu",
+    ]  # fmt: skip
+    none = json.loads(law(capsys, "predict", *shape, "--cfg", 1, "--width", 1024, "--json")[1])
+    assert none["energy_j_per_img"]["value"] == pytest.approx(824, rel=0.01)
+    assert "cfg" not in none["assumed"] and "width" not in none["assumed"]
+    for command in ("predict", "plan"):
+        out = law(capsys, command, *shape, "--dtype", "bf16", "--gpu", "A100")[1]
+        assert "30 steps, CFG 7 (assumed), euler (assumed), batch of 1 (assumed), bf16, " in out
+        assert "1024 px wide (assumed), 1024 px high (assumed)" in out
+    assert set(FORMULAS) == set(DEFAULT_CFG)
+
+
+@pytest.mark.parametrize(
+    ("option", "values"),
+    [
+        ("--batch-size", ["0", "-1", "1.5", "nan"]),
+        ("--steps", ["0", "-4", "two"]),
+        ("--width", ["0", "-8"]),
+        ("--height", ["0", "-8"]),
+        ("--cfg", ["nan", "inf", "-1", "high"]),
+        ("--text-tokens", ["-1", "nan"]),
+        ("--confidence", ["0", "1", "nan"]),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused(capsys, option, values):
+    for value in values:
+        with pytest.raises(SystemExit) as stopped:
+            law(capsys, "predict", "--architecture", "sdxl", "--steps", 30, f"{option}={value}")
+        assert stopped.value.code == 2
+        assert f"argument {option}: {value!r} is not" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "option", [("--batch-size", 1), ("--cfg", 0), ("--text-tokens", 0), ("--steps", 1)]
+)
+def test_the_least_settings_are_taken(capsys, option):
+    assert law(capsys, "predict", "--architecture", "sdxl", "--steps", 30, *option)[0] == 0
+
+
+@pytest.mark.parametrize("watts", ["nan", "inf", "-1"])
+def test_idle_power_is_finite(capsys, watts):
+    code, _, err = law(capsys, "plan", *SDXL, f"--idle-power={watts}")
+    assert code == 2 and "--idle-power must be 0 W or more" in err
+
+
+def test_validate_prints_scores_and_writes_them(capsys, tmp_path):
+    split = (
+        "--train",
+        "model=qwen",
+        "model=sd3.5",
+        "--test",
+        "model=flux",
+        "--convention",
+        "paper",
+    )
+    code, out, _ = law(capsys, "validate", STUDY_CSV, *split, "--out", tmp_path)
+    assert code == 0
+    # As docs/energy-law.md has it for Figure 4.
+    assert "| all | 80 | 0.989 | 152,165 | 13.0% | 0.999 | 0.999 |" in out
+    assert "| model flux | 80 |" in out and "| card A100 | 80 |" in out
+    assert out in (tmp_path / "validation.md").read_text("utf-8")
+    rows = pd.read_csv(tmp_path / "validation.csv")
+    error = (rows["value"] / rows["actual_j"] - 1).abs().mean()
+    facts = json.loads(law(capsys, "validate", STUDY_CSV, *split, "--json")[1])
+    assert set(facts["all"]) == {"n", "r2", "mae_j", "mape", "pearson", "spearman", "coverage"}
+    assert facts["all"]["mape"] == pytest.approx(error)
+    assert facts["all"]["coverage"] == pytest.approx(rows["covered"].mean())
+    assert "<svg" in (tmp_path / "validation.svg").read_text("utf-8")
+    code, _, err = law(capsys, "validate", STUDY_CSV, "--train", "model=flux", "--test", "gpu=A100")
+    assert code == 2 and "80 rows are in both --train and --test" in err

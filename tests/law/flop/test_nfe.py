@@ -68,3 +68,10 @@ def test_what_cannot_be_told_is_refused():
         function_evaluations("no_such_sampler", 20)
     with pytest.raises(ValueError, match="at least 1"):
         function_evaluations("euler", 0)
+
+
+@pytest.mark.parametrize("cfg", [float("nan"), float("inf"), -0.1])
+def test_guidance_is_a_number_of_at_least_zero(cfg):
+    with pytest.raises(ValueError, match="cfg must be 0 or more"):
+        model_calls("euler", cfg)
+    assert model_calls("euler", 0.0) == 2
