@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import re
 import textwrap
 import warnings
@@ -67,7 +68,7 @@ def forest(rows: Sequence[Interval], axis: str, write: Callable[[str], str]) -> 
         axes = figure.add_subplot()
         axes.axvline(1, color=INK, linewidth=1, linestyle="--")
         for place, row in enumerate(rows):
-            if row.low == row.low and row.high == row.high:
+            if math.isfinite(row.low) and math.isfinite(row.high):
                 axes.plot([row.low, row.high], [place, place], color=SERIES[0], linewidth=3)
             axes.plot(row.value, place, "o", color=SERIES[0], markersize=7)
             _label(axes, place, row.label)

@@ -113,7 +113,7 @@ def cut(page: Page, count: int) -> str:
 
 
 def is_known(value: object) -> bool:
-    return isinstance(value, (int, float)) and not math.isnan(value)
+    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 def figure(value: float, form: str) -> str:

@@ -271,6 +271,16 @@ def test_the_verdict_of_a_search_leads(make_run, tmp_path):
     assert list(pd.read_csv(io.BytesIO(seen.download("candidates.csv")))["ratio"])[1] == 0.712
 
 
+def test_a_ratio_that_is_no_number_is_blank(make_run, tmp_path):
+    made_folder(make_run, tmp_path)
+    write_tuned(tmp_path)
+    given = CANDIDATES.assign(ratio=[1.0, math.inf, 0.9], ratio_high=[None, 1.0, math.inf])
+    given.to_csv(tmp_path / "candidates.csv", index=False)
+    ratios = Seen(page_of(tmp_path)).text("ratios")
+    assert "attention=sage finals 6 — 3.6 712" in ratios
+    assert "screening — 0.900 — —" in ratios
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [("{", "verdict.json cannot be read"), ("[]", "no sentence"), ('{"sentence": 3}', "no sente")],
