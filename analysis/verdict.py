@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..records import Estimate
@@ -27,6 +27,7 @@ class Verdict:
 
     The intervals of all ``compared`` conditions hold together at :data:`CONFIDENCE` (Bonferroni):
     else the best of many would often seem better by chance. ``ratio`` is of ``metric``.
+    ``left_out`` are rows that could not win, each with the reason.
     """
 
     outcome: Outcome
@@ -34,6 +35,7 @@ class Verdict:
     best: int | None = None
     ratio: Estimate | None = None
     compared: int = 0
+    left_out: tuple[tuple[int, str], ...] = ()
 
 
 def verdict_of(conditions: Sequence[ConditionRuns]) -> Verdict:
@@ -43,12 +45,16 @@ def verdict_of(conditions: Sequence[ConditionRuns]) -> Verdict:
     if len(conditions) == 1:
         return Verdict("alone")
     baseline = conditions[0].measured
-    running = {
-        row: pairs_of(baseline, condition.measured)
+    reasons = {
+        row: incomparable(baseline, condition.measured) or left_out_because(condition.measured)
         for row, condition in enumerate(conditions)
         if row
-        and not incomparable(baseline, condition.measured)
-        and not left_out_because(condition.measured)
+    }
+    left_out = tuple((row, reason) for row, reason in reasons.items() if reason)
+    running = {
+        row: pairs_of(baseline, conditions[row].measured)
+        for row, reason in reasons.items()
+        if not reason
     }
     for metric in METRICS:
         if metric == "j_per_img":
@@ -64,8 +70,9 @@ def verdict_of(conditions: Sequence[ConditionRuns]) -> Verdict:
         confidence = 1 - (1 - CONFIDENCE) / max(1, len(known))
         ratios = {row: ratio_of(rows[row], metric, confidence) for row in known}
         if ratios:
-            return _judged({row: ratio for row, ratio in ratios.items() if ratio}, metric)
-    return Verdict("unpaired")
+            found = _judged({row: ratio for row, ratio in ratios.items() if ratio}, metric)
+            return replace(found, left_out=left_out)
+    return Verdict("unpaired", left_out=left_out)
 
 
 def _judged(ratios: dict[int, Estimate], metric: str) -> Verdict:

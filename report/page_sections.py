@@ -36,6 +36,7 @@ from .summary import plus_minus, summary_table
 PLAIN_BYTES, DOWNLOAD_BYTES = 100_000, 450_000
 """A table of more bytes is packed; more than the second number is too much for a page."""
 
+OBJECTIVES = {"j_per_img": "J/img", "s_per_img": "s/img", "peak_vram": "VRAM"}
 PHASES = ("Load", "Encode", "Denoise", "Decode")
 ORDERED = {
     "s_per_img": ("s/img", 1),
@@ -89,6 +90,9 @@ def _verdict(page: Page) -> Iterator[Block]:
             yield {"kind": "items", "title": page.t("Not tried"), "items": left_out}
     if not page.tuned:
         yield {"kind": "lead", "text": _sentence(page)}
+    left_out = [f"{page.labels[n]}: {page.t(why)}" for n, why in page.shown.verdict.left_out]
+    if left_out and not page.tuned:
+        yield {"kind": "items", "title": page.t("Not in the verdict"), "items": left_out}
     if page.is_of_one_name:
         name = condition_name(page.rows[0])
         yield {"kind": "text", "text": page.t("What all conditions have in common") + f": {name}."}
@@ -198,7 +202,7 @@ def _candidates(page: Page, tuned: Tuned) -> Iterator[Block]:
         if is_known(r["ratio"])
     ]
     if rows:
-        yield _forest(page, rows, f"× {tuned.objective}")
+        yield _forest(page, rows, f"× {OBJECTIVES.get(tuned.objective, tuned.objective)}")
     headings = (
         "Candidate",
         "Stage",
@@ -242,10 +246,7 @@ def _trade_off(page: Page) -> Iterator[Block]:
         yield absent(page, "No condition has both a time and an energy of an image.")
         return
     drawn = [(page.labels[p.row], p.time_s, p.energy_j, p.is_on_front) for p in points[:MOST_ROWS]]
-    named = [
-        (f"{n}" if len(points) > 1 else label, x, y, on)
-        for n, (label, x, y, on) in enumerate(drawn, 1)
-    ]
+    named = [(f"{n}", x, y, on) for n, (_, x, y, on) in enumerate(drawn, 1)]
     on_front = ", ".join(label for label, *_, is_on_front in drawn if is_on_front)
     svg = charts.scatter(named, ("s/img", "J/img"), page.t)
     caption = page.t(

@@ -76,6 +76,7 @@ def test_what_is_alike_is_called_alike(make_analysis):
 def test_what_is_no_saving_never_wins(make_analysis, spoilt):
     verdict = make_analysis({"sdpa": 200.0, "flash": 190.0, "sage": 100.0}, sage=spoilt).verdict
     assert (verdict.outcome, verdict.best) == ("better", 1)
+    assert [row for row, _ in verdict.left_out] == ([] if "energy" in spoilt else [2])
 
 
 def test_without_energy_speed_is_judged(make_analysis):

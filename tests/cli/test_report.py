@@ -16,6 +16,7 @@ def results(make_run, tmp_path):
     return tmp_path / "results"
 
 
+@pytest.mark.filterwarnings("error")
 def test_a_folder_becomes_a_page(results, tmp_path, capsys):
     out = tmp_path / "new" / "page.html"
     assert main(["report", str(results), "--out", str(out)]) == 0

@@ -313,6 +313,7 @@ def test_a_saving_that_is_none_wins_nothing(make_run, spoilt):
         runs.append(run)
     seen = Seen(as_html(Analysis.of(runs)))
     assert seen.text("verdict").startswith("Verdict Keep sdpa: all others are worse.")
+    assert "Not in the verdict sage_2" in seen.text("verdict")
 
 
 def test_the_page_speaks_portuguese(analysis, monkeypatch):
