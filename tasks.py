@@ -91,6 +91,7 @@ TYPED = (
     "analysis",
     "report",
     "hosts",
+    "study",
     "nodes",
     "cli",
     "__init__.py",

@@ -137,6 +137,7 @@ def search(args: argparse.Namespace, workflow: dict[str, Any], rig: Any, levels:
         args.repeats,
         args.budget * 60,
         Gallery(PictureLimits(args.min_psnr, args.min_ssim)),
+        levels.needs,
         tell=show,
     )
     verdict: Verdict | None = None

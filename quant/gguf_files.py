@@ -26,8 +26,9 @@ class GgufFile:
 
     An entry has the shape that its tensor computes with, and of text encoders ComfyUI's name
     (:mod:`.gguf_text`). A matrix in blocks of :data:`.ggml.BLOCK_TYPES` is read as uint8
-    ``[rows, bytes of a row]``; its type is called ``gguf:Q4_K``. ComfyUI-GGUF lays matrices whose rows are no multiple of 256 out anew, with 256
-    weights to a row. What is in other blocks, or has other dimensions, is widened when it is read.
+    ``[rows, bytes of a row]``; its type is called ``gguf:Q4_K``. ComfyUI-GGUF lays matrices whose
+    rows are no multiple of 256 out anew, with 256 weights to a row. What is in other blocks, or has
+    other dimensions, is widened when it is read.
 
     Raises:
         FileError: the file is damaged or truncated, or the package gguf is missing.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import UsageError
@@ -30,10 +30,14 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Levels:
-    """What is tried, and what is not."""
+    """What is tried, and what is not.
+
+    ``needs`` are launch options of ComfyUI without which a level does not work, by lever and level.
+    """
 
     levers: tuple[Lever, ...]
     left_out: tuple[LeftOut, ...]
+    needs: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
 def choose(
@@ -54,7 +58,7 @@ def choose(
     Raises:
         UsageError: a lever or level that there is not, or that this machine lacks.
     """
-    chosen, left_out = [], []
+    chosen, left_out, needs = [], [], {}
     for kind in LEVERS:
         levels = []
         named = asked.get(kind.name)
@@ -62,6 +66,9 @@ def choose(
             reason = "" if offer["available"] else _reason(offer)
             if not reason and kind.place == "server" and not own_servers:
                 reason = "the server is running already"
+            if not reason and offer.get("needs"):
+                needs[(kind.name, offer["name"])] = offer["needs"]
+                reason = "" if own_servers else f"it needs a ComfyUI with {offer['needs']}"
             if kind.name not in asked:
                 reason = reason or "not asked for"
             elif named is None:
@@ -82,7 +89,7 @@ def choose(
                 raise UsageError(f"{kind.name} has no level {level!r}{nearest(level, known)}")
         if levels:
             chosen.append(Lever(kind.name, tuple(dict.fromkeys(levels))))
-    return Levels(tuple(chosen), tuple(left_out))
+    return Levels(tuple(chosen), tuple(left_out), needs)
 
 
 def parse_levers(words: Sequence[str]) -> dict[str, tuple[str, ...] | None]:

@@ -85,7 +85,7 @@ def sentence(verdict: Verdict, tuning: Tuning) -> str:
     if ratio is None:
         raise ValueError("a winner has a ratio")
     in_graph = tuple(pair for pair in verdict.winner if pair[0] != LAUNCH)
-    launch = dict(verdict.winner).get(LAUNCH)
+    launch = tuning.launch_of(verdict.winner)
     do = [f"Set {name_of(in_graph)}"] if in_graph else []
     do += [f"start ComfyUI with {launch}"] if launch else []
     share = max(
@@ -122,6 +122,7 @@ def write_outcome(tuning: Tuning, levels: Levels, folder: Path) -> str:
     summary = {
         "sentence": text,
         "settings": dict(verdict.winner),
+        "launch": tuning.launch_of(verdict.winner),
         "objective": tuning.objective,
         "rule": tuning.search.rule.describe(),
         "left_out": [vars(one) for one in levels.left_out],

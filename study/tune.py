@@ -66,6 +66,7 @@ class Tuning:
         objective: what is to become smaller.
         repeats: prompts that count in every visit; one more comes before them.
         budget_s: no block is begun that would end later than this.
+        needs: launch options without which a level does not work, by lever and level.
         tell: gets a :class:`Progress` before every prompt.
         clock: seconds that pass.
     """
@@ -77,6 +78,7 @@ class Tuning:
     repeats: int
     budget_s: float
     gallery: Gallery
+    needs: Mapping[tuple[str, str], str] = field(default_factory=dict)
     tell: Callable[[Progress], None] = lambda progress: None
     clock: Callable[[], float] = time.monotonic
     visits: list[Visit] = field(default_factory=list)
@@ -134,6 +136,11 @@ class Tuning:
         ]
         return put_on_canvas(dict(self.workflow), nodes, targets, defined)
 
+    def launch_of(self, settings: Settings) -> str:
+        """The launch options that ``settings`` ask for, and those that they do not work without."""
+        needed = [self.needs[pair] for pair in settings if pair in self.needs]
+        return " ".join(dict.fromkeys([dict(settings).get(LAUNCH, ""), *needed])).strip()
+
     def _fits(self, block: Block) -> bool:
         """Whether there is time for ``block``, by what visits have taken; the first one always."""
         left_s = self.budget_s - (self.clock() - self._began_s)
@@ -143,12 +150,12 @@ class Tuning:
         """Visit every candidate of a block; those with the same launch options share a server."""
         self._block_count += 1
         visits: list[Visit] = []
-        launches = list(dict.fromkeys(_launch(settings) for settings in block.order))
+        launches = list(dict.fromkeys(self.launch_of(settings) for settings in block.order))
         for number, launch in enumerate(launches):
             name = f"{block.stage.value}{block.number + 1}_{number + 1}"
             with self.rig.open(launch.split(), name) as bench:
                 for settings in block.order:
-                    if _launch(settings) == launch:
+                    if self.launch_of(settings) == launch:
                         began_s = self.clock()
                         visits.append(self._visit(bench, block, settings))
                         self._visit_s.append(self.clock() - began_s)
@@ -241,10 +248,6 @@ def value_of(prompt: Prompt, objective: Objective) -> float | None:
         return prompt.peak_vram_bytes
     cost = prompt.energy_j if objective == "j_per_img" else prompt.time_s
     return None if cost is None else cost / pictures
-
-
-def _launch(settings: Settings) -> str:
-    return dict(settings).get(LAUNCH, "")
 
 
 def _fallback(prompt: Prompt, settings: Settings) -> str:

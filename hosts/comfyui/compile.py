@@ -30,6 +30,10 @@ that the host takes to launch kernels, and CUDA graphs are what takes that away.
 GRAPH_MODES = ("reduce-overhead", "max-autotune")
 """Those that record CUDA graphs."""
 
+OWN_ALLOCATOR = "--disable-cuda-malloc"
+"""ComfyUI's launch option without which it takes cudaMallocAsync on most NVIDIA cards. With that
+allocator torch 2.11 fails as soon as a graph is replayed (seen on an H200)."""
+
 RECORDINGS = 3
 """Evaluations that a mode with CUDA graphs takes before it replays: warm-up, recording, replay."""
 
@@ -40,10 +44,19 @@ TRITON_FROM = (7, 0)
 """Least compute capability of Triton, the compiler's back end on NVIDIA cards."""
 
 
-def compile_offer(device: torch.device) -> Offer:
-    """Whether torch.compile can work for models on ``device``, or what it lacks."""
+def compile_offer(device: torch.device, mode: str = "default") -> Offer:
+    """Whether torch.compile can work in a mode for models on ``device``, or what it lacks."""
     reason, remedy = _refusal(device)
+    if not reason and mode in GRAPH_MODES and device.type == "cuda" and _is_malloc_async():
+        reason = (
+            "CUDA graphs need torch's own allocator, and this ComfyUI runs with cudaMallocAsync"
+        )
+        remedy = f"Start ComfyUI with {OWN_ALLOCATOR}, or choose the mode default"
     return Offer(NAME, f"torch.compile on {device.type}", not reason, reason, remedy)
+
+
+def _is_malloc_async() -> bool:
+    return torch.cuda.get_allocator_backend() == "cudaMallocAsync"
 
 
 def compile_model(model: Any, mode: str = MODES[0], dynamic: bool | None = None) -> Any:
@@ -63,7 +76,7 @@ def compile_model(model: Any, mode: str = MODES[0], dynamic: bool | None = None)
     """
     if mode not in MODES:
         raise ValueError(f"unknown mode {mode!r}; choose one of {', '.join(MODES)}")
-    offer = compile_offer(model.load_device)
+    offer = compile_offer(model.load_device, mode)
     if not offer.available:
         raise ValueError(f"this machine cannot compile: {offer.reason}. {offer.remedy}")
     compiled = model.clone(disable_dynamic=True)

@@ -14,7 +14,7 @@ from ...attention import BACKENDS
 from ...attention import offers as attention_offers
 from ...offer import Machine, Offer, machine_of
 from ...quant.formats import FORMATS
-from .compile import MODES, compile_offer
+from .compile import MODES, OWN_ALLOCATOR, compile_offer
 from .workspace import HOST
 
 ROUTE = "/wattbench/levers"
@@ -26,7 +26,8 @@ FASTER_LAUNCHES = ("--disable-dynamic-vram", "--fast")
 def add_levers_route() -> None:
     """Serve ``GET /wattbench/levers``: for each lever its levels as :class:`Offer` in JSON.
 
-    A level of ``weights`` also has ``native``: whether products are computed in its own format.
+    A level of ``weights`` also has ``native``: whether products are computed in its own format. One
+    of ``compile`` has ``needs``, a launch option that this server lacks for it, or an empty text.
     """
     server = getattr(PromptServer, "instance", None)
     if server is None:
@@ -42,7 +43,6 @@ def levers() -> dict[str, list[dict[str, Any]]]:
     """What ``GET /wattbench/levers`` answers."""
     device = HOST.device()
     machine = machine_of(device)
-    compiling = compile_offer(device)
     return {
         "launch": [asdict(offer) for offer in _launches(machine)],
         "weights": [
@@ -52,14 +52,18 @@ def levers() -> dict[str, list[dict[str, Any]]]:
         ],
         "memory_format": [asdict(Offer("channels_last", "NHWC for convolutions", True))],
         "attention": [asdict(offer) for offer in attention_offers(machine)],
-        "compile": [
-            asdict(Offer(mode, "torch.compile", compiling.available, compiling.reason))
-            for mode in MODES
-        ],
+        "compile": [_compiling(device, mode) for mode in MODES],
         "vae_attention": [
             asdict(backend.offer(machine)) for backend in BACKENDS if backend.name == "sdpa"
         ],
     }
+
+
+def _compiling(device: Any, mode: str) -> dict[str, Any]:
+    plain, in_mode = compile_offer(device), compile_offer(device, mode)
+    needs = OWN_ALLOCATOR if plain.available and not in_mode.available else ""
+    offer = Offer(mode, "torch.compile", plain.available, plain.reason, plain.remedy)
+    return {**asdict(offer), "needs": needs}
 
 
 def _is_native(weight_format: Any, machine: Machine) -> bool:

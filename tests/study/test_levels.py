@@ -20,7 +20,10 @@ OFFERED = {
     ],
     "memory_format": [offer("channels_last")],
     "attention": [offer("sdpa"), offer("split"), offer("sage_2", False, "not installed")],
-    "compile": [offer("reduce-overhead"), offer("max-autotune")],
+    "compile": [
+        offer("reduce-overhead", needs="--disable-cuda-malloc"),
+        offer("max-autotune", needs=""),
+    ],
     "vae_attention": [offer("sdpa")],
 }
 
@@ -39,6 +42,7 @@ def test_by_default_what_can_help_here():
         "compile": ("reduce-overhead",),
         "vae_attention": ("sdpa",),
     }
+    assert levels.needs == {("compile", "reduce-overhead"): "--disable-cuda-malloc"}
     assert all(one.reason for one in levels.left_out)
     assert {one.level for one in levels.left_out} >= {"sage_2", "split", "nf4", "max-autotune"}
 
@@ -52,6 +56,10 @@ def test_for_memory_the_formats_that_only_save_memory_are_tried():
 def test_a_running_server_keeps_its_launch_options():
     levels = choose(OFFERED, parse_levers([]), "s_per_img", own_servers=False)
     assert "launch" not in chosen(levels)
+    assert "compile" not in chosen(levels)
+    assert ("compile", "reduce-overhead", "it needs a ComfyUI with --disable-cuda-malloc") in [
+        (one.lever, one.level, one.reason) for one in levels.left_out
+    ]
     assert [one.reason for one in levels.left_out if one.level == "--fast"] == [
         "the server is running already"
     ]

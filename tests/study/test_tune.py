@@ -125,11 +125,19 @@ LEVERS = (
 
 @pytest.fixture
 def tune(tmp_path, make_run):
-    def run(budget_s=1e9, repeats=2, levers=LEVERS, objective="s_per_img", **rig):
+    def run(budget_s=1e9, repeats=2, levers=LEVERS, objective="s_per_img", needs=None, **rig):
         rig = Rig(tmp_path, make_run, **rig)
         search = Search(levers, Rule(), 0)
         tuning = Tuning(
-            GRAPH, rig, search, objective, repeats, budget_s, Gallery(), clock=rig.clock
+            GRAPH,
+            rig,
+            search,
+            objective,
+            repeats,
+            budget_s,
+            Gallery(),
+            needs or {},
+            clock=rig.clock,
         )
         return tuning, tuning.run()
 
@@ -186,6 +194,14 @@ def test_candidates_with_the_same_launch_options_share_a_server(tune):
     blocks = {(visit.stage, visit.block) for visit in tuning.visits}
     assert len(tuning.rig.opened) <= 2 * len(blocks)
     assert {(), ("--fast",)} == set(tuning.rig.opened)
+
+
+def test_a_level_brings_the_launch_option_that_it_needs(tune, tmp_path):
+    needs = {("weights", "fp8"): "--disable-cuda-malloc"}
+    tuning, verdict = tune(factors={"fp8": 0.5}, needs=needs)
+    assert verdict.winner == (("weights", "fp8"),)
+    assert ("--disable-cuda-malloc",) in tuning.rig.opened
+    assert "start ComfyUI with --disable-cuda-malloc" in sentence(verdict, tuning)
 
 
 def test_a_search_ends_within_its_budget(tune):
