@@ -198,7 +198,7 @@ def test_candidates_with_the_same_launch_options_share_a_server(tune):
 
 def test_a_level_brings_the_launch_option_that_it_needs(tune, tmp_path):
     needs = {("weights", "fp8"): "--disable-cuda-malloc"}
-    tuning, verdict = tune(factors={"fp8": 0.5}, needs=needs)
+    tuning, verdict = tune(levers=(Lever("weights", ("fp8",)),), needs=needs)
     assert verdict.winner == (("weights", "fp8"),)
     assert ("--disable-cuda-malloc",) in tuning.rig.opened
     assert "start ComfyUI with --disable-cuda-malloc" in sentence(verdict, tuning)
