@@ -101,7 +101,9 @@ def detect_as(config: Any) -> None:
     """Let every file be taken for ``config``: ComfyUI knows models by their published shapes."""
     import comfy.model_detection
 
-    def detected(*args: Any, **kw: Any) -> Any:
+    def detected(tensors: Any, prefix: str, *args: Any, **kw: Any) -> Any:
+        if not any(name.startswith(prefix) for name in tensors):
+            return None
         return type(config)(config.unet_config)
 
     comfy.model_detection.model_config_from_unet = detected

@@ -91,7 +91,8 @@ class WattBenchCalibrate(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, name: str = "calibration") -> bool | str:
+    def validate_inputs(cls, name: str = "calibration", prompts: Any = None) -> bool | str:
+        """ComfyUI hands over the growing input as well."""
         return refused(lambda: file_name(name, ".json"))
 
     @classmethod

@@ -28,7 +28,7 @@ class GgufFile:
     (:mod:`.gguf_text`). A matrix in blocks of :data:`.ggml.BLOCK_TYPES` is read as uint8
     ``[rows, bytes of a row]``; its type is called ``gguf:Q4_K``. ComfyUI-GGUF lays matrices whose
     rows are no multiple of 256 out anew, with 256 weights to a row. What is in other blocks, or has
-    other dimensions, is widened when it is read.
+    other dimensions, or is no ``.weight``, is widened when it is read.
 
     Raises:
         FileError: the file is damaged or truncated, or the package gguf is missing.
@@ -72,7 +72,8 @@ class GgufFile:
     def is_in_blocks(self, name: str) -> bool:
         """Whether :meth:`read` returns blocks."""
         entry = self.entries[name]
-        return entry.dtype.removeprefix(PREFIX) in BLOCK_TYPES and len(entry.shape) == 2
+        is_weight = name.endswith(".weight") and len(entry.shape) == 2
+        return is_weight and entry.dtype.removeprefix(PREFIX) in BLOCK_TYPES
 
     def read(self, name: str) -> Tensor:
         """A tensor, in memory of its own: blocks, fp16, or fp32."""

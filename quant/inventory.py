@@ -363,7 +363,9 @@ def _configs(file: TensorFile, prefix: str) -> dict[str, Mapping[str, Any]]:
             listed = json.loads(file.metadata[HEADER_KEY])["layers"]
             for name, config in listed.items():
                 full = name if f"{name}.weight" in file.entries else prefix + name
-                configs[full] = _checked(dict(config))
+                configs[full] = _checked(file, dict(config))
+        except FileError:
+            raise
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             why = type(error).__name__
             raise FileError(f"{file.path}: {HEADER_KEY} cannot be read ({why})") from error
@@ -376,7 +378,7 @@ def _configs(file: TensorFile, prefix: str) -> dict[str, Mapping[str, Any]]:
             try:
                 if file.entries[key].nbytes > MAX_CONFIG_BYTES:
                     raise ValueError(f"it is larger than {MAX_CONFIG_BYTES} bytes")
-                configs[layer] = _checked(decode_config(file.read(key)))
+                configs[layer] = _checked(file, decode_config(file.read(key)))
             except ValueError as error:
                 raise FileError(f"{file.path}, {key}: {error}") from error
             if f"{layer}.weight" not in file.entries:
@@ -391,10 +393,10 @@ def _configs(file: TensorFile, prefix: str) -> dict[str, Mapping[str, Any]]:
     return configs
 
 
-def _checked(config: dict[str, Any]) -> dict[str, Any]:
+def _checked(file: TensorFile, config: dict[str, Any]) -> dict[str, Any]:
     name = config["format"]
     if name.startswith(GGUF_PREFIX) or name in BLOCK_TYPES:
-        raise ValueError(f"{name} names blocks of a GGUF file, and this is safetensors")
+        raise FileError(f"{file.path}: {name} names blocks of a GGUF file, this is safetensors")
     return config
 
 

@@ -184,7 +184,8 @@ def test_energy_of_a_prompt(frontend, server, page):
     energy, error, kilo, duration = found.groups()
     factor, duration = 1000 if kilo else 1, float(duration)
     assert duration > 2
-    assert float(error) * factor == pytest.approx(0.2 * MEAN_W, rel=0.2)
+    # The real gap of two looks, 0.2 s at least and more where the page or the server is held up.
+    assert float(error) * factor >= 0.95 * 0.2 * MEAN_W
     assert float(energy) * factor == pytest.approx(MEAN_W * duration, abs=2 * float(error) * factor)
     wait_for_change(value(page, "Power"))
     expect(shown).to_have_text(text)

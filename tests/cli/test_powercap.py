@@ -170,7 +170,8 @@ def test_without_rights_nothing_runs(limited_board, line, monkeypatch, capsys, t
     assert cli.main([*line, "--watts", "150"]) == 1
     assert "administrator" in capsys.readouterr().err
     assert board.limits_w() == []
-    assert list((tmp_path / "out").iterdir()) == []
+    left = {path.name for path in (tmp_path / "out").iterdir()}
+    assert left <= {".batch.lock"}
 
 
 def test_cap_outside_of_the_range_is_refused_before_anything_runs(board, line, capsys):

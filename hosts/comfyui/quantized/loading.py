@@ -10,6 +10,7 @@ import comfy.model_management
 import comfy.sd
 import torch
 
+from ....quant.formats import find
 from ..describe import WEIGHT_FORMAT_KEY
 from ..linear import linear_layers
 from .detection import detect
@@ -62,6 +63,12 @@ def quantize_model(model: Any, request: Request, disable_dynamic: bool = False) 
     """
     if request.format == AS_STORED:
         raise ValueError(f"a MODEL is quantized to a format; choose one instead of {AS_STORED!r}")
+    held = model.get_attachment(WEIGHT_FORMAT_KEY)
+    if held and find(request.format).is_quantized:
+        raise ValueError(
+            f"the model is already quantized ({held}), and {request.format} stores its own numbers:"
+            " begin with the original model"
+        )
     comfy.model_management.unload_model_and_clones(model)
     source = model.model
     tensors = dict(source.diffusion_model.state_dict())

@@ -17,6 +17,7 @@ from comfy_api.latest import ComfyExtension, io
 from comfy_execution.utils import get_executing_context
 
 from wattbench.measure.protocol.journal import Journal
+from wattbench.processes.identity import process_id
 from wattbench.records import Condition, Environment, Phase, Run
 
 VISIT = int(os.environ.get("WATTBENCH_VISIT", "1"))
@@ -40,6 +41,7 @@ def a_run(seed: int, repeat: int) -> Run:
         wall_time_s=2.0 + 0.1 * repeat,
         energy_note=os.environ.get("WATTBENCH_METER", "no meter"),
         job_id=get_executing_context().prompt_id,
+        process_id=process_id(),
     )
 
 

@@ -82,7 +82,10 @@ def test_conditions_differ_by_it(formats, tiny_models):
     vae = formats.use_channels_last_vae(models.vae)
     assert model_facts(models.model)["optimizations"] == ""
     assert model_facts(model)["optimizations"] == "channels_last"
-    assert vae_facts(vae) == {"optimizations": "vae channels_last"}
+    assert vae_facts(vae) == {
+        "vae": "AutoencoderKL fp32",
+        "optimizations": "vae channels_last",
+    }
     joined = join_optimizations(model_facts(model), {}, vae_facts(vae))
     assert joined == "channels_last, vae channels_last"
     assert join_optimizations(model_facts(models.model), vae_facts(models.vae)) == ""
