@@ -45,7 +45,7 @@ def test_our_compilation_is_named_once_and_others_by_core(named, monkeypatch):
     from wattbench.hosts.comfyui import compile as own
     from wattbench.offer import Offer
 
-    monkeypatch.setattr(own, "compile_offer", lambda device: Offer("compile", "", True))
+    monkeypatch.setattr(own, "compile_offer", lambda device, mode: Offer("compile", "", True))
     assert named(own.compile_model) == "compile"
     assert named(lambda model: TorchCompileModel.execute(model, "eager").args[0]) == "torch.compile"
 

@@ -293,3 +293,21 @@ def test_an_old_torch_is_a_refusal(compiling, monkeypatch):
 def test_an_unknown_mode_is_refused(compiling, sd35):
     with pytest.raises(ValueError, match="unknown mode 'fast'; choose one of reduce-overhead"):
         compiling.compile_model(sd35[0], "fast")
+
+
+@pytest.mark.parametrize(
+    ("allocator", "mode", "is_available"),
+    [
+        ("cudaMallocAsync", "reduce-overhead", False),
+        ("cudaMallocAsync", "max-autotune", False),
+        ("cudaMallocAsync", "default", True),
+        ("cudaMallocAsync", "max-autotune-no-cudagraphs", True),
+        ("native", "reduce-overhead", True),
+    ],
+)
+def test_graphs_need_torchs_own_allocator(compiling, monkeypatch, allocator, mode, is_available):
+    monkeypatch.setattr(compiling, "_refusal", lambda device: ("", ""))
+    monkeypatch.setattr(torch.cuda, "get_allocator_backend", lambda: allocator)
+    offer = compiling.compile_offer(torch.device("cuda"), mode)
+    assert offer.available == is_available
+    assert ("--disable-cuda-malloc" in offer.remedy) != is_available
