@@ -42,6 +42,7 @@ def execute(comfyui, workspace_folder, hundred_watts, monkeypatch):
     ``executor`` is one of :attr:`make_executor`, to keep ComfyUI's cache from graph to graph.
     """
     import execution
+    from comfy_execution import progress
     from server import PromptServer
 
     from wattbench.measure.protocol.journal import parse
@@ -54,6 +55,8 @@ def execute(comfyui, workspace_folder, hundred_watts, monkeypatch):
     for node in asyncio.run(WattBenchExtension().get_node_list()):
         comfyui.NODE_CLASS_MAPPINGS[node.GET_SCHEMA().node_id] = node
     page = Page()
+    # What follows a prompt lives in ComfyUI's registry, which outlives it.
+    monkeypatch.setattr(progress, "global_progress_registry", None)
     monkeypatch.setattr(PromptServer, "instance", page, raising=False)
     ram = {"ram": 0, "ram_inactive": 0, "lru": 0}
     journal = workspace_folder / "wattbench" / "journal.jsonl"
