@@ -10,6 +10,7 @@ from ..measure.energy.phases import PooledPhases, pooled_phases, step_profiles
 from ..records import Estimate, Run
 from .breakdown import parts_of
 from .comparison import comparisons
+from .glance import Glance, glance_at
 from .pareto import TradeOff, trade_offs
 from .runs_table import runs_frame
 from .series import series_of
@@ -62,6 +63,11 @@ class Analysis:
     def verdict(self) -> Verdict:
         """The best condition against the baseline."""
         return verdict_of(self.conditions)
+
+    @cached_property
+    def glance(self) -> Glance | None:
+        """The facts of the result card and of the comparison; ``None`` without a condition."""
+        return glance_at(self.conditions, self.summary, self.verdict)
 
     @cached_property
     def trade_offs(self) -> list[TradeOff]:
