@@ -16,7 +16,7 @@ from .series import series_of
 from .statements import statements
 from .steps import steps_frame
 from .summary import ConditionRuns, conditions, summary_of
-from .verdict import Verdict, verdict_of
+from .verdict import Verdict, verdicts_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,9 +59,9 @@ class Analysis:
         return [parts_of(condition.measured) for condition in self.conditions]
 
     @cached_property
-    def verdict(self) -> Verdict:
-        """The best condition against the baseline."""
-        return verdict_of(self.conditions)
+    def verdicts(self) -> list[Verdict]:
+        """The best condition against each baseline; one, but for studies of several works."""
+        return verdicts_of(self.conditions)
 
     @cached_property
     def trade_offs(self) -> list[TradeOff]:

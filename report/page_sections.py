@@ -11,12 +11,21 @@ from ..analysis.breakdown import ENERGIES, TIMES
 from ..analysis.columns import ENVIRONMENT_COLUMNS, condition_name
 from ..analysis.comparison import BASELINE
 from ..analysis.kernels_and_pictures import what_ran
+from ..analysis.verdict import Verdict
 from ..tables.csv import frame_text
 from ..tables.table import BLANK, Table
 from . import charts
 from .blanks import blank_reasons
 from .breakdown import breakdown_table
-from .folder import MOST_PICTURES, Picture, Tuned, pictures_in, place_of, thumbnail
+from .folder import (
+    MOST_PICTURES,
+    Picture,
+    Tuned,
+    not_measured_in,
+    pictures_in,
+    place_of,
+    thumbnail,
+)
 from .page import (
     MOST_ROWS,
     Block,
@@ -68,6 +77,7 @@ def sections(page: Page) -> list[dict[str, Any]]:
         "order": ("Every run, in order", _order),
         "ran": ("What ran", _ran),
         "environment": ("Environment", _environment),
+        "skipped": ("What was not measured", _skipped),
         "method": ("How it was measured", _method),
         "raw": ("Raw tables", _raw),
     }
@@ -89,8 +99,13 @@ def _verdict(page: Page) -> Iterator[Block]:
             left_out = [page.t(page.scrub(line)) for line in tuned.left_out]
             yield {"kind": "items", "title": page.t("Not tried"), "items": left_out}
     if not page.tuned:
-        yield {"kind": "lead", "text": _sentence(page)}
-    left_out = [f"{page.labels[n]}: {page.t(why)}" for n, why in page.shown.verdict.left_out]
+        for verdict in page.shown.verdicts:
+            yield {"kind": "lead", "text": _sentence(page, verdict)}
+    left_out = [
+        f"{page.labels[row]}: {page.t(why)}"
+        for verdict in page.shown.verdicts
+        for row, why in verdict.left_out
+    ]
     if left_out and not page.tuned:
         yield {"kind": "items", "title": page.t("Not in the verdict"), "items": left_out}
     if page.is_of_one_name:
@@ -98,15 +113,18 @@ def _verdict(page: Page) -> Iterator[Block]:
         yield {"kind": "text", "text": page.t("What all conditions have in common") + f": {name}."}
 
 
-def _sentence(page: Page) -> str:
-    verdict, t = page.shown.verdict, page.t
+def _sentence(page: Page, verdict: Verdict) -> str:
+    t = page.t
     if verdict.outcome == "nothing":
         return t("No run of the baseline counts, so that there is no verdict.")
     if verdict.outcome == "alone":
-        return t("There is one condition, and nothing to compare it with.")
-    baseline = page.labels[0]
+        several = "Each condition did other work: there is nothing to compare it with."
+        one = "There is one condition, and nothing to compare it with."
+        return t(several if len(page.rows) > 1 else one)
+    baseline = page.labels[verdict.baseline]
     if verdict.best is None or verdict.ratio is None:
-        notes = (row["comparison_note"] for row in page.rows[1:])
+        others = [row for n, row in enumerate(page.rows) if n != verdict.baseline]
+        notes = (row["comparison_note"] for row in others)
         why = "; ".join(dict.fromkeys(str(note) for note in notes if note == note and note))
         return t(f"No condition can be compared with {baseline}. {t(why).capitalize()}.")
     name, found, count = page.labels[verdict.best], verdict.ratio, verdict.compared
@@ -366,6 +384,19 @@ def _environment(page: Page) -> Iterator[Block]:
         table,
         verbatim=True,
     )
+
+
+def _skipped(page: Page) -> Iterator[Block]:
+    found = [entry for folder in page.folders for entry in not_measured_in(folder)]
+    if not found:
+        yield absent(page, "Nothing that was planned is missing.")
+        return
+    rows = tuple(
+        (page.scrub(cell), page.t(status), page.t(page.scrub(reason)))
+        for cell, status, reason in found
+    )
+    table = Table(("Cell", "Status", "Reason"), rows)
+    yield table_block(page, "Cells that were skipped or failed, and why", table)
 
 
 def _method(page: Page) -> Iterator[Block]:
