@@ -37,13 +37,14 @@ def test_every_node_with_a_meter_looks_at_its_recording(nodes, tmp_path):
     metered = of_meter(nodes)
     assert len(metered) == 10
     for node in metered:
-        for meter in ("auto", "nvml:0", "estimate", "replay:trace.csv"):
+        for meter in ("auto", "nvml:0", "estimate", "replay:trace.csv", "replay:trace.csv+rapl"):
             assert node.validate_inputs(meter=meter) is True
         assert node.validate_inputs() is True
         for file in BAD_FILES:
-            answer = node.validate_inputs(meter=f"replay:{file}")
-            assert isinstance(answer, str)
-            assert answer.isprintable()
+            for meter in (f"replay:{file}", f"auto+replay:{file}", f"replay:{file} + rapl"):
+                answer = node.validate_inputs(meter=meter)
+                assert isinstance(answer, str)
+                assert answer.isprintable()
 
 
 @pytest.mark.parametrize(
