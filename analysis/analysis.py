@@ -17,7 +17,7 @@ from .series import series_of
 from .statements import statements
 from .steps import steps_frame
 from .summary import ConditionRuns, conditions, summary_of
-from .verdict import Verdict, verdict_of
+from .verdict import Verdict, verdicts_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,14 +60,14 @@ class Analysis:
         return [parts_of(condition.measured) for condition in self.conditions]
 
     @cached_property
-    def verdict(self) -> Verdict:
-        """The best condition against the baseline."""
-        return verdict_of(self.conditions)
+    def verdicts(self) -> list[Verdict]:
+        """The best condition against each baseline; one, but for studies of several works."""
+        return verdicts_of(self.conditions)
 
     @cached_property
     def glance(self) -> Glance | None:
         """The facts of the result card and of the comparison; ``None`` without a condition."""
-        return glance_at(self.conditions, self.summary, self.verdict)
+        return glance_at(self.conditions, self.summary, self.verdicts)
 
     @cached_property
     def trade_offs(self) -> list[TradeOff]:

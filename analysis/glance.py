@@ -79,10 +79,10 @@ class Compared:
 class Glance:
     """The facts of the result card and of the comparison.
 
-    ``row`` is the condition whose numbers stand on the card: the winner where there is one, else
-    the first. ``labels`` say what each condition differs by, ``common`` what all have in common.
-    ``where`` says where the cost of ``row`` goes, ``verdict`` what is cheaper, ``left_out`` what
-    could not be compared and why; all are sentences.
+    ``row`` is the condition whose numbers stand on the card: the first of the ``winners``, else the
+    first of all. ``labels`` say what each condition differs by, ``common`` what all have in common.
+    ``where`` says where the cost of ``row`` goes, ``verdict`` what is better, a sentence for each
+    baseline, ``asides`` how sure that is and what could not be compared; all are sentences.
     ``vram_total_bytes`` is the memory of the device, ``energy_from`` the meter and its method.
     """
 
@@ -92,35 +92,36 @@ class Glance:
     compared: tuple[Compared, ...]
     where: str
     verdict: tuple[str, ...]
-    left_out: tuple[str, ...]
-    has_winner: bool
+    asides: tuple[str, ...]
+    winners: tuple[int, ...]
     vram_total_bytes: float | None
     energy_from: str
 
 
 def glance_at(
-    conditions: Sequence[ConditionRuns], summary: pd.DataFrame, verdict: Verdict
+    conditions: Sequence[ConditionRuns], summary: pd.DataFrame, verdicts: Sequence[Verdict]
 ) -> Glance | None:
     """``None`` where there is no condition, as of warm-ups alone."""
     if not conditions:
         return None
     common, labels = labels_of(summary)
-    best = verdict.best if verdict.outcome == "better" else None
-    row = best or 0
+    winners = tuple(v.best for v in verdicts if v.outcome == "better" and v.best is not None)
+    row = winners[0] if winners else 0
     compared = tuple(_compared(measure, conditions) for measure in MEASURES)
-    measured = conditions[row].measured
-    totals = measured["vram_total_bytes"].dropna().tolist()
+    totals = conditions[row].measured["vram_total_bytes"].dropna().tolist()
     source = summary.iloc[row]
     meter = source["energy_meter"]
+    notes = list(summary["comparison_note"])
+    asides = [text for verdict in verdicts for text in _asides(verdict, labels)]
     return Glance(
         row,
         common,
         tuple(labels),
         compared,
         _where(compared, row),
-        tuple(verdict_sentences(verdict, labels, list(summary["comparison_note"]))),
-        _left_out(verdict, labels),
-        best is not None,
+        tuple(filter(None, (_sentence(verdict, labels, notes) for verdict in verdicts))),
+        tuple(dict.fromkeys(asides)),
+        winners,
         float(max(totals)) if totals else None,
         f"{meter} ({source['energy_method']})" if meter else "",
     )
@@ -147,21 +148,24 @@ def axis_of(values: Sequence[float], *, from_zero: bool = False) -> Axis | None:
     return Axis(tuple(float(f"{n * step:.12g}") for n in range(first, last + 1)))
 
 
-def verdict_sentences(
-    verdict: Verdict, labels: Sequence[str], notes: Sequence[object]
-) -> list[str]:
-    """What is cheaper, in sentences; ``notes`` say for each row why it has no ratio."""
+def _sentence(verdict: Verdict, labels: Sequence[str], notes: Sequence[object]) -> str:
+    """What is better than one baseline; ``notes`` say for each row why it has no ratio."""
     if verdict.outcome == "nothing":
         if len(labels) == 1:
-            return ["No run counts, so that there is no result."]
-        return ["No run of the baseline counts, so that there is no verdict."]
+            return "No run counts, so that there is no result."
+        return "No run of the baseline counts, so that there is no verdict."
     if verdict.outcome == "alone":
-        return []
-    baseline = labels[0]
+        several = "Each condition did other work: there is nothing to compare it with."
+        return several if len(labels) > 1 else ""
+    baseline = labels[verdict.baseline]
     if verdict.best is None or verdict.ratio is None:
-        known = dict.fromkeys(str(note) for note in notes[1:] if note == note and note)
-        why = "; ".join(known)
-        return [f"Nothing can be compared with {baseline}.", *([f"Reason: {why}."] if why else [])]
+        known = dict.fromkeys(
+            str(note)
+            for row, note in enumerate(notes)
+            if row != verdict.baseline and note == note and note
+        )
+        why = f": {'; '.join(known)}" if known else ""
+        return f"Nothing can be compared with {baseline}{why}."
     name, ratio, count = labels[verdict.best], verdict.ratio, verdict.compared
     is_energy = verdict.metric == "j_per_img"
     what = "energy per image" if is_energy else "steps per second"
@@ -170,7 +174,7 @@ def verdict_sentences(
     value, low, high = (f"{percent:+.{digits}f}" for percent in percents)
     change = f"{value} % {what}, {low} to {high} %"
     less, least, most = (f"{abs(percent):.{digits}f}" for percent in percents)
-    sentence = {
+    return {
         "better": f"{name} takes {less} % less energy per image than {baseline} "
         f"({most} to {least} %)."
         if is_energy
@@ -181,18 +185,22 @@ def verdict_sentences(
         else f"Nothing can be told apart from {baseline} for the better. The best of {count}, "
         f"{name}: {change}.",
     }[verdict.outcome]
-    if count == 1:
-        return [sentence, "95 % interval."]
-    return [sentence, f"The intervals of all {count} comparisons hold together at 95 %."]
 
 
-def _left_out(verdict: Verdict, labels: Sequence[str]) -> tuple[str, ...]:
+def _asides(verdict: Verdict, labels: Sequence[str]) -> list[str]:
+    """How sure a verdict is, and what could not be compared."""
     if verdict.best is None:
-        return ()
+        return []
     names: dict[str, list[str]] = {}
     for row, reason in verdict.left_out:
         names.setdefault(reason, []).append(labels[row])
-    return tuple(f"Not compared: {'; '.join(of)}: {reason}." for reason, of in names.items())
+    sure = (
+        "The intervals are of 95 %."
+        if verdict.compared == 1
+        else f"The intervals of all {verdict.compared} comparisons hold together at 95 %."
+    )
+    left = [f"Not compared: {'; '.join(of)}: {reason}." for reason, of in names.items()]
+    return [sure, *left]
 
 
 def _compared(measure: Measure, conditions: Sequence[ConditionRuns]) -> Compared:

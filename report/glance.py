@@ -25,10 +25,10 @@ HEADINGS = {"j_per_img": "J/img", "s_per_img": "s/img", "peak_vram_bytes": "Peak
 
 def glance_blocks(page: Page, glance: Glance, *, leads: bool) -> Iterator[Block]:
     """The card, with the verdict where it ``leads``, and the comparison where there are several."""
-    lead, *rest = glance.verdict if leads and glance.verdict else ("",)
     is_alone = len(glance.labels) == 1
-    if leads and is_alone and not lead:
-        lead = "There is one condition, and nothing to compare it with."
+    verdict = glance.verdict if leads else ()
+    if leads and not verdict:
+        verdict = ("There is one condition, and nothing to compare it with.",)
     by_name = {one.measure.column: one for one in glance.compared}
     reasons = blank_reasons(summary_table(page.shown), page.shown)[glance.row]
     missing = {
@@ -38,13 +38,13 @@ def glance_blocks(page: Page, glance: Glance, *, leads: bool) -> Iterator[Block]
     }
     yield {
         "kind": "card",
-        "lead": page.t(lead),
+        "leads": [page.t(text) for text in verdict],
         "label": "" if is_alone else page.labels[glance.row],
         "common": glance.common,
         "figures": [_figure(page, glance, by_name[name]) for name in NAMES],
         "reasons": [f"{BLANK} {page.t(reason)}" for reason in missing if reason],
         "where": page.t(glance.where),
-        "rest": [page.t(text) for text in rest],
+        "asides": [page.t(text) for text in glance.asides if leads],
     }
     if not is_alone:
         measures = [_compared(page, glance, one) for one in glance.compared if one.axis]
@@ -86,7 +86,7 @@ def _compared(page: Page, glance: Glance, one: Compared) -> dict[str, Any]:
                 "marks": marks,
                 "amount": page.t(f"{amount} {one.measure.unit}"),
                 "told": f"{label}: {page.t(amount)} {one.measure.unit}",
-                "class": "wattbench-best" if glance.has_winner and number == glance.row else "",
+                "class": "wattbench-best" if number in glance.winners else "",
             }
         )
     title = page.t("mean of the runs and its 95 % interval")

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..analysis.analysis import Analysis
+from ..tables.files import write_text
+from .csv import read_runs
 from .folder import Tuned, tuned_of
 from .page import Page
 from .page_sections import sections
@@ -28,6 +30,22 @@ STYLES = (HERE / "page.css", HERE.parent / "web" / "card.css")
 
 class PageUnavailableError(RuntimeError):
     """Jinja2 or matplotlib is not installed."""
+
+
+def write_page(folder: Path) -> str:
+    """Write ``report.html`` on the runs of a folder of results; what to tell of it, a line.
+
+    There is none without Jinja2 or matplotlib, or beside a file that is something else than its
+    name says: the line tells why.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    try:
+        page = as_html(Analysis(read_runs(folder / "runs.csv")), [folder])
+    except (PageUnavailableError, ValueError) as error:
+        return f"no report.html: {error}"
+    return str(write_text(page, folder / "report.html"))
 
 
 def as_html(

@@ -16,7 +16,15 @@ from ..tables.table import BLANK, Table
 from . import charts
 from .blanks import blank_reasons
 from .breakdown import breakdown_table
-from .folder import MOST_PICTURES, Picture, Tuned, pictures_in, place_of, thumbnail
+from .folder import (
+    MOST_PICTURES,
+    Picture,
+    Tuned,
+    not_measured_in,
+    pictures_in,
+    place_of,
+    thumbnail,
+)
 from .glance import glance_blocks
 from .page import (
     MOST_ROWS,
@@ -69,6 +77,7 @@ def sections(page: Page) -> list[dict[str, Any]]:
         "order": ("Every run, in order", _order),
         "ran": ("What ran", _ran),
         "environment": ("Environment", _environment),
+        "skipped": ("What was not measured", _skipped),
         "method": ("How it was measured", _method),
         "raw": ("Raw tables", _raw),
     }
@@ -94,7 +103,11 @@ def _verdict(page: Page) -> Iterator[Block]:
         yield {"kind": "lead", "text": page.t(text)}
     else:
         yield from glance_blocks(page, page.shown.glance, leads=not page.tuned)
-    left_out = [f"{page.labels[n]}: {page.t(why)}" for n, why in page.shown.verdict.left_out]
+    left_out = [
+        f"{page.labels[row]}: {page.t(why)}"
+        for verdict in page.shown.verdicts
+        for row, why in verdict.left_out
+    ]
     if left_out and not page.tuned:
         yield {"kind": "items", "title": page.t("Not in the verdict"), "items": left_out}
 
@@ -338,6 +351,19 @@ def _environment(page: Page) -> Iterator[Block]:
         table,
         verbatim=True,
     )
+
+
+def _skipped(page: Page) -> Iterator[Block]:
+    found = [entry for folder in page.folders for entry in not_measured_in(folder)]
+    if not found:
+        yield absent(page, "Nothing that was planned is missing.")
+        return
+    rows = tuple(
+        (page.scrub(cell), page.t(status), page.t(page.scrub(reason)))
+        for cell, status, reason in found
+    )
+    table = Table(("Cell", "Status", "Reason"), rows)
+    yield table_block(page, "Cells that were skipped or failed, and why", table)
 
 
 def _method(page: Page) -> Iterator[Block]:

@@ -12,7 +12,7 @@ import { BLANK } from "./tables.js";
  * @typedef {{name: string, unit: string, axis: number[] | null, values: Value[],
  *   parts: Record<string, number>[], parts_axis: number[] | null}} Measure
  * @typedef {{row: number, common: string, labels: string[], where: string, verdict: string[],
- *   left_out: string[], has_winner: boolean,
+ *   asides: string[], winners: number[],
  *   vram_total: number | null, energy_from: string, measures: Measure[]}} Glance
  * @typedef {{filename: string, subfolder: string, type: string}} Picture
  *
@@ -29,10 +29,12 @@ const PHASES = ["text_encode", "denoise", "decode"];
  * @param {string} language
  */
 export function createCard(glance, troubles, picture, translate, language) {
-  const { row, common, labels, where, verdict, left_out } = glance;
-  const [lead, ...confidence] = verdict.map(translate);
-  const facts = make("div", "wattbench-facts");
-  if (lead) facts.append(make("p", "wattbench-lead", lead));
+  const { row, common, labels, where, verdict, asides } = glance;
+  const facts = make(
+    "div",
+    "wattbench-facts",
+    ...verdict.map((text) => make("p", "wattbench-lead", translate(text))),
+  );
   const label = labels.length > 1 ? `${labels[row]}: ` : "";
   facts.append(
     make("p", "wattbench-quiet", make("strong", "", label), common),
@@ -42,9 +44,7 @@ export function createCard(glance, troubles, picture, translate, language) {
     ),
     ...(where ? [make("p", "wattbench-where", translate(where))] : []),
     ...troubles.map((text) => make("p", "wattbench-trouble", translate(text))),
-    ...[...confidence, ...left_out.map(translate)].map((text) =>
-      make("p", "wattbench-quiet", text),
-    ),
+    ...asides.map((text) => make("p", "wattbench-quiet", translate(text))),
   );
   const card = make("section", "wattbench-card", facts);
   card.setAttribute("aria-label", translate("card"));
@@ -143,7 +143,7 @@ export function createComparison(glance, pictures, translate, language) {
  * @param {Translator} translate
  * @param {string} language
  */
-function createDots({ row, labels, has_winner }, measure, pictures, translate, language) {
+function createDots({ labels, winners }, measure, pictures, translate, language) {
   const { unit, values } = measure;
   const axis = measure.axis ?? [0, 1];
   const at = placeOn(axis);
@@ -169,7 +169,7 @@ function createDots({ row, labels, has_winner }, measure, pictures, translate, l
         ? ` (${translate("interval")}: ${short(language, found.low)} – ${short(language, found.high)})`
         : "";
     line.title = `${labels[i]}: ${found.reason ? translate(found.reason) : value + spread}`;
-    if (i === row && has_winner) line.classList.add("wattbench-best");
+    if (winners.includes(i)) line.classList.add("wattbench-best");
     return line;
   });
   const list = make("ul", "wattbench-lines", ...lines, createScale(axis, unit, language));

@@ -10,6 +10,7 @@ from ...tables.columns import names
 from .cost import ENERGY, FORECAST, METRIC, PHASE_METRIC, SPEED
 from .machine import BOARD, KERNELS, MEMORY, PICTURE
 from .row import RunRow
+from .scopes import SCOPES
 from .work import (
     CONDITION,
     CONDITIONS,
@@ -40,6 +41,7 @@ COLUMNS = (
     *REPEATS,
     *SPEED,
     *ENERGY,
+    *SCOPES,
     *FORECAST,
     *MEMORY,
     *BOARD,

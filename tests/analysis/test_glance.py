@@ -63,15 +63,15 @@ def test_two_that_are_alike_cannot_be_told_apart(make_run):
     ]
     found = glance(runs)
     assert found.verdict[0].startswith("sage_2 and sdpa cannot be told apart: ")
-    assert (found.row, found.has_winner) == (0, False)
+    assert (found.row, found.winners) == (0, ())
 
 
 def test_what_cannot_be_compared_is_said_with_its_reason(make_run):
     elsewhere = replace(CONDITION, attention="chunked")
     runs = [*made_runs(make_run), *(make_run(f"x{n}", seed=n, condition=elsewhere) for n in (0, 1))]
     found = glance(runs)
-    assert found.has_winner
-    assert found.left_out == ("Not compared: chunked: another environment than the baseline's.",)
+    assert found.winners == (1,)
+    assert found.asides[1:] == ("Not compared: chunked: another environment than the baseline's.",)
 
 
 def test_a_label_has_what_differs_and_nothing_else(make_run):
