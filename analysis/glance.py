@@ -164,8 +164,9 @@ def _sentence(verdict: Verdict, labels: Sequence[str], notes: Sequence[object]) 
             for row, note in enumerate(notes)
             if row != verdict.baseline and note == note and note
         )
-        why = f": {'; '.join(known)}" if known else ""
-        return f"Nothing can be compared with {baseline}{why}."
+        if known:
+            return f"Nothing can be compared with {baseline}: {'; '.join(known)}."
+        return f"Nothing can be compared with {baseline}."
     name, ratio, count = labels[verdict.best], verdict.ratio, verdict.compared
     is_energy = verdict.metric == "j_per_img"
     what = "energy per image" if is_energy else "steps per second"
