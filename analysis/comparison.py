@@ -98,8 +98,8 @@ def _same(first: pd.DataFrame, second: pd.DataFrame, columns: list[str]) -> bool
 
 
 def pairs_of(baseline: pd.DataFrame, treatment: pd.DataFrame) -> pd.DataFrame:
-    """Runs of the same process and seed side by side, the k-th of these with the k-th."""
-    keys = ["process_id", "seed"]
+    """Runs of the same process, prompt and seed side by side, the k-th of these with the k-th."""
+    keys = ["process_id", "prompt_id", "seed"]
     first, second = (
         runs.assign(turn=runs.groupby(keys).cumcount())
         for runs in (
