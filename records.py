@@ -108,7 +108,8 @@ class Phase:
     """One named part of a run; ``start_s`` counts from the start of the run.
 
     ``step_ends_s`` (same origin) and ``nfe``, the number of function evaluations, belong to
-    ``denoise``.
+    ``denoise``. ``beside`` are energies of other scopes, by meters that were read beside the one
+    that ``energy`` comes from.
     """
 
     name: str
@@ -117,6 +118,7 @@ class Phase:
     energy: EnergyReading | None = None
     step_ends_s: tuple[float, ...] = ()
     nfe: int | None = None
+    beside: tuple[EnergyReading, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -355,6 +357,8 @@ class Run:
     asked for a forecast. ``idle_power_w`` is the mean of what was measured before and after the
     run's experiment. ``vram`` is the driver's view of the whole device; ``allocator_peak_bytes``
     and ``allocator_mean_bytes`` are what ``allocator_source`` held for this process.
+    ``beside_meters`` are those that were asked to measure other scopes beside ``energy``'s, as the
+    phases have it. ``pue`` is what somebody said that the building draws for each watt of it.
     """
 
     run_id: str
@@ -394,6 +398,8 @@ class Run:
     prompt: str = ""
     picture_file: str = ""
     quality: tuple[Quality, ...] = ()
+    beside_meters: tuple[str, ...] = ()
+    pue: float | None = None
 
     @property
     def counts(self) -> bool:

@@ -11,6 +11,7 @@ from .cost import ENERGY, FORECAST, METRIC, PHASE_METRIC, SPEED
 from .machine import BOARD, KERNELS, MEMORY, PICTURE
 from .quality import QUALITY, QUALITY_METRIC
 from .row import RunRow
+from .scopes import SCOPES
 from .work import (
     CONDITION,
     CONDITIONS,
@@ -42,6 +43,7 @@ COLUMNS = (
     *REPEATS,
     *SPEED,
     *ENERGY,
+    *SCOPES,
     *FORECAST,
     *MEMORY,
     *BOARD,
