@@ -151,7 +151,7 @@ def run(args: argparse.Namespace) -> int:
     from ..report import reserved
 
     batch, results = planned(args), Results()
-    files: list[Path] = []
+    files: list[str] = []
 
     @held()
     def keep() -> None:

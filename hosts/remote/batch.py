@@ -70,27 +70,28 @@ class Results:
     runs: list[Run] = field(default_factory=list)
     pictures: list[Path] = field(default_factory=list)
 
-    def write(self, folder: Path) -> list[Path]:
-        """Write the tables; returns where they lie.
+    def write(self, folder: Path) -> list[str]:
+        """Write the tables and ``report.html``; returns where they lie.
 
         Raises:
             CommandError: they cannot be written; the runs are still in the journal.
         """
         from ...report import append_runs
+        from ...report.html import write_page
 
         try:
-            return append_runs(self.runs, folder)
+            return [*map(str, append_runs(self.runs, folder)), write_page(folder)]
         except OSError as error:
             raise CommandError(
                 f"the tables cannot be written to {folder}: {error}. The runs are kept in "
                 f"{JOURNAL_FOLDER}/{JOURNAL_FILE} in ComfyUI's output folder"
             ) from error
 
-    def told(self, files: Sequence[Path]) -> str:
+    def told(self, files: Sequence[str]) -> str:
         """The summary, and where the files lie, for people."""
         from ...report import summary_text
 
-        lines = [f"\n{summary_text(self.runs)}\n", *map(str, files)]
+        lines = [f"\n{summary_text(self.runs)}\n", *files]
         if self.pictures:
             lines.append(f"{len(self.pictures)} pictures in {self.pictures[0].parent}")
         return "\n".join(lines)
