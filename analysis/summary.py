@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..stats import estimate, independent_values
+from .baseline import baseline_first
 from .columns import ALL_METRICS, CONDITION_COLUMNS, ENVIRONMENT_COLUMNS
 from .comparison import COMPARISON_COLUMNS, comparisons
 
@@ -59,7 +60,7 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     that nothing, or for the last two only one value, was measured. ``fallback_runs`` counts runs in
     which another kernel than the requested one ran, ``broken_pictures`` those whose picture is.
     """
-    found = list(conditions(runs))
+    found = conditions(runs)
     return summary_of(found, comparisons([condition.measured for condition in found]))
 
 
@@ -76,8 +77,13 @@ def summary_of(
     return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
 
 
-def conditions(runs: pd.DataFrame) -> Iterator[ConditionRuns]:
-    """The runs behind each row of the summary of a table."""
+def conditions(runs: pd.DataFrame) -> list[ConditionRuns]:
+    """The runs behind each row of the summary of a table, the baseline's first."""
+    found = list(_conditions(runs))
+    return [found[row] for row in baseline_first([condition.measured for condition in found])]
+
+
+def _conditions(runs: pd.DataFrame) -> Iterator[ConditionRuns]:
     repeats = runs[~runs["is_warmup"]]
     for key, group in repeats.groupby(GROUP_COLUMNS, dropna=False, sort=False):
         identity = dict(zip(GROUP_COLUMNS, key, strict=True))
