@@ -7,6 +7,8 @@ from comfy_api.latest import ComfyExtension, io
 from ..hosts.comfyui.kept import add_kept
 from ..hosts.comfyui.levers_route import add_levers_route
 from ..hosts.comfyui.live import add_live_route
+from ..hosts.comfyui.meters_route import add_meters_route
+from ..hosts.comfyui.runs_route import add_runs_route
 from ..hosts.comfyui.watch_route import add_watch_route
 from . import (
     attention,
@@ -35,7 +37,9 @@ class WattBenchExtension(ComfyExtension):
         add_kept()
         add_live_route()
         add_levers_route()
+        add_meters_route()
         add_watch_route(watch.GraphWatch)
+        add_runs_route(output.shown)
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         families = (
