@@ -79,7 +79,7 @@ class Results:
 
         try:
             files = append_runs(self.runs, folder)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise CommandError(
                 f"the tables cannot be written to {folder}: {error}. The runs are kept in "
                 f"{JOURNAL_FOLDER}/{JOURNAL_FILE} in ComfyUI's output folder"
