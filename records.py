@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 SCHEMA_VERSION = 2
@@ -237,7 +238,7 @@ class Condition:
     @property
     def condition_id(self) -> str:
         """The label for programs: ten hexadecimal digits."""
-        return short_hash(asdict(self), 10)
+        return _condition_id(self)
 
 
 @dataclass(frozen=True)
@@ -382,6 +383,11 @@ class Run:
     def counts(self) -> bool:
         """Whether statistics are made of it."""
         return not (self.is_warmup or self.error or self.not_counted)
+
+
+@lru_cache(4096)
+def _condition_id(condition: Condition) -> str:
+    return short_hash(asdict(condition), 10)
 
 
 def short_hash(value: object, digits: int = 12) -> str:

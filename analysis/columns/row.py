@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 from ...law.flop import FORMULAS
 from ...law.flop.vae import PX_PER_LATENT
@@ -54,14 +54,11 @@ class RunRow:
         for sampling in self.run.samplings:
             if sampling.architecture not in FORMULAS or not sampling.forwards:
                 return None
-            evaluation = FORMULAS[sampling.architecture].evaluation
             for calls in sampling.forwards:
                 if calls.token_count is None or calls.control_count or len(calls.shape) != 4:
                     return None
-                rows, _, height, width = calls.shape
-                size_px = width * PX_PER_LATENT, height * PX_PER_LATENT
-                work = evaluation(*size_px, calls.token_count).batched(rows)
-                flops += calls.call_count * work.flops
+                forward = _forward_flops(sampling.architecture, calls.shape, calls.token_count)
+                flops += calls.call_count * forward
         return flops or None
 
     @cached_property
@@ -94,3 +91,12 @@ class RunRow:
                 elif calls.reason:
                     counted[f"{calls.executed}, because {calls.reason}"] += calls.call_count
         return "; ".join(f"{what}: {n}" for what, n in counted.most_common())
+
+
+@cache
+def _forward_flops(architecture: str, shape: tuple[int, ...], token_count: int) -> int:
+    """FLOPs of one forward of a latent of four dimensions."""
+    rows, _, height, width = shape
+    evaluation = FORMULAS[architecture].evaluation
+    size_px = width * PX_PER_LATENT, height * PX_PER_LATENT
+    return evaluation(*size_px, token_count).batched(rows).flops
