@@ -113,6 +113,7 @@ class Instrument:
         self._spec, self._opened_spec = spec, ""
         self._check = check
         self._refusal = ""
+        self._told_nothing = False
         self._still = StillPower()
         self._timeline: Timeline = timeline_for(device)
         self._gauges: Gauges = gauges_for(device)
@@ -222,9 +223,11 @@ class Instrument:
     def _resume(self) -> float:
         """Read on after a pause; returns when the counter last ticked.
 
-        A meter that failed is opened anew. Where it cannot be, it stays refused for its fault.
+        A meter that failed, or has told nothing, is opened anew. Where it cannot be, it stays
+        refused for its fault.
         """
-        if self._sampler.samples.faults or (self.meter is None and self._opened_spec):
+        is_gone = self.meter is None and bool(self._opened_spec)
+        if self._sampler.samples.faults or self._told_nothing or is_gone:
             self._reopen()
         quiet_s = self._sampler.resume(TICK_TIMEOUT_S)
         if self._sampler.samples.faults and self.meter is not None and not self._sampler.is_lost:
@@ -288,6 +291,7 @@ class Instrument:
         recording.samplings = window.samplings
         recording.faults = tuple(window.faults)
         samples = self._sampler.samples
+        self._told_nothing = self.meter is not None and not (samples.counter or samples.power)
         recording.trace = self._trace(start_s, reach_s)
         recording.vram_samples = tuple(
             s._replace(t_s=s.t_s - start_s) for s in around(samples.vram, start_s, end_s)
