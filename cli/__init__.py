@@ -15,6 +15,7 @@ from ..tables.console import make_able
 COMMANDS = (
     "run",
     "tune",
+    "matrix",
     "powercap",
     "summary",
     "report",
@@ -55,7 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(given[:cut])
     args.comfyui_arguments = given[cut + 1 :]
     if args.comfyui_arguments and not getattr(args, "passes_on", False):
-        parser.error("only run, powercap and serve take arguments after --, for ComfyUI")
+        parser.error(
+            "only run, tune, matrix, powercap and serve take arguments after --, for ComfyUI"
+        )
     try:
         with cancelling():
             code = int(modules[args.command].run(args))

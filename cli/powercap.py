@@ -215,6 +215,7 @@ def write(blocks: Sequence[Block], baseline_w: float, folder: Path) -> None:
     """
     from ..analysis.power_caps import analyse
     from ..report import append_runs, runs_frame
+    from ..report.html import write_page
     from ..report.power_sweep import sweep_text, write_sweeps
 
     runs = [run for block in blocks for run in block.runs]
@@ -225,6 +226,7 @@ def write(blocks: Sequence[Block], baseline_w: float, folder: Path) -> None:
     sweeps = analyse(labelled, baseline_w)
     try:
         files = write_sweeps(runs, sweeps, folder) if sweeps else append_runs(runs, folder)
+        page = write_page(folder)
     except (OSError, ValueError) as error:
         raise CommandError(
             f"the tables cannot be written to {folder}: {error}. The runs are kept in the journal "
@@ -232,4 +234,4 @@ def write(blocks: Sequence[Block], baseline_w: float, folder: Path) -> None:
         ) from error
     for one in sweeps:
         print(f"\n{sweep_text(one)}\n")
-    print("\n".join(str(file) for file in files))
+    print("\n".join([*map(str, files), page]))

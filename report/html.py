@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..analysis.analysis import Analysis
+from ..tables.files import write_text
+from .csv import read_runs
 from .folder import Tuned, tuned_of
 from .page import Page
 from .page_sections import sections
@@ -22,10 +24,28 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 HERE = Path(__file__).parent
+STYLES = (HERE / "page.css", HERE.parent / "web" / "card.css")
+"""The card and the comparison look as they do in ComfyUI's page."""
 
 
 class PageUnavailableError(RuntimeError):
     """Jinja2 or matplotlib is not installed."""
+
+
+def write_page(folder: Path) -> str:
+    """Write ``report.html`` on the runs of a folder of results; what to tell of it, a line.
+
+    There is none without Jinja2 or matplotlib, or beside a file that is something else than its
+    name says: the line tells why.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    try:
+        page = as_html(Analysis(read_runs(folder / "runs.csv")), [folder])
+    except (PageUnavailableError, ValueError) as error:
+        return f"no report.html: {error}"
+    return str(write_text(page, folder / "report.html"))
 
 
 def as_html(
@@ -75,7 +95,7 @@ def render(template: Template, page: Page) -> str:
         title=page.t("WattBench report"),
         measured=f"{page.t('Measured')}: {span} UTC" if span else "",
         sections=sections(page),
-        css=Markup((HERE / "page.css").read_text("utf-8")),  # noqa: S704
+        css=Markup("\n".join(sheet.read_text("utf-8") for sheet in STYLES)),  # noqa: S704
         script=Markup(script),  # noqa: S704
         script_hash=f"sha256-{digest}",
     )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ..analysis.breakdown import ENERGIES, TIMES
-from ..analysis.columns import ENVIRONMENT_COLUMNS, condition_name
+from ..analysis.columns import ENVIRONMENT_COLUMNS
 from ..analysis.comparison import BASELINE
 from ..analysis.kernels_and_pictures import what_ran
 from ..tables.csv import frame_text
@@ -16,7 +16,16 @@ from ..tables.table import BLANK, Table
 from . import charts
 from .blanks import blank_reasons
 from .breakdown import breakdown_table
-from .folder import MOST_PICTURES, Picture, Tuned, pictures_in, place_of, thumbnail
+from .folder import (
+    MOST_PICTURES,
+    Picture,
+    Tuned,
+    not_measured_in,
+    pictures_in,
+    place_of,
+    thumbnail,
+)
+from .glance import glance_blocks
 from .page import (
     MOST_ROWS,
     Block,
@@ -68,6 +77,7 @@ def sections(page: Page) -> list[dict[str, Any]]:
         "order": ("Every run, in order", _order),
         "ran": ("What ran", _ran),
         "environment": ("Environment", _environment),
+        "skipped": ("What was not measured", _skipped),
         "method": ("How it was measured", _method),
         "raw": ("Raw tables", _raw),
     }
@@ -88,43 +98,18 @@ def _verdict(page: Page) -> Iterator[Block]:
         if tuned.left_out:
             left_out = [page.t(page.scrub(line)) for line in tuned.left_out]
             yield {"kind": "items", "title": page.t("Not tried"), "items": left_out}
-    if not page.tuned:
-        yield {"kind": "lead", "text": _sentence(page)}
-    left_out = [f"{page.labels[n]}: {page.t(why)}" for n, why in page.shown.verdict.left_out]
+    if page.shown.glance is None:
+        text = "No run of the baseline counts, so that there is no verdict."
+        yield {"kind": "lead", "text": page.t(text)}
+    else:
+        yield from glance_blocks(page, page.shown.glance, leads=not page.tuned)
+    left_out = [
+        f"{page.labels[row]}: {page.t(why)}"
+        for verdict in page.shown.verdicts
+        for row, why in verdict.left_out
+    ]
     if left_out and not page.tuned:
         yield {"kind": "items", "title": page.t("Not in the verdict"), "items": left_out}
-    if page.is_of_one_name:
-        name = condition_name(page.rows[0])
-        yield {"kind": "text", "text": page.t("What all conditions have in common") + f": {name}."}
-
-
-def _sentence(page: Page) -> str:
-    verdict, t = page.shown.verdict, page.t
-    if verdict.outcome == "nothing":
-        return t("No run of the baseline counts, so that there is no verdict.")
-    if verdict.outcome == "alone":
-        return t("There is one condition, and nothing to compare it with.")
-    baseline = page.labels[0]
-    if verdict.best is None or verdict.ratio is None:
-        notes = (row["comparison_note"] for row in page.rows[1:])
-        why = "; ".join(dict.fromkeys(str(note) for note in notes if note == note and note))
-        return t(f"No condition can be compared with {baseline}. {t(why).capitalize()}.")
-    name, found, count = page.labels[verdict.best], verdict.ratio, verdict.compared
-    ratio = interval(found.value, found.ci_low, found.ci_high)
-    of = t("joules of an image" if verdict.metric == "j_per_img" else "steps per second")
-    confidence = (
-        t("95 % interval.")
-        if count == 1
-        else t(f"The intervals of all {count} comparisons hold together at 95 %.")
-    )
-    sentence = {
-        "better": f"{name} has {ratio} times the {of} of {baseline}.",
-        "worse": f"Keep {baseline}: all others are worse. The best of {count}, {name}, has {ratio} "
-        f"times its {of}.",
-        "alike": f"Nothing can be told from {baseline} for the better. The best of {count}, "
-        f"{name}, has {ratio} times its {of}.",
-    }[verdict.outcome]
-    return f"{t(sentence)} {confidence}"
 
 
 def _pictures(page: Page) -> Iterator[Block]:
@@ -366,6 +351,19 @@ def _environment(page: Page) -> Iterator[Block]:
         table,
         verbatim=True,
     )
+
+
+def _skipped(page: Page) -> Iterator[Block]:
+    found = [entry for folder in page.folders for entry in not_measured_in(folder)]
+    if not found:
+        yield absent(page, "Nothing that was planned is missing.")
+        return
+    rows = tuple(
+        (page.scrub(cell), page.t(status), page.t(page.scrub(reason)))
+        for cell, status, reason in found
+    )
+    table = Table(("Cell", "Status", "Reason"), rows)
+    yield table_block(page, "Cells that were skipped or failed, and why", table)
 
 
 def _method(page: Page) -> Iterator[Block]:

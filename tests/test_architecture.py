@@ -23,7 +23,7 @@ MAY_IMPORT = {
 }
 """Rooms that a room may import besides itself. The ground floor imports none."""
 
-NOT_THE_PACK = {"tests", "benchmarks", ".venv", ".comfyui", ".git", "output", "build"}
+NOT_THE_PACK = {"tests", "benchmarks", "tooling", ".venv", ".comfyui", ".git", "output", "build"}
 MODULES = sorted(
     path
     for path in ROOT.rglob("*.py")

@@ -85,7 +85,7 @@ class MoodyMeter(Meter):
 @pytest.fixture
 def vendor(monkeypatch):
     vendor = Vendor()
-    monkeypatch.setattr("wattbench.measure.recording.instrument.open_meter", vendor.open)
+    monkeypatch.setattr("wattbench.measure.recording.reader.open_meter", vendor.open)
     yield vendor
     vendor.end.set()
 

@@ -191,6 +191,13 @@ def expect_tune(wattbench, request, folder):
     assert "did you mean 'attention'?" in done.stderr
 
 
+def expect_matrix(wattbench, request, folder):
+    """Shipped plans belong to what a stranger installs."""
+    done = wattbench("matrix", "atention", "--out", folder / "out é")
+    assert done.returncode == 2
+    assert "did you mean 'attention'?" in done.stderr
+
+
 def expect_serve(wattbench, request, folder):
     """The checkout is not the stranger's: it cannot hold what the server writes."""
     server = request.getfixturevalue("journal_server")
