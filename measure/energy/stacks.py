@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,8 +40,15 @@ class Stack:
         if self.places[-1] < count:
             return self
         kept = self.places < count
-        own = (self.length_s, self.tick, self.owner, self.firsts, self.energy_j)
-        return Stack(self.places[kept], self.count, *(values[kept] for values in own))
+        return replace(
+            self,
+            places=self.places[kept],
+            length_s=self.length_s[kept],
+            tick=self.tick[kept],
+            owner=self.owner[kept],
+            firsts=self.firsts[kept],
+            energy_j=self.energy_j[kept],
+        )
 
     def response(self, time_constants_s: Floats) -> Floats:
         """Seconds of each level, ``[runs, constants, segments, count + 1]``."""

@@ -99,7 +99,8 @@ def _kind(hint: Any) -> Kind:
         [inner] = [_kind(one) for one in arguments if one is not NoneType]
         return Kind(inner.types | {NoneType}, inner.build, inner.meant)
     if origin is Literal:
-        return _kind(type(arguments[0]))
+        kind: Any = type(arguments[0])
+        return _kind(kind)
     if hint in PLAIN:
         types, meant = PLAIN[hint]
         return Kind(types, None, meant)
@@ -130,7 +131,7 @@ def _record_builder(record: Any) -> Builder:
             if kind is None:
                 unknown.append(f"{record.__name__}.{_shown(name)}")
             elif type(value) in kind.types:
-                values[name] = finite(value) if type(value) in NUMBER else value
+                values[name] = _finite(value) if type(value) in NUMBER else value
             elif kind.build is not None:
                 values[name] = kind.build(value, unknown)
             else:
@@ -175,7 +176,7 @@ def _pair_builder(kinds: list[Kind]) -> Builder:
 
 def _item(value: Any, kind: Kind, unknown: list[str]) -> Any:
     if type(value) in kind.types:
-        return finite(value) if type(value) in NUMBER else value
+        return _finite(value) if type(value) in NUMBER else value
     if kind.build is None:
         raise ValueError(f"a list holds something else than {kind.meant}")
     return kind.build(value, unknown)
@@ -194,13 +195,24 @@ def _samples_builder(sample: Any) -> Builder:
         if not NUMBER.issuperset(map(type, chain.from_iterable(data))):
             raise ValueError(f"a {sample.__name__} is not of numbers")
         for value in chain.from_iterable(data):
-            finite(value)
+            _finite(value)
         return tuple(map(sample._make, data))
 
     return build
 
 
-def finite(value: float) -> float:
+def number(value: object) -> float:
+    """``value``, which is a number that arithmetic can be done with.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(value, (int, float)) or type(value) not in NUMBER:
+        raise ValueError("no number where there should be one")
+    return _finite(value)
+
+
+def _finite(value: float) -> float:
     """``value``, which arithmetic can be done with.
 
     Raises:

@@ -198,10 +198,10 @@ def _read_record(record: str, earlier: Mapping[str, Run]) -> tuple[list[Run], li
             f"it has schema version {version}, this WattBench reads up to {SCHEMA_VERSION}"
         )
     if data.get("kind") == IDLE_AFTER:
-        power_w, run_ids = data.get("idle_power_after_w"), data.get("run_ids")
-        if type(power_w) not in codec.NUMBER or not isinstance(run_ids, list):
+        told, run_ids = data.get("idle_power_after_w"), data.get("run_ids")
+        if told is None or not isinstance(run_ids, list):
             raise ValueError("it tells no idle power of runs")
-        codec.finite(power_w)
+        power_w = codec.number(told)
         known = [earlier[run_id] for run_id in map(str, run_ids) if run_id in earlier]
         return [with_idle_after(run, power_w) for run in known], []
     run, unknown = codec.run_of(data, version)
