@@ -122,8 +122,15 @@ def _same(first: pd.DataFrame, second: pd.DataFrame, columns: list[str]) -> bool
     """Whether the first rows of both are equal there; a blank equals a blank."""
     import pandas as pd
 
-    pairs = ((first[column].iat[0], second[column].iat[0]) for column in columns)
-    return all(bool(pd.isna(b)) if pd.isna(a) else not pd.isna(b) and a == b for a, b in pairs)
+    for column in columns:
+        a, b = (None if pd.isna(x := runs[column].iloc[0]) else x for runs in (first, second))
+        if a is not b and (a is None or b is None or a != b):
+            return False
+    return True
+
+
+Paired = tuple[str, str, int]
+"""What runs that are paired have in common: block or process, prompt, and seed."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +151,7 @@ def pairs_of(baseline: pd.DataFrame, treatment: pd.DataFrame) -> Pairs:
     rows = [first[key] for key in shared], [second[key] for key in shared]
     arms = list(zip((baseline, treatment), rows, strict=True))
     return Pairs(
-        [str(key[0]) for key in shared],
+        [block for (block, _, _), _ in shared],
         {
             metric: np.stack([arm[metric].to_numpy("float64")[own] for arm, own in arms], axis=1)
             for metric in COMPARED
@@ -152,7 +159,7 @@ def pairs_of(baseline: pd.DataFrame, treatment: pd.DataFrame) -> Pairs:
     )
 
 
-def _in_turn(runs: pd.DataFrame) -> dict[tuple[object, ...], int]:
+def _in_turn(runs: pd.DataFrame) -> dict[tuple[Paired, int], int]:
     """The row of each run that has a seed, by what it is paired by, in order of time.
 
     Runs that may be paired are of one block of a study, else of one process; several of one prompt
@@ -165,13 +172,13 @@ def _in_turn(runs: pd.DataFrame) -> dict[tuple[object, ...], int]:
     # One without a number comes last.
     repeats = [math.inf if pd.isna(repeat) else repeat for repeat in repeats]
     rows = list(zip(repeats, *rest, strict=True))
-    turns: Counter[tuple[object, ...]] = Counter()
-    found = {}
+    turns: Counter[Paired] = Counter()
+    found: dict[tuple[Paired, int], int] = {}
     for index in sorted(range(len(rows)), key=lambda index: rows[index][:2]):
         _, _, study, visit, process_id, prompt_id, seed = rows[index]
         if not pd.isna(seed):
             key = (f"{study} block {visit}" if study else process_id, prompt_id, seed)
-            found[(*key, turns[key])] = index
+            found[(key, turns[key])] = index
             turns[key] += 1
     return found
 
@@ -190,9 +197,9 @@ def _ratio(pairs: Pairs, metric: str) -> dict[str, Any]:
 def ratio_of(pairs: Pairs, metric: str, confidence: float = 0.95) -> Estimate | None:
     """Treatment over baseline of what :func:`pairs_of` found; ``None`` with fewer than two."""
     values = pairs.values[metric]
-    is_known = (values > 0).all(axis=1)
+    is_known = np.all(values > 0, axis=1)
     values = values[is_known]
-    blocks = [block for block, known in zip(pairs.blocks, is_known, strict=True) if known]
+    blocks = [pairs.blocks[place] for place in np.flatnonzero(is_known)]
     if len(set(blocks)) > 1:
         by_block = defaultdict(list)
         for block, logs in zip(blocks, np.log(values).tolist(), strict=True):

@@ -6,6 +6,7 @@ with its reason, and all else is kept (:func:`read`).
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -126,8 +127,8 @@ def read(data: bytes) -> Contents:
     runs: dict[str, Run] = {}
     left_out: list[Remark] = []
     notes: list[Remark] = []
-    lines = data.split(b"\n")
-    for number, line in enumerate(lines, 1):
+    number = 0
+    for number, line in enumerate(io.BytesIO(data), 1):
         # A byte that is no UTF-8 stands for itself: so the checksum is that of what was read.
         text = line.decode("utf-8", "surrogateescape").strip(PADDING)
         for record in _records(text) if text else ():
@@ -139,8 +140,7 @@ def read(data: bytes) -> Contents:
             runs.update((run.run_id, run) for run in found)
             if unknown:
                 notes.append(Remark(number, f"fields passed over: {', '.join(unknown)}"))
-    line_count = len(lines) - (not lines[-1])
-    return Contents(tuple(runs.values()), line_count, tuple(left_out), tuple(notes))
+    return Contents(tuple(runs.values()), number, tuple(left_out), tuple(notes))
 
 
 def parse(text: str) -> list[Run]:
