@@ -6,7 +6,6 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -183,6 +182,17 @@ def _in_turn(runs: pd.DataFrame) -> dict[tuple[Paired, int], int]:
     return found
 
 
+def _mean(values: Sequence[float]) -> float:
+    """By a sum that keeps what rounding loses (Kahan 1965)."""
+    total = lost = 0.0
+    for value in values:
+        term = value - lost
+        longer = total + term
+        lost = longer - total - term
+        total = longer
+    return total / len(values)
+
+
 def _ratio(pairs: Pairs, metric: str) -> dict[str, Any]:
     ratio = ratio_of(pairs, metric)
     if ratio is None:
@@ -204,7 +214,7 @@ def ratio_of(pairs: Pairs, metric: str, confidence: float = 0.95) -> Estimate | 
         by_block = defaultdict(list)
         for block, logs in zip(blocks, np.log(values).tolist(), strict=True):
             by_block[block].append(logs)
-        means = [list(map(fmean, zip(*by_block[block], strict=True))) for block in sorted(by_block)]
+        means = [list(map(_mean, zip(*by_block[block], strict=True))) for block in sorted(by_block)]
         values = np.exp(np.array(means))
     if len(values) < 2:
         return None

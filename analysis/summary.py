@@ -89,11 +89,14 @@ def conditions(runs: pd.DataFrame) -> Iterator[ConditionRuns]:
     is_good = ~has_failed & (repeats["not_counted"] == "").to_numpy()
     order = np.argsort(group, kind="stable")
     borders = np.flatnonzero(np.diff(group[order], prepend=-1))
-    identities = repeats.iloc[order[borders]][GROUP_COLUMNS].to_dict("records")
-    for identity, places in zip(identities, np.split(order, borders[1:]), strict=False):
+    firsts = repeats.iloc[order[borders]]
+    # Not by records: they would make floats of whole numbers beside a blank.
+    identities = list(zip(*(firsts[column].array for column in GROUP_COLUMNS), strict=True))
+    for key, places in zip(identities, np.split(order, borders[1:]), strict=False):
+        identity = dict(zip(GROUP_COLUMNS, key, strict=True))
         failed = int(has_failed[places].sum())
         for measured in by_meter(repeats.iloc[places[is_good[places]]]):
-            yield ConditionRuns(dict(identity), failed, measured)
+            yield ConditionRuns(identity, failed, measured)
 
 
 def by_meter(measured: pd.DataFrame) -> Iterator[pd.DataFrame]:
