@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -182,17 +182,6 @@ def _in_turn(runs: pd.DataFrame) -> dict[tuple[Paired, int], int]:
     return found
 
 
-def _mean(values: Sequence[float]) -> float:
-    """By a sum that keeps what rounding loses (Kahan 1965)."""
-    total = lost = 0.0
-    for value in values:
-        term = value - lost
-        longer = total + term
-        lost = longer - total - term
-        total = longer
-    return total / len(values)
-
-
 def _ratio(pairs: Pairs, metric: str) -> dict[str, Any]:
     ratio = ratio_of(pairs, metric)
     if ratio is None:
@@ -206,16 +195,14 @@ def _ratio(pairs: Pairs, metric: str) -> dict[str, Any]:
 
 def ratio_of(pairs: Pairs, metric: str, confidence: float = 0.95) -> Estimate | None:
     """Treatment over baseline of what :func:`pairs_of` found; ``None`` with fewer than two."""
+    import pandas as pd
+
     values = pairs.values[metric]
     is_known = np.all(values > 0, axis=1)
     values = values[is_known]
     blocks = [pairs.blocks[place] for place in np.flatnonzero(is_known)]
     if len(set(blocks)) > 1:
-        by_block = defaultdict(list)
-        for block, logs in zip(blocks, np.log(values).tolist(), strict=True):
-            by_block[block].append(logs)
-        means = [list(map(_mean, zip(*by_block[block], strict=True))) for block in sorted(by_block)]
-        values = np.exp(np.array(means))
+        values = np.exp(pd.DataFrame(np.log(values)).groupby(blocks).mean().to_numpy())
     if len(values) < 2:
         return None
     return paired_ratio(values[:, 0].tolist(), values[:, 1].tolist(), confidence=confidence).ratio
