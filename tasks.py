@@ -91,6 +91,7 @@ TYPED = (
     "analysis",
     "report",
     "hosts",
+    "scripts",
     "study",
     "nodes",
     "cli",

@@ -54,7 +54,8 @@ points."""
 class Recording:
     """What was observed in one window: phases with their energy, memory, and the raw trace.
 
-    ``faults`` say why it must not count, ``flags`` what else was remarked meanwhile.
+    ``faults`` say why it must not count, ``flags`` what else was remarked meanwhile;
+    ``unmeasured_s`` are seconds of work on the picture that no phase is for.
 
     Times of ``vram_samples`` and ``trace`` count from the start of the window.
     """
@@ -75,6 +76,7 @@ class Recording:
     samplings: tuple[Sampling, ...] = ()
     faults: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
+    unmeasured_s: dict[str, float] = field(default_factory=dict)
     board: BoardState = field(default_factory=BoardState)
     trace: Trace = field(default_factory=Trace)
 
@@ -287,6 +289,7 @@ class Instrument:
         recording.kernel_calls = tuple(window.kernel_calls)
         recording.samplings = window.samplings
         recording.faults = tuple(window.faults)
+        recording.unmeasured_s = dict(window.unmeasured_s)
         samples = self._sampler.samples
         recording.trace = self._trace(start_s, reach_s)
         recording.vram_samples = tuple(
