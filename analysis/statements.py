@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .columns import ENVIRONMENT_COLUMNS, condition_name
+from .columns import ENVIRONMENT_COLUMNS, QUALITY_METRICS, condition_name
 from .kernels_and_pictures import fallback_notes, picture_notes
 from .notes import run_notes
 from .prediction import prediction_notes
@@ -21,13 +21,17 @@ def statements(summary: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
     notes += prediction_notes(runs)
     notes += protocol_notes(runs)
     notes += run_notes(runs)
-    notes += [*fallback_notes(runs), *picture_notes(runs)]
+    notes += [*fallback_notes(runs), *picture_notes(runs), *failures(runs)]
+    return list(dict.fromkeys(notes))
+
+
+def failures(runs: pd.DataFrame) -> list[str]:
+    """Why runs failed, each reason of a condition once."""
     failed = runs[runs["error"] != ""]
-    notes += [
+    return [
         f"{len(group)} failed of {condition_name(group.iloc[0])}: {error}"
         for (_, error), group in failed.groupby(["condition", "error"], sort=False)
     ]
-    return list(dict.fromkeys(notes))
 
 
 def _on_the_table(summary: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
@@ -41,6 +45,9 @@ def _on_the_table(summary: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
         notes.append("Intervals are taken over repeats within one process, which share its state.")
     if (summary["weights"] == "synthetic").any():
         notes.append("[synthetic]: random weights; cost is real, pictures mean nothing.")
+        made_up = summary[summary["weights"] == "synthetic"]
+        if any((made_up[f"{metric}_n"] > 0).any() for metric in QUALITY_METRICS):
+            notes.append("Qualities of [synthetic] pictures tell nothing of good and bad.")
     differing = [
         column for column in ENVIRONMENT_COLUMNS if summary[column].nunique(dropna=False) > 1
     ]

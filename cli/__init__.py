@@ -15,10 +15,15 @@ from ..tables.console import make_able
 COMMANDS = (
     "run",
     "tune",
+    "matrix",
     "powercap",
     "summary",
     "report",
     "journal",
+    "bundle",
+    "verify",
+    "merge",
+    "leaderboard",
     "law",
     "quantize",
     "quant-report",
@@ -55,7 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(given[:cut])
     args.comfyui_arguments = given[cut + 1 :]
     if args.comfyui_arguments and not getattr(args, "passes_on", False):
-        parser.error("only run, powercap and serve take arguments after --, for ComfyUI")
+        parser.error(
+            "only run, tune, matrix, powercap and serve take arguments after --, for ComfyUI"
+        )
     try:
         with cancelling():
             code = int(modules[args.command].run(args))

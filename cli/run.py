@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,11 +28,34 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     where.add_argument(
         "--server", type=host_and_port, metavar="HOST:PORT", help="a running ComfyUI with the pack"
     )
+    add_pue(parser)
     parser.add_argument(
         "--estimate-if-unmetered",
         action="store_true",
         help="where no meter covers the device, set WATTBENCH_METER=estimate, unless it is set",
     )
+
+
+def add_pue(parser: argparse.ArgumentParser) -> None:
+    """``--pue``, which goes into the column of that name and into ``energy_total_j``."""
+    parser.add_argument(
+        "--pue",
+        type=pue,
+        metavar="X",
+        help="power usage effectiveness of the building, 1 or more: energy_total_j, and nothing "
+        "else, is multiplied by it",
+    )
+
+
+def pue(text: str) -> float:
+    """A power usage effectiveness, for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 1 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no power usage effectiveness: 1 or more")
+    return value
 
 
 def add_batch_options(
@@ -130,6 +155,7 @@ def run(args: argparse.Namespace) -> int:
             batch.measure(results)
         finally:
             if results.runs:
+                results.runs = [replace(run, pue=args.pue) for run in results.runs]
                 print(results.write(args.out))
     if not results.runs:
         raise CommandError(NOTHING_MEASURED)

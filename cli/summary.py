@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import CommandError, UsageError
 from ..incoming import IncomingError, read_file
+from .run import add_pue
 
 MAX_JOURNAL_BYTES = 8 * 2**30
 
@@ -34,6 +36,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="also write runs.csv, summary.csv and report.md"
     )
+    add_pue(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -43,7 +46,15 @@ def run(args: argparse.Namespace) -> int:
 
     path = args.runs / "runs.csv" if args.runs.is_dir() else args.runs
     is_journal = path.suffix == ".jsonl"
-    analysis = Analysis.of(read_journal(path)) if is_journal else Analysis(read_table(path))
+    if is_journal:
+        runs = read_journal(path)
+        if args.pue is not None:
+            runs = [replace(run, pue=args.pue) for run in runs]
+        analysis = Analysis.of(runs)
+    elif args.pue is not None:
+        raise UsageError("--pue is for a journal: a runs.csv has been multiplied by its own")
+    else:
+        analysis = Analysis(read_table(path))
     print(analysis_text(analysis, terminal_width()))
     if args.out is not None:
         try:

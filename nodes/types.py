@@ -19,6 +19,9 @@ Forecast = io.Custom("WATTBENCH_FORECAST")
 Probe = io.Custom("WATTBENCH_PROBE")
 """What a measured node saw; see :class:`.observation.Probe`."""
 
+Prompts = io.Custom("WATTBENCH_PROMPTS")
+"""A :class:`..quality.prompts.PromptSet`."""
+
 Runs = io.Custom("WATTBENCH_RUNS")
 """A tuple of :class:`..measure.records.Run`."""
 
@@ -51,7 +54,8 @@ def meter_input() -> io.Input:
         optional=True,
         tooltip=(
             "Energy meter: auto, or a name as `wattbench doctor` lists it (nvml:0, estimate, "
-            "replay:FILE). auto means what the environment variable WATTBENCH_METER says, else a "
+            "replay:FILE), or several, as auto+rapl: the first is the run's, the others are of "
+            "another scope. auto means what the environment variable WATTBENCH_METER says, else a "
             "meter that covers the device; without one, energy stays blank and says why."
         ),
     )

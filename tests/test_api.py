@@ -78,7 +78,7 @@ def test_without_a_meter_joules_are_blank_with_the_reason(monkeypatch):
     def no_meter(spec, device):
         raise MeterUnavailableError("no meter here", "plug one in")
 
-    monkeypatch.setattr("wattbench.measure.recording.instrument.open_meter", no_meter)
+    monkeypatch.setattr("wattbench.measure.recording.reader.open_meter", no_meter)
     measured = measure.function(work, repeats=2, device="cpu")
     assert measured.total.energy is None
     assert measured.total.time.value > 0

@@ -75,7 +75,7 @@ MEMORY: tuple[Column[RunRow], ...] = (
         "vram_total_bytes",
         "integer",
         "B",
-        "what the device has; empty where its meter does not tell",
+        "what the device has, from where `vram_source` comes from; empty where nothing tells",
         lambda row: row.run.board.vram_total_bytes,
     ),
     Column(
@@ -113,14 +113,16 @@ BOARD: tuple[Column[RunRow], ...] = (
         "gpu_utilisation",
         "number",
         "",
-        "mean share of the run in which a kernel ran, as the meter's library tells it (1: always)",
+        "mean share of the run in which a kernel ran, as the meter's library tells it once a "
+        "second (1: always); empty for shorter runs and where it does not tell",
         lambda row: row.run.board.gpu_utilisation,
     ),
     Column(
         "pcie_link",
         "text",
         "",
-        "the board's link under load, `gen 4 x16`; empty where its meter does not tell",
+        "the board's link under load, `gen 4 x16`: the fastest seen; empty where its meter does "
+        "not tell",
         lambda row: row.run.board.pcie_link,
     ),
     Column(

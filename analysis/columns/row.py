@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ...law.flop import FORMULAS
 from ...law.flop.vae import PX_PER_LATENT
 from ...measure.energy.phases import PooledPhases
-from ...measure.energy.totals import observed_energy
+from ...measure.energy.totals import observed_energy, total_energy
 from ...measure.recording.work import unlike
-from ...records import COMPUTE_PHASES, EnergyReading, Operation, Run
+from ...records import COMPUTE_PHASES, EnergyReading, Operation, Run, Scope
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,35 @@ class RunRow:
     def observed(self) -> EnergyReading | None:
         """Energy of those compute phases that were observed, all or not."""
         return observed_energy(self.run.phases)[0]
+
+    @cached_property
+    def beside(self) -> dict[str, EnergyReading | None]:
+        """Energy of the image by each meter that was read beside the run's own, by its name."""
+        found: dict[str, EnergyReading | None] = {}
+        for meter in self.run.beside_meters:
+            phases = [
+                replace(phase, energy=next((r for r in phase.beside if r.meter == meter), None))
+                for phase in self.run.phases
+            ]
+            found[meter] = None if self.run.unmeasured else total_energy(phases)[0]
+        return found
+
+    @cached_property
+    def scopes(self) -> dict[Scope, EnergyReading]:
+        """Energy of the image by what the meters cover; no two of a run cover the same."""
+        known = (reading for reading in (self.run.energy, *self.beside.values()) if reading)
+        return {reading.scope: reading for reading in known}
+
+    @cached_property
+    def total_j(self) -> float | None:
+        """All scopes together, times the PUE; ``None`` where one of them is missing.
+
+        A single scope without a PUE has no total: it would say the same as ``energy``.
+        """
+        asked = 1 + len(self.run.beside_meters)
+        if len(self.scopes) < asked or (asked == 1 and self.run.pue is None):
+            return None
+        return sum(r.energy_j for r in self.scopes.values()) * (self.run.pue or 1.0)
 
     def time_s(self, phase: str) -> float | None:
         durations = [found.duration_s for found in self.run.phases if found.name == phase]

@@ -10,6 +10,7 @@ from pathlib import Path
 import folder_paths
 
 from ...incoming import check_file, resolve
+from ...measure.meters import split_meters
 from ...measure.meters.replay import MAX_TRACE_BYTES
 from .host import HOST
 
@@ -44,7 +45,11 @@ def meter_of(meter: str) -> str:
 
 def checked_meter(meter: str) -> str:
     """As :func:`meter_of`, for a prompt that is about to be queued."""
-    key, colon, name = meter.partition(":")
-    if key != REPLAY or not colon:
-        return meter
-    return f"{REPLAY}:{file_of(name, MAX_TRACE_BYTES)}"
+
+    def checked(part: str) -> str:
+        key, colon, name = part.partition(":")
+        if key != REPLAY or not colon:
+            return part
+        return f"{REPLAY}:{file_of(name, MAX_TRACE_BYTES)}"
+
+    return "+".join(map(checked, split_meters(meter)))

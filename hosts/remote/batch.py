@@ -76,15 +76,16 @@ class Results:
             CommandError: they cannot be written; the runs are still in the journal.
         """
         from ...report import append_runs, summary_text
+        from ...report.html import write_page
 
         try:
-            files = append_runs(self.runs, folder)
+            files = [*map(str, append_runs(self.runs, folder)), write_page(folder)]
         except OSError as error:
             raise CommandError(
                 f"the tables cannot be written to {folder}: {error}. The runs are kept in "
                 f"{JOURNAL_FOLDER}/{JOURNAL_FILE} in ComfyUI's output folder"
             ) from error
-        lines = [f"\n{summary_text(self.runs)}\n", *map(str, files)]
+        lines = [f"\n{summary_text(self.runs)}\n", *files]
         if self.pictures:
             lines.append(f"{len(self.pictures)} pictures in {self.pictures[0].parent}")
         return "\n".join(lines)

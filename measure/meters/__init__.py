@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 
 from .amdsmi import AmdSmiPowerSource, AmdSmiSource
@@ -34,8 +35,10 @@ __all__ = [
     "MeterSource",
     "MeterUnavailableError",
     "Offer",
+    "named_meters",
     "open_meter",
     "probe_all",
+    "split_meters",
 ]
 
 METER_VARIABLE = "WATTBENCH_METER"
@@ -59,20 +62,44 @@ def probe_all(sources: Sequence[MeterSource] = METERS) -> list[Offer]:
     return [offer for source in sources for offer in _probed(source)]
 
 
+def split_meters(spec: str, sources: Sequence[MeterSource] = METERS) -> list[str]:
+    """The parts of a list of meters, ``auto+rapl``. A recording's file may have a plus sign."""
+    keys = "|".join(["auto", *(source.key for source in sources)])
+    return re.split(rf"\s*\+\s*(?=(?:{keys})\s*(?:[:+]|$))", spec.strip())
+
+
+def named_meters(spec: str, sources: Sequence[MeterSource] = METERS) -> list[str]:
+    """The meters of a list, each by its own name, or ``auto`` for what :func:`open_meter` finds.
+
+    WATTBENCH_METER may be a list, and then ``auto`` is one. ``rapl`` is all that RAPL counts here.
+    """
+    asked = split_meters(os.environ.get(METER_VARIABLE) or "auto", sources)
+    whole = {source.key: source for source in sources if not source.opt_in}
+    names: list[str] = []
+    for part in split_meters(spec, sources):
+        is_asked = part == "auto" and asked[0] not in whole
+        parts = [part] if part != "auto" else ["auto", *asked[1:]] if is_asked else asked
+        for name in parts:
+            names += [offer.name for offer in whole[name].probe()] if name in whole else [name]
+    return names
+
+
 def open_meter(spec: str, device: DeviceId, sources: Sequence[MeterSource] = METERS) -> Meter:
     """Open the meter ``spec``: a name such as ``nvml:0``, or ``auto``.
 
-    ``auto`` is what the environment variable WATTBENCH_METER says, else the most trusted meter that
-    measures ``device``. It never chooses an estimate or a recording. An answer that its board
-    cannot have given raises when it is read (:mod:`.plausible`).
+    ``auto`` is what the environment variable WATTBENCH_METER says (of a list the first), else the
+    most trusted meter that measures ``device``. It never chooses an estimate or a recording. An
+    answer that its board cannot have given raises when it is read (:mod:`.plausible`).
 
     Raises:
         MeterUnavailableError: with the reason of every source, in one line: it becomes a note.
     """
     if spec == "auto":
-        spec = os.environ.get(METER_VARIABLE) or "auto"
+        spec = split_meters(os.environ.get(METER_VARIABLE) or "auto", sources)[0]
     if spec == "auto":
         return _open_measured(device, sources)
+    if len(split_meters(spec, sources)) > 1:
+        raise MeterUnavailableError(f"{spec} is a list", "name one meter here")
     key, _, selector = spec.partition(":")
     for source in sources:
         if source.key == key:

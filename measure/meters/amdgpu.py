@@ -9,14 +9,20 @@ Power/Thermal Controls and Monitoring").
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from .base import DeviceStatus, MeterReadError
+from .base import DeviceStatus, MeterReadError, PcieLink
 from .sysfs import optional_int, optional_text, read_int
 
 SENTINEL_W = 0xFFFF
 """AMD's firmware answers 0xFFFF or 0xFFFFFFFF where it has no power."""
 
+PCIE_GENERATIONS = {2.5: 1, 5.0: 2, 8.0: 3, 16.0: 4, 32.0: 5, 64.0: 6}
+"""By gigatransfers a second on a lane."""
+
+PCIE_LEVEL = re.compile(r"\d+: ([\d.]+)GT/s, x(\d+) .*\*")
+"""The level in force in ``pp_dpm_pcie``: ``1: 16.0GT/s, x16 1150Mhz *``."""
 
 APU_MEMORY = "carve-out + GTT (main memory)"
 
@@ -50,19 +56,33 @@ class AmdgpuFiles:
         cap_uw = optional_int(self._hwmon / "power1_cap_max")
         return cap_uw * 1e-6 if cap_uw else None
 
+    def default_limit_w(self) -> float | None:
+        """The cap that the board comes with."""
+        cap_uw = optional_int(self._hwmon / "power1_cap_default")
+        return cap_uw * 1e-6 if cap_uw else None
+
     def power_limit_w(self) -> float | None:
         """The cap in force."""
         cap_uw = optional_int(self._hwmon / "power1_cap")
         return cap_uw * 1e-6 if cap_uw else None
 
     def status(self) -> DeviceStatus:
-        """Edge temperature, clock of the shaders, the cap."""
+        """Edge temperature, clock of the shaders, the cap, how busy it is, its link.
+
+        The link is what the firmware says of the slot's; that of the PCI device is one within the
+        board.
+        """
         milli_c = optional_int(self._hwmon / "temp1_input")
         sm_hz = optional_int(self._hwmon / "freq1_input")
+        busy_percent = optional_int(self._hwmon / "device/gpu_busy_percent")
+        level = PCIE_LEVEL.search(optional_text(self._hwmon / "device/pp_dpm_pcie"))
+        generation = PCIE_GENERATIONS.get(float(level[1])) if level else None
         return DeviceStatus(
             temperature_c=None if milli_c is None else milli_c * 1e-3,
             sm_clock_hz=None if sm_hz is None else float(sm_hz),
             power_limit_w=self.power_limit_w(),
+            gpu_utilisation=None if busy_percent is None else busy_percent * 1e-2,
+            pcie_link=PcieLink(generation, int(level[2])) if level and generation else None,
         )
 
 

@@ -107,6 +107,9 @@ class AmdSmiMeter(Meter):
     def highest_limit_w(self) -> float | None:
         return None if self._files is None else self._files.highest_limit_w()
 
+    def default_limit_w(self) -> float | None:
+        return None if self._files is None else self._files.default_limit_w()
+
     def read_status(self) -> DeviceStatus:
         return DeviceStatus() if self._files is None else self._files.status()
 

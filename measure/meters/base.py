@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ...offer import Offer
 from ...records import Scope
@@ -31,13 +31,22 @@ class DeviceId:
     pci_bus_id: str = ""
 
 
+class PcieLink(NamedTuple):
+    """A board's link to the machine: its generation, and how many lanes."""
+
+    generation: int
+    lane_count: int
+
+
 @dataclass(frozen=True)
 class DeviceStatus:
     """The state of a board at one moment; ``None`` where the source does not say.
 
     ``throttle_reasons`` names what holds the clocks down now (``()``: nothing does).
     ``other_process_count`` counts processes that use the board besides this one.
-    ``display_active`` is true where the board draws a screen.
+    ``display_active`` is true where the board draws a screen. ``gpu_utilisation`` is the share of
+    the last second or less in which a kernel ran, ``pcie_link`` the link as it is now: boards slow
+    it down while they rest.
     """
 
     temperature_c: float | None = None
@@ -46,6 +55,8 @@ class DeviceStatus:
     display_active: bool | None = None
     other_process_count: int | None = None
     power_limit_w: float | None = None
+    gpu_utilisation: float | None = None
+    pcie_link: PcieLink | None = None
 
 
 class MeterUnavailableError(RuntimeError):
@@ -110,6 +121,10 @@ class Meter(ABC):
 
     def highest_limit_w(self) -> float | None:
         """The highest power limit that the board can be given, or its default one."""
+        return None
+
+    def default_limit_w(self) -> float | None:
+        """The power limit that the board has where nobody set another."""
         return None
 
     def read_status(self) -> DeviceStatus:

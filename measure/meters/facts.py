@@ -12,7 +12,7 @@ from typing import Any
 from . import MeterReadError, MeterUnavailableError
 from .amdgpu import AmdgpuFiles
 from .hwmon import AmdgpuMeter
-from .nvml import nvml_boards, nvml_errors, nvml_library
+from .nvml_library import nvml_boards, nvml_errors, nvml_library
 from .sysfs import SYSFS, hwmon_boards, optional_int, optional_text
 
 

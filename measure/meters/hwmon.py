@@ -79,6 +79,9 @@ class AmdgpuMeter(Meter):
     def highest_limit_w(self) -> float | None:
         return self._files.highest_limit_w()
 
+    def default_limit_w(self) -> float | None:
+        return self._files.default_limit_w()
+
     def read_status(self) -> DeviceStatus:
         return self._files.status()
 
@@ -102,7 +105,6 @@ class IntelGpuMeter(Meter):
         self.energy_resolution_j = 1e-6
         self._board = board
         self._counter = MonotonicCounter(self.name, lambda: read_int(self._energy) * 1e-6)
-        self._limit = board.hwmon / "power1_max"
         try:
             energy_j = self.read_energy_j()
         except MeterReadError as error:
@@ -115,7 +117,13 @@ class IntelGpuMeter(Meter):
         return self._counter.read()
 
     def power_limit_w(self) -> float | None:
-        limit_uw = optional_int(self._limit)
+        return self._limit_w("power1_max")
+
+    def default_limit_w(self) -> float | None:
+        return self._limit_w("power1_rated_max")
+
+    def _limit_w(self, file: str) -> float | None:
+        limit_uw = optional_int(self._board.hwmon / file)
         return limit_uw * 1e-6 if limit_uw else None
 
     def read_status(self) -> DeviceStatus:

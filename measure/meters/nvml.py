@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,18 @@ from .base import (
     MeterSource,
     MeterUnavailableError,
     Offer,
+    PcieLink,
     refusal_of,
 )
 from .counter import MonotonicCounter
-from .identity import is_same_board, uuid_key
+from .nvml_library import (
+    Board,
+    match_board,
+    nvml_boards,
+    nvml_errors,
+    nvml_library,
+    select_board,
+)
 
 POWER_INSTANT_FIELD = 186
 """NVML_FI_DEV_POWER_INSTANT, in milliwatts."""
@@ -47,8 +54,6 @@ THROTTLE_REASONS: Mapping[int, str] = {
 
 _INSTANT = "power is instantaneous (NVML field 186)"
 _AVERAGE = "power is nvmlDeviceGetPowerUsage, a 1 s average on Ampere and later (except GA100)"
-_NO_DRIVER = "install NVIDIA's driver; in a container, pass the GPU with the 'utility' capability"
-_NO_BOARD = "name a board that NVML lists, by its index or UUID"
 _ESTIMATE = "set WATTBENCH_METER=estimate to opt in to a labelled estimate"
 _JETSON = (
     "the built-in GPU of a Jetson has neither energy nor power in NVML, because its power is "
@@ -61,23 +66,6 @@ _MIG = (
 _MIG_PREFIX = "MIG-"
 _INITIAL_PID_NAMESPACE = 0xEFFFFFFC
 """PROC_PID_INIT_INO of Linux."""
-
-
-@dataclass(frozen=True)
-class _Board:
-    """A board as NVML lists it; ``error`` says why it could not be asked."""
-
-    index: int
-    handle: Any = None
-    uuid: str = ""
-    pci_bus_id: str = ""
-    name: str = "NVIDIA GPU"
-    mig_enabled: bool = False
-    error: str = ""
-
-    @property
-    def label(self) -> str:
-        return ", ".join(part for part in (self.name, self.uuid, self.pci_bus_id) if part)
 
 
 class NvmlMeter(Meter):
@@ -100,7 +88,7 @@ class NvmlMeter(Meter):
             self._choose_channels(board)
             self._release = stack.pop_all()
 
-    def _choose_channels(self, board: _Board) -> None:
+    def _choose_channels(self, board: Board) -> None:
         remarks = ["MIG is on: covers all instances of the board"] if board.mig_enabled else []
         no_energy, no_instant, no_average = map(
             refusal_of, (self._first_tick_j, self._instant_power_w, self._average_power_w)
@@ -147,9 +135,11 @@ class NvmlMeter(Meter):
 
     def highest_limit_w(self) -> float | None:
         limits_mw = self._optional("nvmlDeviceGetPowerManagementLimitConstraints")
-        if limits_mw is None:
-            limits_mw = [self._optional("nvmlDeviceGetPowerManagementDefaultLimit")]
-        return None if limits_mw[-1] is None else limits_mw[-1] * 1e-3
+        return self.default_limit_w() if limits_mw is None else limits_mw[-1] * 1e-3
+
+    def default_limit_w(self) -> float | None:
+        limit_mw = self._optional("nvmlDeviceGetPowerManagementDefaultLimit")
+        return None if limit_mw is None else limit_mw * 1e-3
 
     def read_status(self) -> DeviceStatus:
         nvml = self._nvml
@@ -161,6 +151,7 @@ class NvmlMeter(Meter):
         display = self._optional("nvmlDeviceGetDisplayActive")
         if display is None:
             display = self._optional("nvmlDeviceGetDisplayMode")
+        busy = self._optional("nvmlDeviceGetUtilizationRates")
         return DeviceStatus(
             temperature_c=None if temperature_c is None else float(temperature_c),
             sm_clock_hz=None if sm_mhz is None else sm_mhz * 1e6,
@@ -168,6 +159,8 @@ class NvmlMeter(Meter):
             display_active=None if display is None else bool(display),
             other_process_count=self._other_process_count(),
             power_limit_w=self.power_limit_w(),
+            gpu_utilisation=None if busy is None else busy.gpu * 1e-2,
+            pcie_link=self._pcie_link(),
         )
 
     def close(self) -> None:
@@ -208,6 +201,11 @@ class NvmlMeter(Meter):
 
     def _memory_with_reserve(self) -> int:
         return int(self._read("nvmlDeviceGetMemoryInfo").used)
+
+    def _pcie_link(self) -> PcieLink | None:
+        generation = self._optional("nvmlDeviceGetCurrPcieLinkGeneration")
+        lane_count = self._optional("nvmlDeviceGetCurrPcieLinkWidth")
+        return PcieLink(generation, lane_count) if generation and lane_count else None
 
     def _other_process_count(self) -> int | None:
         pids: set[int] = set()
@@ -268,7 +266,7 @@ class NvmlSource(MeterSource):
             return None
         try:
             with nvml_library() as nvml:
-                board = _match(nvml_boards(nvml), device)
+                board = match_board(nvml_boards(nvml), device)
         except MeterUnavailableError:
             return None
         if board is None:
@@ -287,105 +285,6 @@ class NvmlSource(MeterSource):
 def throttle_names(reasons: int) -> tuple[str, ...]:
     """The names of the bits set in nvmlDeviceGetCurrentClocksThrottleReasons."""
     return tuple(name for bit, name in THROTTLE_REASONS.items() if reasons & bit)
-
-
-@contextmanager
-def nvml_library() -> Iterator[Any]:
-    """The module pynvml between one nvmlInit and its nvmlShutdown."""
-    try:
-        import pynvml
-    except ImportError as error:
-        raise MeterUnavailableError(
-            "the Python package nvidia-ml-py is missing", "pip install nvidia-ml-py"
-        ) from error
-    try:
-        pynvml.nvmlInit()
-    except nvml_errors(pynvml) as error:
-        raise MeterUnavailableError(f"nvmlInit answered: {error}", _NO_DRIVER) from error
-    try:
-        yield pynvml
-    finally:
-        with suppress(*nvml_errors(pynvml)):
-            pynvml.nvmlShutdown()
-
-
-def nvml_boards(nvml: Any) -> list[_Board]:
-    """Every board, in NVML's order.
-
-    Raises:
-        MeterUnavailableError: there is none.
-    """
-    try:
-        count = nvml.nvmlDeviceGetCount()
-    except nvml_errors(nvml) as error:
-        raise MeterUnavailableError(f"nvmlDeviceGetCount answered: {error}", _NO_DRIVER) from error
-    if count == 0:
-        raise MeterUnavailableError("NVML lists no GPU", _NO_DRIVER)
-    return [_board(nvml, index) for index in range(count)]
-
-
-def _board(nvml: Any, index: int) -> _Board:
-    try:
-        handle = nvml.nvmlDeviceGetHandleByIndex(index)
-    except nvml_errors(nvml) as error:
-        return _Board(index, error=f"NVML cannot identify GPU {index}: {error}")
-    told: dict[str, Any] = {}
-    refusals = []
-    for field, ask in (
-        ("uuid", lambda: nvml.nvmlDeviceGetUUID(handle)),
-        ("pci_bus_id", lambda: _pci_bus_id(nvml.nvmlDeviceGetPciInfo(handle))),
-        ("name", lambda: nvml.nvmlDeviceGetName(handle)),
-        ("mig_enabled", lambda: _is_mig_enabled(nvml, handle)),
-    ):
-        try:
-            told[field] = ask()
-        except nvml_errors(nvml) as error:
-            refusals.append(str(error))
-    fault = "" if told.get("uuid") or told.get("pci_bus_id") else ", ".join(refusals)
-    fault = fault and f"NVML cannot identify GPU {index}: {fault}"
-    return _Board(index, handle, error=fault, **told)
-
-
-def _pci_bus_id(pci: Any) -> str:
-    return f"{pci.domain:08x}:{pci.bus:02x}:{pci.device:02x}.0"
-
-
-def _is_mig_enabled(nvml: Any, handle: Any) -> bool:
-    current, _pending = nvml.nvmlDeviceGetMigMode(handle)
-    return bool(current == nvml.NVML_DEVICE_MIG_ENABLE)
-
-
-def nvml_errors(nvml: Any) -> tuple[type[Exception], ...]:
-    """What nvidia-ml-py raises where a call fails.
-
-    Where a driver is older than the package, its own error for that is no ``NVMLError``.
-    """
-    mismatch = getattr(nvml, "NVMLLibraryMismatchError", None)
-    return (nvml.NVMLError,) if mismatch is None else (nvml.NVMLError, mismatch)
-
-
-def select_board(boards: list[_Board], selector: str) -> _Board:
-    if selector.isdecimal():
-        found = [board for board in boards if board.index == int(selector)]
-    else:
-        key = uuid_key(selector)
-        found = [board for board in boards if key and uuid_key(board.uuid).startswith(key)]
-    if len(found) != 1:
-        listed = ", ".join(f"nvml:{board.index} ({board.uuid})" for board in boards)
-        raise MeterUnavailableError(
-            f"{len(found)} boards answer to nvml:{selector}; NVML lists {listed}", _NO_BOARD
-        )
-    if found[0].error:
-        raise MeterUnavailableError(found[0].error, "see what the command nvidia-smi says of it")
-    return found[0]
-
-
-def _match(boards: list[_Board], device: DeviceId) -> _Board | None:
-    """By UUID, else by PCI address; without either, the only board, if it bears that name."""
-    if not device.uuid and not device.pci_bus_id:
-        return boards[0] if len(boards) == 1 and boards[0].name == device.name else None
-    same = (board for board in boards if is_same_board(device, board.uuid, board.pci_bus_id))
-    return next(same, None)
 
 
 def _has_private_pids() -> bool:

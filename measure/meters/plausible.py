@@ -98,13 +98,17 @@ class PlausibleMeter(Meter):
         return used_bytes
 
     def vram_total_bytes(self) -> int | None:
-        return self._meter.vram_total_bytes()
+        total_bytes = self._meter.vram_total_bytes()
+        return total_bytes if total_bytes and 0 < total_bytes < MOST_BYTES else None
 
     def power_limit_w(self) -> float | None:
         return _known(self._meter.power_limit_w())
 
     def highest_limit_w(self) -> float | None:
         return _known(self._meter.highest_limit_w())
+
+    def default_limit_w(self) -> float | None:
+        return _known(self._meter.default_limit_w())
 
     def read_status(self) -> DeviceStatus:
         status = self._meter.read_status()
@@ -113,6 +117,8 @@ class PlausibleMeter(Meter):
             for field in fields(status)
             if isinstance(value := getattr(status, field.name), float) and not math.isfinite(value)
         }
+        if status.gpu_utilisation is not None and not 0 <= status.gpu_utilisation <= 1:
+            unknown["gpu_utilisation"] = None
         return replace(status, **unknown) if unknown else status  # type: ignore[arg-type]
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ...offer import Offer
 from ..meters import MeterUnavailableError
-from ..meters.nvml import nvml_boards, nvml_errors, nvml_library, select_board
+from ..meters.nvml_library import nvml_boards, nvml_errors, nvml_library, select_board
 from .base import RIGHTS, LimitRange, PowerLimit, PowerLimitError, PowerLimitSource
 
 _FIXED = "many laptop and virtual GPUs have a fixed limit"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from ...records import BoardState
 from ..meters import DeviceStatus
@@ -11,28 +11,56 @@ CLOCK_CHANGE = 0.05
 """Relative range of the SM clock above which a run says so."""
 
 
-def board_state(statuses: Sequence[DeviceStatus], power_limit_w: float | None = None) -> BoardState:
+def board_state(
+    statuses: Sequence[DeviceStatus],
+    power_limit_w: float | None = None,
+    utilisations: Sequence[float] = (),
+) -> BoardState:
     """The state of a board over a run, from statuses read while it went on.
 
-    ``power_limit_w`` is the limit that the run's environment states.
+    The link to the machine is the fastest that was seen, which is that under load.
+
+    Args:
+        statuses: in order of time, those beside the run among them.
+        power_limit_w: the limit that the run's environment states.
+        utilisations: of the statuses read within the run: each is of the time before its read.
     """
+    links = [s.pcie_link for s in statuses if s.pcie_link is not None]
+    link = max(links, default=None)
     temperatures = [s.temperature_c for s in statuses if s.temperature_c is not None]
     clocks = [s.sm_clock_hz for s in statuses if s.sm_clock_hz is not None]
     return BoardState(
         temperature_max_c=max(temperatures, default=None),
         sm_clock_mean_hz=sum(clocks) / len(clocks) if clocks else None,
         flags=(*_flags(statuses, clocks), *_limit_flags(statuses, power_limit_w)),
+        gpu_utilisation=sum(utilisations) / len(utilisations) if utilisations else None,
+        pcie_link=f"gen {link.generation} x{link.lane_count}" if link else "",
     )
 
 
-def join_states(states: Sequence[BoardState]) -> BoardState:
-    """The state over several parts of one run; the clock is the mean of theirs."""
-    temperatures = [s.temperature_max_c for s in states if s.temperature_max_c is not None]
-    clocks = [s.sm_clock_mean_hz for s in states if s.sm_clock_mean_hz is not None]
+def join_states(states: Sequence[tuple[BoardState, float]]) -> BoardState:
+    """The state over several parts of one run, each given with its seconds; means count by them.
+
+    The link is that of the longest part that has one.
+    """
+
+    def mean(of: Callable[[BoardState], float | None]) -> float | None:
+        known = [(value, s) for state, s in states if (value := of(state)) is not None]
+        total_s = sum(s for _, s in known)
+        return sum(value * s for value, s in known) / total_s if total_s else None
+
+    temperatures = [s.temperature_max_c for s, _ in states if s.temperature_max_c is not None]
+    links = [(seconds, state.pcie_link) for state, seconds in states if state.pcie_link]
     return BoardState(
         temperature_max_c=max(temperatures, default=None),
-        sm_clock_mean_hz=sum(clocks) / len(clocks) if clocks else None,
-        flags=tuple(dict.fromkeys(flag for state in states for flag in state.flags)),
+        sm_clock_mean_hz=mean(lambda state: state.sm_clock_mean_hz),
+        flags=tuple(dict.fromkeys(flag for state, _ in states for flag in state.flags)),
+        gpu_utilisation=mean(lambda state: state.gpu_utilisation),
+        vram_total_bytes=next((s.vram_total_bytes for s, _ in states if s.vram_total_bytes), None),
+        pcie_link=max(links, default=(0.0, ""))[1],
+        power_default_limit_w=next(
+            (s.power_default_limit_w for s, _ in states if s.power_default_limit_w), None
+        ),
     )
 
 

@@ -1,13 +1,13 @@
-"""The instrument: a meter, a clock and memory gauges for one device, opened around runs."""
+"""The instrument: meters, a clock and memory gauges for one device, opened around runs."""
 
 from __future__ import annotations
 
 import math
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ...records import (
@@ -21,14 +21,13 @@ from ...records import (
     Trace,
 )
 from ..energy.attribution import Interval
-from ..meters import DeviceId, Meter, MeterReadError, MeterUnavailableError, open_meter
-from ..meters.bounded import ANSWER_S, OPEN_S, NoAnswerError, never, within
-from ..meters.plausible import StillPower
+from ..meters import DeviceId, Meter, MeterUnavailableError, named_meters
+from ..meters.bounded import OPEN_S, NoAnswerError, never, within
 from .board_state import CLOCK_CHANGE, board_state
 from .memory import Gauges, gauges_for
-from .readings import read_energies, tick_error
+from .reader import MeterReader
+from .readings import tick_error
 from .rhythms import Rhythms
-from .sampler import Sampler
 from .samples import around
 from .timeline import Timeline, timeline_for
 from .window import Span, Window
@@ -36,14 +35,6 @@ from .witness import LoggedWarnings, Witness
 
 if TYPE_CHECKING:
     import torch
-
-TICK_TIMEOUT_S = 2.0
-"""How long to wait for a counter's tick before and after what is measured.
-
-Ticks come every 0.1 s at most; a busy machine may hold the sampler up for several times as long."""
-
-REOPEN_S = 2.0
-"""How long a meter that failed is waited for before each later run."""
 
 START_JITTER_S = 0.1
 """What is measured begins up to this much later, so that runs meet a slow counter at different
@@ -57,7 +48,8 @@ class Recording:
     ``faults`` say why it must not count, ``flags`` what else was remarked meanwhile;
     ``unmeasured_s`` are seconds of work on the picture that no phase is for.
 
-    Times of ``vram_samples`` and ``trace`` count from the start of the window.
+    Times of ``vram_samples`` and ``trace`` count from the start of the window. ``beside_meters``
+    are those that were read beside the first one; phases have what they told.
     """
 
     started_at: str = ""
@@ -65,6 +57,7 @@ class Recording:
     end_s: float = 0.0
     phases: tuple[Phase, ...] = ()
     energy_note: str = ""
+    beside_meters: tuple[str, ...] = ()
     vram: MemoryReading | None = None
     vram_samples: tuple[MemorySample, ...] = ()
     allocator_peak_bytes: int | None = None
@@ -91,14 +84,17 @@ class Instrument:
     """Enter it once around all runs of an experiment; open a :meth:`record` for each run.
 
     With ``spec="auto"`` a machine without a meter still gives times and memory, and every energy
-    is ``None`` with the reason. A meter asked for by name must exist.
+    is ``None`` with the reason. A meter asked for by name must exist. Of several meters,
+    ``auto+rapl``, the first is the run's; the others are read beside it, each of a scope of its
+    own.
 
     ``rhythms`` has how the meter's counter ticked before, and is told how it ticks: the next
     instrument then need not look for that, which takes many reads. ``check`` is called while a
     meter is waited for; what it raises, a cancellation, ends the wait.
 
     Raises:
-        MeterUnavailableError: on entering, where a meter asked for by name cannot be opened.
+        MeterUnavailableError: on entering, where a meter asked for by name cannot be opened, or two
+            of them cover the same.
     """
 
     def __init__(
@@ -111,56 +107,59 @@ class Instrument:
     ) -> None:
         self.device_id = device_id
         self._rhythms = rhythms or Rhythms()
-        self.meter: Meter | None = None
-        self._spec, self._opened_spec = spec, ""
+        self._spec = spec
         self._check = check
-        self._refusal = ""
-        self._still = StillPower()
         self._timeline: Timeline = timeline_for(device)
         self._gauges: Gauges = gauges_for(device)
 
+    @property
+    def meter(self) -> Meter | None:
+        """The run's own meter."""
+        return self._main.meter
+
     def __enter__(self) -> Instrument:
-        self._power_limit_w: float | None = None
         try:
-            self._open(self._spec, OPEN_S)
-        except MeterUnavailableError as error:
-            if self._spec != "auto":
-                raise
-            self._refusal = " ".join(str(error).split())
-        self._sampler = self._new_sampler()
+            first, *others = within(OPEN_S, lambda: named_meters(self._spec), self._check)
+        except NoAnswerError as error:
+            raise MeterUnavailableError(f"{self._spec}: {error}") from error
+        with ExitStack() as opened:
+            self._main = self._opened(first, opened, self._gauges)
+            self._readers = [self._main]
+            for spec in others:
+                self._readers += self._opened_beside(spec, opened)
+            self._release = opened.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.meter is not None:
-            self._rhythms.keep(self.meter.name, self._sampler.clock)
-            if not self._sampler.is_lost:
-                self._close(self.meter)
+        self._release.close()
 
-    def _open(self, spec: str, limit_s: float) -> None:
-        """Open the meter and ask it what is known of it before it is used.
+    def _opened(self, spec: str, stack: ExitStack, gauges: Gauges | None = None) -> MeterReader:
+        reader = MeterReader(spec, self.device_id, self._rhythms, self._check, gauges)
+        reader.open()
+        stack.callback(reader.close)
+        return reader
+
+    def _opened_beside(self, spec: str, stack: ExitStack) -> list[MeterReader]:
+        """A reader of another scope than those before it; none where its meter is read already.
 
         Raises:
-            MeterUnavailableError: it cannot be opened, or does not answer.
+            MeterUnavailableError: there is no such meter, or another one covers the same.
         """
-
-        def ask() -> tuple[Meter, float | None, bool]:
-            meter, limit_w, used_bytes = open_meter(spec, self.device_id), None, None
-            with suppress(MeterReadError):
-                limit_w = meter.power_limit_w()
-            with suppress(MeterReadError):
-                used_bytes = meter.read_vram_bytes()
-            return meter, limit_w, used_bytes is not None
-
-        try:
-            self.meter, limit_w, self._tells_vram = within(limit_s, ask, self._check)
-        except NoAnswerError as error:
-            raise MeterUnavailableError(f"{spec}: {error}") from error
-        if not self._opened_spec:
-            self._opened_spec, self._power_limit_w = self.meter.name, limit_w
-
-    def _close(self, meter: Meter) -> None:
-        with suppress(NoAnswerError):
-            within(ANSWER_S, meter.close, self._check)
+        with ExitStack() as opened:
+            reader = self._opened(spec, opened)
+            if reader.meter is None:
+                raise MeterUnavailableError(reader.refusal)
+            for known in filter(None, (other.meter for other in self._readers)):
+                if known.name == reader.meter.name:
+                    return []
+                if known.scope == reader.meter.scope:
+                    raise MeterUnavailableError(
+                        f"{known.name} and {reader.meter.name} both measure the scope "
+                        f"{known.scope!r}, of which a run has one energy",
+                        "name one of them, or measure a run with each",
+                    )
+            stack.enter_context(opened.pop_all())
+        return [reader]
 
     @contextmanager
     def record(self) -> Iterator[tuple[Window, Recording]]:
@@ -170,12 +169,14 @@ class Instrument:
         that the power of rest is known; the body begins at random between ticks.
         """
         recording, window = Recording(), Window(self._timeline)
-        quiet_s = self._resume()
-        has_ticked = self._sampler.wait_for_tick(TICK_TIMEOUT_S)
+        quiet_s = [reader.resume() for reader in self._readers]
+        have_ticked = [reader.wait_for_tick() for reader in self._readers]
         witness, logged = Witness(), LoggedWarnings()
         try:
-            with self._sampler:
-                if has_ticked:
+            with ExitStack() as reading:
+                for reader in self._readers:
+                    reading.enter_context(reader.sampler)
+                if have_ticked[0]:
                     time.sleep(random.uniform(0, START_JITTER_S))
                 self._gauges.reset_allocator_peak()
                 with witness, logged, window:
@@ -184,9 +185,11 @@ class Instrument:
             if witness.stood_still_s:
                 window.faults.append(STOOD_STILL.format(witness.stood_still_s))
             recording.flags = tuple(logged.messages)
-            for _ in range(2):
-                self._sampler.wait_for_tick(TICK_TIMEOUT_S)
-            self._fill(recording, window, (quiet_s, time.perf_counter()))
+            for reader in self._readers:
+                for _ in range(2):
+                    reader.wait_for_tick()
+            now_s = time.perf_counter()
+            self._fill(recording, window, [(since_s, now_s) for since_s in quiet_s])
 
     def idle_power(
         self, seconds: float, pause: Callable[[float], None] = time.sleep
@@ -197,60 +200,20 @@ class Instrument:
         does the waiting, so that it can be cancelled.
         """
         self._timeline.stop()
-        self._resume()
-        with self._sampler:
+        self._main.resume()
+        with self._main.sampler:
             self._settle(pause)
             start_s = self._timeline.start()
             pause(seconds)
             idle = Interval("idle", start_s, self._timeline.stop())
-        self._sampler.wait_for_tick(TICK_TIMEOUT_S)
-        self._see_power(idle.start_s, idle.end_s, is_work=False)
-        readings, _ = self._energies([idle])
+        self._main.wait_for_tick()
+        self._main.see_power(idle.start_s, idle.end_s, is_work=False)
+        readings, _ = self._main.energies([idle])
         return readings[0].energy_j / idle.duration_s if readings[0] else None
-
-    def _new_sampler(self) -> Sampler:
-        read_vram, self._vram_source = self._vram_reader()
-        clock = self._rhythms.of(self.meter.name) if self.meter is not None else None
-        gauges = self._gauges
-        return Sampler(
-            self.meter,
-            read_vram,
-            gauges.read_rss_bytes,
-            gauges.read_allocator_bytes,
-            clock,
-            self._check,
-        )
-
-    def _resume(self) -> float:
-        """Read on after a pause; returns when the counter last ticked.
-
-        A meter that failed is opened anew. Where it cannot be, it stays refused for its fault.
-        """
-        if self._sampler.samples.faults or (self.meter is None and self._opened_spec):
-            self._reopen()
-        quiet_s = self._sampler.resume(TICK_TIMEOUT_S)
-        if self._sampler.samples.faults and self.meter is not None and not self._sampler.is_lost:
-            # What went wrong while nobody measured is not the next run's affair.
-            self._reopen()
-            quiet_s = self._sampler.resume(TICK_TIMEOUT_S)
-        return quiet_s
-
-    def _reopen(self) -> None:
-        failed, is_lost = self.meter, self._sampler.is_lost
-        try:
-            self._open(self._opened_spec, REOPEN_S)
-        except MeterUnavailableError as error:
-            if is_lost:
-                self.meter, self._refusal = None, str(error)
-                self._sampler = self._new_sampler()
-            return
-        if failed is not None and not is_lost:
-            self._close(failed)
-        self._sampler = self._new_sampler()
 
     def _settle(self, pause: Callable[[float], None]) -> None:
         """Return at once where the meter gives no clock."""
-        status, began_s = self._sampler.samples.status, time.perf_counter()
+        status, began_s = self._main.sampler.samples.status, time.perf_counter()
         while status and time.perf_counter() < began_s + SETTLE_LIMIT_S:
             pause(SETTLE_S)
             clocks = [
@@ -261,65 +224,82 @@ class Instrument:
             if not clocks or max(clocks) - min(clocks) <= CLOCK_CHANGE * max(clocks):
                 return
 
-    def _energies(
-        self, intervals: Sequence[Interval], reach_s: tuple[float, float] | None = None
-    ) -> tuple[list[EnergyReading | None], str]:
-        if self.meter is None:
-            return [None] * len(intervals), self._refusal
-        is_measured = self.meter.provenance == "measured"
-        still_fault = self._still.fault if is_measured else ""
-        return read_energies(self.meter, self._sampler.samples, intervals, reach_s, still_fault)
-
-    def _see_power(self, start_s: float, end_s: float, is_work: bool) -> None:
-        power = self._sampler.samples.power
-        self._still.see([s for s in around(power, start_s, end_s) if s.t_s >= start_s], is_work)
-
-    def _fill(self, recording: Recording, window: Window, reach_s: tuple[float, float]) -> None:
+    def _fill(
+        self, recording: Recording, window: Window, reaches_s: list[tuple[float, float]]
+    ) -> None:
+        """``reaches_s`` are from when to when nothing but the window ran, for each reader."""
         start_s, end_s = window.start_s, window.end_s
         recording.started_at = window.started_at
         recording.start_s, recording.end_s = start_s, end_s
-        self._see_power(start_s, end_s, is_work=True)
-        energies, recording.energy_note = self._energies(
-            [Interval(span.name, span.start_s, span.end_s) for span in window.spans], reach_s
-        )
-        recording.phases = tuple(
-            _phase(span, start_s, energy)
-            for span, energy in zip(window.spans, energies, strict=True)
-        )
+        self._fill_energies(recording, window, reaches_s)
         recording.kernel_calls = tuple(window.kernel_calls)
         recording.samplings = window.samplings
         recording.faults = tuple(window.faults)
         recording.unmeasured_s = dict(window.unmeasured_s)
-        samples = self._sampler.samples
-        recording.trace = self._trace(start_s, reach_s)
+        samples = self._main.sampler.samples
+        recording.trace = self._trace(start_s, reaches_s[0])
         recording.vram_samples = tuple(
             s._replace(t_s=s.t_s - start_s) for s in around(samples.vram, start_s, end_s)
         )
-        recording.vram = _memory(samples.vram, start_s, end_s, self._vram_source)
+        recording.vram = _memory(samples.vram, start_s, end_s, self._main.vram_source)
         recording.allocator_peak_bytes = self._gauges.allocator_peak_bytes()
         allocator = _memory(samples.allocator, start_s, end_s, self._gauges.allocator_source)
         recording.allocator_mean_bytes = allocator.mean_bytes if allocator else None
         recording.allocator_source = self._gauges.allocator_source
         recording.vram_note = "" if recording.vram else self._gauges.vram_note
-        statuses = around(samples.status, start_s, end_s)
-        recording.board = board_state([s.status for s in statuses], self._power_limit_w)
+        recording.board = self._board(start_s, end_s)
         recording.rss = _memory(samples.rss, start_s, end_s, "resident set of the process, sampled")
 
+    def _fill_energies(
+        self, recording: Recording, window: Window, reaches_s: list[tuple[float, float]]
+    ) -> None:
+        intervals = [Interval(span.name, span.start_s, span.end_s) for span in window.spans]
+        told = []
+        for reader, reach_s in zip(self._readers, reaches_s, strict=True):
+            reader.see_power(window.start_s, window.end_s, is_work=True)
+            told.append(reader.energies(intervals, reach_s))
+        (main, note), *others = told
+        recording.beside_meters = tuple(reader.name for reader in self._readers[1:])
+        notes = [
+            text if text.startswith(name) else f"{name}: {text}"
+            for name, (_, text) in zip(recording.beside_meters, others, strict=True)
+            if text
+        ]
+        recording.energy_note = "; ".join(filter(None, [note, *notes]))
+        recording.phases = tuple(
+            _phase(span, window.start_s, main[index], [readings[index] for readings, _ in others])
+            for index, span in enumerate(window.spans)
+        )
+
     def _trace(self, origin_s: float, reach_s: tuple[float, float]) -> Trace:
-        samples = self._sampler.samples
+        samples, meter = self._main.sampler.samples, self._main.meter
         counter = tuple(s._replace(t_s=s.t_s - origin_s) for s in around(samples.counter, *reach_s))
         power = tuple(s._replace(t_s=s.t_s - origin_s) for s in around(samples.power, *reach_s))
-        if self.meter is None or not counter:
+        if meter is None or not counter:
             return Trace(power=power)
-        return Trace(counter, power, tick_error(samples, self.meter, *reach_s))
+        return Trace(counter, power, tick_error(samples, meter, *reach_s))
 
-    def _vram_reader(self) -> tuple[Callable[[], int | None] | None, str]:
-        if self.meter is not None and self._tells_vram:
-            return self.meter.read_vram_bytes, f"{self.meter.name}, {self.meter.memory}, sampled"
-        return self._gauges.read_vram_bytes, "driver through torch, whole device, sampled"
+    def _board(self, start_s: float, end_s: float) -> BoardState:
+        main, status = self._main, self._main.sampler.samples.status
+        busy = [s.status.gpu_utilisation for s in status if start_s < s.t_s <= end_s]
+        state = board_state(
+            [sample.status for sample in around(status, start_s, end_s)],
+            main.power_limit_w,
+            [share for share in busy if share is not None],
+        )
+        return replace(
+            state,
+            vram_total_bytes=main.vram_total_bytes,
+            power_default_limit_w=main.default_limit_w,
+        )
 
 
-def _phase(span: Span, origin_s: float, energy: EnergyReading | None) -> Phase:
+def _phase(
+    span: Span,
+    origin_s: float,
+    energy: EnergyReading | None,
+    beside: list[EnergyReading | None],
+) -> Phase:
     return Phase(
         name=span.name,
         start_s=span.start_s - origin_s,
@@ -327,6 +307,7 @@ def _phase(span: Span, origin_s: float, energy: EnergyReading | None) -> Phase:
         energy=energy,
         step_ends_s=tuple(step_s - origin_s for step_s in span.step_ends_s),
         nfe=span.nfe,
+        beside=tuple(reading for reading in beside if reading is not None),
     )
 
 

@@ -17,6 +17,8 @@ class Gauges(ABC):
 
     read_vram_bytes: Callable[[], int | None] | None = None
     """Bytes in use on the whole device, by every process, as its driver sees them."""
+    vram_total_bytes: int | None = None
+    """What the device has."""
     vram_note: str = ""
     """Why there is no figure for device memory, where there is none."""
     read_allocator_bytes: Callable[[], int | None] | None = None
@@ -65,6 +67,7 @@ class AcceleratorGauges(Gauges):
         self._device = device
         self.read_vram_bytes = self._used_bytes
         self.read_allocator_bytes = self._reserved_bytes
+        self.vram_total_bytes = int(self._backend.get_device_properties(device).total_memory)
         self.allocator_source = f"torch.{device.type}, reserved by this process"
 
     def _used_bytes(self) -> int:

@@ -63,7 +63,7 @@ def measured_run(run: Run, recordings: Sequence[Recording]) -> Run:
     phases = tuple(
         _later(phase, part.start_s - origin_s) for part in parts for phase in part.phases
     )
-    board = join_states([part.board for part in parts])
+    board = join_states([(part.board, part.end_s - part.start_s) for part in parts])
     faults = [fault for part in parts for fault in part.faults]
     logged = [message for part in parts for message in part.flags]
     energy, gap = total_energy(phases)
@@ -81,6 +81,7 @@ def measured_run(run: Run, recordings: Sequence[Recording]) -> Run:
         wall_time_s=max(part.end_s for part in parts) - origin_s,
         energy=energy,
         energy_note=_join([gap, *(part.energy_note for part in parts)]),
+        beside_meters=tuple(dict.fromkeys(name for part in parts for name in part.beside_meters)),
         vram=_join_memory(part.vram for part in parts),
         allocator_peak_bytes=_highest(part.allocator_peak_bytes for part in parts),
         allocator_mean_bytes=_mean_over_time(parts),

@@ -10,7 +10,7 @@ import pytest
 from wattbench.cli import main
 from wattbench.measure.protocol.journal import Journal
 from wattbench.records import Condition, EnergyReading, Environment, Phase, PowerSample, Run, Trace
-from wattbench.report import write_all
+from wattbench.report import read_runs, write_all
 
 CONDITION = Condition("sdxl", "moth", "file", "sdpa", "fp16", 64, 64, 1, 2, 7.0, "euler", "normal")
 ENVIRONMENT = Environment(*(["GPU"] + [""] * 12), None)
@@ -85,3 +85,25 @@ def test_a_reader_that_wants_no_more_is_no_traceback(journal):
 def test_a_file_that_is_not_there_is_a_usage_error(tmp_path, capsys, name):
     assert main(["summary", str(tmp_path / name)]) == 2
     assert f"{name} cannot be read: No such file" in capsys.readouterr().err
+
+
+def test_the_pue_of_a_journal_is_in_its_total_alone(journal, tmp_path):
+    out = tmp_path / "out"
+    assert main(["summary", str(journal), "--pue", "1.5", "--out", str(out)]) == 0
+    runs = read_runs(out / "runs.csv")
+    assert set(runs["pue"]) == {1.5}
+    assert list(runs["energy_total_j"]) == pytest.approx(list(1.5 * runs["energy_j"]))
+    assert main(["summary", str(out), "--pue", "1.5"]) == 2
+
+
+@pytest.mark.parametrize("value", ["0.99", "0", "-1", "nan", "inf", "x"])
+def test_a_pue_below_one_is_refused(journal, capsys, value):
+    with pytest.raises(SystemExit):
+        main(["summary", str(journal), "--pue", value])
+    assert f"{value!r} is no power usage effectiveness" in capsys.readouterr().err
+
+
+def test_a_pue_of_one_changes_nothing(journal, tmp_path):
+    assert main(["summary", str(journal), "--pue", "1", "--out", str(tmp_path / "out")]) == 0
+    runs = read_runs(tmp_path / "out" / "runs.csv")
+    assert list(runs["energy_total_j"]) == list(runs["energy_j"])

@@ -21,6 +21,7 @@
  *   limit_mw N        limit in force, and the default and highest one; the lowest is a quarter
  *   limits FILE       the board's limit outlives a process: FILE gains a line "T N" for each change
  *                     to N milliwatts; the board never draws more than the limit of the moment
+ *   pcie GEN WIDTH    the link in force
  *   arch N, utilization N, temperature N, sm_mhz N, memory_mhz N, throttle MASK,
  *   display 0|1       a screen is drawn;  monitor 0|1  one is plugged in;  mig 0|1
  *   process KIND PID  KIND is c (compute) or g (graphics); PID "self" is this process
@@ -50,6 +51,7 @@ typedef struct {
     int power_count, limit_count, failure_count, process_count, mig;
     unsigned long long total, reserved, used, throttle;
     unsigned limit_mw, default_mw, temperature, sm_mhz, memory_mhz, display, monitor, arch, utilization, zero;
+    unsigned pcie_gen, pcie_width;
 } Gpu;
 
 static Gpu gpus[MAX_GPUS];
@@ -108,6 +110,7 @@ static void parse_gpu(Gpu *g, const char *key, char *rest) {
     else if (!strcmp(key, "throttle")) g->throttle = strtoull(rest, 0, 0);
     else if (!strcmp(key, "display")) g->display = strtoul(rest, 0, 0);
     else if (!strcmp(key, "monitor")) g->monitor = strtoul(rest, 0, 0);
+    else if (!strcmp(key, "pcie")) sscanf(rest, "%u %u", &g->pcie_gen, &g->pcie_width);
     else if (!strcmp(key, "mig")) g->mig = atoi(rest);
     else if (!strcmp(key, "process") && sscanf(rest, "%c %63s", &word[0], word + 1) == 2)
         g->processes[g->process_count++] = (Process){
@@ -312,6 +315,8 @@ GET(nvmlDeviceGetDisplayActive, unsigned, display)
 GET(nvmlDeviceGetCurrentClocksThrottleReasons, unsigned long long, throttle)
 GET(nvmlDeviceGetCurrentClocksEventReasons, unsigned long long, throttle)
 GET(nvmlDeviceGetComputeMode, unsigned, zero)
+GET(nvmlDeviceGetCurrPcieLinkGeneration, unsigned, pcie_gen)
+GET(nvmlDeviceGetCurrPcieLinkWidth, unsigned, pcie_width)
 GET(nvmlDeviceGetPersistenceMode, unsigned, zero)
 int nvmlDeviceGetPowerManagementLimitConstraints(Gpu *g, unsigned *low_mw, unsigned *high_mw) {
     ASK(g);

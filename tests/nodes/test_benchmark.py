@@ -204,7 +204,7 @@ def test_without_a_batch_every_process_is_a_visit(run_benchmark, monkeypatch):
 
 def test_no_meter_leaves_energy_blank(run_benchmark, monkeypatch):
     monkeypatch.setenv("WATTBENCH_METER", "")
-    monkeypatch.setattr("wattbench.measure.recording.instrument.open_meter", _no_meter)
+    monkeypatch.setattr("wattbench.measure.recording.reader.open_meter", _no_meter)
     _, runs = run_benchmark(warmup_runs=0, repeats=1, meter="auto")
     assert runs[0].energy is None
     assert runs[0].energy_note == "no meter here; plug one in"

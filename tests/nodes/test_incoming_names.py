@@ -1,10 +1,10 @@
 """Names in a prompt are looked at when it is queued, those of another node when it runs."""
 
-import asyncio
 import urllib.error
 
 import pytest
 
+from ..waiting import result_of
 from .posting import post
 
 BAD_NAMES = ["CON", "a\x00b", "x" * 300, "a\ud800", "lpt1.json", "bell\a"]
@@ -22,7 +22,7 @@ def nodes(comfyui, workspace_folder, monkeypatch, tmp_path):
     (tmp_path / "input").mkdir()
     workspace_folder.mkdir()
     (tmp_path / "secret").write_text("t_s,power_w\n0,1\n1,1\n", "utf-8")
-    listed = asyncio.run(WattBenchExtension().get_node_list())
+    listed = result_of(WattBenchExtension().get_node_list())
     return {node.define_schema().node_id: node for node in listed}
 
 
@@ -37,13 +37,14 @@ def test_every_node_with_a_meter_looks_at_its_recording(nodes, tmp_path):
     metered = of_meter(nodes)
     assert len(metered) == 10
     for node in metered:
-        for meter in ("auto", "nvml:0", "estimate", "replay:trace.csv"):
+        for meter in ("auto", "nvml:0", "estimate", "replay:trace.csv", "replay:trace.csv+rapl"):
             assert node.validate_inputs(meter=meter) is True
         assert node.validate_inputs() is True
         for file in BAD_FILES:
-            answer = node.validate_inputs(meter=f"replay:{file}")
-            assert isinstance(answer, str)
-            assert answer.isprintable()
+            for meter in (f"replay:{file}", f"auto+replay:{file}", f"replay:{file} + rapl"):
+                answer = node.validate_inputs(meter=meter)
+                assert isinstance(answer, str)
+                assert answer.isprintable()
 
 
 @pytest.mark.parametrize(

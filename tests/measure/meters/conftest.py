@@ -173,7 +173,8 @@ def put_zone(sysfs: Path) -> Callable[..., Path]:
 def put_board(sysfs: Path) -> Callable[..., Path]:
     """Call ``put_board("amdgpu", "0000:03:00.0", power1_input=…)``; its hwmon folder.
 
-    ``mem_info_vram_used`` and ``unique_id`` go into the device's folder, the rest into hwmon's.
+    ``mem_info_vram_used``, ``unique_id``, ``gpu_busy_percent`` and ``pp_dpm_pcie`` go into the
+    device's folder, the rest into hwmon's.
     """
 
     def put(driver: str, address: str, number: int = 0, **files: object) -> Path:
@@ -182,7 +183,8 @@ def put_board(sysfs: Path) -> Callable[..., Path]:
         write(hwmon / "name", driver)
         (hwmon / "device").symlink_to(device)
         for name, value in files.items():
-            write(device / name if name.startswith(("mem_", "unique")) else hwmon / name, value)
+            is_device = name.startswith(("mem_", "unique", "gpu_", "pp_"))
+            write(device / name if is_device else hwmon / name, value)
         link = sysfs / "class/hwmon" / f"hwmon{number}"
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(hwmon)

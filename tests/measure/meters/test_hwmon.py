@@ -21,6 +21,9 @@ def vega20(put_board):
         power1_input=187_000_000,
         power1_average=150_000_000,
         power1_cap=250_000_000,
+        power1_cap_default=220_000_000,
+        gpu_busy_percent=43,
+        pp_dpm_pcie="0: 2.5GT/s, x8 310Mhz \n1: 16.0GT/s, x16 619Mhz *",
         temp1_input=61_000,
         freq1_input=1_700_000_000,
         freq2_input=1_000_000_000,
@@ -47,6 +50,31 @@ def test_amd_status_in_si_units(sysfs, vega20):
     assert status.sm_clock_hz == 1.7e9
     assert status.throttle_reasons is None
     assert status.other_process_count is None
+    assert status.gpu_utilisation == pytest.approx(0.43)
+    assert status.pcie_link == (4, 16)
+
+
+def test_the_default_limit_of_a_board(sysfs, vega20, put_board):
+    put_board("xe", "0000:05:00.0", 5, energy1_input=7_000_000, power1_rated_max=190_000_000)
+    put_board("xe", "0000:06:00.0", 6, energy1_input=7_000_000)
+    addresses = ("0000:0a:00.0", "0000:05:00.0", "0000:06:00.0")
+    defaults = [HwmonSource(sysfs).open(address).default_limit_w() for address in addresses]
+    assert defaults == [220, 190, None]
+
+
+@pytest.mark.parametrize(
+    ("levels", "link"),
+    [
+        ("0: 2.5GT/s, x1 310Mhz *\n1: 16.0GT/s, x16 619Mhz ", (1, 1)),
+        ("0: 2.5GT/s, x8 310Mhz \n1: 8.0GT/s, x16 619Mhz *", (3, 16)),
+        ("0: 2.5GT/s, x8 310Mhz \n1: 8.0GT/s, x16 619Mhz ", None),
+        ("0: 7.0GT/s, x8 310Mhz *", None),
+        ("", None),
+    ],
+)
+def test_the_link_in_force_is_the_one_with_the_star(sysfs, vega20, set_file, levels, link):
+    set_file(vega20 / "device" / "pp_dpm_pcie", levels)
+    assert HwmonSource(sysfs).open("0a:00.0").read_status().pcie_link == link
 
 
 @pytest.mark.parametrize("unusable", [None, 0, 65_535_000_000, 4_294_967_295_000_000, "N/A"])

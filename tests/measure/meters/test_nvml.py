@@ -21,6 +21,8 @@ memory 80000000000 600000000 1234567168
 limit_mw 400000
 temperature 61
 sm_mhz 1410
+utilization 87
+pcie 4 16
 memory_mhz 1593
 throttle 0x5
 display 0
@@ -210,7 +212,34 @@ def test_status_in_si_units(with_nvml):
         "display_active": False,
         "other_process_count": 2,
         "power_limit_w": 400,
+        "gpu_utilisation": pytest.approx(0.87),
+        "pcie_link": [4, 16],
     }
+
+
+@pytest.mark.parametrize(
+    "directive",
+    [
+        "unsupported nvmlDeviceGetCurrPcieLinkGeneration",
+        "unsupported nvmlDeviceGetCurrPcieLinkWidth",
+        "pcie 0 16",
+        "pcie 4 0",
+    ],
+)
+def test_a_link_that_is_told_in_part_is_no_link(with_nvml, directive):
+    assert with_nvml(f"{A100}{directive}\n", STATUS)["pcie_link"] is None
+
+
+def test_the_default_limit_is_not_the_one_in_force(with_nvml, tmp_path):
+    limits = tmp_path / "limits"
+    limits.write_text("0 250000\n")
+    code = """
+meter = open_meter("nvml:0", DeviceId("cpu"))
+reply([meter.power_limit_w(), meter.default_limit_w(), meter.highest_limit_w()])
+"""
+    assert with_nvml(f"{A100}limits {limits}\n", code) == [250, 400, 400]
+    without = "unsupported nvmlDeviceGetPowerManagementDefaultLimit\n"
+    assert with_nvml(A100 + without, code) == [400, None, 400]
 
 
 def test_a_monitor_that_shows_nothing_is_no_active_display(with_nvml):
@@ -230,6 +259,7 @@ def test_status_that_is_not_to_be_had_is_none(with_nvml):
         "CurrentClocksThrottleReasons",
     )
     calls += ("CurrentClocksEventReasons", "ComputeRunningProcesses_v3", "EnforcedPowerLimit")
+    calls += ("UtilizationRates", "CurrPcieLinkGeneration")
     status = with_nvml(A100 + "".join(f"unsupported nvmlDeviceGet{c}\n" for c in calls), STATUS)
     assert set(status.values()) == {None}
 

@@ -6,13 +6,22 @@ import time
 import pytest
 import torch
 
-from wattbench.measure.meters import Meter, MeterReadError, MeterUnavailableError, open_meter
+from wattbench.measure.meters import (
+    DeviceStatus,
+    Meter,
+    MeterReadError,
+    MeterUnavailableError,
+    open_meter,
+)
+from wattbench.measure.meters.base import PcieLink
 from wattbench.measure.recording.environment import identify
 from wattbench.measure.recording.instrument import Instrument
 from wattbench.measure.recording.sampler import Sampler
 
+from ...waiting import until
+
 CPU = torch.device("cpu")
-INSTRUMENT = "wattbench.measure.recording.instrument"
+READER = "wattbench.measure.recording.reader"
 
 
 @pytest.fixture
@@ -26,7 +35,7 @@ def constant_power(tmp_path):
 @pytest.fixture
 def ticking_counter(tmp_path, monkeypatch):
     """A recording of a counter at 100 W that ticks every 20 ms; its ticks are waited for."""
-    monkeypatch.setattr(f"{INSTRUMENT}.TICK_TIMEOUT_S", 60.0)
+    monkeypatch.setattr(f"{READER}.TICK_TIMEOUT_S", 60.0)
     path = tmp_path / "counter.csv"
     rows = [f"{i * 0.02:.2f},{i * 2.0}" for i in range(3000)]
     path.write_text("\n".join(["t_s,energy_j", *rows]) + "\n", encoding="utf-8")
@@ -129,8 +138,8 @@ class FailingMeter(Meter):
 
 
 def test_a_meter_that_fails_gives_no_energy(monkeypatch):
-    monkeypatch.setattr(f"{INSTRUMENT}.TICK_TIMEOUT_S", 0.1)
-    monkeypatch.setattr(f"{INSTRUMENT}.open_meter", lambda *_: FailingMeter())
+    monkeypatch.setattr(f"{READER}.TICK_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(f"{READER}.open_meter", lambda *_: FailingMeter())
     with Instrument(CPU, identify(CPU)) as instrument:
         recording = record_phases(instrument)
     assert [phase.energy for phase in recording.phases] == [None, None]
@@ -138,9 +147,9 @@ def test_a_meter_that_fails_gives_no_energy(monkeypatch):
 
 
 def test_a_meter_that_failed_is_opened_anew_for_the_next_run(monkeypatch, constant_power):
-    monkeypatch.setattr(f"{INSTRUMENT}.TICK_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(f"{READER}.TICK_TIMEOUT_S", 0.1)
     meters = iter([FailingMeter(), open_meter(constant_power, identify(CPU))])
-    monkeypatch.setattr(f"{INSTRUMENT}.open_meter", lambda *_: next(meters))
+    monkeypatch.setattr(f"{READER}.open_meter", lambda *_: next(meters))
     with Instrument(CPU, identify(CPU)) as instrument:
         first, second = record_phases(instrument), record_phases(instrument)
     assert [phase.energy for phase in first.phases] == [None, None]
@@ -150,14 +159,14 @@ def test_a_meter_that_failed_is_opened_anew_for_the_next_run(monkeypatch, consta
 
 def test_a_meter_that_stays_lost_says_why_in_every_run(monkeypatch):
     def open_once(*_):
-        monkeypatch.setattr(f"{INSTRUMENT}.open_meter", gone)
+        monkeypatch.setattr(f"{READER}.open_meter", gone)
         return FailingMeter()
 
     def gone(*_):
         raise MeterUnavailableError("no such board")
 
-    monkeypatch.setattr(f"{INSTRUMENT}.TICK_TIMEOUT_S", 0.1)
-    monkeypatch.setattr(f"{INSTRUMENT}.open_meter", open_once)
+    monkeypatch.setattr(f"{READER}.TICK_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(f"{READER}.open_meter", open_once)
     with Instrument(CPU, identify(CPU)) as instrument:
         notes = [record_phases(instrument).energy_note for _ in range(2)]
     assert notes == ["failing:0 failed during the run: the board fell off the bus"] * 2
@@ -173,8 +182,8 @@ class FrozenMeter(FailingMeter):
 
 
 def test_a_frozen_counter_is_no_zero(monkeypatch):
-    monkeypatch.setattr(f"{INSTRUMENT}.TICK_TIMEOUT_S", 0.02)
-    monkeypatch.setattr(f"{INSTRUMENT}.open_meter", lambda *_: FrozenMeter())
+    monkeypatch.setattr(f"{READER}.TICK_TIMEOUT_S", 0.02)
+    monkeypatch.setattr(f"{READER}.open_meter", lambda *_: FrozenMeter())
     with Instrument(CPU, identify(CPU)) as instrument:
         recording = record_phases(instrument)
     assert [phase.energy for phase in recording.phases] == [None, None]
@@ -241,7 +250,7 @@ class SpikyMeter(Meter):
 
 
 def test_a_power_that_stands_still_at_work_and_rest_is_no_measurement(monkeypatch):
-    monkeypatch.setattr(f"{INSTRUMENT}.open_meter", lambda *_: SpikyMeter(434.4))
+    monkeypatch.setattr(f"{READER}.open_meter", lambda *_: SpikyMeter(434.4))
     with Instrument(CPU, identify(CPU)) as instrument:
         assert instrument.idle_power(0.6) == pytest.approx(434.4), "nothing has shown it yet"
         with instrument.record() as (window, recording), window.phase("denoise"):
@@ -254,7 +263,7 @@ def test_a_power_that_stands_still_at_work_and_rest_is_no_measurement(monkeypatc
 
 
 def test_a_spike_beside_a_counter_leaves_the_counter(monkeypatch):
-    monkeypatch.setattr(f"{INSTRUMENT}.open_meter", lambda *_: SpikyMeter(42_000.0, True))
+    monkeypatch.setattr(f"{READER}.open_meter", lambda *_: SpikyMeter(42_000.0, True))
     with Instrument(CPU, identify(CPU)) as instrument:
         recording = record_phases(instrument)
     for phase in recording.phases:
@@ -264,8 +273,60 @@ def test_a_spike_beside_a_counter_leaves_the_counter(monkeypatch):
 
 
 def test_a_spike_without_a_counter_is_blank(monkeypatch):
-    monkeypatch.setattr(f"{INSTRUMENT}.open_meter", lambda *_: SpikyMeter(42_000.0))
+    monkeypatch.setattr(f"{READER}.open_meter", lambda *_: SpikyMeter(42_000.0))
     with Instrument(CPU, identify(CPU)) as instrument:
         recording = record_phases(instrument)
     assert [phase.energy for phase in recording.phases] == [None, None]
     assert "42000 W is more than it can draw" in recording.energy_note
+
+
+class BoardMeter(Meter):
+    """A board of 300 W that tells all there is to tell; busy for 3 parts in 4 of the time."""
+
+    name, scope, poll_period_s = "board:0", "gpu", 0.01
+    status_count = 0
+
+    def read_power_w(self):
+        return 300.0
+
+    def read_vram_bytes(self):
+        return 7
+
+    def vram_total_bytes(self):
+        return 24
+
+    def power_limit_w(self):
+        return 250.0
+
+    def default_limit_w(self):
+        return 350.0
+
+    def read_status(self):
+        self.status_count += 1
+        return DeviceStatus(power_limit_w=250.0, gpu_utilisation=0.75, pcie_link=PcieLink(4, 16))
+
+    def close(self):
+        pass
+
+
+def test_a_run_says_what_its_board_is(monkeypatch):
+    meter = BoardMeter()
+    monkeypatch.setattr(f"{READER}.open_meter", lambda *_: meter)
+    monkeypatch.setattr("wattbench.measure.recording.sampler.STATUS_PERIOD_S", 0.0)
+    with Instrument(CPU, identify(CPU)) as instrument, instrument.record() as (_, recording):
+        before = meter.status_count
+        until(lambda: meter.status_count > before + 1)
+    board = recording.board
+    assert (board.vram_total_bytes, board.power_default_limit_w) == (24, 350.0)
+    assert (board.gpu_utilisation, board.pcie_link) == (0.75, "gen 4 x16")
+    assert board.flags == ()
+
+
+def test_a_run_between_two_reads_of_the_state_has_no_utilisation(monkeypatch):
+    """What was read before it is of the time before it."""
+    monkeypatch.setattr(f"{READER}.open_meter", lambda *_: BoardMeter())
+    monkeypatch.setattr("wattbench.measure.recording.sampler.STATUS_PERIOD_S", 3600.0)
+    with Instrument(CPU, identify(CPU)) as instrument:
+        board = record_phases(instrument).board
+    assert board.gpu_utilisation is None
+    assert board.pcie_link == "gen 4 x16"

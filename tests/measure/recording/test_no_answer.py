@@ -29,7 +29,7 @@ from wattbench.measure.recording.sampler import Sampler
 from ...waiting import until
 
 CPU = torch.device("cpu")
-MODULES = ("measure.meters.bounded", "measure.recording.sampler", "measure.recording.instrument")
+MODULES = ("measure.meters.bounded", "measure.recording.sampler", "measure.recording.reader")
 CHANNELS = ("energy", "power", "vram", "status")
 
 
@@ -81,9 +81,7 @@ class SilentMeter(Meter):
 def open_as(monkeypatch, *meters):
     """What ``open_meter`` answers, one after the other."""
     answers = iter(meters)
-    monkeypatch.setattr(
-        "wattbench.measure.recording.instrument.open_meter", lambda *_: next(answers)()
-    )
+    monkeypatch.setattr("wattbench.measure.recording.reader.open_meter", lambda *_: next(answers)())
 
 
 def run_of(instrument):
@@ -110,7 +108,7 @@ def test_the_reading_is_blank_and_the_next_run_tries_again(monkeypatch, end, cha
 
 
 def test_a_meter_that_stays_silent_is_tried_before_each_run(monkeypatch, end):
-    monkeypatch.setattr("wattbench.measure.recording.instrument.REOPEN_S", 0.2)
+    monkeypatch.setattr("wattbench.measure.recording.reader.REOPEN_S", 0.2)
     silent = SilentMeter(end, {"energy"})
     open_as(monkeypatch, lambda: silent, end.wait, end.wait)
     with Instrument(CPU, identify(CPU)) as instrument:
@@ -120,7 +118,7 @@ def test_a_meter_that_stays_silent_is_tried_before_each_run(monkeypatch, end):
 
 
 def test_a_meter_that_cannot_be_opened_is_no_meter(monkeypatch, end):
-    monkeypatch.setattr("wattbench.measure.recording.instrument.OPEN_S", 0.2)
+    monkeypatch.setattr("wattbench.measure.recording.reader.OPEN_S", 0.2)
     open_as(monkeypatch, end.wait, end.wait)
     with Instrument(CPU, identify(CPU)) as instrument:
         recording = run_of(instrument)

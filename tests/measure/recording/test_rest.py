@@ -68,7 +68,7 @@ def test_readings_reach_as_far_as_nothing_else_ran():
 
 
 def test_the_instrument_waits_for_a_tick_of_rest_before_and_after(tmp_path, monkeypatch):
-    monkeypatch.setattr("wattbench.measure.recording.instrument.TICK_TIMEOUT_S", 60.0)
+    monkeypatch.setattr("wattbench.measure.recording.reader.TICK_TIMEOUT_S", 60.0)
     path = tmp_path / "counter.csv"
     rows = [f"{i * 0.05:.2f},{i * 5.0}" for i in range(3000)]
     path.write_text("\n".join(["t_s,energy_j", *rows]) + "\n", encoding="utf-8")
