@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .base import kernel_errors
 from .ledger import IdleWatch, Ledger, Tally
+from .packages import kernel_errors
 from .plan import Plan, Planner
 
 if TYPE_CHECKING:

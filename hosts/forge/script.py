@@ -137,6 +137,7 @@ class WattBenchScript(scripts.Script):
 def register() -> None:
     """What Forge is told each time it loads its scripts; it forgets it before."""
     log_missing()
+    axes.add_axes()
     script_callbacks.on_ui_settings(_add_settings)
     script_callbacks.on_before_ui(axes.add_axes)
     script_callbacks.on_app_started(routes.add_routes)
