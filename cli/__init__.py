@@ -19,6 +19,7 @@ COMMANDS = (
     "powercap",
     "summary",
     "report",
+    "compare",
     "journal",
     "law",
     "quantize",
