@@ -21,7 +21,6 @@ from .folder import (
     MOST_PICTURES,
     Picture,
     Tuned,
-    not_measured_in,
     pictures_in,
     place_of,
     thumbnail,
@@ -40,6 +39,7 @@ from .page import (
     span,
     table_block,
 )
+from .page_beside import not_measured, pictures_against_energy, published
 from .summary import plus_minus, summary_table
 
 PLAIN_BYTES, DOWNLOAD_BYTES = 100_000, 450_000
@@ -73,11 +73,13 @@ def sections(page: Page) -> list[dict[str, Any]]:
         "pictures": ("Pictures and what they cost", _pictures),
         "ratios": ("Against the baseline", _ratios),
         "trade-off": ("Energy against time", _trade_off),
+        "quality": ("Energy against pictures", pictures_against_energy),
+        "published": ("Beside the published", published),
         "phases": ("Phases", _phases),
         "order": ("Every run, in order", _order),
         "ran": ("What ran", _ran),
         "environment": ("Environment", _environment),
-        "skipped": ("What was not measured", _skipped),
+        "skipped": ("What was not measured", not_measured),
         "method": ("How it was measured", _method),
         "raw": ("Raw tables", _raw),
     }
@@ -384,19 +386,6 @@ def _environment(page: Page) -> Iterator[Block]:
         table,
         verbatim=True,
     )
-
-
-def _skipped(page: Page) -> Iterator[Block]:
-    found = [entry for folder in page.folders for entry in not_measured_in(folder)]
-    if not found:
-        yield absent(page, "Nothing that was planned is missing.")
-        return
-    rows = tuple(
-        (page.scrub(cell), page.t(status), page.t(page.scrub(reason)))
-        for cell, status, reason in found
-    )
-    table = Table(("Cell", "Status", "Reason"), rows)
-    yield table_block(page, "Cells that were skipped or failed, and why", table)
 
 
 def _method(page: Page) -> Iterator[Block]:
