@@ -10,6 +10,7 @@ from ..measure.energy.phases import PooledPhases, pooled_phases, step_profiles
 from ..records import Estimate, Run
 from .breakdown import parts_of
 from .comparison import comparisons
+from .glance import Glance, glance_at
 from .pareto import TradeOff, trade_offs
 from .runs_table import runs_frame
 from .series import series_of
@@ -62,6 +63,11 @@ class Analysis:
     def verdicts(self) -> list[Verdict]:
         """The best condition against each baseline; one, but for studies of several works."""
         return verdicts_of(self.conditions)
+
+    @cached_property
+    def glance(self) -> Glance | None:
+        """The facts of the result card and of the comparison; ``None`` without a condition."""
+        return glance_at(self.conditions, self.summary, self.verdicts)
 
     @cached_property
     def trade_offs(self) -> list[TradeOff]:

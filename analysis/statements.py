@@ -21,13 +21,17 @@ def statements(summary: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
     notes += prediction_notes(runs)
     notes += protocol_notes(runs)
     notes += run_notes(runs)
-    notes += [*fallback_notes(runs), *picture_notes(runs)]
+    notes += [*fallback_notes(runs), *picture_notes(runs), *failures(runs)]
+    return list(dict.fromkeys(notes))
+
+
+def failures(runs: pd.DataFrame) -> list[str]:
+    """Why runs failed, each reason of a condition once."""
     failed = runs[runs["error"] != ""]
-    notes += [
+    return [
         f"{len(group)} failed of {condition_name(group.iloc[0])}: {error}"
         for (_, error), group in failed.groupby(["condition", "error"], sort=False)
     ]
-    return list(dict.fromkeys(notes))
 
 
 def _on_the_table(summary: pd.DataFrame, runs: pd.DataFrame) -> list[str]:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 HERE = Path(__file__).parent
+STYLES = (HERE / "page.css", HERE.parent / "web" / "card.css")
+"""The card and the comparison look as they do in ComfyUI's page."""
 
 
 class PageUnavailableError(RuntimeError):
@@ -93,7 +95,7 @@ def render(template: Template, page: Page) -> str:
         title=page.t("WattBench report"),
         measured=f"{page.t('Measured')}: {span} UTC" if span else "",
         sections=sections(page),
-        css=Markup((HERE / "page.css").read_text("utf-8")),  # noqa: S704
+        css=Markup("\n".join(sheet.read_text("utf-8") for sheet in STYLES)),  # noqa: S704
         script=Markup(script),  # noqa: S704
         script_hash=f"sha256-{digest}",
     )

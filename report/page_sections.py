@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ..analysis.breakdown import ENERGIES, TIMES
-from ..analysis.columns import ENVIRONMENT_COLUMNS, condition_name
+from ..analysis.columns import ENVIRONMENT_COLUMNS
 from ..analysis.comparison import BASELINE
 from ..analysis.kernels_and_pictures import what_ran
-from ..analysis.verdict import Verdict
 from ..tables.csv import frame_text
 from ..tables.table import BLANK, Table
 from . import charts
@@ -25,6 +24,7 @@ from .folder import (
     place_of,
     thumbnail,
 )
+from .glance import glance_blocks
 from .page import (
     MOST_ROWS,
     Block,
@@ -100,9 +100,11 @@ def _verdict(page: Page) -> Iterator[Block]:
         if tuned.left_out:
             left_out = [page.t(page.scrub(line)) for line in tuned.left_out]
             yield {"kind": "items", "title": page.t("Not tried"), "items": left_out}
-    if not page.tuned:
-        for verdict in page.shown.verdicts:
-            yield {"kind": "lead", "text": _sentence(page, verdict)}
+    if page.shown.glance is None:
+        text = "No run of the baseline counts, so that there is no verdict."
+        yield {"kind": "lead", "text": page.t(text)}
+    else:
+        yield from glance_blocks(page, page.shown.glance, leads=not page.tuned)
     left_out = [
         f"{page.labels[row]}: {page.t(why)}"
         for verdict in page.shown.verdicts
@@ -110,41 +112,6 @@ def _verdict(page: Page) -> Iterator[Block]:
     ]
     if left_out and not page.tuned:
         yield {"kind": "items", "title": page.t("Not in the verdict"), "items": left_out}
-    if page.is_of_one_name:
-        name = condition_name(page.rows[0])
-        yield {"kind": "text", "text": page.t("What all conditions have in common") + f": {name}."}
-
-
-def _sentence(page: Page, verdict: Verdict) -> str:
-    t = page.t
-    if verdict.outcome == "nothing":
-        return t("No run of the baseline counts, so that there is no verdict.")
-    if verdict.outcome == "alone":
-        several = "Each condition did other work: there is nothing to compare it with."
-        one = "There is one condition, and nothing to compare it with."
-        return t(several if len(page.rows) > 1 else one)
-    baseline = page.labels[verdict.baseline]
-    if verdict.best is None or verdict.ratio is None:
-        others = [row for n, row in enumerate(page.rows) if n != verdict.baseline]
-        notes = (row["comparison_note"] for row in others)
-        why = "; ".join(dict.fromkeys(str(note) for note in notes if note == note and note))
-        return t(f"No condition can be compared with {baseline}. {t(why).capitalize()}.")
-    name, found, count = page.labels[verdict.best], verdict.ratio, verdict.compared
-    ratio = interval(found.value, found.ci_low, found.ci_high)
-    of = t("joules of an image" if verdict.metric == "j_per_img" else "steps per second")
-    confidence = (
-        t("95 % interval.")
-        if count == 1
-        else t(f"The intervals of all {count} comparisons hold together at 95 %.")
-    )
-    sentence = {
-        "better": f"{name} has {ratio} times the {of} of {baseline}.",
-        "worse": f"Keep {baseline}: all others are worse. The best of {count}, {name}, has {ratio} "
-        f"times its {of}.",
-        "alike": f"Nothing can be told from {baseline} for the better. The best of {count}, "
-        f"{name}, has {ratio} times its {of}.",
-    }[verdict.outcome]
-    return f"{t(sentence)} {confidence}"
 
 
 def _pictures(page: Page) -> Iterator[Block]:

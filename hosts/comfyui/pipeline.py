@@ -19,6 +19,7 @@ from .describe import clip_facts, model_facts, vae_facts
 from .ledgers import ledgers_of
 from .pictures import arrays, pictures_sha256
 from .sampling import observe_sampling
+from .thumbnails import keep_thumbnail
 
 LATENT_PX = 8
 """Core's ``EmptyLatentImage`` makes a point of this many pixels, and drops the rest."""
@@ -142,10 +143,13 @@ class ImageJob:
 
     def look_at(self, made: Any, attempt: Attempt) -> PictureCheck:
         """Keep the pictures of a repeat, and say of any whether it is black or flat."""
+        sha256 = pictures_sha256([made])
         if not attempt.is_warmup:
+            if not self.images:
+                keep_thumbnail(sha256, made)
             self.images.append(made)
         faults = "; ".join(dict.fromkeys(filter(None, map(broken, arrays(made)))))
-        return PictureCheck("", faults, sha256=pictures_sha256([made]))
+        return PictureCheck("", faults, sha256=sha256)
 
 
 def as_one_batch(images: list[Any]) -> Any:
