@@ -1,6 +1,7 @@
 """Pictures against energy, the published beside one's own, and what was not measured."""
 
 import re
+import sys
 from dataclasses import replace
 
 import pytest
@@ -8,9 +9,10 @@ import pytest
 from wattbench.analysis.analysis import Analysis
 from wattbench.analysis.published import published_beside
 from wattbench.records import PictureCheck
-from wattbench.report.html import as_html
+from wattbench.report.html import as_html, write_page
 
 from ..made_runs import CONDITION
+from .made_folder import made_folder
 
 STUDY = replace(CONDITION, height_px=1024, batch_size=1)
 
@@ -98,3 +100,26 @@ def test_cells_that_were_not_measured_are_listed_as_text(analysis, tmp_path):
     (tmp_path / "cells.csv").write_text("a,b\n1,2\n", "utf-8")
     with pytest.raises(ValueError, match=r"cells\.csv lacks the columns"):
         as_html(analysis({"sdpa": (None, 10.0)}), [tmp_path])
+
+
+def test_a_folder_of_results_gets_its_page(make_run, tmp_path):
+    assert write_page(made_folder(make_run, tmp_path)) == str(tmp_path / "report.html")
+    assert "<svg" in (tmp_path / "report.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize("package", ["jinja2", "matplotlib"])
+def test_without_the_extra_a_line_says_so_and_nothing_fails(
+    package, make_run, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, package, None)
+    told = write_page(made_folder(make_run, tmp_path))
+    assert told.startswith("no report.html: a page needs Jinja2 and matplotlib")
+    assert f"no {package}" in told
+    assert "\n" not in told
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_a_file_that_is_something_else_fails_no_measurement(make_run, tmp_path):
+    made_folder(make_run, tmp_path)
+    (tmp_path / "verdict.json").write_text("[]", "utf-8")
+    assert "verdict.json has no sentence" in write_page(tmp_path)
