@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..law.data import EDGE_NODES_CSV
+from ..law.data import EDGE_NODES_CSV, QUANT_BENCH_CSV
 from ..tables.csv import read_frame
 from .summary import ConditionRuns
 
@@ -76,6 +76,54 @@ def published_beside(conditions: Sequence[ConditionRuns]) -> list[Beside]:
             )
             found.append(Beside(best, tuple(alike[best]), cards))
     return found
+
+
+FORMATS_SOURCE = (
+    "Quantization benchmark on an RTX PRO 6000 Blackwell (PyTorch 2.11, diffusers 0.38)"
+)
+ARCHITECTURES = {
+    "SDXL": "sdxl",
+    "SDXL Lightning (2-step)": "sdxl",
+    "SDXL Lightning (4-step)": "sdxl",
+    "SDXL Turbo": "sdxl",
+    "Hyper-SDXL (4-step)": "sdxl",
+    "LCM-SDXL": "sdxl",
+    "SD 1.5": "sd15",
+    "Flux.1 Schnell": "flux",
+    "Flux.1 Dev": "flux",
+}
+"""The pack's name of each model's architecture in that benchmark."""
+
+
+@dataclass(frozen=True)
+class PublishedFormat:
+    """A line of the benchmark; the size of its pictures is not told, so it is context only."""
+
+    model: str
+    weight_format: str
+    steps: int
+    s_per_img: float
+    peak_vram_bytes: float
+
+
+def published_formats(conditions: Sequence[ConditionRuns]) -> list[PublishedFormat]:
+    """The benchmark's lines of an architecture and a number of steps that a condition has."""
+    own = {
+        (condition.identity["architecture"], condition.identity["steps"])
+        for condition in conditions
+        if len(condition.measured)
+    }
+    return [
+        PublishedFormat(
+            str(line["model"]),
+            str(line["quant"]),
+            int(line["steps"]),
+            float(line["avg_time_s"]),
+            1e9 * float(line["peak_vram_gb"]),
+        )
+        for line in read_frame(QUANT_BENCH_CSV).to_dict("records")
+        if (ARCHITECTURES[line["model"]], line["steps"]) in own
+    ]
 
 
 def _card(line: dict[Any, Any], workload: Workload) -> Published:

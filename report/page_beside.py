@@ -6,7 +6,12 @@ import math
 from collections.abc import Iterator
 
 from ..analysis.pareto import front, left_out_because
-from ..analysis.published import SOURCE, published_beside
+from ..analysis.published import (
+    FORMATS_SOURCE,
+    SOURCE,
+    published_beside,
+    published_formats,
+)
 from ..records import Estimate
 from ..tables.table import Table
 from . import charts
@@ -88,19 +93,20 @@ def _plain(value: float) -> Estimate:
 def published(page: Page) -> Iterator[Block]:
     """Published cards as grey context, with how like their work is."""
     found = published_beside(page.shown.conditions)
-    if not found:
+    formats = published_formats(page.shown.conditions)
+    if not found and not formats:
         yield absent(page, "No condition does the work of a published measurement.")
         return
     trade = {point.row: point for point in page.shown.trade_offs}
     note = page.t(
-        "Published figures are of other machines and programs: context, and no match. Their time "
-        "is that of denoising alone."
+        "Published figures are of other machines and programs: context, and no match. The time of "
+        "cards is that of denoising alone."
     )
-    yield {"kind": "text", "text": f"{note} {SOURCE}."}
+    yield {"kind": "text", "text": note}
     for beside in found:
         own = [trade[row] for row in beside.rows if row in trade][:MOST_ROWS]
         workload = beside.cards[0].workload
-        title = f"{workload}: {page.t(beside.likeness)}"
+        title = f"{SOURCE}. {workload}: {page.t(beside.likeness)}"
         if own:
             points = [(page.labels[p.row], p.time_s, p.energy_j, p.is_on_front) for p in own]
             grey = [(card.card, card.time_s, card.j_per_img) for card in beside.cards]
@@ -112,6 +118,18 @@ def published(page: Page) -> Iterator[Block]:
             for card in beside.cards
         )
         yield table_block(page, title, Table(("Card", "it/s", "J/img"), rows))
+    if formats:
+        title = f"{FORMATS_SOURCE}: {page.t('context only')}"
+        lines = tuple(
+            (
+                f"{one.model}, {one.weight_format}, {one.steps}",
+                figure(one.s_per_img, ".3g"),
+                figure(one.peak_vram_bytes / 2**30, ".1f"),
+            )
+            for one in formats
+        )
+        headings = ("Model, format, steps", "s/img", "Peak VRAM (GiB)")
+        yield table_block(page, title, Table(headings, lines))
 
 
 def not_measured(page: Page) -> Iterator[Block]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from wattbench.analysis.analysis import Analysis
-from wattbench.analysis.published import published_beside
+from wattbench.analysis.published import published_beside, published_formats
 from wattbench.records import PictureCheck
 from wattbench.report.html import as_html, write_page
 
@@ -78,13 +78,27 @@ def test_the_published_is_shown_with_its_likeness(analysis, changes, study, like
     assert [beside.likeness for beside in found] == ([likeness] if likeness else [])
     text = section(as_html(made), "published")
     if likeness is None:
-        assert "No condition does the work" in text
+        assert "sdxl-illustrious" not in text
         return
-    assert f"sdxl-illustrious: {likeness}" in text
+    assert f"tables 2 and 3. sdxl-illustrious: {likeness}" in text
     assert "RTX 5090" in text and "Radeon Pro VII (Neo)" in text
     (card,) = [card for card in found[0].cards if card.card == "RTX 3090"]
     assert card.time_s == pytest.approx(30 / 3.67)
     assert card.j_per_img == pytest.approx(3.6e6 / 1344.95)
+
+
+def test_the_formats_of_the_benchmark_are_context(analysis):
+    made = analysis({"sdpa": (None, 10.0)}, width_px=512)
+    assert published_beside(made.conditions) == []
+    found = published_formats(made.conditions)
+    assert {one.model for one in found} == {"SDXL"}
+    assert len(found) == 8
+    (nf4,) = [one for one in found if one.weight_format == "nf4"]
+    assert (nf4.s_per_img, nf4.peak_vram_bytes) == (3.91, 7.9e9)
+    text = section(as_html(made), "published")
+    assert "RTX PRO 6000 Blackwell (PyTorch 2.11, diffusers 0.38): context only" in text
+    assert "SDXL, int4_gemm, 30" in text
+    assert published_formats(analysis({"sdpa": (None, 10.0)}, steps=29).conditions) == []
 
 
 def test_cells_that_were_not_measured_are_listed_as_text(analysis, tmp_path):
