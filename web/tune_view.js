@@ -92,7 +92,7 @@ export function createTunePanel(translate, language, callbacks) {
   );
   const element = make(
     "section",
-    "wattbench-hud wattbench-tune",
+    "wattbench-tune",
     make("h2", "", translate("title")),
     make("p", "", translate("explanation")),
     form,
