@@ -7,11 +7,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..measure.energy.phases import PooledPhases, pooled_phases, step_profiles
+from ..quality.base import Metric
 from ..records import Estimate, Run
 from .breakdown import parts_of
 from .comparison import comparisons
 from .glance import Glance, glance_at
-from .pareto import TradeOff, trade_offs
+from .pareto import TradeOff, quality_trade_offs, trade_offs
+from .quality import QualityPoint
 from .runs_table import runs_frame
 from .series import series_of
 from .statements import statements
@@ -73,6 +75,11 @@ class Analysis:
     def trade_offs(self) -> list[TradeOff]:
         """Energy against time, with the front; see :mod:`.pareto`."""
         return trade_offs(self.conditions)
+
+    @cached_property
+    def quality_trade_offs(self) -> list[tuple[Metric, list[QualityPoint]]]:
+        """Energy against each metric of pictures, with the front; see :mod:`.quality`."""
+        return quality_trade_offs(self.conditions)
 
     @cached_property
     def notes(self) -> list[str]:

@@ -126,8 +126,8 @@ def together(runs: pd.DataFrame) -> pd.Series:
 
 
 def pairs_of(baseline: pd.DataFrame, treatment: pd.DataFrame) -> pd.DataFrame:
-    """Runs of the same process, or block of a study, and seed side by side, in their order."""
-    keys = [TOGETHER, "seed"]
+    """Runs of one process (or block of a study), prompt and seed side by side, in their order."""
+    keys = [TOGETHER, "prompt_id", "seed"]
     first, second = (
         runs.assign(turn=runs.groupby(keys).cumcount())
         for runs in (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .columns import ENVIRONMENT_COLUMNS, condition_name
+from .columns import ENVIRONMENT_COLUMNS, QUALITY_METRICS, condition_name
 from .kernels_and_pictures import fallback_notes, picture_notes
 from .notes import run_notes
 from .prediction import prediction_notes
@@ -45,6 +45,9 @@ def _on_the_table(summary: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
         notes.append("Intervals are taken over repeats within one process, which share its state.")
     if (summary["weights"] == "synthetic").any():
         notes.append("[synthetic]: random weights; cost is real, pictures mean nothing.")
+        made_up = summary[summary["weights"] == "synthetic"]
+        if any((made_up[f"{metric}_n"] > 0).any() for metric in QUALITY_METRICS):
+            notes.append("Qualities of [synthetic] pictures tell nothing of good and bad.")
     differing = [
         column for column in ENVIRONMENT_COLUMNS if summary[column].nunique(dropna=False) > 1
     ]

@@ -6,9 +6,11 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..records import Estimate
 from ..stats import estimate, independent_values
-from .columns import ALL_METRICS, CONDITION_COLUMNS, ENVIRONMENT_COLUMNS
+from .columns import ALL_METRICS, CONDITION_COLUMNS, ENVIRONMENT_COLUMNS, QUALITY_METRICS
 from .comparison import COMPARISON_COLUMNS, comparisons
+from .quality import quality_estimate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +58,8 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     means of the visits, as ``interval_over`` says, because repeats within one process share its
     state and are not independent. Each metric has ``_mean``, ``_stdev`` (n-1), ``_ci95`` (half
     width of the Student-t interval) and ``_n``, the number of values behind these; a blank means
-    that nothing, or for the last two only one value, was measured. ``fallback_runs`` counts runs in
+    that nothing, or for the last two only one value, was measured. Qualities of pictures are over
+    prompts and seeds, see :func:`.quality.quality_estimate`. ``fallback_runs`` counts runs in
     which another kernel than the requested one ran, ``broken_pictures`` those whose picture is.
     """
     found = list(conditions(runs))
@@ -107,7 +110,7 @@ def _statistics(measured: pd.DataFrame) -> dict[str, object]:
         "interval_over": OVER_VISITS if visits > 1 else OVER_REPEATS,
     }
     for metric in ALL_METRICS:
-        row.update(_estimate_cells(metric, independent_values(measured, metric)))
+        row.update(_estimate_cells(metric, _estimate(measured, metric)))
     fallen = (measured["attention_fallbacks"] != "") | (measured["linear_fallbacks"] != "")
     row["fallback_runs"] = int(fallen.sum())
     row["broken_pictures"] = int((measured["picture_fault"] != "").sum())
@@ -116,10 +119,16 @@ def _statistics(measured: pd.DataFrame) -> dict[str, object]:
     return row
 
 
-def _estimate_cells(metric: str, values: list[float]) -> dict[str, object]:
-    if not values:
+def _estimate(measured: pd.DataFrame, metric: str) -> Estimate | None:
+    if metric in QUALITY_METRICS:
+        return quality_estimate(measured, metric, QUALITY_METRICS[metric])
+    values = independent_values(measured, metric)
+    return estimate(values, ALL_METRICS[metric]) if values else None
+
+
+def _estimate_cells(metric: str, result: Estimate | None) -> dict[str, object]:
+    if result is None:
         return {f"{metric}_n": 0}
-    result = estimate(values, ALL_METRICS[metric])
     return {
         f"{metric}_mean": result.value,
         f"{metric}_stdev": _known(result.stdev),

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..analysis.analysis import Analysis
+from ..analysis.columns import condition_name
 from ..tables.markdown import bullets, of_table
+from .quality import QUALITY_NOTES, quality_table
 from .summary import phase_table, summary_table
 
 if TYPE_CHECKING:
@@ -21,6 +23,12 @@ def as_markdown(analysis: Analysis, preface: Sequence[str] = ()) -> str:
     lines += ["", *bullets(table.notes)]
     if phases.rows:
         lines += ["", "## Energy of a run, by phase", "", *of_table(phases)]
+    if analysis.quality_trade_offs:
+        names = [condition_name(row) for row in analysis.summary.to_dict("records")]
+        lines += ["", "## Energy against quality"]
+        for metric, points in analysis.quality_trade_offs:
+            lines += ["", *of_table(quality_table(metric, points, names))]
+        lines += ["", *bullets(QUALITY_NOTES)]
     lines += ["", "## Environment", "", *bullets(environment_lines(analysis.frame))]
     return "\n".join(lines) + "\n"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..analysis.breakdown import ENERGIES, TIMES
@@ -40,6 +41,7 @@ from .page import (
     table_block,
 )
 from .page_beside import not_measured, pictures_against_energy, published
+from .quality import QUALITY_NOTES, quality_table, title_of
 from .summary import plus_minus, summary_table
 
 PLAIN_BYTES, DOWNLOAD_BYTES = 100_000, 450_000
@@ -73,7 +75,8 @@ def sections(page: Page) -> list[dict[str, Any]]:
         "pictures": ("Pictures and what they cost", _pictures),
         "ratios": ("Against the baseline", _ratios),
         "trade-off": ("Energy against time", _trade_off),
-        "quality": ("Energy against pictures", pictures_against_energy),
+        "distance": ("Energy against picture distance", pictures_against_energy),
+        "quality": ("Energy against quality", _quality),
         "published": ("Beside the published", published),
         "phases": ("Phases", _phases),
         "order": ("Every run, in order", _order),
@@ -254,6 +257,27 @@ def _trade_off(page: Page) -> Iterator[Block]:
     yield table_block(
         page, "Energy against time; fronts are of equal work in equal environments", table
     )
+
+
+def _quality(page: Page) -> Iterator[Block]:
+    if not page.shown.quality_trade_offs:
+        yield absent(page, "No quality of pictures was measured: Picture Metrics does.")
+        return
+    for metric, points in page.shown.quality_trade_offs:
+        title = page.t(title_of(metric))
+        drawn = [
+            (f"{n}", p.energy_j, p.quality, p.is_on_front)
+            for n, p in enumerate(points[:MOST_ROWS], 1)
+        ]
+        on_front = ", ".join(page.labels[p.row] for p in points if p.is_on_front)
+        caption = page.t("Energy and quality with 95 % intervals; full dots are the front")
+        svg = charts.scatter(drawn, ("J/img", title), page.t)
+        yield figure_block(f"{caption}: {title}{cut(page, len(points))}", on_front, svg)
+        names = dict(enumerate(page.names))
+        numbered = [f"{n}. {names[p.row]}" for n, p in enumerate(points, 1)]
+        own = [replace(p, row=n) for n, p in enumerate(points)]
+        yield table_block(page, "Energy against quality", quality_table(metric, own, numbered))
+    yield {"kind": "items", "title": "", "items": [page.t(note) for note in QUALITY_NOTES]}
 
 
 def _phases(page: Page) -> Iterator[Block]:

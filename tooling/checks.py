@@ -28,6 +28,7 @@ TYPED = (
     "report",
     "hosts",
     "study",
+    "sharing",
     "nodes",
     "cli",
     "__init__.py",

@@ -13,7 +13,8 @@ from ...measure.protocol.experiment import Attempt
 from ...measure.protocol.observation import join_optimizations
 from ...measure.recording.window import Window
 from ...quality.difference import broken
-from ...records import Condition, PictureCheck, short_hash
+from ...quality.prompts import prompt_id
+from ...records import Condition, PictureCheck
 from .core import blank, run_core
 from .describe import clip_facts, model_facts, vae_facts
 from .ledgers import ledgers_of
@@ -99,7 +100,7 @@ class ImageJob:
             cfg=self.cfg,
             sampler=self.sampler_name,
             scheduler=self.scheduler,
-            prompts=short_hash([self.positive, self.negative]),
+            prompts=prompt_id(self.positive, self.negative),
         )
 
     def _record(self, facts: dict[str, Any], seed: int | None) -> AbstractContextManager[Window]:

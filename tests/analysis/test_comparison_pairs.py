@@ -97,3 +97,16 @@ def test_visits_are_means_of_logarithms(arm):
     # Two values, ln 4 and 0: the interval is that of one degree of freedom.
     half = 12.7062 * math.log(4) / 2
     assert row["it_per_s_ratio_high"] == pytest.approx(2 * math.exp(half), rel=1e-4)
+
+
+def test_pictures_of_another_prompt_are_no_pairs(arm):
+    """Two prompts with the same seeds: each run meets that of its prompt, in whatever order."""
+    rows = ((1, 1, 0, 10.0), (1, 1, 1, 40.0), (1, 2, 2, 10.0), (1, 2, 3, 40.0))
+    base, treatment = (
+        [replace(run, prompt="ab"[i % 2]) for i, run in enumerate(arm(name, *rows))]
+        for name in ("a", "b")
+    )
+    treatment = [replace(run, repeat=3 - run.repeat) for run in treatment]
+    row = compared(base, treatment)
+    assert (row["pairs"], row["it_per_s_ratio"]) == (4, pytest.approx(1.0))
+    assert row["it_per_s_ratio_high"] == pytest.approx(1.0)

@@ -42,7 +42,7 @@ def analysis(make_run):
 
 def test_the_front_of_pictures_is_closer_or_cheaper(analysis):
     costs = {"sdpa": (None, 10.0), "sage": (0.98, 6.0), "split": (0.9, 8.0), "fp8": (0.5, 4.0)}
-    text = section(as_html(analysis(costs)), "quality")
+    text = section(as_html(analysis(costs)), "distance")
     rows = re.findall(r"<tr>(.*?)</tr>", text, re.S)[1:]
     cells = [re.findall(r"<t[hd][^>]*>\s*(.*?)\s*</t[hd]>", row, re.S) for row in rows]
     assert [(row[1], row[-1]) for row in cells] == [
@@ -55,7 +55,7 @@ def test_the_front_of_pictures_is_closer_or_cheaper(analysis):
 
 
 def test_without_distances_the_section_says_so(analysis):
-    text = section(as_html(analysis({"sdpa": (None, 10.0)})), "quality")
+    text = section(as_html(analysis({"sdpa": (None, 10.0)})), "distance")
     assert "No two conditions" in text
     assert "<svg" not in text
 
