@@ -45,23 +45,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="what to try: attention, weights=fp8, launch=--fast ... (default: all that this "
         "machine can run)",
     )
-    parser.add_argument(
-        "--budget",
-        type=minutes,
-        default=BUDGET_MIN,
-        metavar="MIN",
-        help=f"minutes that the search may take (default: {BUDGET_MIN:g})",
-    )
-    parser.add_argument(
-        "--repeats",
-        type=positive,
-        default=2,
-        metavar="N",
-        help="images that count each time a candidate has its turn (default: 2)",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the order (default: 0)")
-    parser.add_argument("--min-psnr", type=float, metavar="DB", help="floor for the pictures")
-    parser.add_argument("--min-ssim", type=float, metavar="X", help="floor for the pictures")
+    _add_limits(parser)
     parser.add_argument(
         "--dry-run", action="store_true", help="print the rule and what would be tried, then end"
     )
@@ -85,6 +69,27 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="longest silence of the server in seconds (default: 1800)",
     )
     parser.set_defaults(passes_on=True)
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    """How long a search may take, and what pictures must keep."""
+    parser.add_argument(
+        "--budget",
+        type=minutes,
+        default=BUDGET_MIN,
+        metavar="MIN",
+        help=f"minutes that the search may take (default: {BUDGET_MIN:g})",
+    )
+    parser.add_argument(
+        "--repeats",
+        type=positive,
+        default=2,
+        metavar="N",
+        help="images that count each time a candidate has its turn (default: 2)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the order (default: 0)")
+    parser.add_argument("--min-psnr", type=float, metavar="DB", help="floor for the pictures")
+    parser.add_argument("--min-ssim", type=float, metavar="X", help="floor for the pictures")
 
 
 def minutes(text: str) -> float:
