@@ -42,14 +42,15 @@ class Analysis:
 
     @classmethod
     def of(cls, runs: Sequence[Run]) -> Analysis:
-        """Of runs with their raw samples, whose phases are pooled here."""
+        """Of runs with their raw samples, whose phases are pooled here; in the order of time."""
+        runs = sorted(runs, key=lambda run: run.started_at)
         pooled = pooled_phases(runs)
         return cls(runs_frame(runs, pooled), runs, pooled)
 
     @cached_property
     def conditions(self) -> list[ConditionRuns]:
         """The runs behind each row of the summary."""
-        return list(conditions(self.frame))
+        return conditions(self.frame)
 
     @cached_property
     def summary(self) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Treatments against the table's first condition, by runs of the same seed."""
+"""Treatments against the baseline, by runs of the same seed."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ ADAPTIVE = "adaptive evaluations"
 
 
 def comparisons(measured: list[pd.DataFrame]) -> list[dict[str, object]]:
-    """:data:`COMPARISON_COLUMNS` for each condition's runs; the first condition is the baseline.
+    """:data:`COMPARISON_COLUMNS` for each condition's runs, of which the baseline's come first.
 
     A ratio is treatment over baseline, the geometric mean over runs of the same visit and seed,
     with its 95 % Student-t interval; with more than one visit, over the means of the visits. It is

@@ -172,7 +172,7 @@ def _ratios(page: Page) -> Iterator[Block]:
         yield absent(page, "No energy of an image has a ratio to the baseline's.")
     table = summary_table(page.shown)
     if table.rows:
-        caption = "Conditions: mean ± half width of the 95 % interval; × is against the first row"
+        caption = "Conditions: mean ± half width of the 95 % interval; × is against the baseline"
         yield table_block(page, caption, table, blank_reasons(table, page.shown))
     else:
         yield absent(page, "No run counts, so that there is nothing to average.")

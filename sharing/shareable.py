@@ -21,7 +21,7 @@ RUN_FIELDS = frozenset(
         phases wall_time_s energy energy_note predicted_energy beside_meters pue
         idle_power_w idle_power_before_w idle_power_after_w
         vram vram_note rss allocator_peak_bytes allocator_mean_bytes allocator_source
-        error unmeasured not_counted
+        error unmeasured not_counted quality
         """,
     )
 )
