@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,11 @@ from comfy_execution.progress import get_progress_state
 
 from ...attention.choices import Choices
 from ...incoming import check_path, shown
+from ...records import Run
 from .host import HOST
+
+RUNS_KEY = "wattbench_runs"
+"""Where a prompt's node says which runs it made."""
 
 
 def nodes_behind(node_id: str) -> set[str]:
@@ -31,6 +36,22 @@ def nodes_behind(node_id: str) -> set[str]:
         seen |= sources
         waiting += sources
     return seen
+
+
+def name_in_pictures(runs: Sequence[Run]) -> None:
+    """Let pictures that are saved from here on in the running prompt carry these runs' ids.
+
+    They are in the text ``prompt`` that ComfyUI writes into a picture, below ``_meta`` of the node
+    that is being executed: by run id the SHA-256 of its pictures' values, empty where unknown.
+    """
+    node_id = HOST.node_id()
+    if not node_id:
+        return
+    entry = get_progress_state().dynprompt.get_original_prompt()[node_id]
+    entry["_meta"] = {
+        **entry.get("_meta", {}),
+        RUNS_KEY: {run.run_id: run.picture.sha256 if run.picture else "" for run in runs},
+    }
 
 
 def prompt_texts(node_id: str) -> list[Any]:
