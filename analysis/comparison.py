@@ -38,6 +38,7 @@ COMPARISON_COLUMNS = [
 
 BASELINE = "baseline"
 NO_PAIRS = "fewer than two pairs of the same seed in the same server process"
+NOT_ALL_PAIRED = "runs paired"
 ADAPTIVE = "adaptive evaluations"
 """What the column ``work`` says where the numbers depend on the picture: they may differ then."""
 
@@ -66,7 +67,7 @@ def _compare(baseline: pd.DataFrame, treatment: pd.DataFrame) -> dict[str, objec
     if len(pairs) < 2:
         return {"pairs": len(pairs), "comparison_note": NO_PAIRS}
     most = max(len(baseline), len(treatment))
-    note = "" if len(pairs) == most else f"{len(pairs)} of {most} runs paired"
+    note = "" if len(pairs) == most else f"{len(pairs)} of {most} {NOT_ALL_PAIRED}"
     cells: dict[str, object] = {"pairs": len(pairs), "comparison_note": note}
     for metric in COMPARED:
         if metric != "j_per_img" or _same(baseline, treatment, ["energy_meter"]):

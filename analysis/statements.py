@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .columns import ENVIRONMENT_COLUMNS, condition_name
+from .comparison import NOT_ALL_PAIRED
 from .kernels_and_pictures import fallback_notes, picture_notes
 from .notes import run_notes
 from .prediction import prediction_notes
@@ -50,4 +51,15 @@ def _on_the_table(summary: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
         notes.append(
             "× is the ratio to the first row over runs of the same seed, with its 95 % interval."
         )
+        notes += [
+            f"× of {_told_apart(row)}: {row['comparison_note']}."
+            for row in summary.to_dict("records")
+            if NOT_ALL_PAIRED in str(row["comparison_note"])
+        ]
     return notes
+
+
+def _told_apart(row: dict[Any, Any]) -> str:
+    """A condition with what it was asked to compute with, in which compared rows differ."""
+    with_what = (row["attention"], row["weight_format"], row["optimizations"])
+    return f"{condition_name(row)} ({', '.join(part for part in with_what if part)})"
