@@ -39,6 +39,8 @@ COMPARISON_COLUMNS = [
 BASELINE = "baseline"
 NO_PAIRS = "fewer than two pairs of the same seed in the same server process"
 NOT_ALL_PAIRED = "runs paired"
+"""What a note says where not every run has a partner, behind how many of how many have."""
+
 ADAPTIVE = "adaptive evaluations"
 """What the column ``work`` says where the numbers depend on the picture: they may differ then."""
 
@@ -67,7 +69,7 @@ def _compare(baseline: pd.DataFrame, treatment: pd.DataFrame) -> dict[str, objec
     if len(pairs) < 2:
         return {"pairs": len(pairs), "comparison_note": NO_PAIRS}
     most = max(len(baseline), len(treatment))
-    note = "" if len(pairs) == most else f"{len(pairs)} of {most} {NOT_ALL_PAIRED}"
+    note = "" if len(pairs) == most else f"{len(pairs)} of {most} runs paired"
     cells: dict[str, object] = {"pairs": len(pairs), "comparison_note": note}
     for metric in COMPARED:
         if metric != "j_per_img" or _same(baseline, treatment, ["energy_meter"]):
