@@ -86,20 +86,18 @@ def test_a_server_that_was_stopped_within_a_run_says_so_and_the_run_does_not_cou
     run_patched, tmp_path
 ):
     inside, gate = tmp_path / "inside", tmp_path / "gate"
-    codes = []
-    batch = threading.Thread(
-        target=lambda: codes.append(
-            run_patched("WaitInSampling", inside=str(inside), gate=str(gate))
-        )
-    )
-    batch.start()
-    pid = int(until(lambda: inside.exists() and inside.read_text(), within_s=300))
-    os.kill(pid, signal.SIGSTOP)
-    time.sleep(STOPPED_S)
-    os.kill(pid, signal.SIGCONT)
-    gate.touch()
-    batch.join()
-    assert codes == [0]
+
+    def stop_for_a_while():
+        pid = int(until(lambda: inside.exists() and inside.read_text(), within_s=300))
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(STOPPED_S)
+        os.kill(pid, signal.SIGCONT)
+        gate.touch()
+
+    stopping = threading.Thread(target=stop_for_a_while)
+    stopping.start()
+    assert run_patched("WaitInSampling", inside=str(inside), gate=str(gate)) == 0
+    stopping.join()
     stopped, other = read_runs(tmp_path / "runs.csv").to_dict("records")
     stood_s = float(stopped["not_counted"].split("stood still for ")[1].removesuffix(" s"))
     assert stood_s > STOPPED_S - 1
