@@ -313,6 +313,21 @@ class PictureCheck:
 
 
 @dataclass(frozen=True)
+class Quality:
+    """One metric of a run's pictures, their mean; see :mod:`.quality`.
+
+    ``model`` has the files of the network behind it with their SHA-256, empty where there is none.
+    Where ``value`` is ``None``, ``note`` gives the reason.
+    """
+
+    name: str
+    value: float | None
+    unit: str
+    model: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Prediction:
     """What was expected before a run was made; from ``low`` to ``high`` at ``confidence``.
 
@@ -335,7 +350,8 @@ class Run:
     made of it; ``unmeasured`` names work on its picture that nobody measured. ``process_id`` is the
     process that made it, ``visit`` a number of that for the eye. ``job_id`` is the host's name of
     the job, ``study`` and ``cell`` are the plan's; empty where there was none. ``prompt`` is a hash
-    of its prompts' texts, ``picture_file`` where its picture lies.
+    of its prompts' texts, ``picture_file`` where its picture lies, ``quality`` what was measured of
+    its pictures.
     ``energy`` covers text encoding, denoising and decoding of the whole batch; where it is
     ``None``, ``energy_note`` gives the reason. ``predicted_energy`` covers the same, where somebody
     asked for a forecast. ``idle_power_w`` is the mean of what was measured before and after the
@@ -381,6 +397,7 @@ class Run:
     cell: str = ""
     prompt: str = ""
     picture_file: str = ""
+    quality: tuple[Quality, ...] = ()
     beside_meters: tuple[str, ...] = ()
     pue: float | None = None
 

@@ -1,4 +1,4 @@
-"""What charts of a summary show: the phases, steps and repeats of each of its rows."""
+"""What charts of a summary show: the steps and repeats of each of its rows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import pairwise
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from ..records import COMPUTE_PHASES, PHASES, Run
+from ..records import Run
 from ..stats import estimate, independent_values
 from .columns import METRICS
 from .summary import ConditionRuns
@@ -23,15 +23,13 @@ FIGURES = 5
 def series_of(conditions: Sequence[ConditionRuns], runs: Sequence[Run]) -> list[dict[str, Any]]:
     """One entry for each condition; ``runs`` are those of all of them.
 
-    Each holds ``phases`` (``name``, mean ``time_s``, mean pooled ``energy_j`` or ``None``),
-    ``step_times_s`` (mean over the repeats, empty where they differ in their number of steps) and
-    ``repeats`` (of a metric: its ``unit``, ``values``, and ``mean``, ``low`` and ``high`` of the
-    95 % Student-t interval, ``None`` where there is but one value).
+    Each holds ``step_times_s`` (mean over the repeats, empty where they differ in their number of
+    steps) and ``repeats`` (of a metric: its ``unit``, ``values``, and ``mean``, ``low`` and
+    ``high`` of the 95 % Student-t interval, ``None`` where there is but one value).
     """
     by_id = {run.run_id: run for run in runs}
     return [
         {
-            "phases": _phases(measured),
             "step_times_s": _step_times_s([by_id[run_id] for run_id in measured["run_id"]]),
             "repeats": [
                 repeats for metric in CHARTED_METRICS if (repeats := _repeats(measured, metric))
@@ -39,17 +37,6 @@ def series_of(conditions: Sequence[ConditionRuns], runs: Sequence[Run]) -> list[
         }
         for _, _, measured in conditions
     ]
-
-
-def _phases(measured: pd.DataFrame) -> list[dict[str, Any]]:
-    phases = []
-    for name in PHASES:
-        times = measured[f"{name}_time_s"].dropna()
-        energies = measured[f"{name}_pooled_j"].dropna() if name in COMPUTE_PHASES else ()
-        if len(times):
-            energy_j = _short(fmean(energies)) if 0 < len(energies) == len(times) else None
-            phases.append({"name": name, "time_s": _short(times.mean()), "energy_j": energy_j})
-    return phases
 
 
 def _step_times_s(runs: Sequence[Run]) -> list[float]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .columns import ENVIRONMENT_COLUMNS, condition_name
-from .comparison import NOT_ALL_PAIRED
+from .columns import ENVIRONMENT_COLUMNS, QUALITY_METRICS, condition_name
+from .comparison import BASELINE, NOT_ALL_PAIRED
 from .kernels_and_pictures import fallback_notes, picture_notes
+from .labels import labels_of
 from .notes import run_notes
 from .prediction import prediction_notes
 from .protocol import protocol_notes
@@ -22,13 +23,17 @@ def statements(summary: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
     notes += prediction_notes(runs)
     notes += protocol_notes(runs)
     notes += run_notes(runs)
-    notes += [*fallback_notes(runs), *picture_notes(runs)]
+    notes += [*fallback_notes(runs), *picture_notes(runs), *failures(runs)]
+    return list(dict.fromkeys(notes))
+
+
+def failures(runs: pd.DataFrame) -> list[str]:
+    """Why runs failed, each reason of a condition once."""
     failed = runs[runs["error"] != ""]
-    notes += [
+    return [
         f"{len(group)} failed of {condition_name(group.iloc[0])}: {error}"
         for (_, error), group in failed.groupby(["condition", "error"], sort=False)
     ]
-    return list(dict.fromkeys(notes))
 
 
 def _on_the_table(summary: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
@@ -42,24 +47,28 @@ def _on_the_table(summary: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
         notes.append("Intervals are taken over repeats within one process, which share its state.")
     if (summary["weights"] == "synthetic").any():
         notes.append("[synthetic]: random weights; cost is real, pictures mean nothing.")
+        made_up = summary[summary["weights"] == "synthetic"]
+        if any((made_up[f"{metric}_n"] > 0).any() for metric in QUALITY_METRICS):
+            notes.append("Qualities of [synthetic] pictures tell nothing of good and bad.")
     differing = [
         column for column in ENVIRONMENT_COLUMNS if summary[column].nunique(dropna=False) > 1
     ]
     if differing:
         notes.append(f"Rows are of different environments, by {', '.join(differing)}.")
     if summary["pairs"].notna().any():
+        labels = labels_of(summary)[1]
+        baselines = "; ".join(
+            label
+            for label, note in zip(labels, summary["comparison_note"], strict=True)
+            if note == BASELINE
+        )
         notes.append(
-            "× is the ratio to the first row over runs of the same seed, with its 95 % interval."
+            f"× is the ratio to the baseline ({baselines}) over runs of the same seed, with its "
+            "95 % interval."
         )
         notes += [
-            f"× of {_told_apart(row)}: {row['comparison_note']}."
-            for row in summary.to_dict("records")
-            if NOT_ALL_PAIRED in str(row["comparison_note"])
+            f"× of {label}: {note}."
+            for label, note in zip(labels, summary["comparison_note"], strict=True)
+            if NOT_ALL_PAIRED in str(note)
         ]
     return notes
-
-
-def _told_apart(row: dict[Any, Any]) -> str:
-    """A condition with what it was asked to compute with, in which compared rows differ."""
-    with_what = (row["attention"], row["weight_format"], row["optimizations"])
-    return f"{condition_name(row)} ({', '.join(part for part in with_what if part)})"

@@ -6,9 +6,12 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..records import Estimate
 from ..stats import estimate, independent_values
-from .columns import ALL_METRICS, CONDITION_COLUMNS, ENVIRONMENT_COLUMNS
+from .baseline import baseline_first
+from .columns import ALL_METRICS, CONDITION_COLUMNS, ENVIRONMENT_COLUMNS, QUALITY_METRICS
 from .comparison import COMPARISON_COLUMNS, comparisons
+from .quality import quality_estimate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,10 +59,11 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     means of the visits, as ``interval_over`` says, because repeats within one process share its
     state and are not independent. Each metric has ``_mean``, ``_stdev`` (n-1), ``_ci95`` (half
     width of the Student-t interval) and ``_n``, the number of values behind these; a blank means
-    that nothing, or for the last two only one value, was measured. ``fallback_runs`` counts runs in
+    that nothing, or for the last two only one value, was measured. Qualities of pictures are over
+    prompts and seeds, see :func:`.quality.quality_estimate`. ``fallback_runs`` counts runs in
     which another kernel than the requested one ran, ``broken_pictures`` those whose picture is.
     """
-    found = list(conditions(runs))
+    found = conditions(runs)
     return summary_of(found, comparisons([condition.measured for condition in found]))
 
 
@@ -76,8 +80,13 @@ def summary_of(
     return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
 
 
-def conditions(runs: pd.DataFrame) -> Iterator[ConditionRuns]:
-    """The runs behind each row of the summary of a table."""
+def conditions(runs: pd.DataFrame) -> list[ConditionRuns]:
+    """The runs behind each row of the summary of a table, the baseline's first."""
+    found = list(_conditions(runs))
+    return [found[row] for row in baseline_first([condition.measured for condition in found])]
+
+
+def _conditions(runs: pd.DataFrame) -> Iterator[ConditionRuns]:
     repeats = runs[~runs["is_warmup"]]
     for key, group in repeats.groupby(GROUP_COLUMNS, dropna=False, sort=False):
         identity = dict(zip(GROUP_COLUMNS, key, strict=True))
@@ -107,7 +116,7 @@ def _statistics(measured: pd.DataFrame) -> dict[str, object]:
         "interval_over": OVER_VISITS if visits > 1 else OVER_REPEATS,
     }
     for metric in ALL_METRICS:
-        row.update(_estimate_cells(metric, independent_values(measured, metric)))
+        row.update(_estimate_cells(metric, _estimate(measured, metric)))
     fallen = (measured["attention_fallbacks"] != "") | (measured["linear_fallbacks"] != "")
     row["fallback_runs"] = int(fallen.sum())
     row["broken_pictures"] = int((measured["picture_fault"] != "").sum())
@@ -116,10 +125,16 @@ def _statistics(measured: pd.DataFrame) -> dict[str, object]:
     return row
 
 
-def _estimate_cells(metric: str, values: list[float]) -> dict[str, object]:
-    if not values:
+def _estimate(measured: pd.DataFrame, metric: str) -> Estimate | None:
+    if metric in QUALITY_METRICS:
+        return quality_estimate(measured, metric, QUALITY_METRICS[metric])
+    values = independent_values(measured, metric)
+    return estimate(values, ALL_METRICS[metric]) if values else None
+
+
+def _estimate_cells(metric: str, result: Estimate | None) -> dict[str, object]:
+    if result is None:
         return {f"{metric}_n": 0}
-    result = estimate(values, ALL_METRICS[metric])
     return {
         f"{metric}_mean": result.value,
         f"{metric}_stdev": _known(result.stdev),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..records import Estimate
-from .comparison import incomparable, pairs_of, ratio_of
+from .comparison import baselines, incomparable, pairs_of, ratio_of
 from .pareto import left_out_because
 from .summary import ConditionRuns
 
@@ -23,7 +23,7 @@ METRICS = ("j_per_img", "it_per_s")
 
 @dataclass(frozen=True)
 class Verdict:
-    """``best`` is the row of the summary that ``ratio`` is of, over the baseline, which is row 0.
+    """``best`` is the row of the summary that ``ratio`` is of, over the row ``baseline``.
 
     The intervals of all ``compared`` conditions hold together at :data:`CONFIDENCE` (Bonferroni):
     else the best of many would often seem better by chance. ``ratio`` is of ``metric``.
@@ -36,19 +36,34 @@ class Verdict:
     ratio: Estimate | None = None
     compared: int = 0
     left_out: tuple[tuple[int, str], ...] = ()
+    baseline: int = 0
 
 
-def verdict_of(conditions: Sequence[ConditionRuns]) -> Verdict:
-    """On the conditions of a summary; broken pictures and fall-backs never win."""
-    if not conditions or not len(conditions[0].measured):
+def verdicts_of(conditions: Sequence[ConditionRuns]) -> list[Verdict]:
+    """One for each baseline of a summary, at least one; broken pictures and fall-backs never win.
+
+    Works of a study that have a single condition are left out where another one has several.
+    """
+    rows_of: dict[int, list[int]] = {}
+    for row, baseline in enumerate(baselines([condition.measured for condition in conditions])):
+        rows_of.setdefault(baseline, []).append(row)
+    compared = {first: rows for first, rows in rows_of.items() if len(rows) > 1}
+    return [
+        replace(_verdict_of(conditions, rows), baseline=first)
+        for first, rows in (compared or dict(list(rows_of.items())[:1]) or {0: []}).items()
+    ]
+
+
+def _verdict_of(conditions: Sequence[ConditionRuns], rows: Sequence[int]) -> Verdict:
+    if not rows or not len(conditions[rows[0]].measured):
         return Verdict("nothing")
-    if len(conditions) == 1:
+    if len(rows) == 1:
         return Verdict("alone")
-    baseline = conditions[0].measured
+    baseline = conditions[rows[0]].measured
     reasons = {
-        row: incomparable(baseline, condition.measured) or left_out_because(condition.measured)
-        for row, condition in enumerate(conditions)
-        if row
+        row: incomparable(baseline, conditions[row].measured)
+        or left_out_because(conditions[row].measured)
+        for row in rows[1:]
     }
     left_out = tuple((row, reason) for row, reason in reasons.items() if reason)
     running = {
@@ -59,16 +74,16 @@ def verdict_of(conditions: Sequence[ConditionRuns]) -> Verdict:
     for metric in METRICS:
         if metric == "j_per_img":
             meter = baseline.iloc[0]["energy_meter"]
-            rows = {
+            judged = {
                 row: pairs
                 for row, pairs in running.items()
                 if conditions[row].measured.iloc[0]["energy_meter"] == meter
             }
         else:
-            rows = running
-        known = {row for row, pairs in rows.items() if ratio_of(pairs, metric) is not None}
+            judged = running
+        known = {row for row, pairs in judged.items() if ratio_of(pairs, metric) is not None}
         confidence = 1 - (1 - CONFIDENCE) / max(1, len(known))
-        ratios = {row: ratio_of(rows[row], metric, confidence) for row in known}
+        ratios = {row: ratio_of(judged[row], metric, confidence) for row in known}
         if ratios:
             found = _judged({row: ratio for row, ratio in ratios.items() if ratio}, metric)
             return replace(found, left_out=left_out)

@@ -13,13 +13,12 @@ from . import BACKENDS, AttentionCall, Backend, backend_named
 from .auto import (
     Trial,
     check_beside_sdpa,
-    failure,
     is_lasting,
-    is_short_of_memory,
     pick,
     try_all,
 )
 from .choices import Choices, key_of
+from .packages import failure, is_short_of_memory
 from .sdpa import executed_variant, lack_of_memory
 
 if TYPE_CHECKING:

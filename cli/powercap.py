@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import CommandError, UsageError
+from ..processes.signals import held
 from .run import add_batch_options, planned
 
 if TYPE_CHECKING:
@@ -207,8 +208,9 @@ def check_held(limit: GuardedLimit, cap_w: float, runs: Sequence[Run]) -> None:
             )
 
 
+@held()
 def write(blocks: Sequence[Block], baseline_w: float, folder: Path) -> None:
-    """Write the tables of what was measured, and print the sweep.
+    """Write the tables of what was measured, and print the sweep; signals wait meanwhile.
 
     Raises:
         CommandError: they cannot be written; the runs are still in the journal.
@@ -216,6 +218,7 @@ def write(blocks: Sequence[Block], baseline_w: float, folder: Path) -> None:
     from ..analysis.analysis import Analysis
     from ..analysis.power_caps import analyse
     from ..report import runs_frame, write_analysis
+    from ..report.html import write_page
     from ..report.power_sweep import sweep_text, write_sweeps
 
     runs = runs_frame([run for block in blocks for run in block.runs])
@@ -228,6 +231,7 @@ def write(blocks: Sequence[Block], baseline_w: float, folder: Path) -> None:
         files = (
             write_sweeps(runs, sweeps, folder) if sweeps else write_analysis(Analysis(runs), folder)
         )
+        page = write_page(folder)
     except OSError as error:
         raise CommandError(
             f"the tables cannot be written to {folder}: {error}. The runs are kept in the journal "
@@ -235,4 +239,4 @@ def write(blocks: Sequence[Block], baseline_w: float, folder: Path) -> None:
         ) from error
     for one in sweeps:
         print(f"\n{sweep_text(one)}\n")
-    print("\n".join(str(file) for file in files))
+    print("\n".join([*map(str, files), page]))

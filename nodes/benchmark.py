@@ -18,8 +18,9 @@ from ..hosts.comfyui.workspace import name_in_pictures
 from ..measure.protocol.experiment import SEED_RANGE, Plan
 from ..measure.protocol.observation import open_instrument
 from ..measure.protocol.session import Session, open_journal
+from ..quality.prompts import PromptSet
 from ..records import Condition
-from .types import CATEGORY, Forecast, MeteredNode, Runs, meter_input
+from .types import CATEGORY, Forecast, MeteredNode, Prompts, Runs, meter_input
 
 if TYPE_CHECKING:
     from ..law import Forecast as ForecastValue
@@ -131,6 +132,15 @@ class WattBenchBenchmark(MeteredNode):
                         "beside what is measured."
                     ),
                 ),
+                Prompts.Input(
+                    "prompts",
+                    optional=True,
+                    tooltip=(
+                        "From Prompt Set: each prompt is made with each seed, so repeats × prompts "
+                        "runs count. positive and negative are then the set's, and all runs stand "
+                        "in one row."
+                    ),
+                ),
             ],
             outputs=[
                 io.Image.Output(display_name="images", tooltip="The pictures of all repeats."),
@@ -154,22 +164,46 @@ class WattBenchBenchmark(MeteredNode):
         max_warmup_seconds: float = 60.0,
         cooldown_seconds: float = 0.0,
         forecast: ForecastValue | None = None,
+        prompts: PromptSet | None = None,
         **job: Any,
     ) -> io.NodeOutput:
-        image_job = ImageJob(**job)
+        jobs = jobs_of(prompts, job)
+        image_job = jobs[0]
         if forecast is not None:
             of_model = replace(image_job.condition, **model_facts(image_job.model))
             check_same(forecast.condition, of_model)
         journal = open_journal(HOST)
         logging.info("WattBench appends every run to %s", journal.path)
         prediction = None if forecast is None else forecast.energy
-        plan = Plan(warmup_runs, repeats, seed, max_warmup_seconds)
+        plan = Plan(warmup_runs, repeats, seed, max_warmup_seconds, len(jobs))
         named = meter_of(meter)
         with open_instrument(HOST, image_job.device, named) as (instrument, environment):
-            session = Session(HOST, image_job, instrument, environment, journal, prediction)
+            session = Session(
+                HOST,
+                image_job,
+                instrument,
+                environment,
+                journal,
+                prediction,
+                jobs[1:],
+                prompts.label if prompts is not None else "",
+            )
             runs = session.carry_out(plan, idle_seconds, cooldown_seconds)
         name_in_pictures([run for run in runs if not run.is_warmup and not run.error])
         return io.NodeOutput(as_one_batch(image_job.images), tuple(runs))
+
+
+def jobs_of(prompts: PromptSet | None, job: dict[str, Any]) -> list[ImageJob]:
+    """A job, or one for each prompt of a set; their pictures are gathered in one list."""
+    if prompts is None:
+        return [ImageJob(**job)]
+    jobs = [
+        ImageJob(**{**job, "positive": text, "negative": prompts.negative})
+        for text in prompts.texts
+    ]
+    for other in jobs[1:]:
+        other.images = jobs[0].images
+    return jobs
 
 
 UNPREDICTED = ("vae", "text_encoder", "prompts")

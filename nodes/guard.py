@@ -7,7 +7,9 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..hosts.comfyui.pictures import Pictures, as_arrays, load_lpips
+from ..hosts.comfyui.metric_models import NONE, choices, networks
+from ..hosts.comfyui.pictures import Pictures, as_arrays
+from ..quality.base import Network
 from ..quality.difference import Limits, check_pictures
 from ..records import Run
 from .types import CATEGORY, Runs
@@ -71,10 +73,14 @@ class WattBenchPictureGuard(io.ComfyNode):
                     min=0.0,
                     max=2.0,
                     step=0.05,
-                    tooltip=(
-                        "LPIPS above which a picture is broken; measured where the package lpips "
-                        "is installed."
-                    ),
+                    tooltip="LPIPS above which a picture is broken; measured with lpips_model.",
+                ),
+                io.Combo.Input(
+                    "lpips_model",
+                    options=choices(),
+                    default=NONE,
+                    optional=True,
+                    tooltip="A folder of models/wattbench_metrics for LPIPS; nothing is fetched.",
                 ),
             ],
             outputs=[
@@ -92,6 +98,7 @@ class WattBenchPictureGuard(io.ComfyNode):
         runs: tuple[Run, ...],
         reference_images: Any,
         reference_runs: tuple[Run, ...],
+        lpips_model: str = NONE,
         **limits: float,
     ) -> io.NodeOutput:
         first = [run for run in reference_runs if run.condition == reference_runs[0].condition]
@@ -100,12 +107,17 @@ class WattBenchPictureGuard(io.ComfyNode):
             by_seed(runs, pictures, "runs"),
             by_seed(first, references, "reference_runs"),
             Limits(**limits),
+            networks({"lpips": lpips_model}).get("lpips"),
         )
         return io.NodeOutput((*reference_runs, *(checked.get(run.run_id, run) for run in runs)))
 
 
-def by_seed(runs: Any, pictures: Pictures, name: str) -> dict[int | None, tuple[Run, Pictures]]:
-    """The run of each seed with its pictures; warm-ups and failed runs have none.
+Key = tuple[str, int | None]
+"""Prompt and seed, of which a condition makes one picture."""
+
+
+def by_seed(runs: Any, pictures: Pictures, name: str) -> dict[Key, tuple[Run, Pictures]]:
+    """The run of each prompt and seed with its pictures; warm-ups and failed runs have none.
 
     Raises:
         ValueError: the pictures are not those of the runs, by their number.
@@ -119,33 +131,36 @@ def by_seed(runs: Any, pictures: Pictures, name: str) -> dict[int | None, tuple[
         )
     found, start = {}, 0
     for run, size in zip(made, sizes, strict=True):
-        found[run.seed] = (run, pictures[start : start + size])
+        found[run.prompt, run.seed] = (run, pictures[start : start + size])
         start += size
     return found
 
 
 def check_runs(
-    treatment: dict[int | None, tuple[Run, Pictures]],
-    reference: dict[int | None, tuple[Run, Pictures]],
+    treatment: dict[Key, tuple[Run, Pictures]],
+    reference: dict[Key, tuple[Run, Pictures]],
     limits: Limits,
+    lpips: Network | None = None,
 ) -> dict[str, Run]:
-    """The runs that have a reference of their seed, with their check, by id.
+    """The runs that have a reference of their prompt and seed, with their check, by id.
 
     Raises:
         ValueError: no seed in common, or sizes that differ.
     """
-    common = [seed for seed in treatment if seed in reference]
+    common = [key for key in treatment if key in reference]
     if treatment and not common:
+        seeds = [sorted({str(seed) for _, seed in arm}) for arm in (treatment, reference)]
+        what = "prompt" if seeds[0] == seeds[1] else "seed"
         raise ValueError(
-            f"no seed in common: {sorted(map(str, treatment))} and {sorted(map(str, reference))}. "
-            "Give both Benchmarks the same seed."
+            f"no {what} in common (seeds {seeds[0]} and {seeds[1]}). Give both Benchmarks the same "
+            "prompts and seed."
         )
-    lpips = load_lpips()
+    distance = None if lpips is None else lpips.value
     checked = {}
-    for seed in common:
-        run, pictures = treatment[seed]
-        origin, references = reference[seed]
-        check = check_pictures(references, pictures, origin.run_id, limits, lpips)
+    for key in common:
+        run, pictures = treatment[key]
+        origin, references = reference[key]
+        check = check_pictures(references, pictures, origin.run_id, limits, distance)
         sha256 = run.picture.sha256 if run.picture else ""
         checked[run.run_id] = replace(run, picture=replace(check, sha256=sha256))
     return checked

@@ -8,6 +8,7 @@ from typing import Any
 from comfy_api.latest import io, ui
 
 from ..hosts.comfyui.host import HOST
+from ..hosts.comfyui.thumbnails import thumbnail_of
 from ..hosts.comfyui.workspace import folder_in_output
 from ..measure.protocol.session import open_journal
 from ..records import Run
@@ -67,8 +68,8 @@ class WattBenchShowSummary(io.ComfyNode):
             display_name="Show Summary (WattBench)",
             category=CATEGORY,
             description=(
-                "Shows a set of runs in the node: the table, where time and energy went phase by "
-                "phase, and for each condition its phases, steps and repeats as charts."
+                "Shows a set of runs in the node: what an image costs and where that goes, several "
+                "conditions against each other, and all numbers in tables and charts."
             ),
             search_aliases=["show results", "table", "statistics", "chart", "plot"],
             is_output_node=True,
@@ -78,7 +79,11 @@ class WattBenchShowSummary(io.ComfyNode):
 
     @classmethod
     def execute(cls, runs: tuple[Run, ...]) -> io.NodeOutput:
-        return io.NodeOutput(ui={"wattbench_summary": [summary_shown(runs)]})
+        return io.NodeOutput(ui={"wattbench_summary": [summary_shown(runs, _picture)]})
+
+
+def _picture(run: Run) -> dict[str, str] | None:
+    return thumbnail_of(run.picture.sha256) if run.picture else None
 
 
 def listed(path: Path) -> dict[str, Any]:

@@ -19,6 +19,9 @@ Forecast = io.Custom("WATTBENCH_FORECAST")
 Probe = io.Custom("WATTBENCH_PROBE")
 """What a measured node saw; see :class:`.observation.Probe`."""
 
+Prompts = io.Custom("WATTBENCH_PROMPTS")
+"""A :class:`..quality.prompts.PromptSet`."""
+
 Runs = io.Custom("WATTBENCH_RUNS")
 """A tuple of :class:`..measure.records.Run`."""
 

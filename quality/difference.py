@@ -12,19 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..records import PictureCheck
+from .base import UnmeasuredError
+from .psnr import psnr_db
+from .ssim import ssim
 
 FLAT_STDEV = 1 / 255
 """Below one step of an 8-bit picture there is nothing to see."""
 
 BLACK_MAXIMUM = 2 / 255
-
-SSIM_SIGMA_PX = 1.5
-SSIM_TRUNCATE = 3.5
-SSIM_K = (0.01, 0.03)
-"""Constants of Wang et al., Image quality assessment: from error visibility to structural
-similarity, IEEE Transactions on Image Processing 13 (2004): a Gaussian window of 11 x 11 points."""
-
-SSIM_LEAST_PX = 11
 
 Lpips = Callable[[np.ndarray, np.ndarray], float]
 
@@ -80,38 +75,6 @@ def check_pictures(
     )
 
 
-def psnr_db(reference: np.ndarray, picture: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB; infinite for equal pictures."""
-    error = float(np.mean((reference.astype(np.float64) - picture.astype(np.float64)) ** 2))
-    return math.inf if error == 0 else -10 * math.log10(error)
-
-
-def ssim(reference: np.ndarray, picture: np.ndarray) -> float:
-    """Mean structural similarity over all channels; 1 for equal pictures.
-
-    Raises:
-        ValueError: a side is shorter than the window of 11 points.
-    """
-    from scipy.ndimage import gaussian_filter
-
-    if min(reference.shape[:2]) < SSIM_LEAST_PX:
-        raise ValueError(f"SSIM needs {SSIM_LEAST_PX} points a side, got {reference.shape[:2]}")
-    x, y = reference.astype(np.float64), picture.astype(np.float64)
-
-    def smooth(values: np.ndarray) -> np.ndarray:
-        sigma = (SSIM_SIGMA_PX, SSIM_SIGMA_PX, 0)
-        return np.asarray(gaussian_filter(values, sigma, truncate=SSIM_TRUNCATE))
-
-    mean_x, mean_y = smooth(x), smooth(y)
-    variance_x, variance_y = smooth(x * x) - mean_x**2, smooth(y * y) - mean_y**2
-    covariance = smooth(x * y) - mean_x * mean_y
-    c1, c2 = (k**2 for k in SSIM_K)
-    luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
-    structure = (2 * covariance + c2) / (variance_x + variance_y + c2)
-    border = SSIM_LEAST_PX // 2
-    return float((luminance * structure)[border:-border, border:-border].mean())
-
-
 def broken(picture: np.ndarray) -> str:
     """What is broken in a picture that can be seen without a reference; empty if nothing is."""
     if not np.isfinite(picture).all():
@@ -133,8 +96,9 @@ def _check(
     if not (np.isfinite(picture).all() and np.isfinite(reference).all()):
         return PictureCheck(reference_id, ", ".join(faults))
     peak = psnr_db(reference, picture)
-    similarity = ssim(reference, picture) if min(picture.shape[:2]) >= SSIM_LEAST_PX else None
-    distance = None if lpips is None else lpips(reference, picture)
+    similarity = _unless_too_small(ssim, reference, picture)
+    has_colours = picture.shape[2] == 3
+    distance = _unless_too_small(lpips, reference, picture) if lpips and has_colours else None
     if peak < limits.min_psnr_db:
         faults.append(f"PSNR below {limits.min_psnr_db:g} dB")
     if similarity is not None and similarity < limits.min_ssim:
@@ -143,6 +107,15 @@ def _check(
         faults.append(f"LPIPS above {limits.max_lpips:g}")
     finite_peak = None if math.isinf(peak) else peak
     return PictureCheck(reference_id, ", ".join(faults), finite_peak, similarity, distance)
+
+
+def _unless_too_small(
+    distance: Callable[[np.ndarray, np.ndarray], float], reference: np.ndarray, picture: np.ndarray
+) -> float | None:
+    try:
+        return distance(reference, picture)
+    except UnmeasuredError:
+        return None
 
 
 def _least(values: Sequence[float | None]) -> float | None:

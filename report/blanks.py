@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..analysis.analysis import Analysis
@@ -15,6 +18,8 @@ from .summary import DIFFERENCES, HEADINGS
 
 if TYPE_CHECKING:
     import pandas as pd
+
+OF_RUNS = re.compile(r" \(\d+ of \d+ runs\)$")
 
 NO_RUN = "no run of this condition succeeded"
 NO_ENERGY = "energy was not measured"
@@ -43,7 +48,10 @@ OTHERWISE = {
     **dict.fromkeys(NEED_ENERGY, NO_ENERGY),
     **dict.fromkeys(("load_time_s", *TIMES), UNSEEN),
     **dict.fromkeys(("it_per_s", "s_per_step"), NO_SPEED),
-    "img_per_s": "not every phase was observed, or the number of images is not known",
+    **dict.fromkeys(
+        ("img_per_s", "s_per_img"),
+        "not every phase was observed, or the number of images is not known",
+    ),
     "j_per_step": NO_STEPS,
     "j_per_img": NO_BATCH,
     "img_per_kwh": NO_BATCH,
@@ -69,6 +77,62 @@ def blank_reasons(table: Table, analysis: Analysis) -> list[dict[str, str]]:
             table.rows, analysis.conditions, analysis.summary.to_dict("records"), strict=True
         )
     ]
+
+
+@dataclass(frozen=True)
+class Unmeasured:
+    """Headings under which no row has anything, all for one reason."""
+
+    headings: tuple[str, ...]
+    reason: str
+
+    @property
+    def sentence(self) -> str:
+        return f"Not measured: {', '.join(self.headings)}: {self.reason}"
+
+
+def without_blank_columns(
+    table: Table, blanks: Sequence[Mapping[str, str]]
+) -> tuple[Table, list[Unmeasured]]:
+    """The table without the columns that are blank throughout for one reason, and these.
+
+    One cause is told once, instead of by a dash in every column that it empties.
+    """
+    found: dict[str, list[str]] = {}
+    for heading in table.headings:
+        reasons = {row.get(heading, "") for row in blanks}
+        if len(reasons) == 1 and (reason := reasons.pop()):
+            found.setdefault(reason, []).append(heading)
+    gone = {heading for headings in found.values() for heading in headings}
+    kept = [n for n, heading in enumerate(table.headings) if heading not in gone]
+    smaller = Table(
+        tuple(table.headings[n] for n in kept),
+        tuple(tuple(row[n] for n in kept) for row in table.rows),
+        table.notes,
+    )
+    return smaller, [Unmeasured(tuple(of), reason) for reason, of in found.items()]
+
+
+def told_once(table: Table, analysis: Analysis) -> Table:
+    """A table of the summary's rows without blank columns, whose reasons become notes."""
+    blanks = blank_reasons(table, analysis)
+    smaller, gone = without_blank_columns(table, blanks)
+    notes = notes_beside(smaller.notes, [blanks]) if gone else smaller.notes
+    return replace(smaller, notes=(*(one.sentence for one in gone), *notes))
+
+
+def notes_beside(
+    notes: Sequence[str], blanks: Sequence[Sequence[Mapping[str, str]]]
+) -> tuple[str, ...]:
+    """Those of ``notes`` that say more than the reasons of the tables' blank cells."""
+    told = {
+        part
+        for table in blanks
+        for row in table
+        for reason in row.values()
+        for part in reason.split(SEPARATOR)
+    }
+    return tuple(n for n in notes if OF_RUNS.sub("", n.partition(": ")[2]) not in told)
 
 
 def _reason(heading: str, measured: pd.DataFrame, comparison_note: object) -> str:

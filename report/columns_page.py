@@ -23,7 +23,7 @@ def written(page: str) -> str:
     """
     rows = ["| column | type | unit | meaning |", "|---|---|---|---|"]
     rows += [f"| {' | '.join(cells)} |" for cells in documented(COLUMNS)]
-    metrics = [f"- `{name}` ({unit})" for name, unit in ALL_METRICS.items()]
+    metrics = [f"- `{name}`{unit and f' ({unit})'}" for name, unit in ALL_METRICS.items()]
     tables = {"runs.csv": rows, "metrics": metrics}
 
     def replaced(found: re.Match[str]) -> str:

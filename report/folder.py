@@ -16,6 +16,8 @@ from ..tables.csv import read_frame
 if TYPE_CHECKING:
     import pandas as pd
 
+CELLS_FILE = "cells.csv"
+CELL_COLUMNS = ("cell", "workload", "status", "visits", "reason")
 MAX_VERDICT_BYTES = 2**22
 MAX_PICTURE_BYTES = 2**26
 MOST_PICTURES = 6
@@ -82,6 +84,23 @@ def tuned_of(folder: Path) -> Tuned | None:
         tuple(map(_line, left_out)) if isinstance(left_out, list) else (),
         _candidates(folder / "candidates.csv"),
     )
+
+
+def not_measured_in(folder: Path) -> list[tuple[str, str, str]]:
+    """Cells of a matrix that were not measured, each with its status and the reason.
+
+    Raises:
+        ValueError: ``cells.csv`` is something else.
+    """
+    path = folder / CELLS_FILE
+    if not path.is_file():
+        return []
+    frame = read_frame(path, dict.fromkeys(CELL_COLUMNS, str))
+    missing = set(CELL_COLUMNS) - set(frame.columns)
+    if missing:
+        raise ValueError(f"{CELLS_FILE} lacks the columns {', '.join(sorted(missing))}")
+    left = frame[frame["status"] != "measured"].fillna("")
+    return [(str(row.cell), str(row.status), str(row.reason)) for row in left.itertuples()]
 
 
 def pictures_in(folder: Path) -> Iterator[Path]:

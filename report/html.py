@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..analysis.analysis import Analysis
+from ..tables.files import write_text
+from .csv import read_runs
 from .folder import Tuned, tuned_of
 from .page import Page
 from .page_sections import sections
@@ -22,10 +24,28 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 HERE = Path(__file__).parent
+STYLES = (HERE / "page.css", HERE.parent / "web" / "card.css")
+"""The card and the comparison look as they do in ComfyUI's page."""
 
 
 class PageUnavailableError(RuntimeError):
     """Jinja2 or matplotlib is not installed."""
+
+
+def write_page(folder: Path) -> str:
+    """Write ``report.html`` on the runs of a folder of results; what to tell of it, a line.
+
+    There is none without Jinja2 or matplotlib, or beside a file that is something else than its
+    name says: the line tells why.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    try:
+        page = as_html(Analysis(read_runs(folder / "runs.csv")), [folder])
+    except (PageUnavailableError, ValueError) as error:
+        return f"no report.html: {error}"
+    return str(write_text(page, folder / "report.html"))
 
 
 def as_html(
@@ -44,7 +64,7 @@ def as_html(
         PageUnavailableError: without Jinja2 or matplotlib.
         ValueError: a folder's ``verdict.json`` or ``candidates.csv`` is something else.
     """
-    template = _template()
+    template = template_of("page.html.j2")
     translate = translator(language)
     scrub = scrubber()
     tuned: list[Tuned] = [found for folder in folders if (found := tuned_of(folder))]
@@ -63,10 +83,6 @@ def as_html(
 
 def render(template: Template, page: Page) -> str:
     """The template filled in; only our own style, script and charts are markup in it."""
-    from markupsafe import Markup
-
-    script = "\n" + (HERE / "page.js").read_text("utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     began = sorted(page.shown.frame["started_at"])
     span = " / ".join(dict.fromkeys(at[:16].replace("T", " ") for at in began[:1] + began[-1:]))
     return template.render(
@@ -75,14 +91,25 @@ def render(template: Template, page: Page) -> str:
         title=page.t("WattBench report"),
         measured=f"{page.t('Measured')}: {span} UTC" if span else "",
         sections=sections(page),
-        css=Markup((HERE / "page.css").read_text("utf-8")),  # noqa: S704
-        script=Markup(script),  # noqa: S704
-        script_hash=f"sha256-{digest}",
+        **inlined("page.js"),
     )
 
 
-def _template() -> Template:
-    """The page's template.
+def inlined(*scripts: str) -> dict[str, object]:
+    """Style and scripts of a page as markup, and the hash by which its policy knows the scripts."""
+    from markupsafe import Markup
+
+    script = "\n" + "\n".join((HERE / name).read_text("utf-8") for name in scripts)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return {
+        "css": Markup("\n".join(sheet.read_text("utf-8") for sheet in STYLES)),  # noqa: S704
+        "script": Markup(script),  # noqa: S704
+        "script_hash": f"sha256-{digest}",
+    }
+
+
+def template_of(name: str) -> Template:
+    """A page's template.
 
     Raises:
         PageUnavailableError: without Jinja2 or matplotlib.
@@ -102,4 +129,4 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html.j2")
+    return environment.get_template(name)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from ..analysis.analysis import Analysis
-from ..analysis.columns import condition_name
 from ..records import Estimate
 from ..tables.decimals import with_half_width
 from ..tables.table import BLANK, Table
@@ -51,24 +50,10 @@ class Page:
         ]
 
     @cached_property
-    def is_of_one_name(self) -> bool:
-        """Whether the rows have one name and differ in other columns."""
-        return len(self.rows) > 1 and len({condition_name(row) for row in self.rows}) == 1
-
-    @cached_property
     def labels(self) -> list[str]:
-        """The same for charts: without the name where all rows have one name."""
-        differing = differing_columns(self.shown.summary)
-        cells = [condition_cells(row, differing) for row in self.rows]
-        if self.is_of_one_name:
-            marks = [
-                cell[0].removeprefix(condition_name(row))
-                for cell, row in zip(cells, self.rows, strict=True)
-            ]
-            cells = [
-                (*cell[1:], mark.strip() or BLANK) for cell, mark in zip(cells, marks, strict=True)
-            ]
-        return [", ".join(c for c in cell if c != BLANK) or BLANK for cell in cells]
+        """What each row of the summary differs by from the others, for charts and sentences."""
+        glance = self.shown.glance
+        return [label or BLANK for label in glance.labels] if glance else []
 
 
 def table_block(

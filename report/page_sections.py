@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import gzip
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..analysis.breakdown import ENERGIES, TIMES
-from ..analysis.columns import ENVIRONMENT_COLUMNS, condition_name
+from ..analysis.columns import ENVIRONMENT_COLUMNS
 from ..analysis.comparison import BASELINE
 from ..analysis.kernels_and_pictures import what_ran
 from ..tables.csv import frame_text
@@ -16,7 +17,16 @@ from ..tables.table import BLANK, Table
 from . import charts
 from .blanks import blank_reasons
 from .breakdown import breakdown_table
-from .folder import MOST_PICTURES, Picture, Tuned, pictures_in, place_of, thumbnail
+from .folder import (
+    MOST_PICTURES,
+    Picture,
+    Tuned,
+    not_measured_in,
+    pictures_in,
+    place_of,
+    thumbnail,
+)
+from .glance import glance_blocks
 from .page import (
     MOST_ROWS,
     Block,
@@ -31,6 +41,7 @@ from .page import (
     span,
     table_block,
 )
+from .quality import QUALITY_NOTES, quality_table, title_of
 from .summary import plus_minus, summary_table
 
 PLAIN_BYTES, DOWNLOAD_BYTES = 100_000, 450_000
@@ -64,10 +75,12 @@ def sections(page: Page) -> list[dict[str, Any]]:
         "pictures": ("Pictures and what they cost", _pictures),
         "ratios": ("Against the baseline", _ratios),
         "trade-off": ("Energy against time", _trade_off),
+        "quality": ("Energy against quality", _quality),
         "phases": ("Phases", _phases),
         "order": ("Every run, in order", _order),
         "ran": ("What ran", _ran),
         "environment": ("Environment", _environment),
+        "skipped": ("What was not measured", _skipped),
         "method": ("How it was measured", _method),
         "raw": ("Raw tables", _raw),
     }
@@ -88,43 +101,18 @@ def _verdict(page: Page) -> Iterator[Block]:
         if tuned.left_out:
             left_out = [page.t(page.scrub(line)) for line in tuned.left_out]
             yield {"kind": "items", "title": page.t("Not tried"), "items": left_out}
-    if not page.tuned:
-        yield {"kind": "lead", "text": _sentence(page)}
-    left_out = [f"{page.labels[n]}: {page.t(why)}" for n, why in page.shown.verdict.left_out]
+    if page.shown.glance is None:
+        text = "No run of the baseline counts, so that there is no verdict."
+        yield {"kind": "lead", "text": page.t(text)}
+    else:
+        yield from glance_blocks(page, page.shown.glance, leads=not page.tuned)
+    left_out = [
+        f"{page.labels[row]}: {page.t(why)}"
+        for verdict in page.shown.verdicts
+        for row, why in verdict.left_out
+    ]
     if left_out and not page.tuned:
         yield {"kind": "items", "title": page.t("Not in the verdict"), "items": left_out}
-    if page.is_of_one_name:
-        name = condition_name(page.rows[0])
-        yield {"kind": "text", "text": page.t("What all conditions have in common") + f": {name}."}
-
-
-def _sentence(page: Page) -> str:
-    verdict, t = page.shown.verdict, page.t
-    if verdict.outcome == "nothing":
-        return t("No run of the baseline counts, so that there is no verdict.")
-    if verdict.outcome == "alone":
-        return t("There is one condition, and nothing to compare it with.")
-    baseline = page.labels[0]
-    if verdict.best is None or verdict.ratio is None:
-        notes = (row["comparison_note"] for row in page.rows[1:])
-        why = "; ".join(dict.fromkeys(str(note) for note in notes if note == note and note))
-        return t(f"No condition can be compared with {baseline}. {t(why).capitalize()}.")
-    name, found, count = page.labels[verdict.best], verdict.ratio, verdict.compared
-    ratio = interval(found.value, found.ci_low, found.ci_high)
-    of = t("joules of an image" if verdict.metric == "j_per_img" else "steps per second")
-    confidence = (
-        t("95 % interval.")
-        if count == 1
-        else t(f"The intervals of all {count} comparisons hold together at 95 %.")
-    )
-    sentence = {
-        "better": f"{name} has {ratio} times the {of} of {baseline}.",
-        "worse": f"Keep {baseline}: all others are worse. The best of {count}, {name}, has {ratio} "
-        f"times its {of}.",
-        "alike": f"Nothing can be told from {baseline} for the better. The best of {count}, "
-        f"{name}, has {ratio} times its {of}.",
-    }[verdict.outcome]
-    return f"{t(sentence)} {confidence}"
 
 
 def _pictures(page: Page) -> Iterator[Block]:
@@ -182,7 +170,7 @@ def _ratios(page: Page) -> Iterator[Block]:
         yield absent(page, "No energy of an image has a ratio to the baseline's.")
     table = summary_table(page.shown)
     if table.rows:
-        caption = "Conditions: mean ± half width of the 95 % interval; × is against the first row"
+        caption = "Conditions: mean ± half width of the 95 % interval; × is against the baseline"
         yield table_block(page, caption, table, blank_reasons(table, page.shown))
     else:
         yield absent(page, "No run counts, so that there is nothing to average.")
@@ -267,6 +255,27 @@ def _trade_off(page: Page) -> Iterator[Block]:
     yield table_block(
         page, "Energy against time; fronts are of equal work in equal environments", table
     )
+
+
+def _quality(page: Page) -> Iterator[Block]:
+    if not page.shown.quality_trade_offs:
+        yield absent(page, "No quality of pictures was measured: Picture Metrics does.")
+        return
+    for metric, points in page.shown.quality_trade_offs:
+        title = page.t(title_of(metric))
+        drawn = [
+            (f"{n}", p.energy_j, p.quality, p.is_on_front)
+            for n, p in enumerate(points[:MOST_ROWS], 1)
+        ]
+        on_front = ", ".join(page.labels[p.row] for p in points if p.is_on_front)
+        caption = page.t("Energy and quality with 95 % intervals; full dots are the front")
+        svg = charts.scatter(drawn, ("J/img", title), page.t)
+        yield figure_block(f"{caption}: {title}{cut(page, len(points))}", on_front, svg)
+        names = dict(enumerate(page.names))
+        numbered = [f"{n}. {names[p.row]}" for n, p in enumerate(points, 1)]
+        own = [replace(p, row=n) for n, p in enumerate(points)]
+        yield table_block(page, "Energy against quality", quality_table(metric, own, numbered))
+    yield {"kind": "items", "title": "", "items": [page.t(note) for note in QUALITY_NOTES]}
 
 
 def _phases(page: Page) -> Iterator[Block]:
@@ -366,6 +375,19 @@ def _environment(page: Page) -> Iterator[Block]:
         table,
         verbatim=True,
     )
+
+
+def _skipped(page: Page) -> Iterator[Block]:
+    found = [entry for folder in page.folders for entry in not_measured_in(folder)]
+    if not found:
+        yield absent(page, "Nothing that was planned is missing.")
+        return
+    rows = tuple(
+        (page.scrub(cell), page.t(status), page.t(page.scrub(reason)))
+        for cell, status, reason in found
+    )
+    table = Table(("Cell", "Status", "Reason"), rows)
+    yield table_block(page, "Cells that were skipped or failed, and why", table)
 
 
 def _method(page: Page) -> Iterator[Block]:

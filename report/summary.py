@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 GIB = 2**30
 
-HEADINGS = ("Condition", "n", "it/s", "img/s", "J/img", "img/kWh", "Peak VRAM (GiB)", "Energy from")
+HEADINGS = (
+    *("Condition", "n", "it/s", "img/s", "s/img", "J/img", "img/kWh", "Peak VRAM (GiB)"),
+    "Energy from",
+)
 PHASE_HEADINGS = ("Encode (J)", "Denoise (J)", "Decode (J)", "J/step", "Phases by")
 DIFFERENCES = {
     "attention": "Attention",

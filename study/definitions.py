@@ -11,13 +11,17 @@ SOCKETS_ONLY = "forceInput"
 
 @dataclass(frozen=True)
 class Input:
-    """An input of a node class. ``default`` is that of its widget, ``None`` for a pure socket."""
+    """An input of a node class. ``default`` is that of its widget, ``None`` for a pure socket.
+
+    ``choices`` are the texts that the server takes for it; ``None`` where it does not list them.
+    """
 
     name: str
     type: str
     default: Any
     is_widget: bool
     is_required: bool
+    choices: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -73,4 +77,6 @@ def _input(name: str, spec: Any, is_required: bool) -> Input:
     fallback = {"INT": 0, "FLOAT": 0.0, "STRING": "", "BOOLEAN": False}.get(type_name)
     first = choices[0] if choices else fallback
     default = options.get("default", first) if is_widget else None
-    return Input(name, type_name, default, is_widget, is_required)
+    is_listed = type_name == "COMBO" and "remote" not in options
+    listed = tuple(map(str, choices)) if is_listed else None
+    return Input(name, type_name, default, is_widget, is_required, listed)

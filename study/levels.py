@@ -11,6 +11,9 @@ from .levers import LEVERS, lever_named
 from .plan import nearest
 from .search import Lever
 
+Offers = Mapping[str, Sequence[Mapping[str, Any]]]
+"""For each lever its levels, as ``/wattbench/levers`` answers."""
+
 AUTO = "auto"
 SLOW_BY_DESIGN = ("sdpa_math", "sub_quadratic", "split")
 NEEDS_CALIBRATION = ("fp8_static",)
@@ -41,7 +44,7 @@ class Levels:
 
 
 def choose(
-    offered: Mapping[str, Sequence[Mapping[str, Any]]],
+    offered: Offers,
     asked: Mapping[str, Sequence[str] | None],
     objective: str,
     own_servers: bool,
@@ -90,6 +93,20 @@ def choose(
         if levels:
             chosen.append(Lever(kind.name, tuple(dict.fromkeys(levels))))
     return Levels(tuple(chosen), tuple(left_out), needs)
+
+
+def level_refused(lever: str, level: str, offered: Offers) -> str:
+    """Why this machine cannot run a level; empty where it can.
+
+    Raises:
+        UsageError: no machine has it.
+    """
+    offers = {offer["name"]: offer for offer in _with_auto(lever, offered.get(lever, ()))}
+    if level in offers:
+        return "" if offers[level]["available"] else _reason(offers[level])
+    if lever_named(lever).place == "server" and level.startswith("--"):
+        return ""
+    raise UsageError(f"{lever} has no level {level!r}{nearest(level, list(offers))}")
 
 
 def parse_levers(words: Sequence[str]) -> dict[str, tuple[str, ...] | None]:

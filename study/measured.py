@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..hosts.remote.graph import PACK_PREFIX, Graph
+from ..hosts.remote.graph import BENCHMARK, PACK_PREFIX, Graph
 from ..records import KernelCalls, Run
 from .definitions import Definitions
 from .wiring import ends_of, fresh_id
@@ -30,7 +30,10 @@ SHOWN_TYPES = ("IMAGE", "VIDEO", "AUDIO", "LATENT")
 
 @dataclass(frozen=True)
 class Instrumented:
-    """A graph with its instruments; ``watch_id`` is the node that tells what the prompt took."""
+    """A graph with its instruments; ``watch_id`` is the node that tells what the prompt took.
+
+    It is empty for a graph that measures by itself.
+    """
 
     graph: Graph
     watch_id: str
@@ -41,7 +44,8 @@ class Prompt:
     """What one prompt took, as a whole and per picture.
 
     ``energy_j`` and ``peak_vram_bytes`` are ``None`` where nothing could measure them; ``note``
-    says why. ``runs`` are what the probes saw. ``error`` says why there is nothing at all.
+    says why. ``runs`` are what the probes saw. ``error`` says why there is nothing at all;
+    ``is_dead`` that the server died meanwhile.
     """
 
     time_s: float | None = None
@@ -52,6 +56,7 @@ class Prompt:
     runs: tuple[Run, ...] = ()
     pictures: tuple[Path, ...] = ()
     error: str = ""
+    is_dead: bool = False
 
     @property
     def kernel_calls(self) -> tuple[KernelCalls, ...]:
@@ -93,8 +98,19 @@ def instrumented(graph: Graph, definitions: Definitions) -> Instrumented:
     return Instrumented(changed, watch)
 
 
+def measures_itself(graph: Graph) -> bool:
+    """Whether nodes of the graph's own make runs of it."""
+    return any(node["class_type"] in (BENCHMARK, COLLECT) for node in graph.values())
+
+
 def prompt_of(history: Mapping[str, Any], watch_id: str, runs: Sequence[Run]) -> Prompt:
-    """What a prompt took, from ComfyUI's history of it and the runs that it measured."""
+    """What a prompt took, from ComfyUI's history of it and the runs that it measured.
+
+    Of a graph that measures by itself only the runs are known.
+    """
+    error = "; ".join(dict.fromkeys(run.error for run in runs if run.error))
+    if not watch_id:
+        return Prompt(runs=tuple(runs), error=error or ("" if runs else "no node measured a run"))
     outputs = history.get("outputs", {}).get(watch_id, {}).get(WATCH_OUTPUT) or [{}]
     shown = outputs[0]
     if "time_s" not in shown:
@@ -106,7 +122,7 @@ def prompt_of(history: Mapping[str, Any], watch_id: str, runs: Sequence[Run]) ->
         peak_vram_bytes=shown["peak_vram_bytes"],
         note="; ".join(shown.get("notes", ())),
         runs=tuple(runs),
-        error="; ".join(dict.fromkeys(run.error for run in runs if run.error)),
+        error=error,
     )
 
 

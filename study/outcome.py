@@ -10,8 +10,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from ..processes.signals import held
 from ..records import Estimate
 from .levels import Levels
+from .pictures import with_distances
 from .search import BASELINE, Settings, Stage, Verdict
 from .tune import LAUNCH, Objective, Tuning, Visit, name_of, value_of
 
@@ -103,15 +105,18 @@ def sentence(verdict: Verdict, tuning: Tuning) -> str:
     )
 
 
+@held()
 def write_outcome(tuning: Tuning, levels: Levels, folder: Path) -> str:
-    """Write ``verdict.json``, ``candidates.csv``, ``tuned.json``, the tables; the verdict as text.
+    """Write ``verdict.json``, ``candidates.csv``, ``tuned.json``, tables, page; what to tell.
 
-    ``tuned.json`` is only there if something won that goes into a workflow.
+    ``tuned.json`` is only there if something won that goes into a workflow. Signals wait until all
+    are written.
 
     Raises:
         OSError: the folder cannot be written.
     """
     from ..report import write_all
+    from ..report.html import write_page
     from ..tables.csv import write_frame
     from ..tables.files import write_text
 
@@ -129,14 +134,17 @@ def write_outcome(tuning: Tuning, levels: Levels, folder: Path) -> str:
     }
     write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", folder / "verdict.json")
     runs = tuning.runs()
+    page = ""
     if runs:
-        write_all(runs, folder)
+        baseline_of = dict.fromkeys((run.cell for run in runs), name_of(BASELINE))
+        write_all(with_distances(runs, baseline_of, folder), folder)
+        page = "\n" + write_page(folder)
     tuned = folder / TUNED
     tuned.unlink(missing_ok=True)
     if any(lever != LAUNCH for lever, _ in verdict.winner):
         workflow = json.dumps(tuning.tuned(verdict.winner), ensure_ascii=False)
         write_text(workflow + "\n", tuned)
-    return text
+    return text + page
 
 
 def candidates_frame(candidates: Sequence[Candidate]) -> pd.DataFrame:

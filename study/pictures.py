@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from statistics import fmean
 
 import numpy as np
 
-from ..quality.difference import broken, psnr_db, ssim
+from ..quality.difference import Limits, broken, check_pictures, psnr_db, ssim
+from ..records import PictureCheck, Run
 
 FLOORS, SHARE = 2.0, 0.25
 """A candidate may be twice as far as the baseline is from itself, or a quarter of the way to
@@ -96,6 +97,46 @@ def distance(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> float
         return math.inf
     squares = [float(np.mean((a - b) ** 2)) for a, b in zip(first, second, strict=True)]
     return math.sqrt(fmean(squares))
+
+
+def with_distances(runs: Sequence[Run], baseline_of: Mapping[str, str], folder: Path) -> list[Run]:
+    """The runs, each with its picture's distance to the baseline's of the same block and seed.
+
+    Distances are of the first picture of a run, by :func:`..quality.difference.check_pictures`.
+
+    Args:
+        baseline_of: for each cell the one that it is compared with.
+        folder: what the names of the pictures' files begin in.
+    """
+    references = {
+        (run.cell, run.visit, run.seed, run.repeat): run for run in runs if run.picture_file
+    }
+    known: dict[tuple[str, str], PictureCheck] = {}
+    found = []
+    for run in runs:
+        reference = references.get((baseline_of[run.cell], run.visit, run.seed, run.repeat))
+        if reference is not None and reference.cell != run.cell and run.picture_file:
+            run = replace(run, picture=_with_distance(reference, run, folder, known))
+        found.append(run)
+    return found
+
+
+def _with_distance(
+    reference: Run, run: Run, folder: Path, known: dict[tuple[str, str], PictureCheck]
+) -> PictureCheck | None:
+    """A run's own check with its distance to another's picture; each pair is looked at once."""
+    own = run.picture or PictureCheck("")
+    before = reference.picture.sha256 if reference.picture else ""
+    pair = (before or reference.picture_file, own.sha256 or run.picture_file)
+    try:
+        if pair not in known:
+            first, second = (load([folder / one.picture_file]) for one in (reference, run))
+            known[pair] = check_pictures(first, second, reference.run_id, Limits())
+    except (OSError, ValueError):
+        return run.picture  # The file is gone, or pictures of another size are meant.
+    check = known[pair]
+    fault = "; ".join(dict.fromkeys(filter(None, (own.fault, check.fault))))
+    return replace(check, reference=reference.run_id, fault=fault, sha256=own.sha256)
 
 
 def load(paths: Sequence[Path]) -> list[np.ndarray]:

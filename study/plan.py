@@ -37,13 +37,15 @@ class Protocol:
     """How a visit goes. Every cell of every block is a visit.
 
     ``isolation`` is ``process`` (a fresh server for each visit) or ``block`` (one server for the
-    visits of a block that need the same launch options). ``deadline_s`` bounds one prompt.
+    visits of a block that need the same launch options). ``deadline_s`` bounds one prompt;
+    ``expected_s`` is what one is thought to take, for the hours that are told beforehand.
     """
 
     isolation: str = "process"
     warmup: int = 1
     repeats: int = 3
     deadline_s: float = 1800.0
+    expected_s: float = 30.0
     cooldown_s: float = 0.0
 
 
@@ -168,6 +170,13 @@ class _Reader:
             if level not in axes[axis]:
                 raise self._error(axis, f"the baseline's {axis} = {level!r} is no level of it")
             baseline[axis] = level
+        protocol = self._section("run", data.get("run", {}), Protocol())
+        if protocol.isolation == "block" and "power_cap_w" in axes:
+            raise self._error(
+                "isolation",
+                "cells that differ in power_cap_w alone are answered from the cache of a server "
+                "that they share: isolation = 'process'",
+            )
         return Plan(
             name=str(data.get("name", self._path.stem)),
             seed=self._seed(data.get("seed", 0)),
@@ -175,7 +184,7 @@ class _Reader:
             axes=axes,
             baseline=baseline,
             excludes=self._excludes(data.get("exclude", []), axes),
-            protocol=self._section("run", data.get("run", {}), Protocol()),
+            protocol=protocol,
             stop=self._section("stop", data.get("stop", {}), Stop()),
         )
 

@@ -6,7 +6,7 @@ import contextlib
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -18,11 +18,11 @@ from ..hosts.remote.comfy_run import run_workflow, to_api_format
 from ..hosts.remote.graph import Graph
 from ..hosts.remote.server import ComfyServer
 from .definitions import Definitions, definitions_of
+from .levels import Offers
 from .measured import Instrumented, Prompt, prompt_of
 
-Offered = Mapping[str, Sequence[Mapping[str, Any]]]
-LEVERS_ROUTE = "/wattbench/levers"
-"""As :mod:`..hosts.comfyui.levers_route` serves it."""
+LEVERS_ROUTE, ENVIRONMENT_ROUTE = "/wattbench/levers", "/wattbench/environment"
+"""As :mod:`..hosts.comfyui.levers_route` serves them."""
 
 
 class Bench(Protocol):
@@ -31,12 +31,24 @@ class Bench(Protocol):
     @property
     def definitions(self) -> Definitions: ...
 
-    def levers(self) -> Offered:
+    def levers(self) -> Offers:
         """The levers of the machine, each with its levels as offers."""
+        ...
+
+    def environment(self) -> dict[str, Any]:
+        """The fields of :class:`..records.Environment` of the machine, but for its power limit."""
         ...
 
     def api_graph(self, workflow: Any) -> Graph:
         """A workflow (either format) in API format, by the server's own nodes."""
+        ...
+
+    def api_graph_of(self, file: Path) -> Graph:
+        """As :meth:`api_graph`, of a file.
+
+        Raises:
+            CommandError: the server lacks one of its nodes.
+        """
         ...
 
     def measure(self, instrumented: Instrumented, name: str) -> Prompt:
@@ -64,9 +76,13 @@ class ServerBench:
     pictures: Path
     deadline_s: int
     follow: Callable[[dict[str, Any]], None]
+    prompt_limit_s: float | None = None
 
-    def levers(self) -> Offered:
+    def levers(self) -> Offers:
         return dict(self.client.get_json(LEVERS_ROUTE))
+
+    def environment(self) -> dict[str, Any]:
+        return dict(self.client.get_json(ENVIRONMENT_ROUTE))
 
     def api_graph(self, workflow: Any) -> Graph:
         with tempfile.TemporaryDirectory() as scratch:
@@ -74,16 +90,22 @@ class ServerBench:
             file.write_text(json.dumps(workflow), "utf-8")
             return to_api_format(self.client, file)
 
+    def api_graph_of(self, file: Path) -> Graph:
+        return to_api_format(self.client, file)
+
     def measure(self, instrumented: Instrumented, name: str) -> Prompt:
         offset = self.client.output_size(JOURNAL_FILE, JOURNAL_FOLDER)
         with tempfile.TemporaryDirectory() as scratch:
             file = Path(scratch, "workflow.json")
             file.write_text(json.dumps(instrumented.graph), "utf-8")
-            job = run_workflow(self.client, file, self.deadline_s, self.follow)
+            job = run_workflow(self.client, file, self.deadline_s, self.follow, self.prompt_limit_s)
         if job.was_cancelled:
             raise CancelledError(f"on the server at {self.client.address}")
         if self.server is not None and not self.server.is_running():
-            return Prompt(error=f"ComfyUI died: {job.error or 'see ' + self.server.log_path.name}")
+            error = f"ComfyUI died: {job.error or 'see ' + self.server.log_path.name}"
+            return Prompt(error=error, is_dead=True)
+        if job.was_late:
+            return Prompt(error=job.error)
         runs = [
             run
             for run in read_runs(self.client, self.server, offset)
@@ -91,7 +113,9 @@ class ServerBench:
         ]
         if job.error:
             return Prompt(runs=tuple(runs), error=job.error)
-        found = prompt_of(self._history(str(job.prompt_id)), instrumented.watch_id, runs)
+        is_watched = bool(instrumented.watch_id)
+        history = self._history(str(job.prompt_id)) if is_watched else {}
+        found = prompt_of(history, instrumented.watch_id, runs)
         pictures = fetch_pictures(self.client, job, self.pictures, name)
         return replace(found, pictures=tuple(pictures))
 
@@ -116,6 +140,7 @@ class ServerRig:
         arguments: launch options of every server.
         environment: variables of every server, on top of ours.
         follow: gets every event of a prompt that runs.
+        prompt_limit_s: longest time that a prompt may take.
     """
 
     comfyui: Path
@@ -124,6 +149,7 @@ class ServerRig:
     folder: Path
     deadline_s: int
     follow: Callable[[dict[str, Any]], None] = lambda event: None
+    prompt_limit_s: float | None = None
     is_fresh: ClassVar[bool] = True
 
     @contextlib.contextmanager
@@ -142,7 +168,8 @@ class ServerRig:
             log_path=logs / f"{name}.log",
         )
         with server:
-            yield _bench(server.client, server, self.folder, self.deadline_s, self.follow)
+            bench = _bench(server.client, server, self.folder, self.deadline_s, self.follow)
+            yield replace(bench, prompt_limit_s=self.prompt_limit_s)
 
 
 @dataclass(frozen=True)

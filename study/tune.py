@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
@@ -69,6 +70,7 @@ class Tuning:
         needs: launch options without which a level does not work, by lever and level.
         tell: gets a :class:`Progress` before every prompt.
         clock: seconds that pass.
+        study: the name that this search has in its runs.
     """
 
     workflow: Mapping[str, Any]
@@ -81,6 +83,7 @@ class Tuning:
     needs: Mapping[tuple[str, str], str] = field(default_factory=dict)
     tell: Callable[[Progress], None] = lambda progress: None
     clock: Callable[[], float] = time.monotonic
+    study: str = field(default_factory=lambda: f"tune {uuid.uuid4().hex[:12]}")
     visits: list[Visit] = field(default_factory=list)
     _graphs: dict[Settings, Graph] = field(default_factory=dict)
     _visit_s: list[float] = field(default_factory=list)
@@ -112,13 +115,19 @@ class Tuning:
         return self.search.verdict()
 
     def runs(self) -> list[Run]:
-        """All that the probes saw, each run with the name of its cell."""
-        return [
-            replace(run, cell=name_of(visit.settings))
-            for visit in self.visits
-            for prompt in visit.prompts
-            for run in prompt.runs
-        ]
+        """All that the probes saw, those of the baseline first, each with its block and cell."""
+        blocks = dict.fromkeys((visit.stage, visit.block) for visit in self.visits)
+        numbers = {block: number for number, block in enumerate(blocks, 1)}
+        found = []
+        for visit in sorted(self.visits, key=lambda visit: visit.settings != BASELINE):
+            place = numbers[(visit.stage, visit.block)]
+            for repeat, prompt in enumerate(visit.prompts):
+                name = next((f"{p.parent.name}/{p.name}" for p in prompt.pictures), "")
+                for run in prompt.runs:
+                    run = replace(run, study=self.study, visit=place, repeat=repeat)
+                    cell = name_of(visit.settings)
+                    found.append(replace(run, cell=cell, picture_file=name))
+        return found
 
     def tuned(self, settings: Settings) -> dict[str, Any]:
         """The workflow with ``settings`` in it, in the format it came in.

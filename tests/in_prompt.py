@@ -1,12 +1,13 @@
 """Whole graphs on ComfyUI's own executor, in this process."""
 
-import asyncio
 import itertools
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
+from .waiting import result_of
 
 CASES = Path(__file__).parent / "data" / "cases"
 NUMBERS = itertools.count()
@@ -51,8 +52,8 @@ def execute(comfyui, workspace_folder, hundred_watts, monkeypatch):
     monkeypatch.setattr(comfyui, "NODE_CLASS_MAPPINGS", dict(comfyui.NODE_CLASS_MAPPINGS))
     for name in EXTRAS:
         path = Path(comfyui.__file__).parent / "comfy_extras" / f"nodes_{name}.py"
-        assert asyncio.run(comfyui.load_custom_node(str(path), module_parent="comfy_extras"))
-    for node in asyncio.run(WattBenchExtension().get_node_list()):
+        assert result_of(comfyui.load_custom_node(str(path), module_parent="comfy_extras"))
+    for node in result_of(WattBenchExtension().get_node_list()):
         comfyui.NODE_CLASS_MAPPINGS[node.GET_SCHEMA().node_id] = node
     page = Page()
     # What follows a prompt lives in ComfyUI's registry, which outlives it.

@@ -18,12 +18,13 @@ MAY_IMPORT = {
     "hosts/comfyui": GROUND | FIRST,
     "hosts/remote": GROUND | FIRST | {"analysis", "report"},
     "study": GROUND | FIRST | {"analysis", "report", "hosts/remote"},
+    "sharing": GROUND | FIRST | {"analysis", "report"},
     "nodes": GROUND | FIRST | {"analysis", "report", "hosts/comfyui"},
-    "cli": GROUND | FIRST | {"analysis", "report", "hosts/remote", "study"},
+    "cli": GROUND | FIRST | {"analysis", "report", "hosts/remote", "study", "sharing"},
 }
 """Rooms that a room may import besides itself. The ground floor imports none."""
 
-NOT_THE_PACK = {"tests", "benchmarks", ".venv", ".comfyui", ".git", "output", "build"}
+NOT_THE_PACK = {"tests", "benchmarks", "tooling", ".venv", ".comfyui", ".git", "output", "build"}
 MODULES = sorted(
     path
     for path in ROOT.rglob("*.py")

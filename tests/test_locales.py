@@ -157,7 +157,7 @@ def test_what_the_server_says_is_translated():
     assert sentences - set(messages) == set()
 
 
-RESULTS = ("result_node.js", "tables.js", "actions.js")
+RESULTS = ("card_view.js", "result_node.js", "tables.js", "actions.js")
 
 
 def test_results_find_their_texts(language):

@@ -1,14 +1,8 @@
 """What ``tasks.py mutate`` plants faults in, and which tests are to notice."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-spec = importlib.util.spec_from_file_location("tasks", ROOT / "tasks.py")
-tasks = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tasks)
+from .repository_tools import ROOT, mutation, shell, tasks
 
 
 @pytest.mark.parametrize(
@@ -20,13 +14,13 @@ spec.loader.exec_module(tasks)
     ],
 )
 def test_a_module_is_noticed_by_the_tests_of_its_room(path, files, tests):
-    assert (tasks.mutated_files(path), tasks.tests_of(path)) == (files, tests)
+    assert (mutation.mutated_files(path), mutation.tests_of(path)) == (files, tests)
     assert (ROOT / tests).exists()
 
 
 def test_what_is_not_there_is_said():
-    with pytest.raises(tasks.SetupError, match="no_such is no file or folder"):
-        tasks.mutated_files("no_such")
+    with pytest.raises(shell.SetupError, match="no_such is no file or folder"):
+        mutation.mutated_files("no_such")
 
 
 def test_other_tests_may_be_named():

@@ -1,4 +1,3 @@
-import asyncio
 import re
 import subprocess
 import sys
@@ -10,6 +9,8 @@ import wattbench
 from wattbench import requirements
 from wattbench.host import Script
 from wattbench.measure.protocol.observation import open_instrument
+
+from .waiting import result_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -43,7 +44,7 @@ def test_what_is_missing_is_named_with_the_command_of_this_python(without_pandas
 
 
 def test_comfyui_finds_one_line_in_its_log(comfyui, without_pandas, caplog):
-    asyncio.run(wattbench.comfy_entrypoint())
+    result_of(wattbench.comfy_entrypoint())
     (record,) = caplog.records
     assert record.getMessage() == requirements.complaint(["pandas"])
 

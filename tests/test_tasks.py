@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from .repository_tools import ROOT, checks, comfyui, environment, newest, shell, tasks
 
 
 def load(name, file):
@@ -22,7 +22,6 @@ def load(name, file):
     return module
 
 
-tasks = load("tasks", ROOT / "tasks.py")
 find_browser = load("find_browser", ROOT / "tests" / "find_browser.py")
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="shell scripts")
@@ -51,7 +50,7 @@ def test_only_the_wanted_folder_is_unpacked(tmp_path):
             "pack-1/vendor/ComfyUI2/main.py": b"no",
         },
     )
-    tasks.unpack(archive, PurePosixPath("pack-1/vendor/ComfyUI"), tmp_path / "out")
+    comfyui.unpack(archive, PurePosixPath("pack-1/vendor/ComfyUI"), tmp_path / "out")
     files = {
         path.relative_to(tmp_path / "out").as_posix(): path.read_bytes()
         for path in (tmp_path / "out").rglob("*")
@@ -66,50 +65,50 @@ def test_only_the_wanted_folder_is_unpacked(tmp_path):
 )
 def test_member_outside_its_folder_is_refused(tmp_path, name):
     archive = write_tar(tmp_path / "a.tar.gz", {name: b"evil"})
-    with pytest.raises(tasks.SetupError, match="leaves its folder"):
-        tasks.unpack(archive, PurePosixPath("pack"), tmp_path / "in" / "out")
+    with pytest.raises(shell.SetupError, match="leaves its folder"):
+        comfyui.unpack(archive, PurePosixPath("pack"), tmp_path / "in" / "out")
     assert not list(tmp_path.rglob("evil.py"))
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
 def test_link_in_an_archive_is_refused(tmp_path, kind):
     archive = write_tar(tmp_path / "a.tar.gz", {"pack/link": (kind, "/etc/passwd")})
-    with pytest.raises(tasks.SetupError, match="is a link"):
-        tasks.unpack(archive, PurePosixPath("pack"), tmp_path / "out")
+    with pytest.raises(shell.SetupError, match="is a link"):
+        comfyui.unpack(archive, PurePosixPath("pack"), tmp_path / "out")
     assert not (tmp_path / "out" / "link").is_symlink()
 
 
 def test_changed_download_is_refused(tmp_path):
     file = tmp_path / "comfy.tar.gz"
     file.write_bytes(b"genuine")
-    tasks.check_sha256(file, hashlib.sha256(b"genuine").hexdigest())
-    with pytest.raises(tasks.SetupError, match="was not unpacked"):
-        tasks.check_sha256(file, tasks.SDIST_SHA256)
+    comfyui.check_sha256(file, hashlib.sha256(b"genuine").hexdigest())
+    with pytest.raises(shell.SetupError, match="was not unpacked"):
+        comfyui.check_sha256(file, comfyui.SDIST_SHA256)
 
 
 def test_stamp_covers_what_was_installed(tmp_path):
     stamp = tmp_path / "stamp.json"
-    assert not tasks.is_installed(stamp, "abc", "headless")
+    assert not environment.is_installed(stamp, "abc", "headless")
     stamp.write_text("{", "utf-8")
-    assert not tasks.is_installed(stamp, "abc", "headless")
+    assert not environment.is_installed(stamp, "abc", "headless")
     stamp.write_text(json.dumps({"fingerprint": "abc", "extra": "headless"}), "utf-8")
-    assert tasks.is_installed(stamp, "abc", "headless")
-    assert not tasks.is_installed(stamp, "abc", "dev")
-    assert not tasks.is_installed(stamp, "changed", "headless")
+    assert environment.is_installed(stamp, "abc", "headless")
+    assert not environment.is_installed(stamp, "abc", "dev")
+    assert not environment.is_installed(stamp, "changed", "headless")
     stamp.write_text(json.dumps({"fingerprint": "abc", "extra": "dev"}), "utf-8")
-    assert tasks.is_installed(stamp, "abc", "headless")
+    assert environment.is_installed(stamp, "abc", "headless")
 
 
 def test_fingerprint_follows_what_is_asked_for(tmp_path, monkeypatch):
     requirements = tmp_path / "requirements.txt"
     requirements.write_text("torch\n", "utf-8")
     monkeypatch.delenv("WATTBENCH_TORCH_BACKEND", raising=False)
-    first = tasks.fingerprint(requirements)
-    assert tasks.fingerprint(requirements) == first
+    first = environment.fingerprint(requirements)
+    assert environment.fingerprint(requirements) == first
     requirements.write_text("torch\nnumpy\n", "utf-8")
-    second = tasks.fingerprint(requirements)
+    second = environment.fingerprint(requirements)
     monkeypatch.setenv("WATTBENCH_TORCH_BACKEND", "cu126")
-    assert len({first, second, tasks.fingerprint(requirements)}) == 3
+    assert len({first, second, environment.fingerprint(requirements)}) == 3
 
 
 def test_dev_extra_includes_headless():
@@ -129,8 +128,8 @@ def test_wrong_comfyui_path_is_refused(tmp_path, monkeypatch, capsys):
 
 @pytest.fixture
 def empty_venv(tmp_path, monkeypatch):
-    monkeypatch.setattr(tasks, "VENV", tmp_path / ".venv")
-    monkeypatch.setattr(tasks, "DOWNLOADS", tmp_path / ".venv" / "downloads")
+    monkeypatch.setattr(environment, "VENV", tmp_path / ".venv")
+    monkeypatch.setattr(environment, "DOWNLOADS", tmp_path / ".venv" / "downloads")
     (tmp_path / ".venv").mkdir()
     monkeypatch.delenv("WATTBENCH_TORCH_BACKEND", raising=False)
     monkeypatch.delenv("UV_CACHE_DIR", raising=False)
@@ -142,17 +141,17 @@ def test_too_little_disk_is_refused(empty_venv, monkeypatch, capsys, backend, ne
     """pip: what it downloads, what it installs, and some slack."""
     usage = shutil.disk_usage(empty_venv)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=needed))
-    tasks.check_space(None, backend)
+    environment.check_space(None, backend)
     assert f"{empty_venv}: needs {needed / 1e9:.1f} GB" in capsys.readouterr().out
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=needed - 1))
-    with pytest.raises(tasks.SetupError, match="Free some space first"):
-        tasks.check_space(None, backend)
+    with pytest.raises(shell.SetupError, match="Free some space first"):
+        environment.check_space(None, backend)
 
 
 def test_space_that_is_used_already_is_not_asked_for_again(empty_venv, monkeypatch, capsys):
     with (empty_venv / "big").open("wb") as file:
         file.truncate(3 * 10**9)
-    tasks.check_space(None, "cpu")
+    environment.check_space(None, "cpu")
     assert f"{empty_venv}: needs 1.0 GB" in capsys.readouterr().out
 
 
@@ -167,27 +166,31 @@ def write_uv(folder, cache):
 @posix_only
 def test_uv_keeps_its_downloads_where_they_can_be_written(empty_venv, tmp_path):
     uv = write_uv(tmp_path, tmp_path / "kept")
-    assert tasks.cache_of(uv) == tmp_path / "kept"
+    assert environment.cache_of(uv) == tmp_path / "kept"
     (tmp_path / "file").touch()
-    assert tasks.cache_of(write_uv(tmp_path, tmp_path / "file" / "in")) == tasks.DOWNLOADS
-    assert tasks.cache_of([str(tasks.venv_python()), "-m", "uv"]) == tasks.DOWNLOADS
+    assert (
+        environment.cache_of(write_uv(tmp_path, tmp_path / "file" / "in")) == environment.DOWNLOADS
+    )
+    assert (
+        environment.cache_of([str(environment.venv_python()), "-m", "uv"]) == environment.DOWNLOADS
+    )
 
 
 @posix_only
 def test_pip_installs_where_uv_fails(empty_venv, tmp_path, monkeypatch, capfd):
     uv = write_uv(tmp_path, tmp_path / "kept")
-    pip = tasks.venv_python()
+    pip = environment.venv_python()
     pip.parent.mkdir()
     pip.write_text('#!/bin/sh\necho "pip: $@ in $TMPDIR"\n', "utf-8")
     pip.chmod(0o755)
     usage = shutil.disk_usage(empty_venv)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=10**12))
-    tasks.install(uv, None, tmp_path / "requirements.txt", "headless")
+    environment.install(uv, None, tmp_path / "requirements.txt", "headless")
     printed = capfd.readouterr().out
     assert "uv could not install: the lines above say why. Trying pip" in printed
     assert "-m pip install --no-cache-dir torch==" in printed
-    assert f"in {tasks.DOWNLOADS / 'pip'}" in printed
-    assert not (tasks.DOWNLOADS / "pip").exists()
+    assert f"in {environment.DOWNLOADS / 'pip'}" in printed
+    assert not (environment.DOWNLOADS / "pip").exists()
 
 
 @pytest.mark.parametrize(
@@ -227,7 +230,7 @@ def test_pip_installs_where_uv_fails(empty_venv, tmp_path, monkeypatch, capfd):
     ],
 )
 def test_what_pip_and_uv_failed_at_is_said(printed, meaning):
-    assert meaning in tasks.what_happened(printed)
+    assert meaning in shell.what_happened(printed)
 
 
 @pytest.mark.parametrize(
@@ -242,35 +245,35 @@ def test_what_the_real_pip_failed_at_is_said(options, meaning, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     command = [sys.executable, "-m", "pip", "install", *options, "wattbench-none==1"]
-    with pytest.raises(tasks.SetupError, match=f"it failed: {meaning}"):
-        tasks.call(command, "it failed")
+    with pytest.raises(shell.SetupError, match=f"it failed: {meaning}"):
+        shell.call(command, "it failed")
 
 
 def test_torch_for_the_cpu_where_there_is_no_gpu(empty_venv, monkeypatch, capsys):
-    monkeypatch.setattr(tasks, "has_gpu", lambda: False)
-    monkeypatch.setattr(tasks.platform, "system", lambda: "Linux")
-    monkeypatch.setattr(tasks, "unreachable", lambda url: None)
-    assert tasks.available_backend() == "cpu"
-    monkeypatch.setattr(tasks, "unreachable", lambda url: "no route")
-    assert tasks.available_backend() is None
+    monkeypatch.setattr(environment, "has_gpu", lambda: False)
+    monkeypatch.setattr(environment.platform, "system", lambda: "Linux")
+    monkeypatch.setattr(environment, "unreachable", lambda url: None)
+    assert environment.available_backend() == "cpu"
+    monkeypatch.setattr(environment, "unreachable", lambda url: "no route")
+    assert environment.available_backend() is None
     assert "out of reach" in capsys.readouterr().out
     folder = empty_venv / "lib" / "python3.11" / "site-packages"
-    (folder / f"{tasks.TORCH_PINS[0].replace('==', '-')}+cpu.dist-info").mkdir(parents=True)
-    assert tasks.available_backend() == "cpu", "it is there already"
-    monkeypatch.setattr(tasks, "has_gpu", lambda: True)
-    assert tasks.available_backend() != "cpu"
+    (folder / f"{environment.TORCH_PINS[0].replace('==', '-')}+cpu.dist-info").mkdir(parents=True)
+    assert environment.available_backend() == "cpu", "it is there already"
+    monkeypatch.setattr(environment, "has_gpu", lambda: True)
+    assert environment.available_backend() != "cpu"
     monkeypatch.setenv("WATTBENCH_TORCH_BACKEND", "cu130")
-    assert tasks.available_backend() == "cu130"
+    assert environment.available_backend() == "cu130"
 
 
 def test_an_index_that_does_not_answer_is_unreachable():
-    assert tasks.unreachable("http://127.0.0.1:9/torch/")
-    assert tasks.unreachable("http://[/")
+    assert environment.unreachable("http://127.0.0.1:9/torch/")
+    assert environment.unreachable("http://[/")
 
 
 def test_tests_ask_for_the_python_of_their_tools(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(tasks, "DEVELOPERS_PYTHON", (99, 0))
-    monkeypatch.setattr(tasks, "VENV", tmp_path / "none")
+    monkeypatch.setattr(environment, "VENV", tmp_path / "none")
     assert tasks.main(["lint"]) == 1
     assert "need Python 99.0 or later" in capsys.readouterr().err
 
@@ -288,14 +291,24 @@ def test_arguments_after_dashes_are_pytests():
 
 
 def test_every_step_runs_and_one_failure_is_a_failure(tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(tasks, "venv_python", lambda: Path(sys.executable))
+    monkeypatch.setattr(checks, "venv_python", lambda: Path(sys.executable))
     steps = [("first", ["no_such_module"]), ("second", ["this"])]
-    assert tasks.run_steps(steps) == 1
+    assert checks.run_steps(steps) == 1
     printed = capfd.readouterr().out
     assert "first        FAILED (1)" in printed
     assert "The Zen of Python" in printed
     assert "second       ok" in printed
-    assert tasks.run_steps(steps[1:]) == 0
+    assert checks.run_steps(steps[1:]) == 0
+
+
+@pytest.mark.parametrize(
+    ("cores", "spread"), [(1, []), (2, ["-n", "2", "--dist", "loadfile"]), (64, ["-n", "4"])]
+)
+def test_the_whole_suite_is_spread_over_the_cores(monkeypatch, cores, spread):
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    _, command = checks.pytest_step([])
+    assert command[1 : 1 + len(spread)] == spread
+    assert checks.pytest_step(["-k", "meters"]) == ("pytest", ["pytest", "-k", "meters"])
 
 
 def write_browser(folder, name, code=0):
@@ -332,15 +345,15 @@ def test_the_newest_releases_are_asked_for_without_pins(tmp_path, monkeypatch):
     (tmp_path / "requirements.txt").write_text("comfy-kitchen==0.2.26\ntorch\neinops==0.8\n")
     calls = []
     monkeypatch.setenv("COMFYUI_PATH", str(tmp_path))
-    monkeypatch.setattr(tasks, "NEWEST", tmp_path / "newest")
-    monkeypatch.setattr(tasks, "find_uv", lambda: None)
+    monkeypatch.setattr(newest, "NEWEST", tmp_path / "newest")
+    monkeypatch.setattr(newest, "find_uv", lambda: None)
 
     def call(command, failure, env=None):
         (tmp_path / "newest").mkdir(exist_ok=True)
         calls.append(command)
 
-    monkeypatch.setattr(tasks, "call", call)
-    python = tasks.make_newest()
+    monkeypatch.setattr(newest, "call", call)
+    python = newest.make_newest()
     assert python.is_relative_to(tmp_path / "newest")
     assert calls[-1][:4] == [str(python), "-m", "pip", "install"]
     assert {"--upgrade", "torch", "comfy-kitchen"} <= set(calls[-1])

@@ -10,7 +10,7 @@ import { language, loadTranslator } from "./translator.js";
 const WIDGET = "result";
 const START_SIZE_PX = [560, 200];
 const MIN_HEIGHT_PX = 110;
-const MAX_GROWN_HEIGHT_PX = 1100;
+const MAX_GROWN_HEIGHT_PX = 900;
 const MARGIN_PX = 10;
 
 /** Nodes 2.0 needs a little more around a widget than LiteGraph says. */
@@ -177,6 +177,8 @@ function heightAt(element, widthPx) {
 function addBody(node, output, className, empty) {
   const body = make("div", "wattbench-body", make("p", "wattbench-empty", empty));
   const element = make("div", `wattbench-result ${className}`, body);
+  // What is unfolded gets room.
+  element.addEventListener("toggle", () => growToFit(node, element), true);
   // In Nodes 2.0 the wheel scrolls the result, once it has the focus, instead of the canvas.
   element.dataset.captureWheel = "true";
   // Nodes 2.0 mounts an element once per graph, node id, name and type. A workflow that is loaded

@@ -1,14 +1,13 @@
-/** One condition's phases as bars, its steps as a line, its repeats as dots: plain SVG, no motion. */
+/** One condition's steps as a line, its repeats as dots: plain SVG, no motion. */
 
 import { make, makeSvg } from "./dom.js";
 import * as format from "./format.js";
 
 /**
- * As measure/report/series.py has it.
+ * As analysis/series.py has it.
  *
- * @typedef {{name: string, time_s: number, energy_j: number | null}} Phase
  * @typedef {{unit: string, values: number[], mean: number, low: number | null, high: number | null}} Repeats
- * @typedef {{phases: Phase[], step_times_s: number[], repeats: Repeats[]}} Series
+ * @typedef {{step_times_s: number[], repeats: Repeats[]}} Series
  *
  * @typedef {import("./translator.js").Translator} Translator
  */
@@ -16,7 +15,6 @@ import * as format from "./format.js";
 const WIDTH = 240;
 const HEIGHT = 36;
 const EDGE = 4;
-const BAR_HEIGHT = 10;
 const GAP = 1;
 const DOT = 2.2;
 
@@ -28,75 +26,12 @@ const DOT = 2.2;
  * @param {string} language
  * @returns {HTMLElement[]}
  */
-export function createCharts({ phases, step_times_s, repeats }, translate, language) {
-  const charts = [];
-  if (phases.length) {
-    const parts = phases.map(({ name, time_s }) => ({ name, value: time_s }));
-    charts.push(bar(translate("phases_time"), parts, translate));
-  }
-  const measured = phases.filter(({ name }) => name !== "load");
-  if (measured.length && measured.every(({ energy_j }) => energy_j !== null)) {
-    const parts = measured.map(({ name, energy_j }) => ({ name, value: Number(energy_j) }));
-    charts.push(bar(translate("phases_energy"), parts, translate));
-  }
-  if (step_times_s.length > 1) charts.push(steps(step_times_s, translate, language));
+export function createCharts({ step_times_s, repeats }, translate, language) {
   const repeated = repeats.filter(({ values }) => values.length > 1);
-  return [...charts, ...repeated.map((metric) => dots(metric, translate, language))];
-}
-
-/**
- * Parts of a whole; noise can make one of them negative, which has no width.
- *
- * @param {string} title
- * @param {{name: string, value: number}[]} parts
- * @param {Translator} translate
- */
-function bar(title, parts, translate) {
-  const total = parts.reduce((sum, { value }) => sum + Math.max(0, value), 0);
-  const scale = total > 0 ? WIDTH / total : 0;
-  let x = 0;
-  const segments = parts.map(({ name, value }) => {
-    const width = Math.max(0, value) * scale;
-    const segment = makeSvg("rect", {
-      class: `wattbench-${name}`,
-      x,
-      width: Math.max(0, width - GAP),
-      height: BAR_HEIGHT,
-    });
-    x += width;
-    return segment;
-  });
-  const drawing = makeSvg(
-    "svg",
-    {
-      viewBox: `0 0 ${WIDTH} ${BAR_HEIGHT}`,
-      preserveAspectRatio: "none",
-      // The table of phases says all of it.
-      "aria-hidden": "true",
-    },
-    ...segments,
-  );
-  const lines = parts.map(({ name }) => {
-    const swatch = makeSvg(
-      "svg",
-      { viewBox: "0 0 10 10", "aria-hidden": "true" },
-      makeSvg("rect", { class: `wattbench-${name}`, width: 10, height: 10 }),
-    );
-    return make("li", "", swatch, phaseName(name, translate));
-  });
-  const legend = make("ul", "wattbench-legend", ...lines);
-  return make("figure", "wattbench-phases", make("figcaption", "", title), drawing, legend);
-}
-
-/** @param {string} name @param {Translator} translate */
-function phaseName(name, translate) {
-  const names = {
-    load: translate("phase_load"),
-    text_encode: translate("phase_text_encode"),
-    denoise: translate("phase_denoise"),
-    decode: translate("phase_decode"),
-  };
-  return names[/** @type {keyof typeof names} */ (name)] ?? name;
+  return [
+    ...(step_times_s.length > 1 ? [steps(step_times_s, translate, language)] : []),
+    ...repeated.map((metric) => dots(metric, translate, language)),
+  ];
 }
 
 /**

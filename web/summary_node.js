@@ -1,14 +1,19 @@
 /**
- * The body of Show Summary: the tables and charts that the node's last execution gave.
+ * The body of Show Summary: the card, tables and charts that the node's last execution gave.
  *
  * ComfyUI loads every module of this folder as an extension; this one registers itself.
  */
 
+import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { addStyleSheet } from "./dom.js";
 import { resultNode } from "./result_node.js";
 import { renderSummary } from "./summary_view.js";
 import { language, loadTranslator } from "./translator.js";
+
+/** @param {import("./card_view.js").Picture} picture */
+const addressOf = ({ filename, subfolder, type }) =>
+  api.apiURL(`/view?${new URLSearchParams({ filename, subfolder, type })}`);
 
 const translate = await loadTranslator("summary");
 
@@ -16,6 +21,7 @@ app.registerExtension({
   name: "WattBench.Summary",
 
   setup() {
+    addStyleSheet("card.css");
     addStyleSheet("summary.css");
   },
 
@@ -24,6 +30,6 @@ app.registerExtension({
     output: "wattbench_summary",
     className: "wattbench-summary",
     empty: () => translate("empty"),
-    render: (summary) => renderSummary(summary, translate, language()),
+    render: (summary) => renderSummary(summary, translate, language(), addressOf),
   }),
 });

@@ -1,6 +1,7 @@
-/** A summary as elements, tables and charts: no ComfyUI in here. */
+/** A summary as elements: the card, the comparison, tables and charts; no ComfyUI in here. */
 
 import { createActions } from "./actions.js";
+import { createCard, createComparison } from "./card_view.js";
 import { make } from "./dom.js";
 import * as format from "./format.js";
 import { createCharts } from "./summary_charts.js";
@@ -8,11 +9,15 @@ import { asCsv, asMarkdown } from "./table_text.js";
 import { createReasons, createTable } from "./tables.js";
 
 /**
- * As measure/report/shown.py has it; there is one series for each row. A table of layers has no more
- * than the table and its notes, and so have outputs kept by an earlier version.
+ * As report/shown.py has it; there is one series for each row. A table of layers has no more than the
+ * table and its notes, and so have outputs kept by an earlier version.
  *
  * @typedef {object} SummaryParts
  * @property {string[]} notes
+ * @property {import("./card_view.js").Glance | null} [glance]
+ * @property {string[]} [troubles] Why runs failed.
+ * @property {(import("./card_view.js").Picture | null)[]} [pictures] One for each row.
+ * @property {{headings: string[], reason: string}[]} [unmeasured] Columns without any value.
  * @property {Table} [phases] A row for each row of the summary.
  * @property {import("./summary_charts.js").Series[]} [series]
  * @property {[string, string]} [measured_at] When the first and the last run began, ISO 8601.
@@ -22,35 +27,49 @@ import { createReasons, createTable } from "./tables.js";
  * @typedef {import("./translator.js").Translator} Translator
  */
 
-/** The phases of more conditions than these are folded. */
-const MAX_OPEN_PHASES = 3;
-
 /**
  * @param {Summary} summary
  * @param {Translator} translate
  * @param {string} language
+ * @param {(picture: import("./card_view.js").Picture) => string} [addressOf] Of a picture.
  * @returns {HTMLElement[]}
  */
-export function renderSummary(summary, translate, language) {
+export function renderSummary(summary, translate, language, addressOf) {
+  const { glance, troubles = [], unmeasured = [] } = summary;
   const reasons = createReasons();
   const tables = [{ table: /** @type {Table} */ (summary), caption: translate("caption") }];
   if (summary.phases) tables.push({ table: summary.phases, caption: translate("phases_caption") });
-  const [main, ...phases] = tables.map(({ table, caption }) =>
+  const shown = tables.map(({ table, caption }) =>
     createTable(table, caption, reasons, translate, language),
   );
-  const isOpen = summary.rows.length <= MAX_OPEN_PHASES;
   const notes = notesOf(summary, translate, language);
-  return [
-    main,
-    ...phases.map((table) => fold(translate("phases"), isOpen, table)),
+  const blanks = unmeasured.map(
+    ({ headings, reason }) =>
+      `${translate("not_measured")}: ${headings.map(translate).join(", ")}: ${translate(reason)}`,
+  );
+  const numbers = [
+    ...shown,
+    ...list("ul", "wattbench-unmeasured", translate("not_measured"), blanks),
     ...list("ol", "wattbench-reasons", translate("blanks"), reasons.all().map(translate)),
-    ...list("ul", "wattbench-notes", translate("notes"), notes),
-    createActions(
-      translate,
-      () => asMarkdown(tables, notes, translate, language),
-      () => asCsv(tables.map(({ table }) => table)),
-    ),
+  ];
+  const noteList = list("ul", "wattbench-notes", translate("notes"), notes);
+  const actions = createActions(
+    translate,
+    () => asMarkdown(tables, [...blanks, ...notes], translate, language),
+    () => asCsv(tables.map(({ table }) => table)),
+  );
+  if (!glance) return [...numbers, ...noteList, actions];
+  const pictures = glance.labels.map((_, i) => {
+    const picture = summary.pictures?.[i];
+    return picture && addressOf ? addressOf(picture) : undefined;
+  });
+  return [
+    createCard(glance, troubles, pictures[glance.row], translate, language),
+    ...createComparison(glance, pictures, translate, language),
+    fold(translate("numbers"), ...numbers),
     ...charts(summary, translate, language),
+    ...noteList.map((element) => fold(`${translate("notes")} (${notes.length})`, element)),
+    actions,
   ];
 }
 
@@ -63,27 +82,24 @@ function notesOf({ notes, measured_at }, translate, language) {
 }
 
 /**
- * Charts of one condition are open, those of several folded, each set under the condition's name.
+ * Charts of each condition, set under what it differs by.
  *
  * @param {Summary} summary
  * @param {Translator} translate
  * @param {string} language
  */
-function charts({ rows, series = [] }, translate, language) {
-  const isSingle = series.length === 1;
+function charts({ glance, series = [] }, translate, language) {
   const sets = series.flatMap((one, i) => {
     const figures = createCharts(one, translate, language);
-    const name = isSingle ? [] : [make("h4", "", rows[i][0])];
+    const name = series.length === 1 ? [] : [make("h4", "", glance?.labels[i] ?? "")];
     return figures.length ? [make("div", "wattbench-plots", ...name, ...figures)] : [];
   });
-  return sets.length ? [fold(translate("charts"), isSingle, ...sets)] : [];
+  return sets.length ? [fold(translate("charts"), ...sets)] : [];
 }
 
-/** @param {string} title @param {boolean} isOpen @param {HTMLElement[]} content */
-function fold(title, isOpen, ...content) {
-  const element = make("details", "wattbench-fold", make("summary", "", title), ...content);
-  element.open = isOpen;
-  return element;
+/** @param {string} title @param {HTMLElement[]} content */
+function fold(title, ...content) {
+  return make("details", "wattbench-fold", make("summary", "", title), ...content);
 }
 
 /**

@@ -9,6 +9,7 @@ from __future__ import annotations
 from ...tables.columns import names
 from .cost import ENERGY, FORECAST, METRIC, PHASE_METRIC, SPEED
 from .machine import BOARD, KERNELS, MEMORY, PICTURE
+from .quality import QUALITY, QUALITY_METRIC
 from .row import RunRow
 from .scopes import SCOPES
 from .work import (
@@ -29,6 +30,7 @@ __all__ = [
     "IDENTIFYING",
     "METRICS",
     "PHASE_METRICS",
+    "QUALITY_METRICS",
     "RUN_COLUMNS",
     "TEXT_COLUMNS",
     "RunRow",
@@ -47,6 +49,7 @@ COLUMNS = (
     *BOARD,
     *KERNELS,
     *PICTURE,
+    *QUALITY,
     *ENVIRONMENTS,
 )
 
@@ -64,5 +67,8 @@ METRICS = {column.name: column.unit for column in COLUMNS if column.role == METR
 PHASE_METRICS = {column.name: column.unit for column in COLUMNS if column.role == PHASE_METRIC}
 """Where a run's energy goes; its intervals are the jackknife's, see :mod:`...energy.pooling`."""
 
-ALL_METRICS = {**METRICS, **PHASE_METRICS}
+QUALITY_METRICS = {column.name: column.unit for column in COLUMNS if column.role == QUALITY_METRIC}
+"""What pictures are like; their intervals are over prompts and seeds, see :mod:`..quality`."""
+
+ALL_METRICS = {**METRICS, **PHASE_METRICS, **QUALITY_METRICS}
 """The columns that are summarised."""

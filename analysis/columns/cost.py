@@ -149,6 +149,7 @@ SPEED: tuple[Column[RunRow], ...] = (
         "s/img",
         "1 / `img_per_s`",
         lambda row: 1 / rate if (rate := _img_per_s(row)) else None,
+        METRIC,
     ),
     Column(
         "rate_note",

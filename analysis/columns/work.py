@@ -191,6 +191,14 @@ REPEATS: tuple[Column[RunRow], ...] = (
         "the server process: a hash of the machine's boot, process number and start time. Repeats "
         "within one process are not independent: see [method.md](method.md#statistics)",
     ),
+    _run(
+        "study",
+        "text",
+        "",
+        "one carrying out of a plan (`wattbench matrix`) or of a search (`wattbench tune`); its "
+        "`visit` is the block. Empty outside of one",
+    ),
+    _run("cell", "text", "", "what the study varied in this run, `sdxl: attention=sdpa`"),
     Column(
         "prompt_id",
         "text",

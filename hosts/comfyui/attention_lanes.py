@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from comfy.ldm.modules.attention import get_attn_precision
 
-from ...attention.base import kernel_errors
 from ...attention.ledger import IdleWatch, Ledger, Tally
+from ...attention.packages import kernel_errors
 from ...attention.plan import Plan, Planner
 
 if TYPE_CHECKING:

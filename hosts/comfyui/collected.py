@@ -14,6 +14,7 @@ from ...records import COMPUTE_PHASES, Sampling, short_hash
 from .foreign import replaced_functions
 from .host import HOST
 from .pictures import pictures_sha256
+from .thumbnails import keep_thumbnail
 from .unmeasured import unmeasured
 from .workspace import prompt_texts
 
@@ -44,13 +45,15 @@ def _of_images(known: Made, images: Sequence[torch.Tensor], samplings: list[Samp
     count = sum(image.shape[0] for image in images)
     frames = samplings[-1].frames if samplings else 1
     is_video = frames > 1 and count % frames == 0
+    sha256 = pictures_sha256(list(images))
+    keep_thumbnail(sha256, images[0])
     return replace(
         known,
         width_px=images[-1].shape[2],
         height_px=images[-1].shape[1],
         batch_size=count // frames if is_video else count,
         frames=frames if is_video else 1,
-        sha256=pictures_sha256(list(images)),
+        sha256=sha256,
     )
 
 

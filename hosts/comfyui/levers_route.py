@@ -12,12 +12,13 @@ from server import PromptServer
 
 from ...attention import BACKENDS
 from ...attention import offers as attention_offers
+from ...measure.recording.environment import capture, identify
 from ...offer import Machine, Offer, machine_of
 from ...quant.formats import FORMATS
 from .compile import MODES, OWN_ALLOCATOR, compile_offer
 from .workspace import HOST
 
-ROUTE = "/wattbench/levers"
+ROUTE, ENVIRONMENT_ROUTE = "/wattbench/levers", "/wattbench/environment"
 
 FASTER_LAUNCHES = ("--disable-dynamic-vram", "--fast")
 """Launch options that made a server faster on some card; what each does is ComfyUI's own help."""
@@ -28,6 +29,7 @@ def add_levers_route() -> None:
 
     A level of ``weights`` also has ``native``: whether products are computed in its own format. One
     of ``compile`` has ``needs``, a launch option that this server lacks for it, or an empty text.
+    ``GET /wattbench/environment`` has the fields of :class:`...records.Environment`.
     """
     server = getattr(PromptServer, "instance", None)
     if server is None:
@@ -36,7 +38,12 @@ def add_levers_route() -> None:
     async def answer(request: web.Request) -> web.Response:
         return web.json_response(levers())
 
+    async def tell_environment(request: web.Request) -> web.Response:
+        device = identify(HOST.device())
+        return web.json_response(asdict(capture(device, None, HOST.name, HOST.version)))
+
     server.routes.get(ROUTE)(answer)
+    server.routes.get(ENVIRONMENT_ROUTE)(tell_environment)
 
 
 def levers() -> dict[str, list[dict[str, Any]]]:

@@ -1,11 +1,8 @@
-"""ComfyUI's pictures and latents as arrays, and LPIPS where its package is installed."""
+"""ComfyUI's pictures and latents as arrays."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib
-from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -43,25 +40,6 @@ def pictures_sha256(images: list[Any]) -> str:
         eight_bit = (255.0 * image.cpu().numpy()).clip(0, 255).astype(np.uint8)
         digest.update(np.ascontiguousarray(eight_bit).tobytes())
     return digest.hexdigest()
-
-
-def load_lpips() -> Callable[[np.ndarray, np.ndarray], float] | None:
-    """Distance by LPIPS (Zhang et al., arXiv 1801.03924, AlexNet), if the package is installed.
-
-    The package fetches AlexNet's weights the first time.
-    """
-    if find_spec("lpips") is None:
-        return None
-    network = importlib.import_module("lpips").LPIPS(net="alex", verbose=False)
-
-    def distance(reference: np.ndarray, picture: np.ndarray) -> float:
-        first, second = (
-            torch.from_numpy(array).movedim(-1, 0)[None].float() * 2 - 1
-            for array in (reference, picture)
-        )
-        return float(network(first, second))
-
-    return distance
 
 
 def arrays(pictures: torch.Tensor) -> Pictures:

@@ -13,12 +13,14 @@ from ...measure.protocol.experiment import Attempt
 from ...measure.protocol.observation import join_optimizations
 from ...measure.recording.window import Window
 from ...quality.difference import broken
-from ...records import Condition, PictureCheck, short_hash
+from ...quality.prompts import prompt_id
+from ...records import Condition, PictureCheck
 from .core import blank, run_core
 from .describe import clip_facts, model_facts, vae_facts
 from .ledgers import ledgers_of
 from .pictures import arrays, pictures_sha256
 from .sampling import observe_sampling
+from .thumbnails import keep_thumbnail
 
 LATENT_PX = 8
 """Core's ``EmptyLatentImage`` makes a point of this many pixels, and drops the rest."""
@@ -98,7 +100,7 @@ class ImageJob:
             cfg=self.cfg,
             sampler=self.sampler_name,
             scheduler=self.scheduler,
-            prompts=short_hash([self.positive, self.negative]),
+            prompts=prompt_id(self.positive, self.negative),
         )
 
     def _record(self, facts: dict[str, Any], seed: int | None) -> AbstractContextManager[Window]:
@@ -142,10 +144,13 @@ class ImageJob:
 
     def look_at(self, made: Any, attempt: Attempt) -> PictureCheck:
         """Keep the pictures of a repeat, and say of any whether it is black or flat."""
+        sha256 = pictures_sha256([made])
         if not attempt.is_warmup:
+            if not self.images:
+                keep_thumbnail(sha256, made)
             self.images.append(made)
         faults = "; ".join(dict.fromkeys(filter(None, map(broken, arrays(made)))))
-        return PictureCheck("", faults, sha256=pictures_sha256([made]))
+        return PictureCheck("", faults, sha256=sha256)
 
 
 def as_one_batch(images: list[Any]) -> Any:

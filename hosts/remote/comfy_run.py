@@ -7,6 +7,7 @@ import importlib.util
 import json
 import subprocess
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,8 @@ UNKNOWN_NODES, NODE_FAILED = "workflow_unknown_nodes", "execution_error"
 class Job:
     """How a workflow went: ``error`` is empty where it succeeded.
 
+    ``was_late`` tells that it was given up at its deadline.
+
     ``outputs`` are the files that nodes reported, as ComfyUI describes them: ``filename``,
     ``subfolder``, ``type`` and the ``category`` (``images``, ...).
     """
@@ -37,6 +40,7 @@ class Job:
     outputs: list[dict[str, str]] = field(default_factory=list)
     error: str = ""
     was_cancelled: bool = False
+    was_late: bool = False
 
 
 def check_installed() -> None:
@@ -68,11 +72,13 @@ def run_workflow(
     workflow: Path,
     timeout_s: int,
     on_event: Callable[[Event], None],
+    deadline_s: float | None = None,
 ) -> Job:
     """Queue ``workflow`` and wait for its end; ``on_event`` gets every event of comfy-cli.
 
     Args:
         timeout_s: longest silence of the server in seconds.
+        deadline_s: longest time in seconds that all of it may take; then it is given up.
 
     Raises:
         KeyboardInterrupt: or whatever ``on_event`` raises, after the prompt was cancelled.
@@ -85,7 +91,10 @@ def run_workflow(
         contextlib.ExitStack() as unless_it_ends,
     ):
         unless_it_ends.callback(_cancel, client, job)
-        with _started(client, command, errors) as process:
+        with (
+            _started(client, command, errors) as process,
+            _deadline(process, deadline_s) as passed,
+        ):
             lines = (line.decode("utf-8", "replace") for line in process.stdout or ())
             for event in _events(lines):
                 events.append(event)
@@ -94,10 +103,14 @@ def run_workflow(
                     job.outputs.extend(event.get("outputs", ()))
                 on_event(event)
             code = process.wait()
+            job.was_late = code != 0 and passed.is_set()
         unless_it_ends.pop_all()
         errors.seek(0)
         if code != 0:
             job.error = _failure(events, errors.read().decode("utf-8", "replace"))
+    if job.was_late:
+        job.error = f"it did not end within its deadline of {deadline_s:g} s"
+        _cancel(client, job)
     error_code = _error_of(events).get("code")
     job.was_cancelled = error_code == CANCELLED
     if error_code == TIMED_OUT:
@@ -118,6 +131,24 @@ def _started(client: ComfyClient, command: list[str], errors: IO[bytes]) -> Iter
     finally:
         if process is not None:
             process.end(patience_s=0.0)
+
+
+@contextlib.contextmanager
+def _deadline(process: Child, seconds: float | None) -> Iterator[threading.Event]:
+    """An event that is set when so much time has passed; the process is ended then."""
+    passed = threading.Event()
+
+    def end() -> None:
+        passed.set()
+        process.end(patience_s=0.0)
+
+    timer = threading.Timer(threading.TIMEOUT_MAX if seconds is None else seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield passed
+    finally:
+        timer.cancel()
 
 
 def _command(client: ComfyClient, workflow: Path, *options: str) -> list[str]:

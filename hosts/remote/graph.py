@@ -30,14 +30,20 @@ def repeated(graph: Graph, repeats: int) -> list[Graph]:
     return [_with_seeds_advanced(graph, repeat) for repeat in range(repeats)]
 
 
-def repeated_in_block(graph: Graph, repeats: int, block: int) -> list[Graph]:
-    """A warm-up and ``repeats`` graphs for one of several blocks of a workflow on one server.
+def repeated_in_block(graph: Graph, repeats: int, block: int, warmups: int = 1) -> list[Graph]:
+    """Warm-ups and ``repeats`` graphs for one of several blocks of a workflow on one server.
 
     Seeds are new in every graph of every block (counted from 0): a server answers nodes whose
-    inputs it has seen before from its cache.
+    inputs it has seen before from its cache. A graph that repeats by itself is a single one.
     """
-    first = block * (repeats + 1)
-    return [_with_seeds_advanced(graph, first + number) for number in range(repeats + 1)]
+    count = repeats + warmups
+    if not repeats_itself(graph):
+        return [_with_seeds_advanced(graph, block * count + number) for number in range(count)]
+    changed = _with_repeats(_with_seeds_advanced(graph, block * count), repeats)
+    for node in _nodes(changed):
+        if node["class_type"] == BENCHMARK:
+            node["inputs"]["warmup_runs"] = warmups
+    return [changed]
 
 
 def repeats_itself(graph: Graph) -> bool:

@@ -22,11 +22,15 @@ An interruption of the user is none: Ctrl-C, and ComfyUI's, are only ``BaseExcep
 
 @dataclass(frozen=True)
 class Attempt:
-    """One run to be made; ``repeat`` counts from 0, warm-ups and repeats apart."""
+    """One run to be made; ``repeat`` counts from 0, warm-ups and repeats apart.
+
+    ``job`` is the place of its job among those that the plan is for.
+    """
 
     repeat: int
     seed: int
     is_warmup: bool
+    job: int = 0
 
 
 @dataclass(frozen=True)
@@ -35,23 +39,27 @@ class Plan:
 
     ``warmup_count`` warm-ups are made in any case. More follow until the board is steady, for
     ``max_warmup_s`` seconds at most, warm-ups altogether. None is chosen by what it measured of
-    time or energy.
+    time or energy. Of several jobs (``job_count``) each is repeated with every seed, one after the
+    other; warm-ups go round them.
     """
 
     warmup_count: int
     repeat_count: int
     first_seed: int
     max_warmup_s: float = 0.0
+    job_count: int = 1
 
     def warmups(self) -> Iterator[Attempt]:
         """Without end; their seeds come after those of the repeats."""
         for index in itertools.count():
-            yield Attempt(index, self._seed(self.repeat_count + index), is_warmup=True)
+            seed, job = self._seed(self.repeat_count + index), index % self.job_count
+            yield Attempt(index, seed, is_warmup=True, job=job)
 
     def repeats(self) -> Iterator[Attempt]:
-        """Repeat ``i`` has seed ``first_seed + i``."""
-        for index in range(self.repeat_count):
-            yield Attempt(index, self._seed(index), is_warmup=False)
+        """The ``i``-th of each job has seed ``first_seed + i``."""
+        for index in range(self.repeat_count * self.job_count):
+            turn, job = divmod(index, self.job_count)
+            yield Attempt(index, self._seed(turn), is_warmup=False, job=job)
 
     def _seed(self, offset: int) -> int:
         return (self.first_seed + offset) % SEED_RANGE

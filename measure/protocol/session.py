@@ -7,7 +7,8 @@ for all that depends on the program it runs in, and a :class:`Job` for the work.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from ...host import Host
@@ -53,6 +54,9 @@ class Session:
         environment: what the instrument measures in.
         journal: gets every run as soon as it has ended; ``None`` keeps none on disk.
         prediction: the energy that was forecast for such a run.
+        more_jobs: others of the same condition but for their prompts, which a plan for several
+            jobs makes in turn.
+        prompts: the name of the set of all prompts, of which each job has one.
     """
 
     host: Host
@@ -61,11 +65,13 @@ class Session:
     environment: Environment
     journal: Journal | None = None
     prediction: Prediction | None = None
+    more_jobs: Sequence[Job] = ()
+    prompts: str = ""
     idle_power_before_w: float | None = None
     remark: str = ""
     kept_count: int = 0
     failed_count: int = 0
-    counted: Condition | None = None
+    counted: dict[int, Condition] = field(default_factory=dict)
 
     def carry_out(self, plan: Plan, idle_s: float = 0.0, rest_s: float = 0.0) -> list[Run]:
         """Rest, warm-ups, idle power, repeats, and idle power again; the runs in that order.
@@ -101,12 +107,13 @@ class Session:
     def measure(self, attempt: Attempt) -> Run:
         """Make one run; see :class:`.experiment.Trial`."""
         self.host.stop_if_cancelled()
+        job = self._job_of(attempt)
         with self.instrument.record() as (window, recording):
-            made = self.job.make(window, attempt.seed)
-        picture = self.job.look_at(made, attempt)
+            made = job.make(window, attempt.seed)
+        picture = job.look_at(made, attempt)
         run = measured_run(self._run_of(attempt), [recording])
         # A run that fails later is a repeat of this one, though nobody can count what it did.
-        self.counted = run.condition
+        self.counted[attempt.job] = run.condition
         flags = (*run.board.flags, *([self.remark] if self.remark else []))
         return replace(
             run,
@@ -122,7 +129,9 @@ class Session:
         log.error("WattBench: a run failed and goes into the table with its reason: %s", error)
         self.host.free_memory()
         run = self._run_of(attempt)
-        return failed_run(replace(run, condition=self.counted or run.condition), error)
+        return failed_run(
+            replace(run, condition=self.counted.get(attempt.job, run.condition)), error
+        )
 
     def keep(self, run: Run) -> None:
         """Write a run down as soon as it has ended."""
@@ -139,9 +148,13 @@ class Session:
         self.host.show(f"measuring idle power for {seconds:g} s")
         return self.instrument.idle_power(seconds, self.host.rest)
 
+    def _job_of(self, attempt: Attempt) -> Job:
+        return (self.job, *self.more_jobs)[attempt.job]
+
     def _run_of(self, attempt: Attempt) -> Run:
+        own = self._job_of(attempt).condition
         run = new_run(
-            self.job.condition,
+            replace(own, prompts=self.prompts) if self.prompts else own,
             self.environment,
             seed=attempt.seed,
             visit=visit(),
@@ -149,7 +162,7 @@ class Session:
             is_warmup=attempt.is_warmup,
             job_id=self.host.job_id(),
         )
-        return replace(run, prompt=run.condition.prompts)
+        return replace(run, prompt=own.prompts)
 
     @property
     def _kept(self) -> str:

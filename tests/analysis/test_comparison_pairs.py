@@ -107,6 +107,18 @@ def test_where_not_all_runs_are_paired_the_table_says_how_many(arm):
     partly = arm("c", *((1, seed, seed, 5.0) for seed in range(1, 4)))
     notes = Analysis.of([*base, *all_paired, *partly]).notes
     [said] = [note for note in notes if "paired" in note]
-    assert said.startswith("× of moth.safetensors, 1024x768, ")
-    assert said.endswith(" (c, fp16): 3 of 4 runs paired.")
-    assert translator("pt-BR")(said).endswith(" (c, fp16): 3 de 4 execuções pareadas.")
+    assert said == "× of c: 3 of 4 runs paired."
+    assert translator("pt-BR")(said) == "× de c: 3 de 4 execuções pareadas."
+
+
+def test_pictures_of_another_prompt_are_no_pairs(arm):
+    """Two prompts with the same seeds: each run meets that of its prompt, in whatever order."""
+    rows = ((1, 1, 0, 10.0), (1, 1, 1, 40.0), (1, 2, 2, 10.0), (1, 2, 3, 40.0))
+    base, treatment = (
+        [replace(run, prompt="ab"[i % 2]) for i, run in enumerate(arm(name, *rows))]
+        for name in ("a", "b")
+    )
+    treatment = [replace(run, repeat=3 - run.repeat) for run in treatment]
+    row = compared(base, treatment)
+    assert (row["pairs"], row["it_per_s_ratio"]) == (4, pytest.approx(1.0))
+    assert row["it_per_s_ratio_high"] == pytest.approx(1.0)

@@ -13,10 +13,8 @@ from result_node import ResultNode
 expect.set_options(timeout=TIMEOUT_MS)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def browser():
-    """It ends with this folder's tests: while Playwright runs, its thread has a running loop,
-    and what starts one of its own there, as ComfyUI does, is refused."""
     executable = find_browser()
     if executable is None:
         reason = (
@@ -30,12 +28,12 @@ def browser():
         yield browser
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def comfy_url(comfy_server):
     return f"http://{comfy_server.client.address}"
 
 
-@pytest.fixture(scope="package", params=[False, True], ids=["classic", "nodes2"])
+@pytest.fixture(scope="session", params=[False, True], ids=["classic", "nodes2"])
 def frontend(request, browser, comfy_url):
     """The frontend with either of its two node renderers."""
     settings = {
@@ -57,7 +55,7 @@ def uncomplaining(frontend):
     assert frontend.complaints == []
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def ran(frontend):
     """A real run of Benchmark and Show Summary."""
     return ResultNode(frontend, "WattBenchShowSummary", "wattbench_summary").run(benchmark())
@@ -76,3 +74,27 @@ def shown(ran, opened):
     """Show Summary in view, with the result of the real run."""
     opened.give(ran.result)
     return opened
+
+
+@pytest.fixture
+def open_file(browser):
+    """A function that opens a file of ours; nothing may be said or asked for until the end."""
+    contexts, said, own = [], [], ["data:"]
+
+    def open_page(path, width_px=1100, scheme="light", **options):
+        own.append(path.as_uri())
+        context = browser.new_context(
+            viewport={"width": width_px, "height": 900}, color_scheme=scheme, **options
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: said.append(request.url))
+        page.goto(path.as_uri())
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert [text[:99] for text in said if not text.startswith(tuple(own))] == []

@@ -5,7 +5,17 @@ from wattbench.report.summary import HEADINGS
 SUMMARY = {
     "headings": list(HEADINGS),
     "rows": [
-        [f"model {i}, 1024x1024 | <img src=x>", "10", "1.00 ± 0.01", "—", "5 ± 1", "7", "8", "nvml"]
+        [
+            f"model {i}, 1024x1024 | <img src=x>",
+            "10",
+            "1.00 ± 0.01",
+            "—",
+            "2",
+            "5 ± 1",
+            "7",
+            "8",
+            "nvml",
+        ]
         for i in range(5)
     ],
     "notes": ["a note"],
@@ -13,11 +23,6 @@ SUMMARY = {
 """Five conditions of a summary, or layers of a table."""
 
 SERIES = {
-    "phases": [
-        {"name": "load", "time_s": 1, "energy_j": None},
-        {"name": "denoise", "time_s": 3, "energy_j": 300},
-        {"name": "decode", "time_s": 0.5, "energy_j": 100},
-    ],
     "step_times_s": [0.5, 1, 0.75],
     "repeats": [
         {"unit": "img/s", "values": [1, 3], "mean": 2, "low": 0, "high": 4},

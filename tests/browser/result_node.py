@@ -71,12 +71,18 @@ class ResultNode:
             result,
         )
 
+    def unfold(self) -> None:
+        """Open all that is folded."""
+        self.body.locator("details").evaluate_all(
+            "(all) => all.forEach((one) => (one.open = true))"
+        )
+
     def run(self, workflow: Mapping[str, Any]) -> Ran:
         """Run a workflow with the node until its table is there."""
         self.open(workflow, "run")
         self.page.evaluate("app.rootGraph.id = crypto.randomUUID()")
         self.frontend.queue()
-        expect(self.body.locator("table").first).to_be_visible()
+        expect(self.body.locator("table").first).to_be_attached()
         expect(self.body).not_to_contain_text("history")
         [result] = self.page.evaluate(f"app.nodeOutputs[{self.js}.id].{self.output}")
         return Ran(self.page.evaluate("app.rootGraph.serialize()"), result)

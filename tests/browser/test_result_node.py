@@ -13,7 +13,7 @@ ALL_VISIBLE = """(node, body) => {
     const regions = [...body.querySelectorAll("[role=region]")];
     return body.scrollHeight === body.clientHeight
         && [body, ...regions].every((part) => part.scrollWidth === part.clientWidth)
-        && body.querySelector("button").getBoundingClientRect().bottom <= end;
+        && body.querySelector(".wattbench-actions").getBoundingClientRect().bottom <= end;
 }"""
 
 
@@ -43,7 +43,7 @@ def test_after_a_reload_the_last_result_is_there_and_says_when(ran, opened):
     opened.frontend.open()
     opened.open(ran.workflow, "kept")
     expect(opened.body).to_contain_text("history: a run that ended")
-    expect(opened.body.locator("table").first).to_contain_text(ran.result["rows"][0][0])
+    expect(opened.body.locator(".wattbench-card")).to_contain_text(ran.result["glance"]["common"])
     with opened.page.expect_response(lambda response: "/jobs?" in response.url) as asked:
         opened.open({**ran.workflow, "id": str(uuid.uuid4())}, "another workflow")
     asked.value.finished()

@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from wattbench import cli
+from wattbench import cli, report
+from wattbench.hosts.remote import batch as batch_module
 from wattbench.hosts.remote import server as server_module
 from wattbench.hosts.remote.server import find_comfyui
 from wattbench.measure.protocol.journal import Journal
@@ -201,6 +202,27 @@ def test_ctrl_c_keeps_what_was_measured_and_frees_the_server(
     assert client.get_json("/queue") == {"queue_running": [], "queue_pending": []}
 
 
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+@pytest.mark.parametrize("step", ["read_runs", "append_runs"])
+def test_a_signal_after_the_last_image_loses_nothing(
+    step, wattbench, write_workflow, tmp_path, monkeypatch
+):
+    """While the journal is read, and while the tables are written."""
+    module = {"read_runs": batch_module, "append_runs": report}[step]
+    function = getattr(module, step)
+
+    def interrupted(*args):
+        signal.raise_signal(signal.SIGTERM)
+        return function(*args)
+
+    monkeypatch.setattr(module, step, interrupted)
+    code, out, err = wattbench(write_workflow(repeats=2, seed=3, then="succeed"))
+    assert code == 130
+    assert "cancelled" in err
+    assert len(pd.read_csv(tmp_path / "out" / "runs.csv")) == 2
+    assert "it/s" in out
+
+
 def test_silent_server_times_out_and_is_freed(journal_server, wattbench, write_workflow, tmp_path):
     code, _, err = wattbench(write_workflow(repeats=1, seed=3, then="wait"), "--timeout", "5")
     assert code == 1
@@ -307,8 +329,16 @@ def own_pack(monkeypatch, tmp_path):
 
 
 def test_visits_are_fresh_processes_and_one_that_dies_loses_nothing(
-    own_pack, write_workflow, tmp_path, capsys
+    own_pack, write_workflow, tmp_path, capsys, monkeypatch
 ):
+    rows_at_the_end = []
+    end = server_module.ComfyServer.__exit__
+
+    def ending(self, *error):
+        rows_at_the_end.append(len(pd.read_csv(tmp_path / "out" / "runs.csv")))
+        return end(self, *error)
+
+    monkeypatch.setattr(server_module.ComfyServer, "__exit__", ending)
     workflow = write_workflow(repeats=1, seed=0, then="die in visit 2")
     line = ["run", str(workflow), *own_pack, "--visits", "3", "--repeats", "2"]
     assert cli.main(line) == 1
@@ -317,6 +347,7 @@ def test_visits_are_fresh_processes_and_one_that_dies_loses_nothing(
     assert "taken over visit means" in printed.out
     runs = pd.read_csv(tmp_path / "out" / "runs.csv")
     assert list(runs["visit"]) == [1, 1, 2, 2]
+    assert rows_at_the_end == [2, 4], "tables are written before a server ends"
     assert [path.name for path in (tmp_path / "out" / "pictures").iterdir()] == [
         "visit1_001_001.png"
     ]

@@ -1,10 +1,10 @@
 """Names in a prompt are looked at when it is queued, those of another node when it runs."""
 
-import asyncio
 import urllib.error
 
 import pytest
 
+from ..waiting import result_of
 from .posting import post
 
 BAD_NAMES = ["CON", "a\x00b", "x" * 300, "a\ud800", "lpt1.json", "bell\a"]
@@ -22,7 +22,7 @@ def nodes(comfyui, workspace_folder, monkeypatch, tmp_path):
     (tmp_path / "input").mkdir()
     workspace_folder.mkdir()
     (tmp_path / "secret").write_text("t_s,power_w\n0,1\n1,1\n", "utf-8")
-    listed = asyncio.run(WattBenchExtension().get_node_list())
+    listed = result_of(WattBenchExtension().get_node_list())
     return {node.define_schema().node_id: node for node in listed}
 
 

@@ -28,8 +28,8 @@ from .made_folder import UUID, made_folder, made_runs
 
 HOSTILE = '"\'><img src=x onerror=alert(1)></script><script>alert(2)</script>{{7*7}}$x_1$ id="a"'
 SECTIONS = [
-    *("verdict", "pictures", "ratios", "trade-off", "phases"),
-    *("order", "ran", "environment", "method", "raw"),
+    *("verdict", "pictures", "ratios", "trade-off", "quality", "phases"),
+    *("order", "ran", "environment", "skipped", "method", "raw"),
 ]
 CANDIDATES = pd.DataFrame(
     {
@@ -104,8 +104,9 @@ def test_figures_are_those_of_an_independent_script(make_run, tmp_path):
         half = stats.t.ppf((1 + confidence) / 2, len(logs) - 1) * spread
         return tuple(math.exp(logs.mean() + part) for part in (0, -half, half))
 
-    together = "{:.3f} ({:.3f} to {:.3f})".format(*interval(1 - 0.05 / 2))
-    assert f"sage_2 has {together} times the joules of an image of sdpa." in seen.text("verdict")
+    less, most, least = (100 * (1 - ratio) for ratio in interval(1 - 0.05 / 2))
+    together = f"{less:.2f} % less energy per image than sdpa ({least:.2f} to {most:.2f} %)"
+    assert f"sage_2 takes {together}." in seen.text("verdict")
     alone = "{:.3f} ({:.3f} to {:.3f})".format(*interval(0.95))
     charts = [one["aria-label"] for one in seen.of("div") if one.get("role") == "img"]
     assert f"sage_2: {alone}" in charts[0]
@@ -346,7 +347,7 @@ def test_the_page_speaks_portuguese(analysis, monkeypatch):
     page = as_html(analysis, (), "pt-BR")
     assert '<html lang="pt-BR">' in page
     seen = Seen(page)
-    assert "sage_2 tem 0,8" in seen.text("verdict")
+    assert "sage_2 gasta 16,72 % menos energia por imagem" in seen.text("verdict")
     assert "8.6" in seen.text("environment")
     untouched = {
         text for text, said in asked if text == said and re.search(r"[a-z]{3} [a-z]", text)

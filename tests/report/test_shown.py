@@ -77,11 +77,19 @@ def test_every_blank_cell_has_a_reason_and_no_other_has(make_run, name):
     assert blank > 10
 
 
-def test_reasons_are_the_runs_own_and_are_not_said_twice(make_run):
+def gone(shown):
+    """The reason of every column that has nothing in it, by heading."""
+    return {heading: one["reason"] for one in shown["unmeasured"] for heading in one["headings"]}
+
+
+def test_one_cause_is_one_line_and_not_a_dash_in_every_column(make_run):
     shown = summary_shown(conditions(make_run)[1:2])
-    assert shown["blanks"][0]["J/img"] == "lost"
-    assert shown["blanks"][0]["Peak VRAM (GiB)"] == "no gauge"
-    assert shown["phases"]["blanks"][0]["Denoise (J)"] == "lost"
+    (line,) = (one for one in shown["unmeasured"] if "J/img" in one["headings"])
+    assert line["reason"] == "lost"
+    assert {"img/kWh", "Energy from", "Encode (J)", "J/step", "Phases by"} < {*line["headings"]}
+    assert gone(shown)["Peak VRAM (GiB)"] == "no gauge"
+    assert {"J/img", "Peak VRAM (GiB)"}.isdisjoint(shown["headings"])
+    assert "Denoise (J)" not in shown["phases"]["headings"]
     assert not [note for note in shown["notes"] if "lost" in note or "no gauge" in note]
 
 
@@ -89,9 +97,18 @@ def test_of_a_probed_run_the_reason_and_the_meters_note_are_told_apart(make_run)
     note = "no energy per image: decode not measured; power is instantaneous"
     run = make_run("probed", energy=None, energy_note=note)
     shown = summary_shown([replace(run, phases=run.phases[2:3])])
-    assert shown["blanks"][0]["J/img"] == "no energy per image: decode not measured"
-    assert "Denoise (J)" not in shown["phases"]["blanks"][0]
+    assert gone(shown)["J/img"] == "no energy per image: decode not measured"
+    assert "Denoise (J)" in shown["phases"]["headings"]
     assert "Energy: power is instantaneous" in shown["notes"]
+
+
+def test_failures_are_told_once_and_pictures_are_of_runs_that_count(make_run):
+    runs = [make_run("a"), make_run("b"), make_run("f", error="out of memory", phases=())]
+    shown = summary_shown(runs, lambda run: {"filename": run.run_id} if run.run_id > "a" else None)
+    (trouble,) = shown["troubles"]
+    assert trouble.startswith("1 failed of moth.safetensors")
+    assert trouble not in shown["notes"]
+    assert shown["pictures"] == [{"filename": "b"}]
 
 
 def test_it_says_when_it_was_measured(make_run):

@@ -151,6 +151,35 @@ def expect_journal(wattbench, request, folder):
     assert done.stdout.startswith("2 runs")
 
 
+def expect_bundle(wattbench, request, folder):
+    bundle = folder / "Ergebnis é.zip"
+    done = wattbench("bundle", request.getfixturevalue("journal"), "--out", bundle)
+    assert done.returncode == 0, done.stderr
+    assert bundle.is_file()
+    return bundle
+
+
+def expect_verify(wattbench, request, folder):
+    bundle = expect_bundle(wattbench, request, folder)
+    done = wattbench("verify", bundle)
+    assert done.returncode == 0, done.stdout
+    assert "2 runs" in done.stdout
+
+
+def expect_merge(wattbench, request, folder):
+    bundle = expect_bundle(wattbench, request, folder)
+    done = wattbench("merge", bundle, request.getfixturevalue("journal"), "--out", folder / "out")
+    assert done.returncode == 0, done.stderr
+    assert len(pd.read_csv(folder / "out" / "runs.csv", encoding="utf-8")) == 2
+
+
+def expect_leaderboard(wattbench, request, folder):
+    bundle, page = expect_bundle(wattbench, request, folder), folder / "Seite é.html"
+    done = wattbench("leaderboard", bundle, "--out", page)
+    assert done.returncode == 0, done.stderr
+    assert "modèle ✓ 日本" in page.read_text("utf-8")
+
+
 def expect_quantize(wattbench, request, folder):
     weights = request.getfixturevalue("weights")
     target = folder / "neu é.safetensors"
@@ -187,6 +216,13 @@ def expect_powercap(wattbench, request, folder):
 def expect_tune(wattbench, request, folder):
     workflow = request.getfixturevalue("write_workflow")()
     done = wattbench("tune", workflow, "--out", folder / "out é", "--levers", "atention")
+    assert done.returncode == 2
+    assert "did you mean 'attention'?" in done.stderr
+
+
+def expect_matrix(wattbench, request, folder):
+    """Shipped plans belong to what a stranger installs."""
+    done = wattbench("matrix", "atention", "--out", folder / "out é")
     assert done.returncode == 2
     assert "did you mean 'attention'?" in done.stderr
 

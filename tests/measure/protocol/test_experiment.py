@@ -56,6 +56,20 @@ def test_seeds_stay_in_range():
     assert [a.seed for a in Plan(0, 2, 2**64 - 1).repeats()] == [2**64 - 1, 0]
 
 
+def test_every_job_is_made_with_every_seed():
+    plan = Plan(1, 2, 10, job_count=3)
+    assert [(a.repeat, a.seed, a.job) for a in plan.repeats()] == [
+        (0, 10, 0),
+        (1, 10, 1),
+        (2, 10, 2),
+        (3, 11, 0),
+        (4, 11, 1),
+        (5, 11, 2),
+    ]
+    warmups = [(a.seed, a.job) for a in itertools.islice(plan.warmups(), 4)]
+    assert warmups == [(12, 0), (13, 1), (14, 2), (15, 0)]
+
+
 def test_warm_ups_go_on_until_the_board_is_steady(make_run):
     """It heats by 2 °C every ten seconds and then stands still for a minute."""
     trial = Trial(make_run, temperatures=[50, 52, 54, 56] + [56] * 20)

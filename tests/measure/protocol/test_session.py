@@ -1,6 +1,7 @@
 """A job carried out in a host that is no ComfyUI: a class of this file, and the pack's script."""
 
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -152,6 +153,23 @@ def test_a_failure_is_a_row_and_memory_is_freed_before_the_next_run(tmp_path, ca
         ("show", "repeat 3 done, 3 runs, 1 of them failed"),
         ("show", "3 runs, 1 of them failed"),
     ]
+
+
+def test_several_jobs_are_one_condition_and_tell_their_prompts_apart(tmp_path, carry_out):
+    """Each is made with each seed; one that fails keeps its prompt and what it was counted as."""
+    jobs = [Matrices(), Matrices({1: ValueError("no")}), Matrices()]
+    for job, name in zip(jobs, "abc", strict=True):
+        job.condition = replace(job.condition, prompts=name)
+    plan = Plan(1, 2, 0, job_count=3)
+    runs = carry_out(Studio(tmp_path), jobs[0], plan, more_jobs=jobs[1:], prompts="set 1")
+    assert [(run.is_warmup, run.prompt, run.seed) for run in runs] == [
+        (True, "a", 2),
+        *[(False, prompt, seed) for seed in (0, 1) for prompt in "abc"],
+    ]
+    assert {run.condition.prompts for run in runs} == {"set 1"}
+    assert {run.condition for run in runs} == {runs[0].condition}
+    assert [run.prompt for run in runs if run.error] == ["b"]
+    assert [len(job.made) for job in jobs] == [3, 1, 2]
 
 
 def test_a_cancellation_passes_through_and_what_was_measured_stays(tmp_path, carry_out):

@@ -1,0 +1,60 @@
+"""What a matrix leaves: tables, a page, a row for each cell, also for those that never ran."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..analysis.analysis import Analysis
+from ..report import write_analysis
+from ..report.folder import CELL_COLUMNS, CELLS_FILE
+from ..report.html import write_page
+from ..tables.csv import write_frame
+from ..tables.markdown import bullets
+from .matrix import Matrix
+from .pictures import with_distances
+from .plan import Cell
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MEASURED, FAILED, SKIPPED = "measured", "failed", "skipped"
+
+
+def write_results(matrix: Matrix, folder: Path) -> list[str]:
+    """Write the tables, ``cells.csv`` and the page; what to tell of them, a line each.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    cells = cells_frame(matrix)
+    lines = [str(write_frame(cells, folder / CELLS_FILE))]
+    baseline_of = {cell.name: matrix.plan.baseline_of(cell).name for cell in matrix.ready.cells}
+    runs = with_distances(matrix.runs(), baseline_of, folder)
+    if not runs:
+        return [*lines, "nothing was measured, so there are no tables"]
+    missing = cells[cells["status"] != MEASURED]
+    told = [f"{row.cell}: {row.status}, {row.reason}" for row in missing.itertuples()]
+    preface = ["## Cells that were not measured", "", *bullets(told), ""] if told else []
+    lines += [str(path) for path in write_analysis(Analysis.of(runs), folder, preface)]
+    return [*lines, write_page(folder)]
+
+
+def cells_frame(matrix: Matrix) -> pd.DataFrame:
+    """A row for each cell: how it went, its visits, and why it was not measured."""
+    import pandas as pd
+
+    rows: list[dict[str, Any]] = []
+    for cell in matrix.ready.cells:
+        visits = [visit for visit in matrix.journal.made if visit.cell == cell.name]
+        errors = [f"block {visit.block + 1}: {visit.error}" for visit in visits if visit.error]
+        status = FAILED if errors else MEASURED if visits else SKIPPED
+        reason = "; ".join(errors) or ("" if visits else "the matrix ended before its turn")
+        rows.append(_row(cell, status, len(visits), reason))
+    rows += [_row(one.cell, SKIPPED, 0, one.reason) for one in matrix.ready.skipped]
+    return pd.DataFrame(rows, columns=list(CELL_COLUMNS))
+
+
+def _row(cell: Cell, status: str, visits: int, reason: str) -> dict[str, Any]:
+    values = (cell.name, cell.workload, status, visits, reason)
+    return dict(zip(CELL_COLUMNS, values, strict=True))

@@ -1,0 +1,155 @@
+"""The journal of a matrix: a line for its plan and a line for each visit, on the disk at once.
+
+A visit exists where its line is whole. A line that a crash has cut short is taken away, and its
+visit is made again; so each visit exists once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import CommandError, UsageError
+from ..measure.protocol import journal
+from ..records import Run
+
+JOURNAL = "matrix.jsonl"
+VERSION = 1
+
+
+class UnwritableError(CommandError):
+    """The journal cannot be written: nothing that is measured from here on would be kept."""
+
+
+@dataclass(frozen=True)
+class Visited:
+    """One visit of a cell: what it measured, or in ``error`` why it did not.
+
+    ``s_per_img`` and ``j_per_img`` are geometric means over its runs that count, ``None`` where
+    these have none.
+    """
+
+    cell: str
+    block: int
+    began_at: str
+    duration_s: float
+    s_per_img: float | None = None
+    j_per_img: float | None = None
+    error: str = ""
+    runs: tuple[Run, ...] = field(default=(), repr=False)
+
+
+@dataclass
+class Visits:
+    """The journal at ``path``: ``header`` is what was planned and where, by name."""
+
+    path: Path
+    header: dict[str, Any] = field(default_factory=dict)
+    made: list[Visited] = field(default_factory=list)
+
+    def begin(self, header: Mapping[str, Any]) -> None:
+        """Write the first line.
+
+        Raises:
+            UnwritableError: it cannot be written.
+        """
+        self.header = json.loads(json.dumps(header))
+        self._write({"version": VERSION, "header": self.header})
+        _sync_folder(self.path.parent)
+
+    def add(self, visit: Visited) -> None:
+        """Write a visit, and wait until it is on the disk.
+
+        Raises:
+            UnwritableError: it cannot be written.
+        """
+        runs = [json.loads(journal.dumps(run)) for run in visit.runs]
+        self._write({**vars(visit), "runs": runs})
+        self.made.append(visit)
+
+    def done(self, block: int) -> dict[str, Visited]:
+        """The visits of a block by their cell."""
+        return {visit.cell: visit for visit in self.made if visit.block == block}
+
+    def _write(self, data: Mapping[str, Any]) -> None:
+        line = json.dumps(data, allow_nan=False, separators=(",", ":")) + "\n"
+        try:
+            with self.path.open("ab") as file:
+                file.write(line.encode())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise UnwritableError(
+                f"{self.path} cannot be written: {error.strerror}. What was measured before is in "
+                "it; make room, then go on with --resume"
+            ) from error
+
+
+def read_visits(path: Path) -> Visits:
+    """The journal of a matrix; without a header where nothing was begun yet.
+
+    An end that was cut short is taken off the file.
+
+    Raises:
+        UsageError: it holds something else.
+    """
+    found = Visits(path)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return found
+    whole = data.rfind(b"\n") + 1
+    lines = data[:whole].splitlines()
+    if lines and not _is_json(lines[-1]):
+        whole -= len(lines.pop()) + 1
+    for number, line in enumerate(lines, 1):
+        try:
+            _take(found, json.loads(line))
+        except (ValueError, KeyError, TypeError) as error:
+            raise UsageError(
+                f"{path}, line {number} is damaged: {error}. Name another folder"
+            ) from error
+    if whole < len(data):
+        with path.open("r+b") as file:
+            file.truncate(whole)
+    return found
+
+
+def _take(found: Visits, data: dict[str, Any]) -> None:
+    """Add what a line says.
+
+    Raises:
+        ValueError: it is of a later version, or says nothing of a matrix.
+    """
+    if "header" in data:
+        if data["version"] != VERSION:
+            raise ValueError(f"it has version {data['version']}, this WattBench reads {VERSION}")
+        found.header = data["header"]
+        return
+    if not found.header:
+        raise ValueError("it is no journal of `wattbench matrix`")
+    runs = journal.parse("\n".join(json.dumps(run, separators=(",", ":")) for run in data["runs"]))
+    found.made.append(Visited(**{**data, "runs": tuple(runs)}))
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    """A file is not lost by a failure of power only once its folder's entry is on the disk, too."""
+    if os.name == "nt":
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

@@ -1,0 +1,83 @@
+"""What is checked, step by step: ruff, mypy, pytest."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from .environment import venv_python
+from .shell import ROOT, hand_over, say
+
+TYPED = (
+    "incoming.py",
+    "host.py",
+    "records.py",
+    "requirements.py",
+    "offer.py",
+    "errors.py",
+    "stats.py",
+    "processes",
+    "tables",
+    "measure",
+    "attention",
+    "quant",
+    "quality",
+    "law",
+    "analysis",
+    "report",
+    "hosts",
+    "study",
+    "sharing",
+    "nodes",
+    "cli",
+    "__init__.py",
+)
+
+
+def lint_steps() -> list[tuple[str, list[str]]]:
+    return [
+        ("ruff check", ["ruff", "check", "."]),
+        ("ruff format", ["ruff", "format", "--check", "."]),
+        ("mypy", ["mypy", *(str(package_link() / path) for path in TYPED)]),
+    ]
+
+
+def pytest_step(arguments: list[str]) -> tuple[str, list[str]]:
+    """pytest with ``arguments``; without any, all tests, a file at a time on each core.
+
+    More than four at once would only wait for each other: each starts a ComfyUI and a browser.
+    """
+    workers = min(4, os.cpu_count() or 1)
+    spread = ["-n", str(workers), "--dist", "loadfile"] if not arguments and workers > 1 else []
+    return "pytest", ["pytest", *spread, *arguments]
+
+
+def package_link() -> Path:
+    """A link to this folder that is named as the package, relative to it.
+
+    mypy takes module names from folders and looks for others beside them; a checkout may have any
+    name and any neighbours. A link on Windows needs rights: there the folder itself must do.
+    """
+    if os.name == "nt":
+        return Path()
+    link = Path(".mypy_cache", "checkout", "wattbench")
+    (ROOT / link).parent.mkdir(parents=True, exist_ok=True)
+    if not (ROOT / link).is_symlink():
+        (ROOT / link).symlink_to(Path("..", ".."), target_is_directory=True)
+    return link
+
+
+def run_steps(steps: list[tuple[str, list[str]]], env: dict[str, str] | None = None) -> int:
+    """Run every step, even after one that failed, and print how each ended; 0 if all were well."""
+    lines, failed = [], False
+    for name, module in steps:
+        say(f"{name} ...")
+        started = time.monotonic()
+        code = hand_over([str(venv_python()), "-m", *module], env)
+        failed = failed or code != 0
+        outcome = "ok" if code == 0 else f"FAILED ({code})"
+        lines.append(f"{name:12} {outcome:12} {time.monotonic() - started:6.1f} s")
+    for line in lines:
+        say(line)
+    return int(failed)
