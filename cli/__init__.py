@@ -22,6 +22,7 @@ COMMANDS = (
     "powercap",
     "summary",
     "report",
+    "compare",
     "journal",
     "bundle",
     "verify",

@@ -227,6 +227,12 @@ def expect_matrix(wattbench, request, folder):
     assert "did you mean 'attention'?" in done.stderr
 
 
+def expect_compare(wattbench, request, folder):
+    done = wattbench("compare", folder / "a é", folder / "b")
+    assert done.returncode == 2
+    assert "cannot be read" in done.stderr
+
+
 def expect_serve(wattbench, request, folder):
     """The checkout is not the stranger's: it cannot hold what the server writes."""
     server = request.getfixturevalue("journal_server")
