@@ -7,11 +7,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..measure.energy.phases import PooledPhases, pooled_phases, step_profiles
+from ..quality.base import Metric
 from ..records import Estimate, Run
 from .breakdown import parts_of
 from .comparison import comparisons
 from .glance import Glance, glance_at
-from .pareto import TradeOff, trade_offs
+from .pareto import TradeOff, quality_trade_offs, trade_offs
+from .quality import QualityPoint
 from .runs_table import runs_frame
 from .series import series_of
 from .statements import statements
@@ -40,14 +42,15 @@ class Analysis:
 
     @classmethod
     def of(cls, runs: Sequence[Run]) -> Analysis:
-        """Of runs with their raw samples, whose phases are pooled here."""
+        """Of runs with their raw samples, whose phases are pooled here; in the order of time."""
+        runs = sorted(runs, key=lambda run: run.started_at)
         pooled = pooled_phases(runs)
         return cls(runs_frame(runs, pooled), runs, pooled)
 
     @cached_property
     def conditions(self) -> list[ConditionRuns]:
         """The runs behind each row of the summary."""
-        return list(conditions(self.frame))
+        return conditions(self.frame)
 
     @cached_property
     def summary(self) -> pd.DataFrame:
@@ -73,6 +76,11 @@ class Analysis:
     def trade_offs(self) -> list[TradeOff]:
         """Energy against time, with the front; see :mod:`.pareto`."""
         return trade_offs(self.conditions)
+
+    @cached_property
+    def quality_trade_offs(self) -> list[tuple[Metric, list[QualityPoint]]]:
+        """Energy against each metric of pictures, with the front; see :mod:`.quality`."""
+        return quality_trade_offs(self.conditions)
 
     @cached_property
     def notes(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Treatments against the table's first condition, by runs of the same seed."""
+"""Treatments against the baseline, by runs of the same seed."""
 
 from __future__ import annotations
 
@@ -43,12 +43,15 @@ COMPARISON_COLUMNS = [
 
 BASELINE = "baseline"
 NO_PAIRS = "fewer than two pairs of the same seed in the same server process"
+NOT_ALL_PAIRED = "runs paired"
+"""What a note says where not every run has a partner, behind how many of how many have."""
+
 ADAPTIVE = "adaptive evaluations"
 """What the column ``work`` says where the numbers depend on the picture: they may differ then."""
 
 
 def comparisons(measured: list[pd.DataFrame]) -> list[dict[str, object]]:
-    """:data:`COMPARISON_COLUMNS` for each condition's runs; the first condition is the baseline.
+    """:data:`COMPARISON_COLUMNS` for each condition's runs, of which the baseline's come first.
 
     A ratio is treatment over baseline, the geometric mean over runs of the same visit and seed,
     with its 95 % Student-t interval; with more than one visit, over the means of the visits. It is

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ..quality.base import Metric
 from ..records import Estimate
 from ..stats import estimate, independent_values
 from .columns import ENVIRONMENT_COLUMNS
 from .comparison import WORKLOAD_COLUMNS
+from .quality import QualityPoint, judged_metrics, quality_points
 from .summary import ConditionRuns
 
 if TYPE_CHECKING:
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
 
 COMPARABLE = [*WORKLOAD_COLUMNS, *ENVIRONMENT_COLUMNS, "energy_meter"]
 """Fronts are of conditions that are equal in these: others did other work, or elsewhere."""
+
+
+PICTURED = ["width_px", "height_px", "frames", "prompts", *ENVIRONMENT_COLUMNS, "energy_meter"]
+"""Energy is held against quality where these are equal: of any model, steps and format."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,24 @@ def trade_offs(conditions: Sequence[ConditionRuns]) -> list[TradeOff]:
             )
             groups.setdefault(tuple(map(str, measured.iloc[0][COMPARABLE])), []).append(point)
     return sorted((p for group in groups.values() for p in _marked(group)), key=lambda p: p.row)
+
+
+def quality_trade_offs(
+    conditions: Sequence[ConditionRuns],
+) -> list[tuple[Metric, list[QualityPoint]]]:
+    """Energy against each metric that was measured; a list for each set of like pictures."""
+    groups: dict[tuple[str, ...], list[tuple[int, pd.DataFrame, str]]] = {}
+    for row, (_, _, measured) in enumerate(conditions):
+        if len(measured):
+            key = tuple(map(str, measured.iloc[0][[*PICTURED, "quality_models"]]))
+            entry = row, measured, left_out_because(measured)
+            groups.setdefault(key, []).append(entry)
+    found = [
+        (metric, quality_points(group, metric))
+        for metric in judged_metrics()
+        for group in groups.values()
+    ]
+    return [(metric, points) for metric, points in found if points]
 
 
 def left_out_because(measured: pd.DataFrame) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..records import Estimate
 from ..stats import estimate, independent_values
+from .baseline import baseline_first
 from .columns import ALL_METRICS, CONDITION_COLUMNS, ENVIRONMENT_COLUMNS, QUALITY_METRICS
 from .comparison import COMPARISON_COLUMNS, comparisons
 from .quality import quality_estimate
@@ -62,7 +63,7 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     prompts and seeds, see :func:`.quality.quality_estimate`. ``fallback_runs`` counts runs in
     which another kernel than the requested one ran, ``broken_pictures`` those whose picture is.
     """
-    found = list(conditions(runs))
+    found = conditions(runs)
     return summary_of(found, comparisons([condition.measured for condition in found]))
 
 
@@ -79,8 +80,13 @@ def summary_of(
     return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
 
 
-def conditions(runs: pd.DataFrame) -> Iterator[ConditionRuns]:
-    """The runs behind each row of the summary of a table."""
+def conditions(runs: pd.DataFrame) -> list[ConditionRuns]:
+    """The runs behind each row of the summary of a table, the baseline's first."""
+    found = list(_conditions(runs))
+    return [found[row] for row in baseline_first([condition.measured for condition in found])]
+
+
+def _conditions(runs: pd.DataFrame) -> Iterator[ConditionRuns]:
     import numpy as np
 
     repeats = runs[~runs["is_warmup"]]

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .accuracy import exact_bound, relative_error
-from .base import AttentionCall, Backend, kernel_errors
+from .base import AttentionCall, Backend
 from .ledger import clock_of
+from .packages import SHORT, failure, kernel_errors
 from .sdpa import BACKENDS as SDPA_FAMILY
 from .sdpa import lack_of_memory
 
@@ -42,20 +43,21 @@ DELAY_S = 0.03
 """A round may take so much longer by chance: another process or thread had the processor."""
 
 UNCHECKED = "the call's own numbers are not finite, so it cannot be checked"
-SHORT = "memory is short"
 IN_PLACE = "it writes to its inputs, which the model may need again"
 SDPA = SDPA_FAMILY[0]
 """The yardstick of exact kernels, which it is not held to itself."""
 
 MARGIN = 0.02
-"""Another kernel must save this part of what sdpa takes, host or device, or sdpa stays."""
+"""Times are near-equal where they differ by less than this part of what sdpa takes, on the host or
+the device, whichever is longer, or by less than they scatter."""
 
 
 @dataclass(frozen=True)
 class Trial:
     """What a kernel did with a call, or why it is refused.
 
-    ``seconds`` are those of a call on its device, ``host_s`` those until the call returns.
+    ``seconds`` are those of a call on its device, ``host_s`` those until the call returns;
+    ``scatter_s`` is how far the two best rounds of either were apart.
     """
 
     backend: str
@@ -63,6 +65,7 @@ class Trial:
     host_s: float | None = None
     error: float | None = None
     refusal: str = ""
+    scatter_s: float = 0.0
 
     def cost(self, idle: float, hidden_s: float) -> float:
         """Seconds that a call costs where the device is idle at the part ``idle`` of the calls.
@@ -163,16 +166,15 @@ def try_all(
         for runner in runners.values():
             if not runner.rounds or runner.goes_on(best):
                 runner.round()
-    return [
-        replace(t, seconds=runners[t.backend].seconds(), host_s=runners[t.backend].host_s)
-        if t.backend in runners
-        else t
-        for t in trials
-    ]
+    return [runners[t.backend].timed(t) if t.backend in runners else t for t in trials]
 
 
 def pick(trials: Sequence[Trial], idle: float = 0.0) -> Trial | None:
-    """The cheapest trial that is not refused; the first of them unless beaten by a margin.
+    """The cheapest trial that is not refused; the first of them unless clearly beaten.
+
+    Of those that take near-equal time it is the one that keeps the device busy for the shortest
+    time, which is what joules follow: a few microseconds of a host that is waited for are not
+    bought with more of them on the device.
 
     Args:
         trials: of one call, torch's sdpa first.
@@ -184,9 +186,18 @@ def pick(trials: Sequence[Trial], idle: float = 0.0) -> Trial | None:
         return None
     first = admitted[0]
     taken_s, host_s = first.seconds or 0.0, first.host_s or 0.0
-    best = min(admitted, key=lambda trial: trial.cost(idle, taken_s))
-    saved_s = first.cost(idle, taken_s) - best.cost(idle, taken_s)
-    return best if saved_s > MARGIN * max(taken_s, host_s) else first
+    margin_s = MARGIN * max(taken_s, host_s)
+
+    def is_near(one: Trial, other: Trial) -> bool:
+        near_s = max(margin_s, one.scatter_s, other.scatter_s)
+        return abs(one.cost(idle, taken_s) - other.cost(idle, taken_s)) <= near_s
+
+    quickest = min(admitted, key=lambda trial: trial.cost(idle, taken_s))
+    near = [trial for trial in admitted if is_near(trial, quickest)]
+    best = min(near, key=lambda trial: (trial.seconds, trial.cost(idle, taken_s)))
+    busy_s = taken_s - (best.seconds or 0.0)
+    is_equal = is_near(best, first) and busy_s <= max(margin_s, first.scatter_s, best.scatter_s)
+    return first if is_equal else best
 
 
 def is_lasting(trials: Sequence[Trial]) -> bool:
@@ -198,27 +209,12 @@ def is_lasting(trials: Sequence[Trial]) -> bool:
     return not refusals[0] and UNCHECKED not in refusals and SHORT not in refusals
 
 
-def is_short_of_memory(error: Exception) -> bool:
-    """Whether a kernel failed for want of memory; MPS and drivers raise no class of their own."""
-    import torch
-
-    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error).lower()
-
-
-def failure(error: Exception) -> str:
-    """Why a kernel that raised is not used, on one line."""
-    if is_short_of_memory(error):
-        return SHORT
-    first_line = str(error).strip().partition("\n")[0]
-    return f"it raised {type(error).__name__}: {first_line[:120]}"
-
-
 class _Runner:
     """Times a kernel round by round."""
 
     def __init__(self, backend: Backend, tensors: tuple[Any, ...], ballast: Ballast) -> None:
         self.rounds: list[float] = []
-        self.host_s = float("inf")
+        self._host_rounds: list[float] = []
         self._run = lambda: backend(*tensors)
         self._ballast = ballast
         self._clock = ballast.clock
@@ -227,6 +223,14 @@ class _Runner:
     def seconds(self) -> float:
         """Seconds of a call in the best round: what disturbs a measurement makes it longer."""
         return min(self.rounds)
+
+    def timed(self, trial: Trial) -> Trial:
+        """The trial with its times, and how far they scatter."""
+        best_two = (sorted(rounds)[:2] for rounds in (self.rounds, self._host_rounds))
+        scatter_s = max(two[-1] - two[0] for two in best_two)
+        return replace(
+            trial, seconds=self.seconds(), host_s=min(self._host_rounds), scatter_s=scatter_s
+        )
 
     def goes_on(self, best_s: float) -> bool:
         """Whether more rounds are worth their time: long calls are timed well by one.
@@ -243,7 +247,7 @@ class _Runner:
             self._calls = max(1, min(MOST_CALLS, int(ROUND_S / max(once_s, 1e-9))))
         seconds, host_s = self._timed(self._calls)
         self.rounds.append(seconds)
-        self.host_s = min(self.host_s, host_s)
+        self._host_rounds.append(host_s)
 
     def _timed(self, calls: int) -> tuple[float, float]:
         """Seconds of a call on the device, and until it returns, behind work that is queued."""

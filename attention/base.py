@@ -13,13 +13,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
-from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
-from subprocess import SubprocessError
 from typing import TYPE_CHECKING
 
 from ..offer import Machine, Offer
+from .packages import (
+    call_fault,
+    import_fault,
+    installed_version,
+    is_found,
+    is_here,
+    version_numbers,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -182,50 +186,6 @@ class Target:
 ANYWHERE = Target(kind="", dtypes=("float64", *FLOATS))
 
 
-def kernel_errors() -> tuple[type[Exception], ...]:
-    """What packages of kernels raise on a machine or a call that they were not made for.
-
-    torch's own, their checks, what fails in code for another version, and Triton's compiler.
-    """
-    errors: tuple[type[Exception], ...] = (
-        RuntimeError,
-        ValueError,
-        TypeError,
-        LookupError,
-        NameError,
-        AttributeError,
-        AssertionError,
-        ImportError,
-        OSError,
-        SubprocessError,
-    )
-    try:
-        from triton.errors import TritonError
-    except ImportError:
-        return errors
-    return (*errors, TritonError)
-
-
-def is_found(package: str) -> bool:
-    """Whether Python finds a package, which may be part of another, as ``flash_attn.cute``."""
-    try:
-        return find_spec(package) is not None
-    except ModuleNotFoundError:
-        return False
-
-
-def import_fault(package: str) -> str:
-    """Why an installed package cannot be imported; empty where it can.
-
-    A compiled one that was made for another torch is found and does not load.
-    """
-    try:
-        import_module(package)
-    except kernel_errors() as error:
-        return f"the package {package} does not load: {error}".splitlines()[0]
-    return ""
-
-
 class InGraphs(Enum):
     """How a kernel can be part of a model that torch.compile compiles."""
 
@@ -285,12 +245,16 @@ class Backend:
         """Whether ``machine`` can run this kernel, and if not, why and what to do."""
         reason, remedy = self._machine_refusal(machine), REMEDY
         if not reason:
-            reason, remedy = self._package_refusal(), self.install
+            reason, remedy = self._package_refusal() or self._call_refusal(machine), self.install
         return Offer(self.name, self.description, not reason, reason, remedy if reason else "")
 
     def supports(self, call: AttentionCall) -> str:
         """Why this kernel cannot run ``call`` on its machine; empty where it can."""
-        reason = self._machine_refusal(call.machine) or self._package_refusal()
+        reason = (
+            self._machine_refusal(call.machine)
+            or self._package_refusal()
+            or self._call_refusal(call.machine)
+        )
         if reason:
             return reason
         refusals = [t.refusal(call) for t in self.targets if t.admits(call.machine)]
@@ -323,6 +287,18 @@ class Backend:
             return f"{self.package} {found} is not older than {_version(self.below_version)}"
         return self.fault(self.package)
 
+    def _call_refusal(self, machine: Machine) -> str:
+        """Why every call of a package's kernel fails on the device that is here; empty otherwise.
+
+        A package may load and have kernels and raise at each call, as xFormers 0.0.35 does with
+        torch 2.11.
+        """
+        if not self.package or not is_here(machine):
+            return ""
+        target = next(target for target in self.targets if target.admits(machine))
+        dtype = next(dtype for dtype in (*HALF, "float32") if dtype in target.dtypes)
+        return call_fault(self.kernel, machine, dtype, (target.head_dims or (64,))[0])
+
 
 def describe(machine: Machine) -> str:
     """A device in words: its name, and its compute capability or gfx target."""
@@ -335,24 +311,6 @@ def describe(machine: Machine) -> str:
 def dtype_name(tensor: Tensor) -> str:
     """torch's own name of a tensor's type, as ``bfloat16``."""
     return str(tensor.dtype).removeprefix("torch.")
-
-
-def installed_version(distribution: str) -> str | None:
-    """The version of an installed distribution."""
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None
-
-
-def version_numbers(text: str) -> tuple[int, ...]:
-    """The leading numbers of a version: ``(2, 7, 4)`` of ``2.7.4.post1``."""
-    numbers = []
-    for part in text.split("+")[0].split("."):
-        if not part.isdecimal():
-            break
-        numbers.append(int(part))
-    return tuple(numbers)
 
 
 def repeat_kv(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:

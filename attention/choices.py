@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from .auto import Trial
-from .base import AttentionCall, describe, installed_version
+from .base import AttentionCall, describe
+from .packages import installed_version
 
 FORMAT = 1
 DISTRIBUTIONS = (
@@ -93,7 +94,12 @@ class Choices:
 
 
 def _trial(
-    backend: str, seconds: float | None, host_s: float | None, error: float | None, refusal: str
+    backend: str,
+    seconds: float | None,
+    host_s: float | None,
+    error: float | None,
+    refusal: str,
+    scatter_s: float = 0.0,
 ) -> Trial:
     """A trial as the file has it.
 
@@ -101,4 +107,4 @@ def _trial(
         TypeError, ValueError: a value is missing or is no number.
     """
     seconds, host_s, error = (x if x is None else float(x) for x in (seconds, host_s, error))
-    return Trial(backend, seconds, host_s, error, refusal)
+    return Trial(backend, seconds, host_s, error, refusal, float(scatter_s))

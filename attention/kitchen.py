@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .base import FLOATS, HALF, Backend, Target, import_fault, repeat_kv
+from .base import FLOATS, HALF, Backend, Target, repeat_kv
+from .packages import import_fault
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .base import BEFORE_AMPERE, FLOATS, HALF, Backend, Target, import_fault, repeat_kv
+from .base import BEFORE_AMPERE, FLOATS, HALF, Backend, Target, repeat_kv
 from .flash import CK_TARGETS
+from .packages import import_fault
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import CommandError, UsageError
+from ..processes.signals import held
 from .run import add_batch_options, planned
 
 if TYPE_CHECKING:
@@ -207,8 +208,10 @@ def check_held(limit: GuardedLimit, cap_w: float, runs: Sequence[Run]) -> None:
             )
 
 
+@held()
 def write(blocks: Sequence[Block], baseline_w: float, folder: Path) -> None:
-    """Add what was measured to the tables of ``folder``, and print the sweep.
+    """Add what was measured to the tables of ``folder``, and print the sweep; signals wait
+    meanwhile.
 
     Raises:
         CommandError: they cannot be written; the runs are still in the journal.

@@ -26,8 +26,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         type=Path,
         nargs="+",
         metavar="DIR",
-        help="a folder of results, its runs.csv, or a journal.jsonl; of several, the first "
-        "condition of the first is the baseline",
+        help="a folder of results, its runs.csv, or a journal.jsonl; of several, the baseline is "
+        "of the first if conditions are equally plain",
     )
     parser.add_argument(
         "--out", type=Path, default=Path("report.html"), metavar="FILE", help="(report.html)"

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..processes.signals import held
 from .terminal import Terminal
 
 if TYPE_CHECKING:
@@ -150,13 +151,20 @@ def run(args: argparse.Namespace) -> int:
     from ..report import reserved
 
     batch, results = planned(args), Results()
+    files: list[str] = []
+
+    @held()
+    def keep() -> None:
+        if results.runs:
+            results.runs = [replace(run, pue=args.pue) for run in results.runs]
+            files[:] = results.write(args.out)
+
     with reserved(args.out):
         try:
-            batch.measure(results)
+            batch.measure(results, keep)
         finally:
-            if results.runs:
-                results.runs = [replace(run, pue=args.pue) for run in results.runs]
-                print(results.write(args.out))
+            if files:
+                print(results.told(files))
     if not results.runs:
         raise CommandError(NOTHING_MEASURED)
     return 0

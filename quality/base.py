@@ -60,7 +60,8 @@ class Metric:
 
     ``measure`` returns it for a picture and the value of the network that ``load`` made of a file
     or folder; where ``load`` is ``None`` it needs none. ``meaning`` is Markdown for the columns'
-    page, ``range`` where values can lie. ``needs`` says what a picture is measured against.
+    page, ``range`` where values can lie. ``needs`` says what a picture is measured against,
+    ``point`` how much of it is called a point where losses are told.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Metric:
     measure: Callable[[Seen, Any], float]
     load: Callable[[Path], Network] | None = None
     needs: Literal["", "prompt", "reference"] = ""
+    point: float = 1.0
 
 
 def luma(picture: np.ndarray) -> np.ndarray:

@@ -92,4 +92,5 @@ CLIP_SCORE = Metric(
     measure=_measure,
     load=load_clip,
     needs="prompt",
+    point=0.01,
 )

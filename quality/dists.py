@@ -120,4 +120,5 @@ DISTS = Metric(
     measure=_measure,
     load=load_dists,
     needs="reference",
+    point=0.01,
 )

@@ -105,4 +105,5 @@ LPIPS = Metric(
     measure=_measure,
     load=load_lpips,
     needs="reference",
+    point=0.01,
 )

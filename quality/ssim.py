@@ -54,4 +54,5 @@ SSIM = Metric(
     "points, over all channels",
     measure=_measure,
     needs="reference",
+    point=0.01,
 )

@@ -19,6 +19,7 @@ from ..analysis.runs_table import DTYPES, runs_frame
 from ..analysis.steps import STEP_COLUMNS
 from ..errors import UsageError
 from ..measure.protocol.journal import dumps, parse
+from ..processes.signals import held
 from ..records import Run
 from ..tables.csv import read_frame, write_frame
 from ..tables.files import newest, write_text
@@ -62,6 +63,7 @@ def reserved(folder: Path) -> Iterator[None]:
         ) from error
 
 
+@held()
 def write_analysis(
     analysis: Analysis,
     folder: Path,
@@ -71,7 +73,7 @@ def write_analysis(
     """Write the tables and ``report.md`` in place of those in ``folder``; returns where they lie.
 
     ``preface`` are lines of the report that come before its tables, ``steps`` another table of
-    steps than the analysis' own.
+    steps than the analysis' own. Signals wait until all are written.
 
     Raises:
         OSError: the folder cannot be made or written.
@@ -88,11 +90,12 @@ def write_analysis(
     return paths
 
 
+@held()
 def append_runs(runs: Sequence[Run], folder: Path, preface: Sequence[str] = ()) -> list[Path]:
     """Add runs to those that ``folder`` already holds, each run once; as :func:`write_analysis`.
 
     The raw runs lie beside the table in ``runs.jsonl``, so that phases are pooled over all of them
-    and not only over those of one call.
+    and not only over those of one call. Signals wait until all is written.
 
     Raises:
         OSError: the folder cannot be made or written.

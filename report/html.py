@@ -64,7 +64,7 @@ def as_html(
         PageUnavailableError: without Jinja2 or matplotlib.
         ValueError: a folder's ``verdict.json`` or ``candidates.csv`` is something else.
     """
-    template = _template()
+    template = template_of("page.html.j2")
     translate = translator(language)
     scrub = scrubber()
     tuned: list[Tuned] = [found for folder in folders if (found := tuned_of(folder))]
@@ -83,10 +83,6 @@ def as_html(
 
 def render(template: Template, page: Page) -> str:
     """The template filled in; only our own style, script and charts are markup in it."""
-    from markupsafe import Markup
-
-    script = "\n" + (HERE / "page.js").read_text("utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     began = sorted(page.shown.frame["started_at"])
     span = " / ".join(dict.fromkeys(at[:16].replace("T", " ") for at in began[:1] + began[-1:]))
     return template.render(
@@ -95,14 +91,25 @@ def render(template: Template, page: Page) -> str:
         title=page.t("WattBench report"),
         measured=f"{page.t('Measured')}: {span} UTC" if span else "",
         sections=sections(page),
-        css=Markup("\n".join(sheet.read_text("utf-8") for sheet in STYLES)),  # noqa: S704
-        script=Markup(script),  # noqa: S704
-        script_hash=f"sha256-{digest}",
+        **inlined("page.js"),
     )
 
 
-def _template() -> Template:
-    """The page's template.
+def inlined(*scripts: str) -> dict[str, object]:
+    """Style and scripts of a page as markup, and the hash by which its policy knows the scripts."""
+    from markupsafe import Markup
+
+    script = "\n" + "\n".join((HERE / name).read_text("utf-8") for name in scripts)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return {
+        "css": Markup("\n".join(sheet.read_text("utf-8") for sheet in STYLES)),  # noqa: S704
+        "script": Markup(script),  # noqa: S704
+        "script_hash": f"sha256-{digest}",
+    }
+
+
+def template_of(name: str) -> Template:
+    """A page's template.
 
     Raises:
         PageUnavailableError: without Jinja2 or matplotlib.
@@ -122,4 +129,4 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html.j2")
+    return environment.get_template(name)

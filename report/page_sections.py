@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..analysis.breakdown import ENERGIES, TIMES
@@ -20,7 +21,6 @@ from .folder import (
     MOST_PICTURES,
     Picture,
     Tuned,
-    not_measured_in,
     pictures_in,
     place_of,
     thumbnail,
@@ -40,6 +40,8 @@ from .page import (
     span,
     table_block,
 )
+from .page_beside import not_measured, pictures_against_energy, published
+from .quality import QUALITY_NOTES, quality_table, title_of
 from .summary import plus_minus, summary_table
 
 PLAIN_BYTES, DOWNLOAD_BYTES = 100_000, 450_000
@@ -60,7 +62,7 @@ METHOD = (
     "and runs that do not count are in the raw table and in no mean.",
     "Intervals are Student-t at 95 %, over the means of visits where there are several server "
     "processes, else over repeats. Ratios are geometric means over runs of the same seed in the "
-    "same process.",
+    "same process, of a study in the same block.",
     "Energy is gross, of the device that the column Energy from names, and not of the whole "
     "computer at the wall.",
 )
@@ -73,11 +75,14 @@ def sections(page: Page) -> list[dict[str, Any]]:
         "pictures": ("Pictures and what they cost", _pictures),
         "ratios": ("Against the baseline", _ratios),
         "trade-off": ("Energy against time", _trade_off),
+        "distance": ("Energy against picture distance", pictures_against_energy),
+        "quality": ("Energy against quality", _quality),
+        "published": ("Beside the published", published),
         "phases": ("Phases", _phases),
         "order": ("Every run, in order", _order),
         "ran": ("What ran", _ran),
         "environment": ("Environment", _environment),
-        "skipped": ("What was not measured", _skipped),
+        "skipped": ("What was not measured", not_measured),
         "method": ("How it was measured", _method),
         "raw": ("Raw tables", _raw),
     }
@@ -167,7 +172,7 @@ def _ratios(page: Page) -> Iterator[Block]:
         yield absent(page, "No energy of an image has a ratio to the baseline's.")
     table = summary_table(page.shown)
     if table.rows:
-        caption = "Conditions: mean ± half width of the 95 % interval; × is against the first row"
+        caption = "Conditions: mean ± half width of the 95 % interval; × is against the baseline"
         yield table_block(page, caption, table, blank_reasons(table, page.shown))
     else:
         yield absent(page, "No run counts, so that there is nothing to average.")
@@ -252,6 +257,27 @@ def _trade_off(page: Page) -> Iterator[Block]:
     yield table_block(
         page, "Energy against time; fronts are of equal work in equal environments", table
     )
+
+
+def _quality(page: Page) -> Iterator[Block]:
+    if not page.shown.quality_trade_offs:
+        yield absent(page, "No quality of pictures was measured: Picture Metrics does.")
+        return
+    for metric, points in page.shown.quality_trade_offs:
+        title = page.t(title_of(metric))
+        drawn = [
+            (f"{n}", p.energy_j, p.quality, p.is_on_front)
+            for n, p in enumerate(points[:MOST_ROWS], 1)
+        ]
+        on_front = ", ".join(page.labels[p.row] for p in points if p.is_on_front)
+        caption = page.t("Energy and quality with 95 % intervals; full dots are the front")
+        svg = charts.scatter(drawn, ("J/img", title), page.t)
+        yield figure_block(f"{caption}: {title}{cut(page, len(points))}", on_front, svg)
+        names = dict(enumerate(page.names))
+        numbered = [f"{n}. {names[p.row]}" for n, p in enumerate(points, 1)]
+        own = [replace(p, row=n) for n, p in enumerate(points)]
+        yield table_block(page, "Energy against quality", quality_table(metric, own, numbered))
+    yield {"kind": "items", "title": "", "items": [page.t(note) for note in QUALITY_NOTES]}
 
 
 def _phases(page: Page) -> Iterator[Block]:
@@ -351,19 +377,6 @@ def _environment(page: Page) -> Iterator[Block]:
         table,
         verbatim=True,
     )
-
-
-def _skipped(page: Page) -> Iterator[Block]:
-    found = [entry for folder in page.folders for entry in not_measured_in(folder)]
-    if not found:
-        yield absent(page, "Nothing that was planned is missing.")
-        return
-    rows = tuple(
-        (page.scrub(cell), page.t(status), page.t(page.scrub(reason)))
-        for cell, status, reason in found
-    )
-    table = Table(("Cell", "Status", "Reason"), rows)
-    yield table_block(page, "Cells that were skipped or failed, and why", table)
 
 
 def _method(page: Page) -> Iterator[Block]:

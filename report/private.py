@@ -61,14 +61,16 @@ def without_identity(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(**changes)
 
 
-def scrubber(known: dict[str, str] | None = None) -> Callable[[str], str]:
+def scrubber(
+    known: dict[str, str] | None = None, *, with_own_names: bool = True
+) -> Callable[[str], str]:
     """A function that takes from a text what names a person, a machine or a place on it.
 
     Paths become ``[path]``, or their last part where that is a file of a kind that is told by its
-    name; addresses, serial numbers, this machine's name and user become words. ``known`` are other
-    texts to replace.
+    name; addresses, serial numbers, this machine's name and user become words, the last two only
+    ``with_own_names``. ``known`` are other texts to replace.
     """
-    own = {socket.gethostname(): "[host]", _user(): "[user]"}
+    own = {socket.gethostname(): "[host]", _user(): "[user]"} if with_own_names else {}
     replaced = {name: word for name, word in own.items() if len(name) >= LEAST_NAME}
     replaced |= known or {}
     names = "|".join(re.escape(name) for name in sorted(replaced, key=len, reverse=True))

@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from ..processes.signals import held
 from ..records import Estimate
 from .levels import Levels
 from .pictures import with_distances
@@ -104,10 +105,12 @@ def sentence(verdict: Verdict, tuning: Tuning) -> str:
     )
 
 
+@held()
 def write_outcome(tuning: Tuning, levels: Levels, folder: Path) -> str:
     """Write ``verdict.json``, ``candidates.csv``, ``tuned.json``, tables, page; what to tell.
 
-    ``tuned.json`` is only there if something won that goes into a workflow.
+    ``tuned.json`` is only there if something won that goes into a workflow. Signals wait until all
+    are written.
 
     Raises:
         OSError: the folder cannot be written.

@@ -8,6 +8,11 @@ from uuid import uuid4
 
 
 def write_text(text: str, path: Path) -> Path:
+    """As :func:`write_bytes`, in UTF-8."""
+    return write_bytes(text.encode(), path)
+
+
+def write_bytes(data: bytes, path: Path) -> Path:
     """Write a file; an existing one is replaced only by a complete one. Returns where it lies.
 
     That is :func:`beside` it, and a warning, where another program keeps the file open: Windows
@@ -20,8 +25,8 @@ def write_text(text: str, path: Path) -> Path:
     # Not tempfile's: its files are readable by their owner alone, and stay so under the new name.
     temporary = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
-        with temporary.open("x", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with temporary.open("xb") as file:
+            file.write(data)
         return _put(temporary, path)
     except OSError:
         temporary.unlink(missing_ok=True)

@@ -12,9 +12,7 @@ from comfy.cli_args import args
 from comfy_api.torch_helpers.torch_compile import COMPILE_KEY
 
 from .compile import KEY as OWN_COMPILE_KEY
-
-OWN = "wattbench"
-"""Keys of our own wrappers begin with this: probes change nothing, the rest names itself."""
+from .foreign import is_own
 
 LAUNCH_OPTIONS = (
     "--fast",
@@ -103,11 +101,14 @@ def patches_of(model: Any) -> list[str]:
 
 
 def _wrapper_keys(model: Any) -> Iterator[str]:
-    """Our node Compile, which names itself, uses core's wrapper for it."""
+    """Those of others. Ours change nothing, or the node that put them there names itself.
+
+    Our node Compile uses core's wrapper.
+    """
     for by_key in model.wrappers.values():
         for key, functions in by_key.items():
-            is_own = str(key).startswith(OWN) or (key == COMPILE_KEY and OWN_COMPILE_KEY in by_key)
-            if functions and not is_own:
+            compiled_by_us = key == COMPILE_KEY and OWN_COMPILE_KEY in by_key
+            if not compiled_by_us and not all(map(is_own, functions)):
                 yield str(key) if key is not None else f"wrapper {', '.join(_owners(functions))}"
 
 

@@ -12,6 +12,7 @@ import comfy
 
 COMFYUI = Path(comfy.__path__[0]).resolve().parent
 PACK = Path(__file__).resolve().parents[2]
+PACKAGE = __name__.removesuffix(".hosts.comfyui.foreign")
 
 SAMPLING_FUNCTIONS = {
     "nodes": ("common_ksampler", "KSampler.sample", "KSamplerAdvanced.sample"),
@@ -53,6 +54,13 @@ def replaced_forward(model: Any) -> list[str]:
     if file is not None and any(file.is_relative_to(root) for root in (COMFYUI / "comfy", PACK)):
         return []
     return [f"{type(network).__name__}.forward by {_owner(file)}"]
+
+
+def is_own(function: Any) -> bool:
+    """Whether a function, or the object that is called, is this pack's."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return f"{getattr(function, '__module__', '')}.".startswith(f"{PACKAGE}.")
 
 
 def _file_of(function: Any) -> Path | None:

@@ -11,9 +11,9 @@ import comfy.ldm.modules.diffusionmodules.model as comfy_vae
 import torch
 
 from ...attention import AttentionCall, Backend, backend_named
-from ...attention.auto import check_beside_sdpa, failure
-from ...attention.base import kernel_errors
+from ...attention.auto import check_beside_sdpa
 from ...attention.ledger import Ledger, clock_of
+from ...attention.packages import failure, kernel_errors
 from ...offer import Machine, machine_of
 from ...records import KernelCalls
 from .identity import attach_optimization

@@ -9,7 +9,7 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, count
 from pathlib import Path
@@ -18,11 +18,13 @@ from typing import Protocol
 from ...errors import CancelledError, CommandError, UsageError
 from ...incoming import MAX_WORKFLOW_BYTES, IncomingError, read_json
 from ...measure.protocol import journal
+from ...processes.signals import held
 from ...processes.visit import VISIT_VARIABLE
 from ...records import Run
 from .client import ComfyClient, ServerUnreachableError
 from .comfy_run import Event, Job, check_installed, run_workflow, to_api_format
 from .graph import PACK_PREFIX, Graph, repeated
+from .pictures import MISSING, can_read, with_files
 from .places import choose_python
 from .server import ComfyServer, device_arguments, find_comfyui
 
@@ -68,24 +70,34 @@ class Results:
 
     job_ids: set[str] = field(default_factory=set)
     runs: list[Run] = field(default_factory=list)
-    pictures: list[Path] = field(default_factory=list)
+    by_job: dict[str, list[Path]] = field(default_factory=dict)
 
-    def write(self, folder: Path) -> str:
-        """Write the tables; returns the summary and where the files lie, for people.
+    @property
+    def pictures(self) -> list[Path]:
+        """Files of all pictures, in the order in which they were made."""
+        return [picture for pictures in self.by_job.values() for picture in pictures]
+
+    def write(self, folder: Path) -> list[str]:
+        """Write the tables and ``report.html``; returns where they lie.
 
         Raises:
             CommandError: they cannot be written; the runs are still in the journal.
         """
-        from ...report import append_runs, summary_text
+        from ...report import append_runs
         from ...report.html import write_page
 
         try:
-            files = [*map(str, append_runs(self.runs, folder)), write_page(folder)]
+            return [*map(str, append_runs(self.runs, folder)), write_page(folder)]
         except (OSError, ValueError) as error:
             raise CommandError(
                 f"the tables cannot be written to {folder}: {error}. The runs are kept in "
                 f"{JOURNAL_FOLDER}/{JOURNAL_FILE} in ComfyUI's output folder"
             ) from error
+
+    def told(self, files: Sequence[str]) -> str:
+        """The summary, and where the files lie, for people."""
+        from ...report import summary_text
+
         lines = [f"\n{summary_text(self.runs)}\n", *files]
         if self.pictures:
             lines.append(f"{len(self.pictures)} pictures in {self.pictures[0].parent}")
@@ -171,8 +183,11 @@ class Batch:
             teller=teller,
         )
 
-    def measure(self, results: Results) -> None:
+    def measure(self, results: Results, keep: Callable[[], None]) -> None:
         """Run all visits; ``results`` holds what was measured even where this raises.
+
+        ``keep`` is called at the end of each visit, before its server ends, which takes seconds:
+        what it writes is there whatever happens then.
 
         Raises:
             CommandError: a server or a workflow failed, or fewer runs were measured than asked for.
@@ -185,7 +200,10 @@ class Batch:
                 graph = visit.graph()
                 graphs = repeated(graph, self.repeats) if self.repeats else [graph]
                 before = len(results.runs)
-                visit.measure(graphs, results)
+                try:
+                    visit.measure(graphs, results)
+                finally:
+                    keep()
                 made = {(r.job_id, r.repeat) for r in results.runs[before:] if not r.is_warmup}
                 if self.repeats and len(made) < self.repeats:
                     fewer.append(f"visit {number} measured {len(made)} of {self.repeats} runs")
@@ -259,8 +277,14 @@ class Visit:
                 name = "_".join((f"visit{self.number}", *part, f"{number:03}"))
                 self._run(graph, label, name.replace(" ", ""), results)
         finally:
-            appended = read_runs(self.client, self.server, offset, self.batch.teller)
-            results.runs += [run for run in appended if run.job_id in results.job_ids]
+            with held():
+                appended = read_runs(self.client, self.server, offset, self.batch.teller)
+                own = [run for run in appended if run.job_id in results.job_ids]
+                if results.pictures and not can_read():
+                    self.batch.teller.say(MISSING)
+                else:
+                    own = list(with_files(own, results.by_job))
+                results.runs += own
 
     def _run(self, graph: Graph, label: str, name: str, results: Results) -> None:
         workflow = self.batch.workflow.name
@@ -276,7 +300,8 @@ class Visit:
             job = run_workflow(self.client, file, self.batch.timeout_s, follow)
         if job.error and self.server is not None and not self.server.is_running():
             raise self.server.error(f"ComfyUI died while the workflow ran: {job.error}")
-        results.pictures += fetch_pictures(self.client, job, self.batch.folder / "pictures", name)
+        fetched = fetch_pictures(self.client, job, self.batch.folder / "pictures", name)
+        results.by_job.setdefault(job.prompt_id or "", []).extend(fetched)
         if job.was_cancelled:
             raise CancelledError(f"on the server at {self.client.address}")
         if job.error:

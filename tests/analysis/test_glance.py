@@ -68,7 +68,8 @@ def test_two_that_are_alike_cannot_be_told_apart(make_run):
 
 def test_what_cannot_be_compared_is_said_with_its_reason(make_run):
     elsewhere = replace(CONDITION, attention="chunked")
-    runs = [*made_runs(make_run), *(make_run(f"x{n}", seed=n, condition=elsewhere) for n in (0, 1))]
+    later = {"condition": elsewhere, "started_at": "2026-11-20T10:00:00.000+00:00"}
+    runs = [*made_runs(make_run), *(make_run(f"x{n}", seed=n, **later) for n in (0, 1))]
     found = glance(runs)
     assert found.winners == (1,)
     assert found.asides[1:] == ("Not compared: chunked: another environment than the baseline's.",)

@@ -4,7 +4,7 @@ import json
 import os
 import stat
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -192,6 +192,7 @@ def test_one_delay_does_not_cost_a_kernel_its_place(simulated_time, inputs):
     kernels = [taking("sdpa", 3e-5), taking("quick", 1.5e-5), taking("slow", 5e-2)]
     trials = try_all(kernels, *inputs, 0.01)
     assert [trial.seconds for trial in trials] == pytest.approx([3e-5, 1.5e-5, 5e-2])
+    assert [trial.scatter_s for trial in trials] == pytest.approx([0, 0, 0], abs=1e-9)
     assert pick(trials).backend == "quick"
     assert calls.count("slow") == 5, "one to check, three to warm up, one round"
 
@@ -207,11 +208,32 @@ def test_what_a_call_costs_depends_on_who_waits():
 def test_where_the_device_waits_only_the_host_and_what_it_cannot_hide_count():
     """SDXL's largest attention on a card that waits for the host: nothing on the device helps."""
     sdpa = Trial("sdpa", 304e-6, 21e-6)
-    cudnn = Trial("sdpa_cudnn", 183e-6, 25e-6)
+    cudnn = Trial("sdpa_cudnn", 183e-6, 55e-6)
     efficient = Trial("sdpa_efficient", 697e-6, 12e-6)
     assert pick([sdpa, cudnn, efficient], idle=1.0) is sdpa
     assert pick([sdpa, cudnn, efficient], idle=0.0) is cudnn
     assert pick([sdpa, Trial("quick", 304e-6, 9e-6)], idle=1.0).backend == "quick"
+
+
+@pytest.mark.parametrize("idle", [0.0, 0.5, 1.0])
+def test_a_little_of_the_hosts_time_is_not_bought_with_much_of_the_devices(idle):
+    """What takes near-equal time and keeps the card busy for longer takes more joules."""
+    sdpa = Trial("sdpa", 304e-6, 21e-6)
+    cudnn = Trial("sdpa_cudnn", 183e-6, 25e-6)
+    assert pick([sdpa, cudnn], idle) is cudnn
+    stock, other = Trial("sdpa", 183e-6, 25e-6), Trial("other", 300e-6, 20e-6)
+    assert pick([stock, other], idle) is stock
+
+
+@pytest.mark.parametrize(("scatter", "picked"), [(3.9e-6, "other"), (4.1e-6, "sdpa")])
+@pytest.mark.parametrize("idle", [0.0, 1.0])
+def test_within_what_the_times_scatter_the_first_stays(scatter, picked, idle):
+    first = Trial("sdpa", 100e-6, 100e-6, scatter_s=scatter)
+    other = Trial("other", 96e-6, 96e-6)
+    assert pick([first, other], idle).backend == picked
+    assert pick(
+        [replace(first, scatter_s=0.0), replace(other, scatter_s=scatter)], idle
+    ).backend == (picked)
 
 
 def test_the_first_stays_unless_clearly_beaten():
@@ -222,9 +244,23 @@ def test_the_first_stays_unless_clearly_beaten():
     assert pick([refused]) is None
 
 
+def test_how_far_rounds_scatter_is_measured(simulated_time, inputs):
+    """A round of 20 calls takes 1, 2, 3, 4, 5 times 30 us for each of them."""
+    calls = []
+
+    def kernel(*tensors):
+        calls.append(0)
+        simulated_time[0] += 30e-6 * max(1, 1 + (len(calls) - 5) // 20)
+        return SDPA(*tensors)
+
+    [trial] = try_all([Backend("sdpa", "", kernel)], *inputs, 0.01)
+    assert trial.seconds == pytest.approx(30e-6)
+    assert trial.scatter_s == pytest.approx(30e-6)
+
+
 def test_choices_are_remembered_and_those_of_others_kept(tmp_path):
     path = tmp_path / "folder" / "attention.json"
-    trials = [Trial("sdpa", 1e-5, 2e-5, 1e-3), Trial("sage_1", refusal="no")]
+    trials = [Trial("sdpa", 1e-5, 2e-5, 1e-3, scatter_s=1e-7), Trial("sage_1", refusal="no")]
     assert Choices(path).get("a", ["sdpa", "sage_1"]) is None
     Choices(path).put("a", trials)
     Choices(path).put("b", trials[:1])

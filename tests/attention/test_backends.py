@@ -303,6 +303,63 @@ def test_a_package_that_does_not_load_says_so(with_package, tmp_path, monkeypatc
     assert "does not load: module 'os' has no attribute 'no_such_function'" in offer.reason
 
 
+@pytest.fixture
+def xformers_here(with_package):
+    """The back end, as if it could compute on this machine's processor."""
+    from dataclasses import replace
+
+    from wattbench.attention import packages
+    from wattbench.attention.base import ANYWHERE as ANY_DEVICE
+
+    packages._call_fault.cache_clear()
+    with_package("xformers")
+    yield replace(backend_named("xformers"), targets=(ANY_DEVICE,))
+    packages._call_fault.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("result", "reason"),
+    [
+        (lambda q: q, ""),
+        (lambda q: q * float("nan"), "a small call gives NaN or infinity"),
+        (NotImplementedError("No operator found"), "a small call fails: it raised Not"),
+        (torch.OutOfMemoryError("CUDA out of memory"), ""),
+    ],
+)
+def test_a_package_whose_every_call_fails_is_not_available(
+    result, reason, xformers_here, monkeypatch, tensors
+):
+    """It loads and says that it has kernels; only a call tells. One call, not one for each ask."""
+    import xformers.ops
+
+    calls = []
+
+    def attend(q, *args, **options):
+        calls.append(q.shape)
+        if isinstance(result, Exception):
+            raise result
+        return result(q)
+
+    monkeypatch.setattr(xformers.ops, "memory_efficient_attention", attend)
+    machine = Machine("cpu", "cpu")
+    offers = [xformers_here.offer(machine) for _ in range(2)]
+    assert all(offer.reason.startswith(reason) for offer in offers)
+    assert offers[0].available is (reason == "")
+    q, k, _ = tensors()
+    refusal = xformers_here.supports(AttentionCall.of(machine, q, k))
+    assert refusal.startswith(reason)
+    assert (refusal == "") is offers[0].available
+    is_short = isinstance(result, torch.OutOfMemoryError)
+    assert len(calls) == (3 if is_short else 1), "a lack of memory is no answer"
+
+
+def test_a_card_that_is_not_here_is_not_called(xformers_here, monkeypatch):
+    import xformers.ops
+
+    monkeypatch.setattr(xformers.ops, "memory_efficient_attention", None)
+    assert xformers_here.offer(CARDS["Ampere"]).available
+
+
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(ValueError, match=r"'sdp'; choose one of sdpa, sdpa_flash"):
         backend_named("sdp")

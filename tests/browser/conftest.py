@@ -74,3 +74,27 @@ def shown(ran, opened):
     """Show Summary in view, with the result of the real run."""
     opened.give(ran.result)
     return opened
+
+
+@pytest.fixture
+def open_file(browser):
+    """A function that opens a file of ours; nothing may be said or asked for until the end."""
+    contexts, said, own = [], [], ["data:"]
+
+    def open_page(path, width_px=1100, scheme="light", **options):
+        own.append(path.as_uri())
+        context = browser.new_context(
+            viewport={"width": width_px, "height": 900}, color_scheme=scheme, **options
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: said.append(request.url))
+        page.goto(path.as_uri())
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert [text[:99] for text in said if not text.startswith(tuple(own))] == []

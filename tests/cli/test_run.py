@@ -1,6 +1,7 @@
 """The headless batch, by the real comfy-cli on a real ComfyUI."""
 
 import dataclasses
+import hashlib
 import json
 import os
 import shutil
@@ -13,16 +14,42 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from wattbench import cli
+from wattbench import cli, report
+from wattbench.hosts.remote import batch as batch_module
 from wattbench.hosts.remote import server as server_module
 from wattbench.hosts.remote.server import find_comfyui
 from wattbench.measure.protocol.journal import Journal
 from wattbench.measure.recording.runs import new_run
 from wattbench.records import Condition, Environment
+from wattbench.report import read_runs
 
 from ..waiting import until
 
 JOURNAL_PACK = Path(__file__).parent.parent / "data" / "journal_pack"
+
+
+BENCHMARK_AND_ANOTHER = {
+    "e": {
+        "class_type": "EmptyImage",
+        "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 255},
+    },
+    "t": {"class_type": "SaveImage", "inputs": {"images": ["e", 0], "filename_prefix": "a"}},
+    "m": {
+        "class_type": "WattBenchSyntheticModel",
+        "inputs": {"architecture": "sdxl", "size": "tiny", "dtype": "fp32", "seed": 0},
+    },
+    "b": {
+        "class_type": "WattBenchBenchmark",
+        "inputs": {
+            **{"model": ["m", 0], "clip": ["m", 1], "vae": ["m", 2], "positive": "a moth"},
+            **{"negative": "", "seed": 3, "width": 64, "height": 64, "batch_size": 1},
+            **{"steps": 2, "cfg": 7.0, "sampler_name": "euler", "scheduler": "normal"},
+            **{"warmup_runs": 1, "repeats": 1, "idle_seconds": 0.0, "meter": "auto"},
+        },
+    },
+    "s": {"class_type": "SaveImage", "inputs": {"images": ["b", 0], "filename_prefix": "b"}},
+}
+"""A benchmark whose pictures are saved, and a picture that it did not make."""
 
 
 @pytest.fixture
@@ -54,6 +81,26 @@ def test_tables_and_pictures_of_a_benchmark(wattbench, write_workflow, tmp_path)
     assert Image.open(picture).size == (64, 64)
     assert "it/s" in out
     assert str(tmp_path / "out" / "runs.csv") in out
+
+
+def test_rows_and_pictures_of_a_real_pack_are_joined(comfy_server, tmp_path, capsys):
+    """A picture that no run made is saved first, and is nobody's."""
+    workflow, out = tmp_path / "workflow.json", tmp_path / "out"
+    workflow.write_text(json.dumps(BENCHMARK_AND_ANOTHER), "utf-8")
+    options = ["--repeats", "2", "--pue", "1.25"]
+    assert cli.main(arguments(comfy_server, workflow, out, *options)) == 0
+    assert "3 pictures in" in capsys.readouterr().out
+    runs = read_runs(out / "runs.csv")
+    repeats = runs[~runs["is_warmup"]]
+    assert len(repeats) == 2
+    assert set(runs[runs["is_warmup"]]["picture_file"]) == {""}
+    for row in repeats.to_dict("records"):
+        with Image.open(out / row["picture_file"]) as picture:
+            values, prompt = picture.tobytes(), json.loads(picture.text["prompt"])
+        assert hashlib.sha256(values).hexdigest() == row["picture_sha256"]
+        assert prompt["b"]["_meta"]["wattbench_runs"][row["run_id"]] == row["picture_sha256"]
+        assert row["energy_total_j"] == pytest.approx(1.25 * row["energy_j"])
+        assert row["energy_total_scopes"] == "package (estimated)"
 
 
 def test_a_workflow_that_does_not_repeat_is_queued_with_new_seeds(
@@ -153,6 +200,27 @@ def test_ctrl_c_keeps_what_was_measured_and_frees_the_server(
     assert "cancelled" in err
     assert len(pd.read_csv(tmp_path / "out" / "runs.csv")) == 2
     assert client.get_json("/queue") == {"queue_running": [], "queue_pending": []}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+@pytest.mark.parametrize("step", ["read_runs", "append_runs"])
+def test_a_signal_after_the_last_image_loses_nothing(
+    step, wattbench, write_workflow, tmp_path, monkeypatch
+):
+    """While the journal is read, and while the tables are written."""
+    module = {"read_runs": batch_module, "append_runs": report}[step]
+    function = getattr(module, step)
+
+    def interrupted(*args):
+        signal.raise_signal(signal.SIGTERM)
+        return function(*args)
+
+    monkeypatch.setattr(module, step, interrupted)
+    code, out, err = wattbench(write_workflow(repeats=2, seed=3, then="succeed"))
+    assert code == 130
+    assert "cancelled" in err
+    assert len(pd.read_csv(tmp_path / "out" / "runs.csv")) == 2
+    assert "it/s" in out
 
 
 def test_silent_server_times_out_and_is_freed(journal_server, wattbench, write_workflow, tmp_path):
@@ -261,8 +329,16 @@ def own_pack(monkeypatch, tmp_path):
 
 
 def test_visits_are_fresh_processes_and_one_that_dies_loses_nothing(
-    own_pack, write_workflow, tmp_path, capsys
+    own_pack, write_workflow, tmp_path, capsys, monkeypatch
 ):
+    rows_at_the_end = []
+    end = server_module.ComfyServer.__exit__
+
+    def ending(self, *error):
+        rows_at_the_end.append(len(pd.read_csv(tmp_path / "out" / "runs.csv")))
+        return end(self, *error)
+
+    monkeypatch.setattr(server_module.ComfyServer, "__exit__", ending)
     workflow = write_workflow(repeats=1, seed=0, then="die in visit 2")
     line = ["run", str(workflow), *own_pack, "--visits", "3", "--repeats", "2"]
     assert cli.main(line) == 1
@@ -271,6 +347,7 @@ def test_visits_are_fresh_processes_and_one_that_dies_loses_nothing(
     assert "taken over visit means" in printed.out
     runs = pd.read_csv(tmp_path / "out" / "runs.csv")
     assert list(runs["visit"]) == [1, 1, 2, 2]
+    assert rows_at_the_end == [2, 4], "tables are written before a server ends"
     assert [path.name for path in (tmp_path / "out" / "pictures").iterdir()] == [
         "visit1_001_001.png"
     ]

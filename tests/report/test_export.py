@@ -1,6 +1,8 @@
 """A folder of results gains runs: as if all had been written at once, and nothing is lost."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,9 +12,11 @@ import pytest
 
 from wattbench.errors import UsageError
 from wattbench.measure.protocol.journal import parse
+from wattbench.processes.signals import cancelling
 from wattbench.records import PowerSample, Trace
 from wattbench.report import append_runs, read_runs, reserved, write_all
 from wattbench.report import export as export_module
+from wattbench.tables.csv import write_frame
 
 NAMES = ("runs.csv", "summary.csv", "steps.csv", "report.md")
 
@@ -52,6 +56,23 @@ def test_added_one_by_one_or_written_at_once_is_the_same(tmp_path, runs):
     assert sorted(path.name for path in paths) == sorted(NAMES)
     for name in NAMES:
         assert (tmp_path / "added" / name).read_bytes() == (tmp_path / "once" / name).read_bytes()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("write", [append_runs, write_all])
+def test_a_signal_between_the_tables_loses_none(write, number, tmp_path, runs, monkeypatch):
+    def interrupted(frame, path):
+        signal.raise_signal(getattr(signal, number))
+        return write_frame(frame, path)
+
+    monkeypatch.setattr(export_module, "write_frame", interrupted)
+    with pytest.raises(KeyboardInterrupt), cancelling():
+        write(runs, tmp_path / "cut")
+    monkeypatch.undo()
+    write(runs, tmp_path / "whole")
+    for name in NAMES:
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_only_the_conditions_that_gain_runs_are_pooled_anew(tmp_path, runs, monkeypatch):

@@ -151,6 +151,35 @@ def expect_journal(wattbench, request, folder):
     assert done.stdout.startswith("2 runs")
 
 
+def expect_bundle(wattbench, request, folder):
+    bundle = folder / "Ergebnis é.zip"
+    done = wattbench("bundle", request.getfixturevalue("journal"), "--out", bundle)
+    assert done.returncode == 0, done.stderr
+    assert bundle.is_file()
+    return bundle
+
+
+def expect_verify(wattbench, request, folder):
+    bundle = expect_bundle(wattbench, request, folder)
+    done = wattbench("verify", bundle)
+    assert done.returncode == 0, done.stdout
+    assert "2 runs" in done.stdout
+
+
+def expect_merge(wattbench, request, folder):
+    bundle = expect_bundle(wattbench, request, folder)
+    done = wattbench("merge", bundle, request.getfixturevalue("journal"), "--out", folder / "out")
+    assert done.returncode == 0, done.stderr
+    assert len(pd.read_csv(folder / "out" / "runs.csv", encoding="utf-8")) == 2
+
+
+def expect_leaderboard(wattbench, request, folder):
+    bundle, page = expect_bundle(wattbench, request, folder), folder / "Seite é.html"
+    done = wattbench("leaderboard", bundle, "--out", page)
+    assert done.returncode == 0, done.stderr
+    assert "modèle ✓ 日本" in page.read_text("utf-8")
+
+
 def expect_quantize(wattbench, request, folder):
     weights = request.getfixturevalue("weights")
     target = folder / "neu é.safetensors"
@@ -196,6 +225,19 @@ def expect_matrix(wattbench, request, folder):
     done = wattbench("matrix", "atention", "--out", folder / "out é")
     assert done.returncode == 2
     assert "did you mean 'attention'?" in done.stderr
+
+
+def expect_study(wattbench, request, folder):
+    """What was published belongs to what a stranger installs."""
+    done = wattbench("study", "edge-nodes", "--from", folder / "none", "--out", folder / "out é")
+    assert done.returncode == 2
+    assert "cannot be read" in done.stderr
+
+
+def expect_compare(wattbench, request, folder):
+    done = wattbench("compare", folder / "a é", folder / "b")
+    assert done.returncode == 2
+    assert "cannot be read" in done.stderr
 
 
 def expect_serve(wattbench, request, folder):

@@ -22,6 +22,46 @@ def test_a_plain_and_a_probed_model_have_none(named):
     assert named(lambda model: observe_sampling(model, lambda facts, seed: None)) == ""
 
 
+@pytest.fixture
+def ours(comfyui, tmp_path, monkeypatch):
+    """Each change of ours that gives a MODEL, by what the column ``optimizations`` says of it."""
+    from wattbench.attention.choices import Choices
+    from wattbench.attention.plan import Setting
+    from wattbench.hosts.comfyui import compile as own
+    from wattbench.hosts.comfyui.attention import choose_attention
+    from wattbench.hosts.comfyui.memory_format import use_channels_last
+    from wattbench.hosts.comfyui.quantized.loading import quantize_model
+    from wattbench.hosts.comfyui.quantized.preparation import Request
+    from wattbench.offer import Offer
+
+    monkeypatch.setattr(own, "compile_offer", lambda device, mode: Offer("compile", "", True))
+    memory = Choices(tmp_path / "attention.json")
+    return {
+        "compile": own.compile_model,
+        "channels_last": use_channels_last,
+        "": lambda model: choose_attention(
+            quantize_model(model, Request("int8")), Setting("sdpa"), memory
+        ),
+    }
+
+
+def test_no_key_of_ours_is_named_beside_what_it_does(named, ours):
+    for name, change in ours.items():
+        assert named(change) == name
+
+
+def test_a_wrapper_is_ours_by_its_code_and_not_by_its_key(named):
+    from comfy.patcher_extension import WrappersMP
+
+    from wattbench.hosts.comfyui.ledgers import Ledgers
+
+    def add(function):
+        return lambda model: model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "linear", function)
+
+    assert named(add(Ledgers().clear)) == ""
+    assert named(add(lambda executor, *args, **kw: executor(*args, **kw))) == "linear"
+
+
 def test_what_core_nodes_put_on_a_model_is_named(named):
     from comfy_extras.nodes_easycache import EasyCacheNode
     from comfy_extras.nodes_freelunch import FreeU

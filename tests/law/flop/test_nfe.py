@@ -28,8 +28,9 @@ def sample(comfyui_meta):
             return executor(*args, **kwargs)
 
         def model_pass(executor, x, *args, **kwargs):
+            """Counts; what the model would answer decides nothing here, and would take longest."""
             counts["passes"] += x.shape[0]
-            return executor(x, *args, **kwargs)
+            return x / 10
 
         model = tiny.model.clone()
         model.add_wrapper(kinds.PREDICT_NOISE, evaluation)

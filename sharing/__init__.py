@@ -1,0 +1,1 @@
+"""Results that may stand beside those of others: one file of them, checked, merged, and ranked."""

@@ -1,0 +1,74 @@
+"""Numbers that do not follow from each other or from their samples are found."""
+
+from dataclasses import replace
+
+import pytest
+
+from wattbench.records import CounterSample, Trace
+from wattbench.sharing.verify import verify
+
+
+def changed(run, **changes):
+    """The run with another energy of its denoising."""
+    phases = tuple(
+        replace(phase, energy=replace(phase.energy, **changes))
+        if phase.name == "denoise"
+        else phase
+        for phase in run.phases
+    )
+    return replace(run, phases=phases)
+
+
+def test_sound_runs_have_no_fault(sampled_run):
+    verdict = verify([sampled_run("a1"), sampled_run("a2", power_w=90.0)])
+    assert verdict.faults == ()
+    assert (verdict.run_count, verdict.energy_count, verdict.recomputed) == (2, 2, 2)
+
+
+def test_a_run_that_failed_has_nothing_to_compute(make_run):
+    verdict = verify([make_run("a1", error="out of memory", energy=None, phases=())])
+    assert (verdict.energy_count, verdict.recomputed, verdict.faults) == (0, 0, ())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda r: replace(r, energy=replace(r.energy, energy_j=2000.0)), "and that of its phases"),
+        (lambda r: changed(r, integrated_j=1900.0), "denoise took 2000 J by its power samples"),
+        (lambda r: replace(r, wall_time_s=5.0), "a phase ends after"),
+        (lambda r: changed(r, energy_j=-1.0), "denoise has an energy below 0"),
+    ],
+)
+def test_a_changed_number_is_found(sampled_run, change, message):
+    verdict = verify([change(sampled_run("a1"))])
+    assert any(message in fault for fault in verdict.faults), verdict.faults
+    assert all(fault.startswith("run a1: ") for fault in verdict.faults)
+
+
+@pytest.mark.parametrize(("power_w", "count"), [(1049.0, 0), (1051.0, 1)])
+def test_no_board_draws_three_times_its_limit(sampled_run, power_w, count):
+    """Its limit is 350 W."""
+    assert len(verify([sampled_run("a1", power_w=power_w)]).faults) == count
+
+
+@pytest.mark.parametrize(("factor", "count"), [(1.0, 0), (1.04, 0), (0.96, 0), (1.2, 1), (0.8, 1)])
+def test_a_counter_must_have_gained_what_is_stated(make_run, factor, count):
+    """200 W by a counter that ticks every 0.1 s; twice its tick, 40 J of 2 400 J, is allowed."""
+    run = make_run("a1")
+    ticks = tuple(CounterSample(t / 10, 20.0 * t) for t in range(-5, 150))
+    phases = tuple(
+        replace(
+            phase,
+            energy=replace(
+                phase.energy,
+                energy_j=phase.energy.energy_j * factor,
+                counter_j=phase.energy.energy_j * factor,
+            ),
+        )
+        for phase in run.phases
+    )
+    energy = replace(run.energy, energy_j=run.energy.energy_j * factor)
+    run = replace(run, phases=phases, energy=energy, trace=Trace(counter=ticks), wall_time_s=13.5)
+    verdict = verify([run])
+    assert len([fault for fault in verdict.faults if "its counter gained" in fault]) == count
+    assert verdict.recomputed == 1
