@@ -144,6 +144,18 @@ class Forwards:
 
 
 @dataclass(frozen=True)
+class Busy:
+    """The part of the time in which a device had work, 0 to 1, by ``look_count`` looks at it.
+
+    ``share`` is ``None`` where that is not known, and ``note`` says why.
+    """
+
+    share: float | None
+    look_count: int
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Sampling:
     """One sampling of a run: what its sampler was asked for and what was counted meanwhile.
 
@@ -152,6 +164,8 @@ class Sampling:
     ``scales`` are the guider's numbers by name. ``batch_size`` is pictures, ``frames`` those of
     each. ``control_time_s`` goes from an evaluation's begin to the forward that ControlNets take
     part in, ``None`` without any. ``model_bytes`` are the denoiser's weights.
+    ``is_dynamic`` says whether they faulted in while it ran (ComfyUI's dynamic VRAM). ``busy`` is
+    of the denoising.
     """
 
     architecture: str
@@ -170,6 +184,8 @@ class Sampling:
     duration_s: float | None = None
     control_time_s: float | None = None
     model_bytes: int | None = None
+    is_dynamic: bool | None = None
+    busy: Busy | None = None
 
     @property
     def guidance(self) -> str:

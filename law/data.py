@@ -56,6 +56,12 @@ ENERGY_COLUMNS: Mapping[Energy, str] = {
 Array: TypeAlias = NDArray[Any]
 
 
+BUSY = "gpu_busy_share"
+HOST_BOUND, HOST_FREE = 0.5, 0.8
+"""Below the first a run's cost is the host's and its rows are left out; below the second that is
+said."""
+
+
 class LawDataError(ValueError):
     """The table cannot be used for a law; the message says why and what to do."""
 
@@ -284,6 +290,14 @@ def _from_runs(table: pd.DataFrame, allow_unmeasured: bool, energy: Energy) -> O
         nfe=table["nfe"].fillna(table["steps"])
     )
     keep(asked.notna().all(axis=1), "its size, steps, batch or cfg is not known")
+    if BUSY in table:
+        waited = table[BUSY].astype(float) < HOST_BOUND
+        keep(~waited, "the card waited for the host most of the time, which no law knows")
+        if (table[BUSY].astype(float) < HOST_FREE).any():
+            notes.append(
+                f"the card waited for the host (least {BUSY} {table[BUSY].min():.2g}), which no "
+                "law knows: it tells of this host as much as of the card"
+            )
     notes += _mixture(table)
     times = ["text_encode_time_s", "denoise_time_s", "decode_time_s"]
     phases = table[["denoise_time_s"] if energy == "denoise" else times]
