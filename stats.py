@@ -98,6 +98,34 @@ def paired_ratio(
     return Comparison(labels[0], labels[1], ratio)
 
 
+def unpaired_ratio(
+    baseline: Sequence[float], treatment: Sequence[float], confidence: float = 0.95
+) -> Estimate:
+    """Geometric mean of ``treatment`` over that of ``baseline``, of independent values.
+
+    The interval is Welch's on the logarithms; its bounds are NaN where a side has a single value.
+
+    Raises:
+        ValueError: a side without values, or a value that is not positive.
+    """
+    first, second = np.asarray(baseline, dtype=float), np.asarray(treatment, dtype=float)
+    if not len(first) or not len(second) or not ((first > 0).all() and (second > 0).all()):
+        raise ValueError("a ratio needs positive values on both sides; drop failed runs first")
+    sides = [np.log(first), np.log(second)]
+    log = float(sides[1].mean() - sides[0].mean())
+    count, nan = min(map(len, sides)), math.nan
+    if count < 2:
+        return Estimate(math.exp(log), nan, nan, confidence, count, "1", nan)
+    parts = [float(side.var(ddof=1)) / len(side) for side in sides]
+    error = math.sqrt(sum(parts))
+    if error == 0:
+        return Estimate(math.exp(log), math.exp(log), math.exp(log), confidence, count, "1", 0.0)
+    spread = sum(part**2 / (len(side) - 1) for part, side in zip(parts, sides, strict=True))
+    half = student_t(error**4 / spread, confidence) * error
+    low, high = math.exp(log - half), math.exp(log + half)
+    return Estimate(math.exp(log), low, high, confidence, count, "1", error)
+
+
 @dataclass(frozen=True)
 class Drift:
     """A straight line through values in the order they were measured.

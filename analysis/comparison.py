@@ -39,6 +39,9 @@ COMPARISON_COLUMNS = [
 
 BASELINE = "baseline"
 NO_PAIRS = "fewer than two pairs of the same seed in the same server process"
+NOT_ALL_PAIRED = "runs paired"
+"""What a note says where not every run has a partner, behind how many of how many have."""
+
 TOGETHER = "together"
 ADAPTIVE = "adaptive evaluations"
 """What the column ``work`` says where the numbers depend on the picture: they may differ then."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .columns import ENVIRONMENT_COLUMNS, QUALITY_METRICS, condition_name
-from .comparison import BASELINE
+from .comparison import BASELINE, NOT_ALL_PAIRED
 from .kernels_and_pictures import fallback_notes, picture_notes
 from .labels import labels_of
 from .notes import run_notes
@@ -68,4 +68,9 @@ def _on_the_table(summary: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
             f"× is the ratio to the baseline ({baselines}) over runs of the same seed, with its "
             "95 % interval."
         )
+        notes += [
+            f"× of {label}: {note}."
+            for label, note in zip(labels, summary["comparison_note"], strict=True)
+            if NOT_ALL_PAIRED in str(note)
+        ]
     return notes

@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import NoReturn
 
 from ..errors import CancelledError, CommandError, UsageError
 from ..processes.signals import cancelling
@@ -16,9 +19,11 @@ COMMANDS = (
     "run",
     "tune",
     "matrix",
+    "study",
     "powercap",
     "summary",
     "report",
+    "compare",
     "journal",
     "bundle",
     "verify",
@@ -42,13 +47,36 @@ EXIT_USAGE = 2
 EXIT_CANCELLED = 130
 
 
+class Parser(argparse.ArgumentParser):
+    """Names what a wrong word may have meant."""
+
+    def error(self, message: str) -> NoReturn:
+        wrong = re.search(r"invalid choice: '([^']*)'|unrecognized arguments: (\S+)", message)
+        if wrong is not None:
+            word = wrong[1] or wrong[2]
+            near = get_close_matches(word.partition("=")[0], sorted(_words_of(self)), n=1)
+            message += f". Did you mean {near[0]}?" if near else ""
+        super().error(message)
+
+
+def _words_of(parser: argparse.ArgumentParser) -> set[str]:
+    """Commands and long options of a parser and of those below it."""
+    words: set[str] = set()
+    for action in parser._actions:
+        words.update(option for option in action.option_strings if option.startswith("--"))
+        words.update(str(choice) for choice in action.choices or ())
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                words |= _words_of(below)
+    return words
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand: 0 done, 1 failed, 2 asked wrongly, 130 cancelled."""
     make_able()
-    parser = argparse.ArgumentParser(
-        prog="wattbench", description="What an AI image really costs on your machine."
-    )
-    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    parser = Parser(prog="wattbench", description="What an AI image really costs on your machine.")
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
     modules = {
         name: importlib.import_module("." + name.replace("-", "_"), __package__)
         for name in COMMANDS
@@ -58,6 +86,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     cut = given.index("--") if "--" in given else len(given)
     args = parser.parse_args(given[:cut])
+    if args.version:
+        from ..measure.recording.environment import pack_version
+
+        print(f"wattbench {pack_version()}")
+        return 0
+    if args.command is None:
+        parser.print_help()
+        return 0
     args.comfyui_arguments = given[cut + 1 :]
     if args.comfyui_arguments and not getattr(args, "passes_on", False):
         parser.error(

@@ -24,6 +24,7 @@ DATA = Path(__file__).parent / "data"
 STUDY_CSV = DATA / "energy_a100.csv"
 PUBLISHED_CSV = DATA / "scaling_law_published.csv"
 EDGE_NODES_CSV = DATA / "edge_nodes.csv"
+QUANT_BENCH_CSV = DATA / "quant_bench_rtx_pro_6000.csv"
 
 STUDY_COLUMNS = ("model", "gpu", "resolution", "steps", "dtype", "cfg", "prompts", "energy_j")
 RUN_COLUMNS = (

@@ -7,6 +7,8 @@ from comfy_api.latest import ComfyExtension, io
 from ..hosts.comfyui.kept import add_kept
 from ..hosts.comfyui.levers_route import add_levers_route
 from ..hosts.comfyui.live import add_live_route
+from ..hosts.comfyui.replaced_route import add_replaced_route
+from ..hosts.comfyui.tune_route import add_tune_route
 from ..hosts.comfyui.watch_route import add_watch_route
 from . import (
     attention,
@@ -35,6 +37,8 @@ class WattBenchExtension(ComfyExtension):
         add_kept()
         add_live_route()
         add_levers_route()
+        add_replaced_route()
+        add_tune_route()
         add_watch_route(watch.GraphWatch)
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:

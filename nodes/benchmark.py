@@ -14,6 +14,7 @@ from ..hosts.comfyui.describe import model_facts
 from ..hosts.comfyui.host import HOST
 from ..hosts.comfyui.incoming import meter_of
 from ..hosts.comfyui.pipeline import ImageJob, as_one_batch
+from ..hosts.comfyui.workspace import name_in_pictures
 from ..measure.protocol.experiment import SEED_RANGE, Plan
 from ..measure.protocol.observation import open_instrument
 from ..measure.protocol.session import Session, open_journal
@@ -188,6 +189,7 @@ class WattBenchBenchmark(MeteredNode):
                 prompts.label if prompts is not None else "",
             )
             runs = session.carry_out(plan, idle_seconds, cooldown_seconds)
+        name_in_pictures([run for run in runs if not run.is_warmup and not run.error])
         return io.NodeOutput(as_one_batch(image_job.images), tuple(runs))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..analysis.analysis import Analysis
@@ -111,6 +111,14 @@ def without_blank_columns(
         table.notes,
     )
     return smaller, [Unmeasured(tuple(of), reason) for reason, of in found.items()]
+
+
+def told_once(table: Table, analysis: Analysis) -> Table:
+    """A table of the summary's rows without blank columns, whose reasons become notes."""
+    blanks = blank_reasons(table, analysis)
+    smaller, gone = without_blank_columns(table, blanks)
+    notes = notes_beside(smaller.notes, [blanks]) if gone else smaller.notes
+    return replace(smaller, notes=(*(one.sentence for one in gone), *notes))
 
 
 def notes_beside(

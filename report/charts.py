@@ -107,12 +107,23 @@ def scatter(
     points: Sequence[tuple[str, Estimate, Estimate, bool]],
     axes_names: tuple[str, str],
     write: Callable[[str], str],
+    context: Sequence[tuple[str, float, float]] = (),
 ) -> str:
-    """Points with intervals both ways; those on the front are full, named and joined by a line."""
+    """Points with intervals both ways; those on the front are full, named and joined by a line.
+
+    ``context`` are points of others: small, grey, without intervals.
+    """
     with _drawn(4.2) as (figure, svg):
         axes = figure.add_subplot()
+        for label, across, up in context:
+            axes.plot([across], [up], "s", color=FAINT, markersize=5)
+            axes.annotate(
+                label, (across, up), xytext=(4, -9), textcoords="offset points", fontsize=7
+            )
         joined = sorted((x.value, y.value) for _, x, y, on_front in points if on_front)
-        axes.plot(*zip(*joined, strict=True), color=SERIES[0], linewidth=1, drawstyle="steps-post")
+        if joined:
+            line = {"color": SERIES[0], "linewidth": 1, "drawstyle": "steps-post"}
+            axes.plot(*zip(*joined, strict=True), **line)
         for label, x, y, on_front in points:
             spread = {
                 key: [[0 if e.half_width != e.half_width else e.half_width]]

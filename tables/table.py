@@ -15,3 +15,10 @@ class Table:
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
+
+    @property
+    def transposed(self) -> Table:
+        """A column for each row: what few rows of many columns become where width is scarce."""
+        lines = (self.headings, *self.rows)
+        columns = tuple(zip(*lines, strict=True))
+        return Table(columns[0], columns[1:], self.notes)

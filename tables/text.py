@@ -10,8 +10,11 @@ from collections.abc import Iterator, Sequence
 from .table import Table
 
 GAP = "  "
-NARROWEST = 6
-"""Columns are not made narrower than this: then each row becomes a list of its cells."""
+MOST_COLUMNS = 3
+"""So many rows may stand side by side instead, each a column."""
+
+UNBREAKABLE = {" ± ": "\u00a0±\u00a0"}
+"""Spaces at which a cell is not wrapped, and what stands for them meanwhile."""
 
 
 def printable(text: str) -> str:
@@ -27,40 +30,67 @@ def terminal_width() -> int | None:
 def as_text(table: Table, width: int | None = None) -> str:
     """Aligned columns and, below them, notes; no line is longer than ``width``, if that is given.
 
-    Cells are wrapped where they must be. Where even that is not enough, each row is a list.
+    Cells are wrapped between words where they must be. Where that is not enough, few rows stand
+    side by side, a column each, and of many each becomes a list.
     """
-    lines = [[printable(cell) for cell in line] for line in (table.headings, *table.rows)]
-    widths = _fitted([max(map(len, column)) for column in zip(*lines, strict=True)], width)
-    if widths is None:
+    ways = [table, table.transposed] if 0 < len(table.rows) <= MOST_COLUMNS else [table]
+    laid = (
+        _in_columns([[printable(c) for c in x] for x in (t.headings, *t.rows)], width) for t in ways
+    )
+    body = next(filter(None, laid), None)
+    if body is None:
+        lines = [[printable(cell) for cell in line] for line in (table.headings, *table.rows)]
         body = list(_as_lists(lines, width))
-    else:
-        rule = ["-" * width for width in widths]
-        body = [text for line in (lines[0], rule, *lines[1:]) for text in _laid(line, widths)]
     notes = [_wrapped(f"* {printable(note)}", width, "  ") for note in table.notes]
     return "\n".join([*body, *notes])
 
 
-def _fitted(widths: list[int], width: int | None) -> list[int] | None:
-    """The widest columns made narrower until all fit; ``None`` where they cannot."""
-    widths, gaps = list(widths), len(GAP) * (len(widths) - 1)
-    while width is not None and sum(widths) + gaps > width:
-        widest = max(range(len(widths)), key=widths.__getitem__)
-        if widths[widest] <= NARROWEST:
-            return None
-        widths[widest] -= 1
-    return widths
+def _lines(table: Table) -> list[list[str]]:
+    return [[printable(cell) for cell in line] for line in (table.headings, *table.rows)]
+
+
+def _in_columns(lines: Sequence[Sequence[str]], width: int | None) -> list[str] | None:
+    """``None`` where a word would have to be broken."""
+    columns = list(zip(*lines, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    narrowest = [max(len(word) for cell in c for word in _words(cell)) for c in columns]
+    room = None if width is None else width - len(GAP) * (len(widths) - 1)
+    if room is not None and sum(narrowest) > room:
+        return None
+    while room is not None and sum(widths) > room:
+        shrinking = [n for n, least in enumerate(narrowest) if widths[n] > least]
+        widths[max(shrinking, key=widths.__getitem__)] -= 1
+    rule = ["-" * width for width in widths]
+    return [text for line in (lines[0], rule, *lines[1:]) for text in _laid(line, widths)]
+
+
+def _words(cell: str) -> list[str]:
+    for space, stands_in in UNBREAKABLE.items():
+        cell = cell.replace(space, stands_in)
+    return cell.split(" ")
 
 
 def _laid(cells: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
     """The lines of one row."""
     wrapped = [
-        textwrap.wrap(cell, width) if len(cell) > width else [cell]
+        _wrap(cell, width) if len(cell) > width else [cell]
         for cell, width in zip(cells, widths, strict=True)
     ]
     for number in range(max(map(len, wrapped))):
         parts = (part[number] if number < len(part) else "" for part in wrapped)
         padded = (part.ljust(width) for part, width in zip(parts, widths, strict=True))
         yield GAP.join(padded).rstrip()
+
+
+def _wrap(cell: str, width: int) -> list[str]:
+    lines = [""]
+    for word in _words(cell):
+        joined = f"{lines[-1]} {word}" if lines[-1] else word
+        if len(joined) <= width:
+            lines[-1] = joined
+        else:
+            lines.append(word)
+    return [line.replace("\u00a0", " ") for line in lines]
 
 
 def _as_lists(lines: Sequence[Sequence[str]], width: int | None) -> Iterator[str]:

@@ -219,7 +219,8 @@ PICTURE: tuple[Column[RunRow], ...] = (
         "picture_file",
         "text",
         "",
-        "the picture in the folder of a batch of `wattbench run`; empty elsewhere",
+        "the run's picture, of several the first, in the folder of results of `wattbench run`; "
+        "empty elsewhere, where the picture itself names the run: see [pictures](#pictures)",
         lambda row: row.run.picture_file,
     ),
     _picture(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -11,6 +10,7 @@ from typing import Any
 from comfy.patcher_extension import WrappersMP
 
 from ...measure.recording.busy import BusyWatch
+from ...measure.recording.compiled import COMPILED, compiled_graphs
 from ...measure.recording.window import OpenSpan, Window
 from ...records import Forwards, Sampling
 from .describe import model_bytes, sampling_facts
@@ -22,8 +22,6 @@ Observe = Callable[[dict[str, Any], int | None], AbstractContextManager[Window]]
 """Given the facts and the seed of a sampling about to begin, opens the window that records it.
 
 It may put right what it knows better: the facts are then those of the recorded sampling."""
-
-COMPILED = "a model was compiled within the sampling"
 
 Kind = tuple[tuple[int, ...], int | None, int]
 """A forward: shape of its latent, tokens of a row, ControlNets."""
@@ -164,12 +162,6 @@ def scales_of(guider: Any) -> tuple[tuple[str, float], ...]:
     if any(name.startswith("cfg") and name != "cfg" for name in numbers):
         numbers.pop("cfg", None)
     return tuple(numbers.items())
-
-
-def compiled_graphs() -> int:
-    """Graphs that torch.compile has made in this process, whoever asked for it."""
-    dynamo = sys.modules.get("torch._dynamo.utils")
-    return 0 if dynamo is None else int(dynamo.counters["stats"]["unique_graphs"])
 
 
 def _chain(control: Any) -> int:

@@ -23,6 +23,7 @@ from ...records import Run
 from .client import ComfyClient, ServerUnreachableError
 from .comfy_run import Event, Job, check_installed, run_workflow, to_api_format
 from .graph import PACK_PREFIX, Graph, repeated
+from .pictures import MISSING, can_read, with_files
 from .places import choose_python
 from .server import ComfyServer, device_arguments, find_comfyui
 
@@ -68,7 +69,12 @@ class Results:
 
     job_ids: set[str] = field(default_factory=set)
     runs: list[Run] = field(default_factory=list)
-    pictures: list[Path] = field(default_factory=list)
+    by_job: dict[str, list[Path]] = field(default_factory=dict)
+
+    @property
+    def pictures(self) -> list[Path]:
+        """Files of all pictures, in the order in which they were made."""
+        return [picture for pictures in self.by_job.values() for picture in pictures]
 
     def write(self, folder: Path) -> list[str]:
         """Write the tables and ``report.html``; returns where they lie.
@@ -272,7 +278,12 @@ class Visit:
         finally:
             with held():
                 appended = read_runs(self.client, self.server, offset, self.batch.teller)
-                results.runs += [run for run in appended if run.job_id in results.job_ids]
+                own = [run for run in appended if run.job_id in results.job_ids]
+                if results.pictures and not can_read():
+                    self.batch.teller.say(MISSING)
+                else:
+                    own = list(with_files(own, results.by_job))
+                results.runs += own
 
     def _run(self, graph: Graph, label: str, name: str, results: Results) -> None:
         workflow = self.batch.workflow.name
@@ -288,7 +299,8 @@ class Visit:
             job = run_workflow(self.client, file, self.batch.timeout_s, follow)
         if job.error and self.server is not None and not self.server.is_running():
             raise self.server.error(f"ComfyUI died while the workflow ran: {job.error}")
-        results.pictures += fetch_pictures(self.client, job, self.batch.folder / "pictures", name)
+        fetched = fetch_pictures(self.client, job, self.batch.folder / "pictures", name)
+        results.by_job.setdefault(job.prompt_id or "", []).extend(fetched)
         if job.was_cancelled:
             raise CancelledError(f"on the server at {self.client.address}")
         if job.error:

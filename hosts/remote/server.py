@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -183,7 +184,15 @@ class ComfyServer:
 
     @property
     def models_directory(self) -> Path:
-        """Where ComfyUI looks for models."""
+        """Where ComfyUI looks for models; an argument that says so comes first."""
+        option = "--models-directory"
+        given = [
+            words[1] if len(words) == 2 else following
+            for word, following in pairwise([*self.arguments, ""])
+            if (words := word.split("=", 1))[0] == option
+        ]
+        if given:
+            return Path(given[-1]).absolute()
         users = self.comfyui / "models"
         is_ours = self.comfyui.parent == PACK_ROOT / ".comfyui"
         return users if users.is_dir() and not is_ours else self.base_directory / "models"

@@ -15,6 +15,7 @@ pooled estimate. In every run they sum to that run's energy.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,6 +33,10 @@ MOST_CONSTANT_RUNS = 200
 
 CONSTANT_STEP, LEAST_STEP_S = 0.05, 5e-4
 """By which the shares' dependence on the time constant is found."""
+
+
+TICKS_PER_LEVEL, CHANCE = 2, 1e-4
+"""A finer fit needs so many ticks for each of its levels, and to be better by more than chance."""
 
 
 @dataclass(frozen=True)
@@ -73,31 +78,32 @@ def pool(
     Raises:
         ValueError: no runs.
     """
-    if not runs:
-        raise ValueError("no runs to pool")
-    pooled = _Pool(runs, parts, time_constant_s)
-    count = len(runs)
-    whole = pooled.shares.mean(axis=0)
-    if count == 1:
-        return whole[None, :]
-    return np.stack([count * whole - (count - 1) * pooled.mean_without(i) for i in range(count)])
+    return Pool(runs, parts, time_constant_s).values()
 
 
 def time_constant_s(runs: Sequence[TickedRun], parts: Sequence[str]) -> float:
     """That of the board's response, as the fit of :func:`pool` finds it; in seconds."""
-    return _Pool(runs, parts, None).constant_s
+    return Pool(runs, parts, None).constant_s
 
 
-class _Pool:
+class Pool:
     """The fit to the ticks of all runs, and what the fit without each of them differs in.
+
+    Arguments and what it raises are those of :func:`pool`. ``constant_s`` is the time constant of
+    the board's response.
 
     Without a run levels and time constant change little, so what that does to the shares is taken
     to be linear in the change: the cost is that of one fit, and grows with the number of runs.
     """
 
     def __init__(
-        self, runs: Sequence[TickedRun], parts: Sequence[str], time_constant_s: float | None
+        self,
+        runs: Sequence[TickedRun],
+        parts: Sequence[str],
+        time_constant_s: float | None = None,
     ) -> None:
+        if not runs:
+            raise ValueError("no runs to pool")
         self._runs, self._part_count = runs, len(parts)
         self._names = list(
             dict.fromkeys([*parts, *(i.name for run in runs for i in run.intervals)])
@@ -114,7 +120,8 @@ class _Pool:
         if time_constant_s is None:
             time_constant_s, self._moves_s = self._find_constant()
         self.constant_s = time_constant_s
-        grams, moments, _ = self._sums(np.array([time_constant_s]))
+        grams, moments, squares = self._sums(np.array([time_constant_s]))
+        self._square = float(squares.sum())
         self._grams, self._moments = grams[:, 0], moments[:, 0]
         self._gram, self._moment = self._grams.sum(axis=0), self._moments.sum(axis=0)
         self._powers = self._solve(self._gram, self._moment)
@@ -127,6 +134,31 @@ class _Pool:
             shares, _ = self._share(other_s, powers)
             self._bends = (shares - self.shares) / (other_s - time_constant_s)
         self._slope, self._bend = self._slopes.sum(axis=0), self._bends.sum(axis=0)
+
+    def values(self) -> Floats:
+        """Joules of each part in each run, as jackknife pseudo-values, ``[runs, parts]``."""
+        count, whole = len(self._runs), self.shares.mean(axis=0)
+        if count == 1:
+            return np.asarray(whole[None, :])
+        return np.stack([count * whole - (count - 1) * self.mean_without(i) for i in range(count)])
+
+    def explains_more_than(self, coarser: Pool) -> bool:
+        """Whether more levels fit the same ticks better than chance would let them (F test)."""
+        from scipy.stats import f
+
+        tick_count = sum(len(run.table.energy_j) for run in self._runs)
+        more = len(self._names) - len(coarser._names)
+        free = tick_count - len(self._names) - 1
+        if more < 1 or tick_count < TICKS_PER_LEVEL * len(self._names):
+            return False
+        gain = (coarser._residual - self._residual) / more
+        return bool(f.sf(gain * free / self._residual, more, free) < CHANCE)
+
+    @property
+    def _residual(self) -> float:
+        """Weighted sum of squares of what the levels leave open."""
+        (residual,) = self._residuals(self._gram[None], self._moment[None], self._square)
+        return max(float(residual), sys.float_info.min)
 
     def mean_without(self, out: int) -> Floats:
         """Mean joules of each part over all runs but ``out``, by the fit without it."""

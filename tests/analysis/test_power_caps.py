@@ -192,3 +192,13 @@ def test_change_with_its_interval(sweep_runs):
     [sweep] = analyse(sweep_runs(jitter=0.0), 350.0)
     assert percent(sweep.caps[2].energy_ratio) == "-39.3 % [-39.3, -39.3]"
     assert percent(None) == "—"
+
+
+def test_where_not_all_runs_are_paired_it_is_said(sweep_runs):
+    """A repeat under one cap has failed: its place in the block has no partner."""
+    runs = sweep_runs()
+    assert not any("paired" in text for text in verdicts(analyse(runs, 350.0)[0]))
+    under = runs.index[runs["cap_w"] == 250.0]
+    runs.loc[under[-1], "error"] = "out of memory"
+    said = [text for text in verdicts(analyse(runs, 350.0)[0]) if "paired" in text]
+    assert said == ["Not all runs are paired with the baseline's: 2 of 3 at 250 W."]

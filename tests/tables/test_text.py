@@ -41,6 +41,22 @@ def test_a_terminal_too_narrow_for_columns_gets_lists():
     assert "J/img: 12.0 ± 0.1" in as_text(TABLE, 17).splitlines()
 
 
+def test_words_and_intervals_stay_whole():
+    lines = as_text(TABLE, 30).splitlines()
+    assert lines[2] == "a model with a  3   12.0 ± 0.1"
+    assert lines[3] == "long name,"
+
+
+def test_few_rows_of_many_columns_stand_side_by_side():
+    columns = tuple(f"column {n}" for n in range(12))
+    rows = tuple(tuple(f"{n}.{row}" for n in range(12)) for row in range(3))
+    text = as_text(Table(columns, rows), 40).splitlines()
+    assert text[0] == "column 0   0.0   0.1   0.2"
+    assert text[12] == "column 11  11.0  11.1  11.2"
+    many = as_text(Table(columns, (*rows, rows[0])), 40).splitlines()
+    assert many[0] == "column 0: 0.0"
+
+
 def test_a_name_cannot_command_the_terminal():
     text = as_text(Table(("\x1b[2J",), (("a\nb\rc\u202e",),)))
     assert text.splitlines() == [" [2J", "------", "a b c"]

@@ -214,3 +214,12 @@ def family_with_comfyui(process):
     assert process.poll() is None, "it ended before it started ComfyUI"
     family = psutil.Process(process.pid).children(recursive=True)
     return family if any("main.py" in command_of(member) for member in family) else None
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--models-directory", "mine"], ["--cpu", "--models-directory=mine"]]
+)
+def test_the_folder_of_models_is_the_one_that_was_asked_for(tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    server = ComfyServer(find_comfyui(), base_directory=tmp_path / "base", arguments=arguments)
+    assert server.models_directory == tmp_path / "mine"
