@@ -450,12 +450,3 @@ class Estimate:
     @property
     def half_width(self) -> float:
         return (self.ci_high - self.ci_low) / 2
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """``ratio`` is treatment over baseline, from pairs."""
-
-    baseline: str
-    treatment: str
-    ratio: Estimate
