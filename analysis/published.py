@@ -19,7 +19,7 @@ PLAN = "edge_nodes "
 """How the study's name begins in runs of the shipped plan."""
 
 J_PER_KWH = 3.6e6
-EDGE_PX = 1024
+EDGE_PX, LEAST_PX = 1024, 512
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def published_formats(conditions: Sequence[ConditionRuns]) -> list[PublishedForm
     own = {
         (condition.identity["architecture"], condition.identity["steps"])
         for condition in conditions
-        if len(condition.measured)
+        if len(condition.measured) and not _is_reduced(condition)
     }
     return [
         PublishedFormat(
@@ -132,10 +132,19 @@ def _card(line: dict[Any, Any], workload: Workload) -> Published:
     return Published(str(line["gpu"]), workload.name, speed, workload.steps / speed, energy_j)
 
 
+def _is_reduced(condition: ConditionRuns) -> bool:
+    """Whether the model is a tiny one with random weights, or the picture small: another world."""
+    identity = condition.identity
+    is_tiny = identity["weights"] == "synthetic" and str(identity["model"]).endswith(" tiny")
+    sides = [identity["width_px"], identity["height_px"]]
+    return is_tiny or not all(isinstance(side, int) and side >= LEAST_PX for side in sides)
+
+
 def _likeness(condition: ConditionRuns, workload: Workload) -> Likeness | None:
     identity = condition.identity
     size = (identity["width_px"], identity["height_px"])
-    if identity["architecture"] != workload.architecture or size != (EDGE_PX, EDGE_PX):
+    is_its_size = size == (EDGE_PX, EDGE_PX) and not _is_reduced(condition)
+    if identity["architecture"] != workload.architecture or not is_its_size:
         return None
     is_same = (
         identity["steps"] == workload.steps

@@ -19,6 +19,7 @@ COMMANDS = (
     "run",
     "tune",
     "matrix",
+    "study",
     "powercap",
     "summary",
     "report",

@@ -66,7 +66,8 @@ def names_of(paths: list[Path]) -> list[str]:
         UsageError: a folder is named twice.
     """
     whole = [(path if path.is_dir() else path.parent).resolve() for path in paths]
-    if len({path.resolve() for path in paths}) < len(paths):
+    tables = {(path / "runs.csv" if path.is_dir() else path).resolve() for path in paths}
+    if len(tables) < len(paths):
         raise UsageError("a folder is named twice: there is nothing to compare in it")
     for count in range(1, max(len(path.parts) for path in whole) + 1):
         names = ["/".join(path.parts[-count:]) for path in whole]

@@ -62,7 +62,7 @@ METHOD = (
     "and runs that do not count are in the raw table and in no mean.",
     "Intervals are Student-t at 95 %, over the means of visits where there are several server "
     "processes, else over repeats. Ratios are geometric means over runs of the same seed in the "
-    "same process.",
+    "same process, of a study in the same block.",
     "Energy is gross, of the device that the column Energy from names, and not of the whole "
     "computer at the wall.",
 )

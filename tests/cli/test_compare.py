@@ -21,7 +21,10 @@ def test_folders_are_set_beside_each_other(make_run, tmp_path, capsys):
     assert "one/results" in (tmp_path / "out" / "compare.md").read_text("utf-8")
 
 
-@pytest.mark.parametrize(("names", "word"), [(["a"], "two or more"), (["a", "a"], "named twice")])
+@pytest.mark.parametrize(
+    ("names", "word"),
+    [(["a"], "two or more"), (["a", "a"], "named twice"), (["a", "a/runs.csv"], "named twice")],
+)
 def test_nothing_to_compare_is_refused(names, word, make_run, tmp_path, capsys):
     made_folder(make_run, tmp_path / "a")
     assert main(["compare", *(str(tmp_path / name) for name in names)]) == 2

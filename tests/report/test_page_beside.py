@@ -98,7 +98,10 @@ def test_the_formats_of_the_benchmark_are_context(analysis):
     text = section(as_html(made), "published")
     assert "RTX PRO 6000 Blackwell (PyTorch 2.11, diffusers 0.38): context only" in text
     assert "SDXL, int4_gemm, 30" in text
-    assert published_formats(analysis({"sdpa": (None, 10.0)}, steps=29).conditions) == []
+    tiny = {"model": "synthetic sdxl tiny", "weights": "synthetic"}
+    for changes in ({"steps": 29}, {"width_px": 511}, tiny):
+        assert published_formats(analysis({"sdpa": (None, 10.0)}, **changes).conditions) == []
+    assert published_beside(analysis({"sdpa": (None, 10.0)}, **tiny).conditions) == []
 
 
 def test_cells_that_were_not_measured_are_listed_as_text(analysis, tmp_path):
