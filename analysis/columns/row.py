@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ...law.flop import FORMULAS
-from ...law.flop.vae import PX_PER_LATENT
 from ...measure.energy.phases import PooledPhases
 from ...measure.energy.totals import observed_energy, total_energy
 from ...measure.recording.work import unlike
@@ -104,13 +103,13 @@ class RunRow:
         for sampling in self.run.samplings:
             if sampling.architecture not in FORMULAS or not sampling.forwards:
                 return None
-            evaluation = FORMULAS[sampling.architecture].evaluation
+            formula = FORMULAS[sampling.architecture]
             for calls in sampling.forwards:
                 if calls.token_count is None or calls.control_count or len(calls.shape) != 4:
                     return None
                 rows, _, height, width = calls.shape
-                size_px = width * PX_PER_LATENT, height * PX_PER_LATENT
-                work = evaluation(*size_px, calls.token_count).batched(rows)
+                size_px = width * formula.px_per_cell, height * formula.px_per_cell
+                work = formula.evaluation(*size_px, calls.token_count).batched(rows)
                 flops += calls.call_count * work.flops
         return flops or None
 
