@@ -145,10 +145,7 @@ class Forwards:
 
 @dataclass(frozen=True)
 class Busy:
-    """The part of the time in which a device had work, 0 to 1, by ``look_count`` looks at it.
-
-    ``share`` is ``None`` where that is not known, and ``note`` says why.
-    """
+    """The part of the time in which a device had work, by looks at it, or ``note`` why not."""
 
     share: float | None
     look_count: int
