@@ -13,10 +13,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .records import Comparison, Estimate
+from .records import Estimate
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """``ratio`` is treatment over baseline, from pairs."""
+
+    baseline: str
+    treatment: str
+    ratio: Estimate
 
 
 def estimate(values: Sequence[float], unit: str, confidence: float = 0.95) -> Estimate:

@@ -59,6 +59,27 @@ class RunRow:
         return sum(durations) if durations else None
 
     @cached_property
+    def busy_share(self) -> float | None:
+        """How much of the denoising the device had work; ``None`` unless all of it tells."""
+        known = [(s.duration_s, s.busy.share) for s in self.run.samplings if s.busy is not None]
+        parts = [(time, share) for time, share in known if time and share is not None]
+        if not parts or len(parts) < len(self.run.samplings):
+            return None
+        return sum(time * share for time, share in parts) / sum(time for time, _ in parts)
+
+    @property
+    def busy_note(self) -> str:
+        """Why that is not known; empty where it is."""
+        notes = [sampling.busy.note for sampling in self.run.samplings if sampling.busy is not None]
+        return "; ".join(dict.fromkeys(filter(None, notes)))
+
+    @property
+    def dynamic_vram(self) -> str:
+        """``on``, ``off`` or both, by what was in force in the samplings; empty if unknown."""
+        seen = (s.is_dynamic for s in self.run.samplings)
+        return ", ".join(dict.fromkeys("on" if one else "off" for one in seen if one is not None))
+
+    @cached_property
     def steps_made(self) -> int | None:
         """Steps that the samplers reported, of all samplings; ``None`` where nobody counted."""
         if self.run.samplings:
