@@ -8,15 +8,25 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from statistics import fmean
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .records import Comparison, Estimate
+from .records import Estimate
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """``ratio`` is treatment over baseline, from pairs."""
+
+    baseline: str
+    treatment: str
+    ratio: Estimate
 
 
 def estimate(values: Sequence[float], unit: str, confidence: float = 0.95) -> Estimate:
@@ -50,8 +60,10 @@ def by_visit(values: Sequence[float], visits: Sequence[object]) -> list[float]:
     known = [(value, visit) for value, visit in pairs if not math.isnan(value)]
     if len(set(visits)) < 2:
         return [value for value, _ in known]
-    numbers = dict.fromkeys(visit for _, visit in known)
-    return [fmean(value for value, visit in known if visit == number) for number in numbers]
+    groups: dict[object, list[float]] = {}
+    for value, visit in known:
+        groups.setdefault(visit, []).append(value)
+    return [fmean(values) for values in groups.values()]
 
 
 def independent_values(measured: pd.DataFrame, metric: str) -> list[float]:
@@ -59,6 +71,7 @@ def independent_values(measured: pd.DataFrame, metric: str) -> list[float]:
     return by_visit(measured[metric].astype("float64").tolist(), measured["process_id"].tolist())
 
 
+@cache
 def student_t(degrees_of_freedom: float, confidence: float) -> float:
     """Two-sided critical value, for example 2.262 for 9 degrees of freedom and 0.95."""
     from scipy.stats import t
@@ -96,6 +109,34 @@ def paired_ratio(
         stdev=log.stdev,
     )
     return Comparison(labels[0], labels[1], ratio)
+
+
+def unpaired_ratio(
+    baseline: Sequence[float], treatment: Sequence[float], confidence: float = 0.95
+) -> Estimate:
+    """Geometric mean of ``treatment`` over that of ``baseline``, of independent values.
+
+    The interval is Welch's on the logarithms; its bounds are NaN where a side has a single value.
+
+    Raises:
+        ValueError: a side without values, or a value that is not positive.
+    """
+    first, second = np.asarray(baseline, dtype=float), np.asarray(treatment, dtype=float)
+    if not len(first) or not len(second) or not ((first > 0).all() and (second > 0).all()):
+        raise ValueError("a ratio needs positive values on both sides; drop failed runs first")
+    sides = [np.log(first), np.log(second)]
+    log = float(sides[1].mean() - sides[0].mean())
+    count, nan = min(map(len, sides)), math.nan
+    if count < 2:
+        return Estimate(math.exp(log), nan, nan, confidence, count, "1", nan)
+    parts = [float(side.var(ddof=1)) / len(side) for side in sides]
+    error = math.sqrt(sum(parts))
+    if error == 0:
+        return Estimate(math.exp(log), math.exp(log), math.exp(log), confidence, count, "1", 0.0)
+    spread = sum(part**2 / (len(side) - 1) for part, side in zip(parts, sides, strict=True))
+    half = student_t(error**4 / spread, confidence) * error
+    low, high = math.exp(log - half), math.exp(log + half)
+    return Estimate(math.exp(log), low, high, confidence, count, "1", error)
 
 
 @dataclass(frozen=True)

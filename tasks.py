@@ -122,14 +122,18 @@ def run_test(args: argparse.Namespace) -> int:
     return run_steps([*lint_steps(), pytest_step(args.pytest)], env)
 
 
+SOAKED = ("tests/faults", "tests/study/test_proof.py")
+"""Tests that are short in the gate."""
+
+
 def run_soak(args: argparse.Namespace) -> int:
-    """The long form of tests/faults; what it found stands in output/soak.jsonl."""
+    """The long form of :data:`SOAKED`; what it found stands in output/soak.jsonl."""
     setup("dev")
     found = ROOT / "output" / "soak.jsonl"
     found.parent.mkdir(exist_ok=True)
     found.unlink(missing_ok=True)
     env = {**os.environ, "WATTBENCH_SOAK": str(found)}
-    code = run_steps([("soak", ["pytest", "-s", "tests/faults", *args.pytest])], env)
+    code = run_steps([("soak", ["pytest", "-s", *SOAKED, *args.pytest])], env)
     say(f"figures: {found}")
     return code
 

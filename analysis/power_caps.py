@@ -31,7 +31,8 @@ class CapResult:
     """One cap. Ratios are to the baseline's; ``None`` where fewer than two pairs tell them.
 
     Without a meter ``energy`` and ``power_w`` are ``None``. ``power_w`` is the mean while images
-    were made: where it stays well below ``cap_w``, the cap did not bind.
+    were made: where it stays well below ``cap_w``, the cap did not bind. ``paired`` of ``pairable``
+    places in the blocks have runs under both this cap and the baseline.
     """
 
     cap_w: float
@@ -41,6 +42,8 @@ class CapResult:
     energy_ratio: Estimate | None
     time_ratio: Estimate | None
     failed: int
+    paired: int = 0
+    pairable: int = 0
 
 
 @dataclass(frozen=True)
@@ -145,6 +148,7 @@ def _cap_result(
         estimates[metric] = estimate(list(values), unit, CONFIDENCE) if len(values) else None
         ratios[metric] = None if cap_w == baseline_w else _ratio(base, under, metric, confidence)
     powers = under["mean_power_w"].dropna()
+    places = [set(zip(arm["process_id"], arm["place"], strict=True)) for arm in (base, under)]
     return CapResult(
         cap_w=float(cap_w),
         energy=estimates["j_per_img"],
@@ -153,6 +157,8 @@ def _cap_result(
         energy_ratio=ratios["j_per_img"],
         time_ratio=ratios["s_per_img"],
         failed=failed,
+        paired=len(places[0] & places[1]),
+        pairable=max(map(len, places)),
     )
 
 
@@ -228,6 +234,10 @@ def verdicts(sweep: Sweep) -> Iterator[str]:
                 f"The board drifted: measured again at the end, the baseline's {what} per image "
                 f"had changed by {percent(drift)}. Smaller differences between caps mean nothing."
             )
+    partly = [cap for cap in sweep.caps if cap.paired < cap.pairable]
+    if partly:
+        listed = ", ".join(f"{c.paired} of {c.pairable} at {c.cap_w:g} W" for c in partly)
+        yield f"Not all runs are paired with the baseline's: {listed}."
     powers = {cap.cap_w: cap.power_w for cap in sweep.caps}
     loose = [cap_w for cap_w, watts in powers.items() if watts is not None and watts < 0.9 * cap_w]
     if loose:

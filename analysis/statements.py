@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .columns import ENVIRONMENT_COLUMNS, QUALITY_METRICS, condition_name
-from .comparison import BASELINE
+from .comparison import BASELINE, NOT_ALL_PAIRED
 from .kernels_and_pictures import fallback_notes, picture_notes
 from .labels import labels_of
 from .notes import run_notes
 from .prediction import prediction_notes
 from .protocol import protocol_notes
 from .summary import OVER_VISITS
+from .waiting import waiting_notes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +23,7 @@ def statements(summary: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
     notes = [*_on_the_table(summary, runs)]
     notes += prediction_notes(runs)
     notes += protocol_notes(runs)
+    notes += waiting_notes(runs)
     notes += run_notes(runs)
     notes += [*fallback_notes(runs), *picture_notes(runs), *failures(runs)]
     return list(dict.fromkeys(notes))
@@ -66,4 +68,9 @@ def _on_the_table(summary: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
             f"× is the ratio to the baseline ({baselines}) over runs of the same seed, with its "
             "95 % interval."
         )
+        notes += [
+            f"× of {label}: {note}."
+            for label, note in zip(labels, summary["comparison_note"], strict=True)
+            if NOT_ALL_PAIRED in str(note)
+        ]
     return notes

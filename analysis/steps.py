@@ -51,7 +51,7 @@ def steps_frame(profiles: Sequence[StepProfile]) -> pd.DataFrame:
         )
         samplings = [
             number
-            for number, phase in enumerate((p for p in run.phases if p.step_ends_s), 1)
+            for number, phase in enumerate((p for p in run.phases if p.name == "denoise"), 1)
             for _ in phase.step_ends_s
         ]
         for step, (seconds, joules) in enumerate(columns, 1):

@@ -28,14 +28,17 @@ if TYPE_CHECKING:
     """q, k, v, mask and scale, as :mod:`.base` describes them."""
 
 Functions = Mapping[str, "Callable[..., torch.Tensor]"]
-"""The host's own attention functions, by the names under which it registered them."""
+"""The host's own attention functions, by the names under which it knows them."""
 
 AUTO = "auto"
 COMFYUI = "comfyui"
-"""Leave the choice to ComfyUI and count."""
+"""Leave the choice to ComfyUI and count; in another host it is that one's name."""
 
 PREFIX = "comfyui:"
 """Begins the name of one of ComfyUI's own attention functions."""
+
+FIELD_NAMES = {"pytorch": "sdpa", "sub_quad": "sub_quadratic", "flash": "flash_attention_2"}
+"""The hosts' names of attention functions and the ones the field uses, where they differ."""
 
 SDPA, LAST_RESORT = "sdpa", "sub_quadratic"
 KNOWN_ARGUMENTS = {
@@ -75,7 +78,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Plan:
-    """How a call is run: by a backend, or by a function of ComfyUI's with its own arguments.
+    """How a call is run: by a backend, or by a function of the host's with its own arguments.
 
     ``executed`` and ``reason`` are as the ledger shows them. ``precise`` says that the model asks
     for scores in fp32. A plan with ``trials`` is provisional: sdpa runs the calls of the class
@@ -92,25 +95,34 @@ class Plan:
     trials: tuple[Trial, ...] = ()
 
 
-def core_name(function: Callable[..., torch.Tensor], functions: Functions) -> str:
-    """The name under which ComfyUI registered an attention function."""
+def core_name(
+    function: Callable[..., torch.Tensor], functions: Functions, prefix: str = PREFIX
+) -> str:
+    """The name under which the host registered an attention function."""
     function = getattr(function, "func", function)
     for name, registered in functions.items():
         if function in (registered, getattr(registered, "__wrapped__", None)):
-            return PREFIX + name
-    return PREFIX + getattr(function, "__name__", type(function).__name__)
+            return prefix + name
+    return prefix + getattr(function, "__name__", type(function).__name__)
 
 
 class Planner:
     """Plans the calls of one model; ``decisions`` says what was decided, by shape class.
 
-    ``functions`` are ComfyUI's own, which may be asked for as ``comfyui:name``.
+    ``functions`` are the host's own, which may be asked for as ``comfyui:name``, where ``host`` is
+    ComfyUI.
     """
 
     def __init__(
-        self, setting: Setting, machine: Machine, choices: Choices, functions: Functions
+        self,
+        setting: Setting,
+        machine: Machine,
+        choices: Choices,
+        functions: Functions,
+        host: str = "ComfyUI",
     ) -> None:
         self.decisions: dict[str, str] = {}
+        self._host, self._word, self._prefix = host, host.lower(), f"{host.lower()}:"
         self._setting = setting
         self._machine = machine
         self._choices = choices
@@ -128,7 +140,7 @@ class Planner:
         precision: torch.dtype | None,
         arguments: Mapping[str, Any],
     ) -> Plan:
-        """The plan for a call that ComfyUI would give to ``function``.
+        """The plan for a call that the host would give to ``function``.
 
         ``precision`` is the dtype that the scores are asked for in; ``None`` leaves it open.
 
@@ -147,12 +159,10 @@ class Planner:
                 if unknown
                 else "its values and keys differ in width"
             )
-            plan = self._refused(
-                call, reason, Plan(core_name(function, self._functions), reason, None, function)
-            )
-        elif requested == COMFYUI:
-            plan = Plan(core_name(function, self._functions), function=function)
-        elif requested.startswith(PREFIX):
+            plan = self._refused(call, reason, Plan(self._name(function), reason, None, function))
+        elif requested == self._word:
+            plan = Plan(self._name(function), function=function)
+        elif requested.startswith(self._prefix):
             plan = self._core_plan(call, tensors)
         else:
             may_quantize = arguments.get("low_precision_attention", True) is not False
@@ -196,12 +206,15 @@ class Planner:
         logging.info("WattBench attention, %s: %s", plan.label, self.decisions[plan.label])
         return replace(plan, executed=executed, backend=backend, trials=())
 
+    def _name(self, function: Callable[..., torch.Tensor]) -> str:
+        return core_name(function, self._functions, self._prefix)
+
     def _core_plan(self, call: AttentionCall, tensors: Tensors) -> Plan:
-        name = self._setting.requested.removeprefix(PREFIX)
+        name = self._setting.requested.removeprefix(self._prefix)
         function = self._functions.get(name)
         if function is not None:
             return Plan(self._setting.requested, function=function)
-        return self._fallback(call, tensors, "ComfyUI has not registered it on this machine")
+        return self._fallback(call, tensors, f"{self._host} has not registered it on this machine")
 
     def _backend_plan(
         self, call: AttentionCall, tensors: Tensors, max_error: float, precise: bool
@@ -252,7 +265,7 @@ class Planner:
     def _refused(self, call: AttentionCall, reason: str, plan: Plan) -> Plan:
         """``plan``, a fall-back, with a word in the log; in strict mode an error instead."""
         requested = self._setting.requested
-        if self._setting.strict and requested not in (AUTO, COMFYUI):
+        if self._setting.strict and requested not in (AUTO, self._word):
             raise AttentionRefusedError(
                 f"{requested} cannot run the attention call {call.label}: {reason}. Switch "
                 "strict off to let sdpa run such calls, or choose another backend."

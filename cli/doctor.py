@@ -9,11 +9,16 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from ..offer import Machine, Offer, machine_of
+from .run import host_and_port
 
 if TYPE_CHECKING:
     from ..measure.meters.refresh import ChannelFigures
 
 WATCH_S = 3.0
+SERVER = ("127.0.0.1", 8188)
+"""Where ComfyUI listens if nothing else is said."""
+
+SERVER_TIMEOUT_S = 5.0
 MASKS = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 """Environment variables that hide cards."""
 
@@ -24,7 +29,15 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="what meters, attention kernels and weight formats this machine offers",
         description="List energy meters, power limits, attention kernels and weight formats, and "
         "for each that this machine lacks, why and what to do; and whether nvidia-smi and "
-        "rocm-smi say the same of the boards as the libraries that WattBench reads.",
+        "rocm-smi say the same of the boards as the libraries that WattBench reads. A running "
+        "ComfyUI with the pack is asked which functions of its sampling other packs have replaced.",
+    )
+    parser.add_argument(
+        "--server",
+        type=host_and_port,
+        metavar="HOST:PORT",
+        default=SERVER,
+        help="the ComfyUI that is asked (default: {}:{})".format(*SERVER),
     )
     parser.add_argument(
         "--measure",
@@ -54,6 +67,8 @@ def run(args: argparse.Namespace) -> int:
     ):
         print(f"\n{title}")
         print("\n".join(lines(listed)))
+    print("\nSampling in a running ComfyUI")
+    print("\n".join(lines(replaced_in(*args.server))))
     print("\nThe vendors' tools, as a cross-check")
     print("\n".join(crosscheck()))
     if args.measure:
@@ -62,6 +77,27 @@ def run(args: argparse.Namespace) -> int:
             if offer.available and ":FILE" not in offer.name:
                 print(f"  {offer.name:22} {watched(offer.name)}", flush=True)
     return 0
+
+
+def replaced_in(host: str, port: int) -> list[Offer]:
+    """What other packs have replaced in the sampling of a running ComfyUI, each with its owner."""
+    from ..hosts.remote.client import ComfyClient, ServerUnreachableError
+
+    client = ComfyClient(host, port, SERVER_TIMEOUT_S)
+    try:
+        replaced = client.get_json("/wattbench/replaced")
+    except ServerUnreachableError as error:
+        remedy = "start ComfyUI with this pack, or name it: --server HOST:PORT"
+        return [Offer(client.address, "ComfyUI's own sampling", False, str(error), remedy)]
+    if not isinstance(replaced, list):
+        return [Offer(client.address, "ComfyUI's own sampling", False, "it is no ComfyUI")]
+    if not replaced:
+        return [Offer(client.address, "every function of sampling is ComfyUI's own", True)]
+    remedy = "runs say so in `optimizations`; without that pack they are another condition"
+    return [
+        Offer(name, "ComfyUI's own function", False, f"replaced by {owner}", remedy)
+        for name, _, owner in (str(entry).partition(" by ") for entry in replaced)
+    ]
 
 
 def watched(name: str) -> str:

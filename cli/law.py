@@ -229,6 +229,7 @@ def _calibrate(args: argparse.Namespace) -> int:
 def _predict(args: argparse.Namespace) -> int:
     from ..law import LawDataError, forecast_run, sentence
     from ..law.flop import function_evaluations
+    from ..law.forecast import costs_at_ends
 
     assumed = law_card.assume(args)
     card, tariff = law_card.card(args), law_card.tariff(args)
@@ -257,7 +258,7 @@ def _predict(args: argparse.Namespace) -> int:
         "flop_count": made.flop_count,
         "nfe": function_evaluations(args.sampler, args.steps),
         "note": made.novelty,
-        "costs_per_img": {name: tariff.costs(joules) for name, joules in _ends(energy).items()},
+        "costs_per_img": costs_at_ends(energy, tariff, time),
     }
     print(json.dumps(facts, indent=2))
     return 0

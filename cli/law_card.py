@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .run import pue
+
 if TYPE_CHECKING:
     from ..law import Card
     from ..law.cost import Tariff
@@ -35,11 +37,24 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_tariff_arguments(parser: argparse.ArgumentParser) -> None:
-    """What a kWh costs; :func:`tariff` reads it."""
+    """What a kWh and an hour cost; :func:`tariff` reads it."""
     parser.add_argument(
         "--grid-g-per-kwh", type=float, metavar="G", help="g CO2e per kWh of your electricity"
     )
     parser.add_argument("--price-per-kwh", type=float, metavar="PRICE")
+    parser.add_argument(
+        "--price-per-hour",
+        type=float,
+        metavar="PRICE",
+        help="of the machine, rented or written off: time costs too, where the card's laws know it",
+    )
+    parser.add_argument(
+        "--pue",
+        type=pue,
+        default=1.0,
+        metavar="X",
+        help="power usage effectiveness of the building: carbon and money of energy are times it",
+    )
     parser.add_argument("--currency", default="EUR", help="of the price (default: EUR)")
 
 
@@ -121,14 +136,16 @@ def card(args: argparse.Namespace) -> Card:
 
 
 def tariff(args: argparse.Namespace) -> Tariff:
-    """What a kWh costs.
+    """What a kWh and an hour cost.
 
     Raises:
         ValueError: a value that cannot be.
     """
     from ..law.cost import Tariff
 
-    return Tariff(args.grid_g_per_kwh, args.price_per_kwh, args.currency)
+    return Tariff(
+        args.grid_g_per_kwh, args.price_per_kwh, args.currency, args.price_per_hour, args.pue
+    )
 
 
 def warn(notes: Sequence[str]) -> None:

@@ -8,13 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .law_card import add_run_arguments, assume, card, condition, settings_line, warn
+from .law_card import add_run_arguments, assume, card, condition, count, settings_line, warn
+from .run import pue
 
 if TYPE_CHECKING:
+    from ..law import Card
     from ..law.breakeven import Range
     from ..law.planning import Candidate, Option
     from ..law.race_to_idle import CapPoint
-    from ..records import Prediction
+    from ..records import Condition, Prediction
 
 Rows = list[tuple[str, ...]]
 
@@ -49,6 +51,16 @@ def register(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         default="sdxl-illustrious",
         help="of the published RTX 3090, where there are no runs (or z-image-turbo)",
     )
+    parser.add_argument(
+        "--grid",
+        type=Path,
+        metavar="CSV",
+        help="columns site, hour, g_per_kwh (and price_per_kwh, pue): where and when the images of "
+        "--images cost least carbon",
+    )
+    parser.add_argument(
+        "--images", type=count, default=1000, metavar="N", help="for --grid (default: 1000)"
+    )
     _register_breakeven(actions)
 
 
@@ -71,6 +83,17 @@ def _register_breakeven(
             metavar="X",
             help=f"{text}: a value, or a value with its low and high end",
         )
+    parser.add_argument(
+        "--disposal-kg",
+        type=float,
+        nargs="+",
+        default=[0.0],
+        metavar="X",
+        help="kg CO2e of disposing of the new card one day (default: 0)",
+    )
+    parser.add_argument(
+        "--pue", type=pue, default=1.0, metavar="X", help="of the building: 1 or more"
+    )
     parser.add_argument("--images-per-day", type=float, required=True, metavar="N")
     parser.add_argument("--grid-g-per-kwh", type=float, required=True, metavar="G")
 
@@ -96,11 +119,50 @@ def plan(args: argparse.Namespace) -> int:
         parts += ["## Energy and quality", "\n".join(front)]
     if args.idle_power is not None:
         parts += ["## Power caps and idling", *_caps(args)]
+    if args.grid is not None:
+        parts += ["## Where and when", *_where_and_when(args, base, cards)]
     text = "\n\n".join(parts) + "\n"
     print(text, end="")
     if args.out is not None:
         _write(args.out, text, rows, found)
     return 0
+
+
+def _where_and_when(args: argparse.Namespace, base: Condition, cards: Card) -> list[str]:
+    """The table of sites, and what it rests on."""
+    from ..law import LawDataError, forecast_run
+    from ..law.grid import choose, read_hours
+    from ..tables.decimals import in_figures
+    from ..tables.markdown import table_lines
+
+    made = forecast_run(base, args.steps, cards)
+    energy, time = made.energy_per_img, made.duration_per_img
+    if energy is None:
+        raise LawDataError("; ".join(made.notes))
+    duration_s = None if time is None else time.value
+    sites = choose(read_hours(args.grid), energy, args.images, duration_s)
+    rows: Rows = [
+        (
+            site.best.site,
+            site.best.start
+            if site.best.start == site.best.end
+            else f"{site.best.start} to {site.best.end}",
+            *(in_figures(grams, 4) for grams in site.best.grams),
+            "" if site.best.price is None else in_figures(site.best.price, 4),
+            f"{in_figures(site.worst.grams[0], 4)} ({site.worst.start})",
+            in_figures(site.mean_grams, 4),
+        )
+        for site in sites
+    ]
+    headings = ("Site", "Best hours", "g CO2e", "Low", "High", "Price", "Worst", "Average")
+    fits = "They are taken to fit into an hour: how long an image takes is not known."
+    lasts = "" if duration_s is None else f"They take {args.images * duration_s / 3600:.3g} hours."
+    return [
+        f"Of {args.images} images, on this card at each site: the device's energy times the site's "
+        f"PUE. {lasts or fits} Moving data and idling are not in it, and a grid's average is not "
+        "what one more watt emits.",
+        "\n".join(table_lines(headings, rows)),
+    ]
 
 
 def _option_rows(found: Sequence[Option]) -> Rows:
@@ -211,11 +273,11 @@ def breakeven(args: argparse.Namespace) -> int:
     from ..law.breakeven import break_even
 
     result = break_even(
-        _range("--embodied-kg", args.embodied_kg),
+        _range("--embodied-kg", args.embodied_kg).plus(_range("--disposal-kg", args.disposal_kg)),
         args.images_per_day,
         _range("--old-j", args.old_j),
         _range("--new-j", args.new_j),
-        args.grid_g_per_kwh,
+        args.grid_g_per_kwh * args.pue,
     )
     print(f"{result.saved_g_per_day:.4g} g CO2e saved a day.")
     ends = f"at best {_days(result.soonest)}, at worst {_days(result.latest)}"
@@ -226,8 +288,9 @@ def breakeven(args: argparse.Namespace) -> int:
     )
     print(
         f"Assumed: {args.images_per_day:g} images a day and {args.grid_g_per_kwh:g} g CO2e per kWh "
-        "stay as they are; both cards idle alike; the old card's making is spent; energy is the "
-        "cards' only. Best and worst take all ranges at their ends."
+        "stay as they are; both cards idle alike; the old card's making is spent, and it is "
+        f"disposed of in either case; energy is the cards' only, times a PUE of {args.pue:g}. Best "
+        "and worst take all ranges at their ends."
     )
     return 0
 

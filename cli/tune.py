@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CommandError, UsageError
-from .run import positive
+from ..incoming import MAX_WORKFLOW_BYTES, IncomingError, read_json
+from .run import host_and_port, positive
 
 if TYPE_CHECKING:
     from ..study.levels import Levels
-    from ..study.rig import Bench
+    from ..study.rig import Bench, Rig
     from ..study.search import Verdict
-    from ..study.tune import Progress
+    from ..study.tune import Progress, Tuning
 
 BUDGET_MIN = 30.0
 
@@ -45,6 +46,34 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="what to try: attention, weights=fp8, launch=--fast ... (default: all that this "
         "machine can run)",
     )
+    _add_limits(parser)
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print the rule and what would be tried, then end"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="tell events as JSON, a line each, for programs"
+    )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--comfyui", type=Path, metavar="PATH", help="ComfyUI's folder")
+    where.add_argument(
+        "--server",
+        type=host_and_port,
+        metavar="HOST:PORT",
+        help="a running ComfyUI with the pack: one visit, without launch options",
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument(
+        "--timeout",
+        type=positive,
+        default=1800,
+        metavar="S",
+        help="longest silence of the server in seconds (default: 1800)",
+    )
+    parser.set_defaults(passes_on=True)
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    """How long a search may take, and what pictures must keep."""
     parser.add_argument(
         "--budget",
         type=minutes,
@@ -62,19 +91,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--seed", type=int, default=0, help="of the order (default: 0)")
     parser.add_argument("--min-psnr", type=float, metavar="DB", help="floor for the pictures")
     parser.add_argument("--min-ssim", type=float, metavar="X", help="floor for the pictures")
-    parser.add_argument(
-        "--dry-run", action="store_true", help="print the rule and what would be tried, then end"
-    )
-    parser.add_argument("--comfyui", type=Path, metavar="PATH", help="ComfyUI's folder")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument(
-        "--timeout",
-        type=positive,
-        default=1800,
-        metavar="S",
-        help="longest silence of the server in seconds (default: 1800)",
-    )
-    parser.set_defaults(passes_on=True)
 
 
 def minutes(text: str) -> float:
@@ -90,31 +106,25 @@ def minutes(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     """Search; whatever was measured is written, also after a failure or Ctrl-C."""
-    from ..hosts.remote.batch import needs_estimate, prepare_folder
+    from ..hosts.remote.batch import prepare_folder
     from ..hosts.remote.comfy_run import check_installed
-    from ..hosts.remote.server import device_arguments, find_comfyui
     from ..study.levels import choose, parse_levers
-    from ..study.rig import ServerRig
     from ..study.search import Rule
 
     check_installed()
     workflow = read_workflow(args.workflow)
     asked = parse_levers(args.levers)
-    comfyui = find_comfyui(args.comfyui)
     prepare_folder(args.out)
-    device = device_arguments(args.device)
-    if args.objective == "j_per_img" and needs_estimate(on_cpu="--cpu" in device):
-        raise UsageError(
-            "no meter covers this device, so joules cannot be made smaller: choose "
-            "--objective s_per_img, or set WATTBENCH_METER=estimate to opt into an estimate"
-        )
-    arguments = (*device, *args.comfyui_arguments)
-    rig = ServerRig(comfyui, arguments, {}, args.out, args.timeout)
+    rig = rig_of(args)
     with rig.open((), "levers") as bench:
-        levels = choose(bench.levers(), asked, args.objective, own_servers=True)
+        levels = choose(bench.levers(), asked, args.objective, own_servers=args.server is None)
         check_workflow(bench, workflow)
-    print(Rule().describe())
-    print(listed(levels))
+    if args.json:
+        told = [vars(one) for one in (*levels.levers, *levels.left_out)]
+        tell({"event": "levers", "rule": Rule().describe(), "levers": told})
+    else:
+        print(Rule().describe())
+        print(listed(levels))
     if args.dry_run:
         return 0
     if not levels.levers:
@@ -122,9 +132,33 @@ def run(args: argparse.Namespace) -> int:
     return search(args, workflow, rig, levels)
 
 
-def search(args: argparse.Namespace, workflow: dict[str, Any], rig: Any, levels: Levels) -> int:
+def rig_of(args: argparse.Namespace) -> Rig:
+    """Servers of our own, or the one that runs already.
+
+    Raises:
+        UsageError: it cannot be, with what to do.
+    """
+    from ..hosts.remote.batch import check_no_server_options, needs_estimate
+    from ..hosts.remote.client import ComfyClient
+    from ..hosts.remote.server import device_arguments, find_comfyui
+    from ..study.rig import RunningRig, ServerRig
+
+    if args.server:
+        check_no_server_options(1, args.device == "auto" and not args.comfyui_arguments)
+        return RunningRig(ComfyClient(*args.server), args.out, args.timeout)
+    comfyui = find_comfyui(args.comfyui)
+    device = device_arguments(args.device)
+    if args.objective == "j_per_img" and needs_estimate(on_cpu="--cpu" in device):
+        raise UsageError(
+            "no meter covers this device, so joules cannot be made smaller: choose "
+            "--objective s_per_img, or set WATTBENCH_METER=estimate to opt into an estimate"
+        )
+    return ServerRig(comfyui, (*device, *args.comfyui_arguments), {}, args.out, args.timeout)
+
+
+def search(args: argparse.Namespace, workflow: dict[str, Any], rig: Rig, levels: Levels) -> int:
     """Carry the search out and write what it found."""
-    from ..study.outcome import write_outcome
+    from ..study.outcome import TUNED, write_outcome
     from ..study.pictures import Gallery, PictureLimits
     from ..study.search import Rule, Search
     from ..study.tune import Tuning
@@ -138,7 +172,7 @@ def search(args: argparse.Namespace, workflow: dict[str, Any], rig: Any, levels:
         args.budget * 60,
         Gallery(PictureLimits(args.min_psnr, args.min_ssim)),
         levels.needs,
-        tell=show,
+        tell=lambda progress: tell(event_of(progress, tuning)) if args.json else show(progress),
     )
     verdict: Verdict | None = None
     try:
@@ -146,8 +180,45 @@ def search(args: argparse.Namespace, workflow: dict[str, Any], rig: Any, levels:
     finally:
         if tuning.visits:
             outcome = write_outcome(tuning, levels, args.out)
-            print(f"\n{outcome}")
+            if args.json:
+                found = {"verdict": outcome.splitlines()[0], "candidates": standing(tuning)}
+                tell({"event": "end", **found, "tuned": (args.out / TUNED).is_file()})
+            else:
+                print(f"\n{outcome}")
     return 0 if verdict else 1
+
+
+def event_of(progress: Progress, tuning: Tuning) -> dict[str, Any]:
+    """What happens now, with how all candidates stand."""
+    from ..study.tune import name_of
+
+    last = progress.last
+    return {
+        "event": "image",
+        "stage": progress.stage.value,
+        "block": progress.block + 1,
+        "candidate": name_of(progress.settings),
+        "image": progress.prompt + 1,
+        "of": progress.prompt_count,
+        "elapsed_s": progress.elapsed_s,
+        "budget_s": progress.budget_s,
+        "time_s": None if last is None else last.time_s,
+        "energy_j": None if last is None else last.energy_j,
+        "candidates": standing(tuning),
+    }
+
+
+def standing(tuning: Tuning) -> list[dict[str, Any]]:
+    """Every candidate that was measured: its ratio with the interval, and why it is out."""
+    from ..study.outcome import candidates_frame, candidates_of
+
+    rows = candidates_frame(candidates_of(tuning)).to_dict("records")
+    return [{str(name): None if v != v else v for name, v in row.items()} for row in rows]
+
+
+def tell(event: dict[str, Any]) -> None:
+    """An event for programs."""
+    print(json.dumps(event, ensure_ascii=False), flush=True)
 
 
 def read_workflow(path: Path) -> dict[str, Any]:
@@ -157,11 +228,9 @@ def read_workflow(path: Path) -> dict[str, Any]:
         UsageError: it cannot be read, or is none.
     """
     try:
-        data = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise UsageError(f"{path} is no JSON: {error}; save it from ComfyUI once more") from error
+        data = read_json(path, MAX_WORKFLOW_BYTES)
+    except IncomingError as error:
+        raise UsageError(f"{error}; save it from ComfyUI once more") from error
     if not isinstance(data, dict) or not data:
         raise UsageError(f"{path} holds no workflow; save it from ComfyUI once more")
     return data

@@ -1,8 +1,9 @@
 """When does a new card pay for the carbon of making it?
 
 A card that is replaced would otherwise have gone on working: its own making is spent and does not
-count. Use is what differs: grams of CO2e a day, from joules an image. Assumed: the images a day and
-the grid stay as they are, both cards idle alike, and nothing else of the computer changes.
+count, and it is disposed of in either case. Use is what differs: grams of CO2e a day, from joules
+an image. Assumed: the images a day and the grid stay as they are, both cards idle alike, and
+nothing else of the computer changes.
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ class Range:
                 f"a value with its low and high end is needed, none negative, got {self.value:g} "
                 f"({self.low:g} to {self.high:g})"
             )
+
+    def plus(self, other: Range) -> Range:
+        """The sum, from the sum of the low ends to that of the high ones."""
+        return Range(self.value + other.value, self.low + other.low, self.high + other.high)
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,7 @@ def sentence(made: Forecast, tariff: Tariff) -> str:
             f"{interval_text(energy)} per image, {energy.value / JOULES_PER_WH:.3g} Wh, by the "
             f"{energy.source}."
         )
-        lines += cost_lines(energy, tariff)
+        lines += cost_lines(energy, tariff, time)
     if time is not None:
         lines.append(f"{interval_text(time)} per image.")
     if made.flop_count is not None:
@@ -169,12 +169,28 @@ def interval_text(prediction: Prediction) -> str:
     )
 
 
-def cost_lines(energy_per_img: Prediction, tariff: Tariff) -> Sequence[str]:
-    """A line for each cost that the tariff knows; of the device's energy alone."""
-    at = {name: tariff.costs(getattr(energy_per_img, name)) for name in ("value", "low", "high")}
-    return [
+def costs_at_ends(
+    energy: Prediction, tariff: Tariff, time: Prediction | None
+) -> dict[str, dict[str, float]]:
+    """What the tariff makes of the value and of both ends of the intervals."""
+    return {
+        name: tariff.costs(getattr(energy, name), getattr(time, name) if time else None)
+        for name in ("value", "low", "high")
+    }
+
+
+def cost_lines(
+    energy_per_img: Prediction, tariff: Tariff, time_per_img: Prediction | None = None
+) -> Sequence[str]:
+    """A line for each cost that the tariff knows; of the device's energy, times the PUE."""
+    at = costs_at_ends(energy_per_img, tariff, time_per_img)
+    scope = "this device alone" if tariff.pue == 1 else f"this device, PUE {tariff.pue:g}"
+    lines = [
         f"{in_figures(value, 3)} {unit} per image, {in_figures(1000 * value, 3)} per 1000 images "
         f"({in_figures(1000 * at['low'][unit], 3)} to {in_figures(1000 * at['high'][unit], 3)}), "
-        "this device alone."
+        f"{scope}."
         for unit, value in at["value"].items()
     ]
+    if tariff.price_per_hour is not None and time_per_img is None:
+        lines.append("No price of time: how long an image takes is not known.")
+    return lines

@@ -15,6 +15,7 @@ from ..hosts.comfyui.host import HOST
 from ..hosts.comfyui.incoming import checked_meter, meter_of
 from ..hosts.comfyui.one_bar import one_bar
 from ..hosts.comfyui.pipeline import ImageJob, as_one_batch, check_size
+from ..hosts.comfyui.workspace import name_in_pictures
 from ..measure.protocol.experiment import SEED_RANGE, Plan
 from ..measure.protocol.observation import open_instrument
 from ..measure.protocol.progress import Progress
@@ -216,6 +217,7 @@ class WattBenchBenchmark(MeteredNode):
                 progress=progress,
             )
             runs = session.carry_out(plan, idle_seconds, cooldown_seconds)
+        name_in_pictures([run for run in runs if not run.is_warmup and not run.error])
         return io.NodeOutput(as_one_batch(image_job.images), tuple(runs))
 
 

@@ -8,13 +8,17 @@ from typing import Any
 
 from comfy_api.latest import io, ui
 
+from ..analysis.analysis import Analysis
 from ..hosts.comfyui.host import HOST
 from ..hosts.comfyui.thumbnails import thumbnail_of
 from ..hosts.comfyui.workspace import folder_in_output
 from ..measure.protocol.session import open_journal
 from ..records import Run
 from ..report import append_runs
+from ..report.html import PageUnavailableError, as_html
 from ..report.shown import summary_shown
+from ..report.translation import LANGUAGES
+from ..tables.files import write_text
 from .types import CATEGORY, Runs, refused
 
 
@@ -62,6 +66,51 @@ class WattBenchExportCSV(io.ComfyNode):
         place = "/".join(("output", *target.relative_to(folder_in_output("")).parts))
         text = f"{len(runs)} runs went into {place}: {names}"
         return io.NodeOutput(ui={"files": [listed(path) for path in paths], "text": [text]})
+
+
+class WattBenchExportReport(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="WattBenchExportReport",
+            display_name="Export Report (WattBench)",
+            category=CATEGORY,
+            description=(
+                "Writes report.html: one page for any browser, with the verdict, charts, what ran, "
+                "how it was measured and the tables. Host, user, paths and serial numbers are not "
+                "in it. Needs Jinja2 and matplotlib."
+            ),
+            search_aliases=["html report", "share results", "charts"],
+            is_output_node=True,
+            inputs=[
+                Runs.Input("runs", tooltip="From Benchmark or Collect Runs."),
+                io.String.Input(
+                    "folder",
+                    default="wattbench",
+                    tooltip="A folder within ComfyUI's output folder. It is made if need be.",
+                ),
+                io.Combo.Input("language", options=list(LANGUAGES), tooltip="Of the page."),
+            ],
+            outputs=[],
+        )
+
+    @classmethod
+    def validate_inputs(cls, folder: str = "") -> bool | str:
+        return refused(lambda: folder_in_output(folder))
+
+    @classmethod
+    def execute(cls, runs: tuple[Run, ...], folder: str, language: str = "en") -> io.NodeOutput:
+        target = folder_in_output(folder)
+        try:
+            page = as_html(Analysis.of(runs), [target], language)
+        except PageUnavailableError as error:
+            # What was measured stands: a page is no reason to fail a prompt.
+            HOST.show(str(error))
+            return io.NodeOutput()
+        target.mkdir(parents=True, exist_ok=True)
+        path = write_text(page, target / "report.html")
+        HOST.show(path.relative_to(HOST.output_folder().resolve()).as_posix())
+        return io.NodeOutput(ui={"files": [listed(path)]})
 
 
 class WattBenchShowSummary(io.ComfyNode):
@@ -113,4 +162,8 @@ def listed(path: Path) -> dict[str, Any]:
     )
 
 
-NODES: list[type[io.ComfyNode]] = [WattBenchExportCSV, WattBenchShowSummary]
+NODES: list[type[io.ComfyNode]] = [
+    WattBenchExportCSV,
+    WattBenchExportReport,
+    WattBenchShowSummary,
+]

@@ -8,18 +8,13 @@ from typing import TYPE_CHECKING, Any
 from comfy_api.latest import io, ui
 
 from ..hosts.comfyui.core import blank, core_inputs
-from ..hosts.comfyui.describe import (
-    OTHER_SIZE,
-    architecture_of,
-    latent_shape,
-    model_facts,
-    step_count,
-)
+from ..hosts.comfyui.describe import architecture_of, latent_shape, model_facts, step_count
 from ..hosts.comfyui.host import HOST
 from ..hosts.comfyui.incoming import file_of, folders
 from ..incoming import resolve
 from ..law.calibration import MAX_CALIBRATION_BYTES
 from ..law.cost import Tariff
+from ..law.flop.families import OTHER_SIZE
 from ..measure.recording.environment import identify
 from ..records import Condition
 from .types import CATEGORY, Forecast, refused

@@ -11,7 +11,7 @@ from ..hosts.comfyui.host import HOST
 from ..hosts.comfyui.incoming import meter_of
 from ..hosts.comfyui.sampling import observe_sampling
 from ..hosts.comfyui.unmeasured import follow_nodes
-from ..hosts.comfyui.workspace import nodes_behind
+from ..hosts.comfyui.workspace import asked_of_sampler, name_in_pictures, nodes_behind
 from ..measure.protocol.observation import Probe as ProbeValue
 from ..measure.protocol.observation import join, observe, seen_in
 from ..measure.protocol.session import open_journal
@@ -47,6 +47,7 @@ class WattBenchProbeModel(MeteredNode):
         probe = ProbeValue()
 
         def record(facts: dict[str, Any], seed: int | None) -> Any:
+            facts.update(asked_of_sampler())
             return observe(HOST, probe, model.load_device, meter_of(meter), facts, seed)
 
         return io.NodeOutput(observe_sampling(model, record), probe)
@@ -109,6 +110,7 @@ class WattBenchCollect(io.ComfyNode):
             )
         run = join(observations, made_of(value, made_by, observations))
         open_journal(HOST).append(run)
+        name_in_pictures([run])
         return io.NodeOutput(value, (run,))
 
 

@@ -107,12 +107,23 @@ def scatter(
     points: Sequence[tuple[str, Estimate, Estimate, bool]],
     axes_names: tuple[str, str],
     write: Callable[[str], str],
+    context: Sequence[tuple[str, float, float]] = (),
 ) -> str:
-    """Points with intervals both ways; those on the front are full, named and joined by a line."""
+    """Points with intervals both ways; those on the front are full, named and joined by a line.
+
+    ``context`` are points of others: small, grey, without intervals.
+    """
     with _drawn(4.2) as (figure, svg):
         axes = figure.add_subplot()
+        for label, across, up in context:
+            axes.plot([across], [up], "s", color=FAINT, markersize=5)
+            axes.annotate(
+                label, (across, up), xytext=(4, -9), textcoords="offset points", fontsize=7
+            )
         joined = sorted((x.value, y.value) for _, x, y, on_front in points if on_front)
-        axes.plot(*zip(*joined, strict=True), color=SERIES[0], linewidth=1, drawstyle="steps-post")
+        if joined:
+            line = {"color": SERIES[0], "linewidth": 1, "drawstyle": "steps-post"}
+            axes.plot(*zip(*joined, strict=True), **line)
         for label, x, y, on_front in points:
             spread = {
                 key: [[0 if e.half_width != e.half_width else e.half_width]]
@@ -140,11 +151,13 @@ def dots(
 ) -> str:
     """Values in the order they were measured, a panel each; ``labels`` are of ``groups``."""
     is_many = len(groups) > MOST_VECTOR_DOTS
+    places_of: dict[int, list[int]] = {}
+    for place, group in enumerate(groups):
+        places_of.setdefault(group, []).append(place)
     with _drawn(0.8 + 1.5 * len(panels)) as (figure, svg):
         rows = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
         for axes, (name, values) in zip(rows, panels.items(), strict=True):
-            for group in sorted(set(groups)):
-                places = [n for n, own in enumerate(groups) if own == group]
+            for group, places in sorted(places_of.items()):
                 axes.plot(
                     [place + 1 for place in places],
                     [values[place] for place in places],
@@ -158,9 +171,9 @@ def dots(
             axes.grid(axis="y", linewidth=0.5)
             axes.yaxis.set_major_formatter(_numbers(write))
         _finish(rows[-1], axis, write)
-        if len(set(groups)) > 1:
+        if len(places_of) > 1:
             handles = rows[0].get_lines()[:MOST_NAMED]
-            names = [_short(labels[group]) for group in sorted(set(groups))[:MOST_NAMED]]
+            names = [_short(labels[group]) for group in sorted(places_of)[:MOST_NAMED]]
             _legend(figure, handles, names)
     return svg()
 

@@ -21,7 +21,6 @@ from .folder import (
     MOST_PICTURES,
     Picture,
     Tuned,
-    not_measured_in,
     pictures_in,
     place_of,
     thumbnail,
@@ -41,6 +40,7 @@ from .page import (
     span,
     table_block,
 )
+from .page_beside import not_measured, pictures_against_energy, published
 from .quality import QUALITY_NOTES, quality_table, title_of
 from .summary import plus_minus, summary_table
 
@@ -62,7 +62,7 @@ METHOD = (
     "and runs that do not count are in the raw table and in no mean.",
     "Intervals are Student-t at 95 %, over the means of visits where there are several server "
     "processes, else over repeats. Ratios are geometric means over runs of the same seed in the "
-    "same process.",
+    "same process, of a study in the same block.",
     "Energy is gross, of the device that the column Energy from names, and not of the whole "
     "computer at the wall.",
 )
@@ -75,12 +75,14 @@ def sections(page: Page) -> list[dict[str, Any]]:
         "pictures": ("Pictures and what they cost", _pictures),
         "ratios": ("Against the baseline", _ratios),
         "trade-off": ("Energy against time", _trade_off),
+        "distance": ("Energy against picture distance", pictures_against_energy),
         "quality": ("Energy against quality", _quality),
+        "published": ("Beside the published", published),
         "phases": ("Phases", _phases),
         "order": ("Every run, in order", _order),
         "ran": ("What ran", _ran),
         "environment": ("Environment", _environment),
-        "skipped": ("What was not measured", _skipped),
+        "skipped": ("What was not measured", not_measured),
         "method": ("How it was measured", _method),
         "raw": ("Raw tables", _raw),
     }
@@ -375,19 +377,6 @@ def _environment(page: Page) -> Iterator[Block]:
         table,
         verbatim=True,
     )
-
-
-def _skipped(page: Page) -> Iterator[Block]:
-    found = [entry for folder in page.folders for entry in not_measured_in(folder)]
-    if not found:
-        yield absent(page, "Nothing that was planned is missing.")
-        return
-    rows = tuple(
-        (page.scrub(cell), page.t(status), page.t(page.scrub(reason)))
-        for cell, status, reason in found
-    )
-    table = Table(("Cell", "Status", "Reason"), rows)
-    yield table_block(page, "Cells that were skipped or failed, and why", table)
 
 
 def _method(page: Page) -> Iterator[Block]:

@@ -27,9 +27,10 @@ def translator(language: str) -> Translate:
     """
     if language == "en":
         return str
-    messages = json.loads((LOCALES / language / "main.json").read_text("utf-8"))
-    page = json.loads(PAGE_TEXTS.read_text("utf-8"))
-    return _by({**page, **messages["wattbench"]["messages"]}, decimal_comma)
+    main = json.loads((LOCALES / language / "main.json").read_text("utf-8"))
+    messages, page = main["wattbench"]["messages"], json.loads(PAGE_TEXTS.read_text("utf-8"))
+    # What a page is made of ("… of …") comes after whole sentences that it would fit too.
+    return _by({**messages, **page, **messages}, decimal_comma)
 
 
 def decimal_comma(text: str) -> str:

@@ -87,6 +87,8 @@ def choose(
         known = [offer["name"] for offer in _with_auto(kind.name, offered.get(kind.name, ()))]
         for level in named or ():
             if level not in known and kind.place == "server" and level.startswith("--"):
+                if not own_servers:
+                    raise UsageError(f"launch={level} needs a server of our own: leave it out")
                 levels.append(level)
             elif level not in known:
                 raise UsageError(f"{kind.name} has no level {level!r}{nearest(level, known)}")

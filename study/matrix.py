@@ -117,8 +117,11 @@ class Matrix:
     def _on_one_server(self, block: int, waiting: deque[Cell], tries: int) -> int:
         """Visit cells until none waits or one fails; how often the next was tried already."""
         name = f"b{block + 1}_c{self.ready.cells.index(waiting[0]) + 1}"
-        with self.rig.open(self.ready.asked[waiting[0]].launch, name) as bench:
-            check_environment(self.journal.header["environment"], bench.environment())
+        launch = self.ready.asked[waiting[0]].launch
+        with self.rig.open(launch, name) as bench:
+            # Launch options may choose another device.
+            if not launch:
+                check_environment(self.journal.header["environment"], bench.environment())
             while waiting:
                 cell = waiting[0]
                 self._tell_visit(cell, block)

@@ -16,7 +16,7 @@ A stage ends by what it costs and how precise it is, never by what it shows.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from statistics import fmean
@@ -78,7 +78,8 @@ class Rule:
             f"every ratio is known within {self.half_width:.0%}. A candidate that falls back, "
             "breaks the picture or fails is out, and one whose interval lies behind the best is "
             f"measured no more. The best one wins if its interval, at {self.confidence:.0%} for "
-            "all finalists together, lies below 1."
+            "all finalists together, lies below 1; of those that cannot be told from it, the one "
+            "that changes least."
         )
 
 
@@ -188,9 +189,30 @@ class Search:
         shared = 1 - (1 - self.rule.confidence) / len(self._finalists)
         if math.isnan(ratios[best].ci_high):
             return Verdict(BASELINE, ratios[best], "one block proves nothing: give it more time")
-        if self.ratios(Stage.FINALS, shared)[best].ci_high < 1:
-            return Verdict(best, ratios[best])
+        proven = {s for s, r in self.ratios(Stage.FINALS, shared).items() if r.ci_high < 1}
+        if best in proven:
+            winner = self._simplest(best, proven)
+            return Verdict(winner, ratios[winner])
         return Verdict(BASELINE, ratios[best], "the best candidate cannot be told from it")
+
+    def _simplest(self, best: Settings, proven: Collection[Settings]) -> Settings:
+        """Of those that cannot be told from the best, the one that changes least.
+
+        They are as good within the half width that was asked for, and their paired interval says
+        no more.
+        """
+        alike = {best: 1.0}
+        for settings in proven:
+            pairs = [
+                (values[best], values[settings])
+                for values in self._results[Stage.FINALS]
+                if best in values and settings in values
+            ]
+            if settings != best and len(pairs) > 1:
+                ratio = _ratio(pairs, self.rule.confidence)
+                if ratio.ci_low <= 1 and ratio.value <= 1 + self.rule.half_width:
+                    alike[settings] = ratio.value
+        return min(alike, key=lambda settings: (len(settings), alike[settings]))
 
     def _why_no_finals(self) -> str:
         if self.was_stopped:

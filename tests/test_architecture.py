@@ -16,8 +16,10 @@ MAY_IMPORT = {
     "analysis": GROUND | FIRST,
     "report": GROUND | FIRST | {"analysis"},
     "hosts/comfyui": GROUND | FIRST,
+    "hosts/forge": GROUND | FIRST | {"analysis", "report"},
     "hosts/remote": GROUND | FIRST | {"analysis", "report"},
     "study": GROUND | FIRST | {"analysis", "report", "hosts/remote"},
+    "scripts": set(),
     "sharing": GROUND | FIRST | {"analysis", "report"},
     "nodes": GROUND | FIRST | {"analysis", "report", "hosts/comfyui"},
     "cli": GROUND | FIRST | {"analysis", "report", "hosts/remote", "study", "sharing"},
@@ -33,6 +35,8 @@ MODULES = sorted(
 WITHOUT_TORCH = {"records", "stats", "tables", "analysis", "report", "law"}
 HEAVY = {"torch", "pandas", "scipy", "torchao", "bitsandbytes", "amdsmi", "pynvml", "matplotlib"}
 COMFY_INTERNALS = {"comfy", "comfy_execution", "comfyui_version", "folder_paths", "server"}
+FORGE_INTERNALS = {"modules", "modules_forge", "backend", "gradio"}
+HOSTED = COMFY_INTERNALS | FORGE_INTERNALS | {"comfy_api"}
 
 
 @cache
@@ -111,8 +115,9 @@ def test_only_the_hosts_know_their_host():
         allowed = {
             "hosts/comfyui": COMFY_INTERNALS | {"comfy_api"},
             "nodes": {"comfy_api"},
+            "hosts/forge": FORGE_INTERNALS,
         }.get(here(path), set())
-        return roots & (COMFY_INTERNALS | {"comfy_api"}) - allowed
+        return roots & HOSTED - allowed
 
     assert offenders(known) == {}
 
@@ -141,10 +146,11 @@ def test_tables_and_formulas_do_without_torch():
 
 
 def test_heavy_libraries_are_imported_late():
-    """ComfyUI itself has torch loaded, so its host may import it at the top."""
+    """ComfyUI and Forge have torch loaded, so their hosts may import it at the top."""
 
     def heavy(path):
-        late = HEAVY - {"torch"} if here(path) in ("nodes", "hosts/comfyui") else HEAVY
+        has_torch = here(path) in ("nodes", "hosts/comfyui", "hosts/forge")
+        late = HEAVY - {"torch"} if has_torch else HEAVY
         return late & {imported.split(".")[0] for imported in imports(path, True)}
 
     assert offenders(heavy) == {}

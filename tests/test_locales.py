@@ -12,6 +12,7 @@ import pytest
 
 from wattbench.measure.meters.base import Provenance
 from wattbench.records import Method, Scope
+from wattbench.study.search import Stage
 
 ROOT = Path(__file__).parents[1]
 LOCALES = ROOT / "locales"
@@ -186,6 +187,16 @@ def test_what_nodes_cost_finds_its_texts(language):
     used = used_in("watch*.js")
     shared = {*texts["common"]} - {*texts["watch"]}
     assert used - shared == set(texts["watch"])
+
+
+def test_tuning_finds_its_texts(language):
+    source = sources("tune*.js")
+    (states,) = re.findall(r"@property {([^}]*)} state", source)
+    (objectives,) = re.findall(r"OBJECTIVES = \[([^\]]*)\]", source)
+    used = used_in("tune*.js") | {"candidate", "ratio", "lost"}
+    used |= {f"state_{state}" for state in re.findall(r"\w+", states)}
+    used |= {*re.findall(r"\w+", objectives), *(stage.value for stage in Stage)}
+    assert set(load(language, "main")["wattbench"]["tune"]) == used
 
 
 def test_settings_are_those_of_the_pages(language):

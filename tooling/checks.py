@@ -27,6 +27,7 @@ TYPED = (
     "analysis",
     "report",
     "hosts",
+    "scripts",
     "study",
     "sharing",
     "nodes",

@@ -11,6 +11,7 @@ import { createFeed } from "./hud_feed.js";
 import { badgeText, createPanel, deviceName } from "./hud_view.js";
 import { BLANK } from "./tables.js";
 import { language, loadTranslator } from "./translator.js";
+import { follow, leave, tunePanel } from "./tune.js";
 
 const ROUTE = "/wattbench/live";
 const METERS_ROUTE = "/wattbench/meters";
@@ -158,12 +159,14 @@ app.registerExtension({
       type: "custom",
       /** @param {HTMLElement} container */
       render(container) {
-        container.replaceChildren(panel.element);
+        container.replaceChildren(panel.element, tunePanel);
         isTabOpen = true;
+        follow();
         feed.update();
       },
       destroy() {
         isTabOpen = false;
+        leave();
         feed.update();
       },
     });

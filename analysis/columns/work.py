@@ -105,8 +105,8 @@ CONDITIONS: tuple[Column[RunRow], ...] = (
         "steps",
         "integer",
         "",
-        "as asked for, the sum over all samplings; where a custom sampler hides what was asked, "
-        "its schedule's",
+        "as asked for, the sum over all samplings; where another node than core's KSampler hides "
+        "what was asked, its schedule's",
     ),
     _condition(
         "cfg",

@@ -14,11 +14,11 @@ from comfy_api.torch_helpers.torch_compile import COMPILE_KEY
 
 from ...attention import BACKENDS
 from ...attention.choices import Choices
+from ...attention.lanes import Lanes
 from ...attention.ledger import IdleWatch, Ledger, clock_of
 from ...attention.plan import AUTO, COMFYUI, PREFIX, Planner, Setting, core_name
 from ...offer import Machine, machine_of
 from ...records import KernelCalls
-from .attention_lanes import Lanes
 from .attention_preferred import PASSED_OVER as NOT_AS_PREFERRED
 from .attention_preferred import preferred_function, prefers_attention, wrapper_code
 from .ledgers import attach_ledger, ledgers_of
@@ -103,6 +103,29 @@ def _controls(guider: Any) -> Iterator[Any]:
                 control = control.previous_controlnet
 
 
+class ComfyUIConvention:
+    """How ComfyUI calls its own attention functions; see :class:`...attention.lanes.Convention`."""
+
+    def precision(self, asked: torch.dtype | None, dtype: torch.dtype) -> torch.dtype | None:
+        found: torch.dtype | None = comfy_attention.get_attn_precision(asked, dtype)
+        return found
+
+    def run(
+        self,
+        function: Callable[..., torch.Tensor],
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        heads: int,
+        mask: torch.Tensor | None,
+        attn_precision: torch.dtype | None,
+        arguments: dict[str, Any],
+    ) -> torch.Tensor:
+        """Past the wrapper that asks for an override: this is within one."""
+        arguments["_inside_attn_wrapper"] = True
+        return function(q, k, v, heads, mask, attn_precision, **arguments)
+
+
 class Override:
     """What ComfyUI calls in place of its attention function, and the ledger of its calls."""
 
@@ -122,8 +145,8 @@ class Override:
         self._ledger = Ledger(setting.requested, clock_of(machine.kind))
         may_wait = setting.requested == AUTO and machine.kind == "cuda"
         watch = IdleWatch() if may_wait else None
-        self._lanes = Lanes(self._planner, self._ledger, setting.timed, watch)
-        self._compiled = Lanes(self._planner, self._ledger, setting.timed)
+        lanes = partial(Lanes, self._planner, self._ledger, ComfyUIConvention(), setting.timed)
+        self._lanes, self._compiled = lanes(watch), lanes()
         self._eagerly = torch.compiler.disable(self._lanes.attend)
         self._out_of_reach: list[str] = []
         self._wrapper = wrapper_code()

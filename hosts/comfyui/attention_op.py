@@ -3,7 +3,7 @@
 Traced, an attention override would run its Python once, at compile time: a ledger would count that
 call and no other, and what the compiler cannot trace would split the model into hundreds of graphs.
 So the tracer is given an operator, which it does not look into. Before the graph is compiled, calls
-whose kernel was chosen beforehand (:class:`.attention_lanes.Lanes`) are replaced: by torch's own
+whose kernel was chosen beforehand (:class:`...attention.lanes.Lanes`) are replaced: by torch's own
 operators, or by an operator that CUDA graphs can record. The others stay, and run their override's
 Python at every call, between CUDA graphs.
 
@@ -23,8 +23,8 @@ import comfy.ldm.modules.attention as comfy_attention
 import torch
 
 from ...attention.base import Backend, InGraphs
+from ...attention.lanes import Lane, Lanes, key_of, with_heads, without_heads
 from .attention import OVERRIDE, Override
-from .attention_lanes import Lane, Lanes, key_of, with_heads, without_heads
 
 SETTINGS = {
     "attn_precision": None,

@@ -3,65 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import comfy.ldm.modules.attention as comfy_attention
 from comfy.samplers import KSampler
 
+from ...attention.plan import FIELD_NAMES
+from ...law.flop.families import family_name
 from ...quant.files import SHORT_NAMES
 from .alterations import launch_options, patches_of, previews
 from .attention import OVERRIDE, override_name, override_of
 from .foreign import replaced_forward, replaced_functions
 from .identity import ModelIdentity, identity_of, optimizations_of
 
-ATTENTION_NAMES = {"pytorch": "sdpa", "sub_quad": "sub_quadratic", "flash": "flash_attention_2"}
-"""ComfyUI's registered names and the ones the field uses, where they differ."""
-
-
 WEIGHT_FORMAT_KEY = "wattbench_weight_format"
 """Attachment of a MODEL that we quantized: the name of the format that was asked for."""
-
-OTHER_SIZE = "_other_size"
-"""Ends the architecture of a model that has the family's layers in other numbers or widths."""
-
-
-@dataclass(frozen=True)
-class Family:
-    """The pack's name of a ComfyUI model class, and the dimensions of the published model."""
-
-    name: str
-    dimensions: dict[str, Any] = field(default_factory=dict)
-
-
-FLUX = Family("flux", {"hidden_size": 3072, "depth": 19, "depth_single_blocks": 38})
-FAMILIES = {
-    "SD15": Family("sd15", {"model_channels": 320}),
-    "SD20": Family("sd2", {"model_channels": 320}),
-    "SDXL": Family("sdxl", {"model_channels": 320, "transformer_depth": [0, 0, 2, 2, 10, 10]}),
-    "SD3": Family("sd35", {"depth": 38}),
-    "Flux": FLUX,
-    "FluxSchnell": FLUX,
-    "QwenImage": Family("qwen_image", {"num_layers": 60}),
-    "ZImage": Family("z_image", {"dim": 3840, "n_layers": 30}),
-}
-"""ComfyUI's configuration classes; the dimensions are keys of their ``unet_config``.
-
-The names are those of :data:`...law.flop.FORMULAS`. Classes that are not here keep ComfyUI's
-name in lower case.
-"""
 
 
 def architecture_of(model: Any) -> str:
     """The pack's name of a MODEL's architecture, by its configuration and not by its file."""
     config = model.model.model_config
-    class_name = type(config).__name__
-    family = FAMILIES.get(class_name)
-    if family is None:
-        return class_name.lower()
-    sized = all(config.unet_config.get(key) == value for key, value in family.dimensions.items())
-    return family.name if sized else family.name + OTHER_SIZE
+    return family_name(type(config).__name__, config.unet_config)
 
 
 def step_count(model: Any, steps: int, sampler_name: str, scheduler: str) -> int:
@@ -133,7 +96,7 @@ def attention_requested(model: Any) -> str:
     chosen = comfy_attention.optimized_attention
     for name, function in comfy_attention.REGISTERED_ATTENTION_FUNCTIONS.items():
         if function is chosen:
-            return ATTENTION_NAMES.get(name, name)
+            return FIELD_NAMES.get(name, name)
     return str(getattr(chosen, "__name__", chosen))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -10,6 +9,8 @@ from typing import Any
 
 from comfy.patcher_extension import WrappersMP
 
+from ...measure.recording.busy import BusyWatch
+from ...measure.recording.compiled import COMPILED, compiled_graphs
 from ...measure.recording.window import OpenSpan, Window
 from ...records import Forwards, Sampling
 from .describe import model_bytes, sampling_facts
@@ -21,8 +22,6 @@ Observe = Callable[[dict[str, Any], int | None], AbstractContextManager[Window]]
 """Given the facts and the seed of a sampling about to begin, opens the window that records it.
 
 It may put right what it knows better: the facts are then those of the recorded sampling."""
-
-COMPILED = "a model was compiled within the sampling"
 
 Kind = tuple[tuple[int, ...], int | None, int]
 """A forward: shape of its latent, tokens of a row, ControlNets."""
@@ -93,7 +92,8 @@ class _Sampling:
         if window is None:
             return executor(*args, **kw)
         callback = args[3]
-        with window.phase("denoise") as self._denoise:
+        self._busy = BusyWatch(args[0].model_patcher.load_device)
+        with window.phase("denoise") as self._denoise, self._busy:
             span = self._denoise
             span.nfe = 0
 
@@ -147,6 +147,8 @@ class _Sampling:
             nfe=0 if span is None or span.nfe is None else span.nfe,
             forwards=tuple(Forwards(count, *kind) for kind, count in self._forwards.items()),
             model_bytes=weights_bytes,
+            is_dynamic=bool(guider.model_patcher.is_dynamic()),
+            busy=None if span is None else self._busy.reading,
         )
 
 
@@ -160,12 +162,6 @@ def scales_of(guider: Any) -> tuple[tuple[str, float], ...]:
     if any(name.startswith("cfg") and name != "cfg" for name in numbers):
         numbers.pop("cfg", None)
     return tuple(numbers.items())
-
-
-def compiled_graphs() -> int:
-    """Graphs that torch.compile has made in this process, whoever asked for it."""
-    dynamo = sys.modules.get("torch._dynamo.utils")
-    return 0 if dynamo is None else int(dynamo.counters["stats"]["unique_graphs"])
 
 
 def _chain(control: Any) -> int:

@@ -13,6 +13,7 @@ from comfy_execution.progress import get_progress_state
 
 from ...measure.graph.costs import GraphNode
 from ...measure.graph.log import NodeLog
+from ...measure.recording.runs import LEAST_SHARE
 from .progress import follow_prompt, follower_of
 
 NAME = "wattbench_collect"
@@ -31,9 +32,6 @@ CORE_SAMPLERS = {
     "WattBenchKSampler",
 }
 """Nodes that do nothing beside their sampling. Another pack's may encode, upscale and decode."""
-
-LEAST_SHARE = 0.01
-"""Unmeasured work below this share of the measured time is passed over."""
 
 
 class NodeTimes:

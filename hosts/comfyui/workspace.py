@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import folder_paths
 from comfy_execution.graph_utils import is_link
 from comfy_execution.progress import get_progress_state
+from comfy_execution.utils import get_executing_context
 
 from ...attention.choices import Choices
 from ...incoming import check_path, shown
+from ...records import Run
 from .host import HOST
+
+CORE_SAMPLERS = ("KSampler", "KSamplerAdvanced")
+
+RUNS_KEY = "wattbench_runs"
+"""Where a prompt's node says which runs it made."""
 
 
 def nodes_behind(node_id: str) -> set[str]:
@@ -31,6 +39,46 @@ def nodes_behind(node_id: str) -> set[str]:
         seen |= sources
         waiting += sources
     return seen
+
+
+def name_in_pictures(runs: Sequence[Run]) -> None:
+    """Let pictures that are saved from here on in the running prompt carry these runs' ids.
+
+    They are in the text ``prompt`` that ComfyUI writes into a picture, below ``_meta`` of the node
+    that is being executed: by run id the SHA-256 of its pictures' values, empty where unknown.
+    """
+    node_id = HOST.node_id()
+    if not node_id:
+        return
+    entry = get_progress_state().dynprompt.get_original_prompt()[node_id]
+    entry["_meta"] = {
+        **entry.get("_meta", {}),
+        RUNS_KEY: {run.run_id: run.picture.sha256 if run.picture else "" for run in runs},
+    }
+
+
+def asked_of_sampler() -> dict[str, Any]:
+    """Sampler, scheduler and steps that core's sampler node being executed was asked for.
+
+    What comes over a wire is followed to its constant. Nothing of other nodes: what their inputs
+    of such names mean is theirs.
+    """
+    context = get_executing_context()
+    if context is None:
+        return {}
+    prompt = get_progress_state().dynprompt
+    node = prompt.get_node(context.node_id)
+    if node["class_type"] not in CORE_SAMPLERS:
+        return {}
+    given = {name: _constant(prompt, value) for name, value in node["inputs"].items()}
+    asked = {"sampler": given.get("sampler_name"), "scheduler": given.get("scheduler")}
+    known: dict[str, Any] = {name: text for name, text in asked.items() if isinstance(text, str)}
+    steps, start, end = (given.get(name) for name in ("steps", "start_at_step", "end_at_step"))
+    if isinstance(steps, int):
+        first = start if isinstance(start, int) else 0
+        last = min(end, steps) if isinstance(end, int) else steps
+        known["steps"] = max(0, last - first)
+    return known
 
 
 def prompt_texts(node_id: str) -> list[Any]:

@@ -11,18 +11,19 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, count
 from pathlib import Path
 from typing import Protocol
 
 from ...errors import CancelledError, CommandError, UsageError
+from ...incoming import MAX_WORKFLOW_BYTES, IncomingError, read_json
 from ...measure.protocol import journal
 from ...processes.signals import held
 from ...processes.visit import VISIT_VARIABLE
 from ...records import Run
 from .client import ComfyClient, ServerUnreachableError
-from .comfy_run import Event, Job, check_installed, run_workflow, to_api_format
+from .comfy_run import Event, check_installed, run_workflow, to_api_format
 from .graph import PACK_PREFIX, Graph, repeated
+from .pictures import MISSING, can_read, fetch_pictures, with_files
 from .places import choose_python
 from .server import ComfyServer, device_arguments, find_comfyui
 
@@ -68,7 +69,12 @@ class Results:
 
     job_ids: set[str] = field(default_factory=set)
     runs: list[Run] = field(default_factory=list)
-    pictures: list[Path] = field(default_factory=list)
+    by_job: dict[str, list[Path]] = field(default_factory=dict)
+
+    @property
+    def pictures(self) -> list[Path]:
+        """Files of all pictures, in the order in which they were made."""
+        return [picture for pictures in self.by_job.values() for picture in pictures]
 
     def write(self, folder: Path) -> list[str]:
         """Write the tables and ``report.html``; returns where they lie.
@@ -81,7 +87,7 @@ class Results:
 
         try:
             return [*map(str, append_runs(self.runs, folder)), write_page(folder)]
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise CommandError(
                 f"the tables cannot be written to {folder}: {error}. The runs are kept in "
                 f"{JOURNAL_FOLDER}/{JOURNAL_FILE} in ComfyUI's output folder"
@@ -272,7 +278,12 @@ class Visit:
         finally:
             with held():
                 appended = read_runs(self.client, self.server, offset, self.batch.teller)
-                results.runs += [run for run in appended if run.job_id in results.job_ids]
+                own = [run for run in appended if run.job_id in results.job_ids]
+                if results.pictures and not can_read():
+                    self.batch.teller.say(MISSING)
+                else:
+                    own = list(with_files(own, results.by_job))
+                results.runs += own
 
     def _run(self, graph: Graph, label: str, name: str, results: Results) -> None:
         workflow = self.batch.workflow.name
@@ -288,7 +299,8 @@ class Visit:
             job = run_workflow(self.client, file, self.batch.timeout_s, follow)
         if job.error and self.server is not None and not self.server.is_running():
             raise self.server.error(f"ComfyUI died while the workflow ran: {job.error}")
-        results.pictures += fetch_pictures(self.client, job, self.batch.folder / "pictures", name)
+        fetched = fetch_pictures(self.client, job, self.batch.folder / "pictures", name)
+        results.by_job.setdefault(job.prompt_id or "", []).extend(fetched)
         if job.was_cancelled:
             raise CancelledError(f"on the server at {self.client.address}")
         if job.error:
@@ -298,12 +310,9 @@ class Visit:
 def check_workflow(path: Path) -> None:
     """Raise UsageError unless ``path`` is a workflow that holds a node of this pack."""
     try:
-        text = path.read_text("utf-8")
-        json.loads(text)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise UsageError(f"{path} is no JSON: {error}; save it from ComfyUI once more") from error
+        text = json.dumps(read_json(path, MAX_WORKFLOW_BYTES))
+    except IncomingError as error:
+        raise UsageError(f"{error}; save it from ComfyUI once more") from error
     if f'"{PACK_PREFIX}' not in text:
         raise UsageError(
             f"{path} has no WattBench node, so nothing would be measured: put in "
@@ -372,26 +381,6 @@ def read_runs(
             f"a line of the server's journal is left out (the {line}. new one): {reason}"
         )
     return list(contents.runs)
-
-
-def fetch_pictures(client: ComfyClient, job: Job, folder: Path, prefix: str) -> list[Path]:
-    """Copy the pictures that a job reported; their names are ``prefix`` and a number.
-
-    Those of earlier batches stay: a name that is taken gets one more number.
-    """
-    pictures = [output for output in job.outputs if output["category"] == "images"]
-    paths = []
-    for number, picture in enumerate(pictures, 1):
-        folder.mkdir(exist_ok=True)
-        ending = Path(picture["filename"]).suffix
-        names = (
-            f"{prefix}_{number:03}{again}{ending}"
-            for again in chain([""], map("_{}".format, count(2)))
-        )
-        path = next(folder / name for name in names if not (folder / name).exists())
-        path.write_bytes(client.view(picture["filename"], picture["subfolder"], picture["type"]))
-        paths.append(path)
-    return paths
 
 
 def tell(event: Event, label: str, teller: Teller) -> None:

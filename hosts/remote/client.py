@@ -23,11 +23,12 @@ class ServerUnreachableError(CommandError):
 
 
 class ComfyClient:
-    """A ComfyUI server at ``host:port``."""
+    """A ComfyUI server at ``host:port``, whose answers are waited for by ``timeout_s`` at most."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, timeout_s: float = HTTP_TIMEOUT_S) -> None:
         self.host = host
         self.port = port
+        self._timeout_s = timeout_s
 
     @property
     def address(self) -> str:
@@ -96,7 +97,7 @@ class ComfyClient:
     def _request(
         self, path: str, data: Any = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, bytes, Message]:
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=HTTP_TIMEOUT_S)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=self._timeout_s)
         try:
             if data is None:
                 connection.request("GET", path, headers=dict(headers or {}))

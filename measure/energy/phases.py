@@ -7,9 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ...records import COMPUTE_PHASES, EnergyReading, Method, Run
-from .attribution import Interval, integrate
-from .pooling import TickedRun, pool, time_constant_s
+from .attribution import Interval, integrate, tabulate
+from .pooling import Pool, TickedRun, pool, time_constant_s
 from .totals import observed_energy
+
+MOST_LEVELS = 60
+"""So many steps may have levels of their own in the fit of phases, which is made for many time
+constants."""
 
 MOST_STEPS = 200
 """Runs of more steps have no profile: its fit grows with the cube of their number."""
@@ -57,12 +61,40 @@ def pooled_phases(
             if run is not None:
                 ticked[index] = run
         parts = _observed(runs[next(iter(group))], names)
-        values = pool(list(ticked.values()), parts).tolist() if ticked else []
+        values = _pooled([runs[i] for i in ticked], list(ticked.values()), parts) if ticked else []
         for index, row in zip(ticked, values, strict=True):
             energy_j = dict(zip(parts, row, strict=True))
             method = _method(group[index], "attributed")
             found[index] = PooledPhases(energy_j, method, len(ticked))
     return found
+
+
+def _pooled(
+    runs: Sequence[Run], ticked: Sequence[TickedRun], parts: Sequence[str]
+) -> list[list[float]]:
+    """Joules of each part in each run.
+
+    Where the power changes from step to step, a single level for all of them gives the wrong share
+    of the ticks that they have in common with their neighbours. So each step has a level of its
+    own where that explains the ticks better.
+    """
+    coarse = Pool(ticked, parts)
+    (step_count, *others) = {_step_count(run) for run in runs}
+    if others or not 1 < step_count <= MOST_LEVELS or "denoise" not in parts:
+        return coarse.values().tolist()
+    stepped = [
+        TickedRun(intervals, tabulate(run.trace.counter, intervals), one.tick_error_s, one.energy_j)
+        for run, one in zip(runs, ticked, strict=True)
+        for intervals in (_step_intervals(run),)
+    ]
+    steps = [_step_name(number) for number in range(1, step_count + 1)]
+    fine = Pool(stepped, [*parts, *steps])
+    if not fine.explains_more_than(coarse):
+        return coarse.values().tolist()
+    values = fine.values()
+    whole, number = values[:, : len(parts)], list(parts).index("denoise")
+    whole[:, number] += values[:, len(parts) :].sum(axis=1)
+    return whole.tolist()
 
 
 def step_profiles(

@@ -45,7 +45,8 @@ points."""
 class Recording:
     """What was observed in one window: phases with their energy, memory, and the raw trace.
 
-    ``faults`` say why it must not count, ``flags`` what else was remarked meanwhile.
+    ``faults`` say why it must not count, ``flags`` what else was remarked meanwhile;
+    ``unmeasured_s`` are seconds of work on the picture that no phase is for.
 
     Times of ``vram_samples`` and ``trace`` count from the start of the window. ``beside_meters``
     are those that were read beside the first one; phases have what they told.
@@ -68,6 +69,7 @@ class Recording:
     samplings: tuple[Sampling, ...] = ()
     faults: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
+    unmeasured_s: dict[str, float] = field(default_factory=dict)
     board: BoardState = field(default_factory=BoardState)
     trace: Trace = field(default_factory=Trace)
 
@@ -233,6 +235,7 @@ class Instrument:
         recording.kernel_calls = tuple(window.kernel_calls)
         recording.samplings = window.samplings
         recording.faults = tuple(window.faults)
+        recording.unmeasured_s = dict(window.unmeasured_s)
         samples = self._main.sampler.samples
         recording.trace = self._trace(start_s, reaches_s[0])
         recording.vram_samples = tuple(

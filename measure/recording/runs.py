@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 
 from ...processes.identity import process_id
-from ...records import Condition, Environment, MemoryReading, Phase, Run, Trace
+from ...records import COMPUTE_PHASES, Condition, Environment, MemoryReading, Phase, Run, Trace
 from ..energy.totals import total_energy
 from .board_state import join_states
 from .instrument import Recording
 from .work import counted_condition
 
 FAILED = "the run failed"
+
+LEAST_SHARE = 0.01
+"""Unmeasured work below this share of the measured time is passed over."""
 
 
 def new_run(
@@ -63,11 +67,13 @@ def measured_run(run: Run, recordings: Sequence[Recording]) -> Run:
     faults = [fault for part in parts for fault in part.faults]
     logged = [message for part in parts for message in part.flags]
     energy, gap = total_energy(phases)
-    if run.unmeasured:
+    unmeasured = ", ".join(filter(None, (run.unmeasured, _unmeasured(parts))))
+    if unmeasured:
         energy = None
-        gap = _join([gap, f"no energy per image: nobody measured {run.unmeasured}"])
+        gap = _join([gap, f"no energy per image: nobody measured {unmeasured}"])
     return replace(
         run,
+        unmeasured=unmeasured,
         condition=counted_condition(run.condition, samplings),
         samplings=samplings,
         started_at=parts[0].started_at,
@@ -92,6 +98,18 @@ def measured_run(run: Run, recordings: Sequence[Recording]) -> Run:
 def failed_run(run: Run, error: str) -> Run:
     """``run`` with nothing but the reason why it failed."""
     return replace(run, error=error, energy_note=FAILED, vram_note=FAILED)
+
+
+def _unmeasured(parts: Sequence[Recording]) -> str:
+    """Work that no phase is for, with its seconds, the longest first."""
+    seconds: Counter[str] = Counter()
+    for part in parts:
+        seconds.update(part.unmeasured_s)
+    names = (phase for part in parts for phase in part.phases)
+    compute_s = sum(phase.duration_s for phase in names if phase.name in COMPUTE_PHASES)
+    if sum(seconds.values()) <= LEAST_SHARE * compute_s:
+        return ""
+    return ", ".join(f"{what} ({s:.2g} s)" for what, s in seconds.most_common())
 
 
 def _later(phase: Phase, by_s: float) -> Phase:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -38,7 +39,8 @@ class Window:
     """Entered around a run; :meth:`phase` marks its parts, which may not overlap.
 
     Who knows which kernels ran adds to ``kernel_calls``; who saw a sampling calls :meth:`sampled`;
-    who knows that the run must not count adds the reason to ``faults``.
+    who knows that the run must not count adds the reason to ``faults``; seconds of work on the
+    picture that no phase is for go into ``unmeasured_s``, by what it is.
     After leaving, ``spans``, ``start_s`` and
     ``end_s`` hold what was observed, also when the run raised. A phase that was cut short by an
     error is not kept.
@@ -50,6 +52,7 @@ class Window:
         self.spans: tuple[Span, ...] = ()
         self.kernel_calls: list[KernelCalls] = []
         self.faults: list[str] = []
+        self.unmeasured_s: defaultdict[str, float] = defaultdict(float)
         self.samplings: tuple[Sampling, ...] = ()
         self._sampled: list[tuple[Sampling, OpenSpan | None, list[tuple[Any, Any]]]] = []
         self._timeline = timeline

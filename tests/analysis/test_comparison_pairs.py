@@ -6,9 +6,11 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from wattbench.analysis.analysis import Analysis
 from wattbench.analysis.comparison import NO_PAIRS
 from wattbench.analysis.summary import summarise
 from wattbench.report import runs_frame
+from wattbench.report.translation import translator
 
 
 @pytest.fixture
@@ -97,6 +99,16 @@ def test_visits_are_means_of_logarithms(arm):
     # Two values, ln 4 and 0: the interval is that of one degree of freedom.
     half = 12.7062 * math.log(4) / 2
     assert row["it_per_s_ratio_high"] == pytest.approx(2 * math.exp(half), rel=1e-4)
+
+
+def test_where_not_all_runs_are_paired_the_table_says_how_many(arm):
+    base = arm("a", *((1, seed, seed, 10.0) for seed in range(4)))
+    all_paired = arm("b", *((1, seed, seed, 5.0) for seed in range(4)))
+    partly = arm("c", *((1, seed, seed, 5.0) for seed in range(1, 4)))
+    notes = Analysis.of([*base, *all_paired, *partly]).notes
+    [said] = [note for note in notes if "paired" in note]
+    assert said == "× of c: 3 of 4 runs paired."
+    assert translator("pt-BR")(said) == "× de c: 3 de 4 execuções pareadas."
 
 
 def test_pictures_of_another_prompt_are_no_pairs(arm):

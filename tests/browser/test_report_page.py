@@ -65,7 +65,7 @@ def test_tables_sort_where_scripts_run(opened):
 def test_everything_is_there_without_scripts(opened):
     page = opened(java_script_enabled=False)
     assert page.locator("button").count() == 0
-    assert page.locator("main section").count() == 11
+    assert page.locator("main section").count() == 14
     assert page.locator("svg").first.is_visible()
 
 

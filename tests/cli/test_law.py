@@ -226,6 +226,48 @@ def test_predict_tells_carbon_and_money(capsys):
     assert "CO2e" not in law(capsys, "predict", *SDXL)[1]
 
 
+def test_an_hour_costs_where_the_time_of_an_image_is_known(capsys):
+    """The shipped A100 has no times: the price of energy stays, and the reason is said."""
+    _, out, _ = law(capsys, "predict", *SDXL, "--price-per-hour", 2, "--price-per-kwh", 0.3)
+    assert "EUR per image" in out
+    assert "No price of time: how long an image takes is not known." in out
+    assert "in all" not in out
+    doubled = [
+        json.loads(law(capsys, "predict", *SDXL, *pue, "--grid-g-per-kwh", 100, "--json")[1])
+        for pue in ((), ("--pue", 2))
+    ]
+    one, two = (facts["costs_per_img"]["value"]["g CO2e"] for facts in doubled)
+    assert two == pytest.approx(2 * one)
+
+
+def test_plan_says_where_and_when(capsys, tmp_path):
+    grid = tmp_path / "grid.csv"
+    grid.write_text("site,hour,g_per_kwh\nhere,0,400\nhere,1,100\nthere,0,50\n", "utf-8")
+    code, out, _ = law(capsys, "plan", *SDXL, "--grid", grid, "--images", 500)
+    assert code == 0
+    joules = json.loads(law(capsys, "predict", *SDXL, "--json")[1])["energy_j_per_img"]["value"]
+    rows = [line for line in out.splitlines() if line.startswith(("| here", "| there"))]
+    assert rows[0].startswith("| there | 0 |")
+    grams = float(rows[0].split("|")[3].replace(",", ""))
+    assert grams == pytest.approx(500 * joules / 3.6e6 * 50, rel=1e-3)
+    assert rows[1].startswith("| here | 1 |")
+    assert "Of 500 images" in out
+    assert "Where and when" not in law(capsys, "plan", *SDXL)[1]
+    code, _, err = law(capsys, "plan", *SDXL, "--grid", tmp_path / "missing.csv")
+    assert (code, "there is no file" in err) == (2, True)
+
+
+def test_disposal_and_the_building_count(capsys):
+    base = ("--embodied-kg", 90, "--old-j", 72000, "--new-j", 36000)
+    base += ("--images-per-day", 1000, "--grid-g-per-kwh", 300)
+    assert "after 30 days" in law(capsys, "breakeven", *base)[1]
+    assert "after 40 days" in law(capsys, "breakeven", *base, "--disposal-kg", 30)[1]
+    out = law(capsys, "breakeven", *base, "--disposal-kg", 30, 0, 60, "--pue", 2)[1]
+    assert "after 20 days" in out
+    assert "at best 15 days" in out
+    assert "at worst 25 days" in out
+
+
 def test_plan_writes_a_table_a_csv_and_a_plot(capsys, tmp_path):
     code, out, err = law(capsys, "plan", *SDXL, "--out", tmp_path)
     assert code == 0

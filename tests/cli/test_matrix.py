@@ -1,15 +1,18 @@
 """``wattbench matrix``: plans by name, and what it tells people and programs."""
 
+import argparse
 import json
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from wattbench.cli.matrix import PLANS, WORKFLOWS, begin, find_plan
+from wattbench.cli.matrix import PLANS, WORKFLOWS, begin, carry_out, find_plan
 from wattbench.cli.matrix_progress import Progress, hours_of
 from wattbench.errors import UsageError
 from wattbench.study.cells import ready
+from wattbench.study.measured import Prompt
 from wattbench.study.plan import read_plan
 from wattbench.study.visits import JOURNAL, read_visits
 
@@ -137,3 +140,68 @@ def test_a_matrix_goes_on_with_its_own_plan_alone(small, tmp_path):
     plan.workloads[0].workflow.write_text('{"1": {}}', "utf-8")
     with pytest.raises(UsageError, match="workloads was"):
         begin(again, plan, found, {"torch": "2.11.0"}, ("--cpu",))
+
+
+@pytest.fixture
+def carry(small, tmp_path, make_run, capsys):
+    """Carry the small plan out on a rig without servers: the exit code and what was told."""
+    plan, _ = small
+
+    def run(resume=False, dry_run=False, **rig):
+        args = argparse.Namespace(out=tmp_path / "out", resume=resume, dry_run=dry_run)
+        args.out.mkdir(exist_ok=True)
+        made = MadeRig(make_run, **rig)
+        made.arguments = ("--cpu",)
+        progress = Progress(is_json=False)
+        code = carry_out(args, plan, made, progress, lambda cap_w: None, lambda cap_w: "")
+        return code, capsys.readouterr().out, made
+
+    return run
+
+
+def test_a_dry_run_measures_nothing(carry, tmp_path):
+    code, told, rig = carry(dry_run=True)
+    assert (code, rig.made) == (0, 0)
+    assert "2 cells" in told
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_matrix_is_carried_out_and_gone_on_with(carry, tmp_path):
+    code, told, rig = carry()
+    assert code == 0
+    assert rig.made == 2 * 5 * 3
+    files = {path.name for path in (tmp_path / "out").iterdir()}
+    tables = {"cells.csv", "runs.csv", "summary.csv", "report.md", "report.html"}
+    assert tables <= files
+    assert str(tmp_path / "out" / "report.html") in told
+    with pytest.raises(UsageError, match="--resume"):
+        carry()
+    code, told, rig = carry(resume=True)
+    assert (code, rig.made) == (0, 0)
+    assert "report.html" in told
+
+
+def test_what_was_measured_before_an_interruption_is_written(carry, tmp_path):
+    prompts = iter(range(1000))
+
+    def interrupted(levels):
+        return KeyboardInterrupt() if next(prompts) == 10 else None
+
+    with pytest.raises(KeyboardInterrupt):
+        carry(planned=interrupted)
+    assert len(pd.read_csv(tmp_path / "out" / "runs.csv")) == 3 * 3
+    assert carry(resume=True)[0] == 0
+    assert len(pd.read_csv(tmp_path / "out" / "runs.csv")) == 2 * 5 * 3
+
+
+def test_a_failed_cell_is_told_and_is_the_exit_code(carry, tmp_path):
+    def fails(levels):
+        return Prompt(error="out of memory") if levels["attention"] == "sdpa" else None
+
+    code, told, _ = carry(planned=fails)
+    assert code == 1
+    assert "moth: attention=sdpa: out of memory" in told
+    report = (tmp_path / "out" / "report.md").read_text("utf-8")
+    assert "Cells that were not measured" in report
+    assert "out of memory" in report
+    assert "needs a Blackwell card" in report

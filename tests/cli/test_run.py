@@ -1,6 +1,7 @@
 """The headless batch, by the real comfy-cli on a real ComfyUI."""
 
 import dataclasses
+import hashlib
 import json
 import os
 import shutil
@@ -20,10 +21,35 @@ from wattbench.hosts.remote.server import find_comfyui
 from wattbench.measure.protocol.journal import Journal
 from wattbench.measure.recording.runs import new_run
 from wattbench.records import Condition, Environment
+from wattbench.report import read_runs
 
 from ..waiting import until
 
 JOURNAL_PACK = Path(__file__).parent.parent / "data" / "journal_pack"
+
+
+BENCHMARK_AND_ANOTHER = {
+    "e": {
+        "class_type": "EmptyImage",
+        "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 255},
+    },
+    "t": {"class_type": "SaveImage", "inputs": {"images": ["e", 0], "filename_prefix": "a"}},
+    "m": {
+        "class_type": "WattBenchSyntheticModel",
+        "inputs": {"architecture": "sdxl", "size": "tiny", "dtype": "fp32", "seed": 0},
+    },
+    "b": {
+        "class_type": "WattBenchBenchmark",
+        "inputs": {
+            **{"model": ["m", 0], "clip": ["m", 1], "vae": ["m", 2], "positive": "a moth"},
+            **{"negative": "", "seed": 3, "width": 64, "height": 64, "batch_size": 1},
+            **{"steps": 2, "cfg": 7.0, "sampler_name": "euler", "scheduler": "normal"},
+            **{"warmup_runs": 1, "repeats": 1, "idle_seconds": 0.0, "meter": "auto"},
+        },
+    },
+    "s": {"class_type": "SaveImage", "inputs": {"images": ["b", 0], "filename_prefix": "b"}},
+}
+"""A benchmark whose pictures are saved, and a picture that it did not make."""
 
 
 @pytest.fixture
@@ -55,6 +81,26 @@ def test_tables_and_pictures_of_a_benchmark(wattbench, write_workflow, tmp_path)
     assert Image.open(picture).size == (64, 64)
     assert "it/s" in out
     assert str(tmp_path / "out" / "runs.csv") in out
+
+
+def test_rows_and_pictures_of_a_real_pack_are_joined(comfy_server, tmp_path, capsys):
+    """A picture that no run made is saved first, and is nobody's."""
+    workflow, out = tmp_path / "workflow.json", tmp_path / "out"
+    workflow.write_text(json.dumps(BENCHMARK_AND_ANOTHER), "utf-8")
+    options = ["--repeats", "2", "--pue", "1.25"]
+    assert cli.main(arguments(comfy_server, workflow, out, *options)) == 0
+    assert "3 pictures in" in capsys.readouterr().out
+    runs = read_runs(out / "runs.csv")
+    repeats = runs[~runs["is_warmup"]]
+    assert len(repeats) == 2
+    assert set(runs[runs["is_warmup"]]["picture_file"]) == {""}
+    for row in repeats.to_dict("records"):
+        with Image.open(out / row["picture_file"]) as picture:
+            values, prompt = picture.tobytes(), json.loads(picture.text["prompt"])
+        assert hashlib.sha256(values).hexdigest() == row["picture_sha256"]
+        assert prompt["b"]["_meta"]["wattbench_runs"][row["run_id"]] == row["picture_sha256"]
+        assert row["energy_total_j"] == pytest.approx(1.25 * row["energy_j"])
+        assert row["energy_total_scopes"] == "package (estimated)"
 
 
 def test_a_workflow_that_does_not_repeat_is_queued_with_new_seeds(

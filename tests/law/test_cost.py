@@ -44,6 +44,13 @@ def test_what_is_no_rate_is_refused(value):
             make()
 
 
+def test_which_rate_is_wrong_is_said():
+    with pytest.raises(ValueError, match="grid intensity"):
+        Tariff(-1.0)
+    with pytest.raises(ValueError, match="price"):
+        Tariff(None, -1.0)
+
+
 @pytest.mark.parametrize("name", ["", "a b", "<img>", "much too long"])
 def test_a_currency_is_a_short_word(name):
     with pytest.raises(ValueError, match="currency must be a short word"):

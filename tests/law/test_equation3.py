@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy.stats import linregress
+from scipy.stats import t as student_t
 
 from wattbench import law
 from wattbench.law import data, equation3
@@ -133,3 +134,41 @@ def test_an_architecture_without_the_papers_formula_is_refused(study):
 def test_the_shipped_tables_are_whole():
     assert len(data.read_table(data.STUDY_CSV)) == 280
     assert len(data.read_table(data.EDGE_NODES_CSV)) == 13
+
+
+@pytest.mark.parametrize("convention", ["paper", "exact"])
+def test_the_prediction_interval_is_that_of_a_straight_line(study, convention):
+    """The textbook's: t s sqrt(1 + 1/n + (x - mean x)^2 / Sxx), for one size and precision."""
+    part = of(study, "flux")
+    part = part[(part["dtype"] == "fp16") & (part["width_px"] == 512) & (part["height_px"] == 512)]
+    noise = np.random.default_rng(5).normal(0, 0.2, len(part))
+    part = part.assign(energy_j=part["energy_j"] * np.exp(noise))
+    fitted = law.fit_equation3(part, convention)
+    assert fitted.names == ("log_a", "alpha")
+    x = np.log(equation3.denoise_flops(part, convention) / 1e9)
+    y = np.log(part["energy_j"].to_numpy() / 3.6e6)
+    line = linregress(x, y)
+    n = len(part)
+    s = np.sqrt(np.sum((y - line.intercept - line.slope * x) ** 2) / (n - 2))
+    spread = 1 + 1 / n + (x - x.mean()) ** 2 / np.sum((x - x.mean()) ** 2)
+    half = student_t.ppf(0.95, n - 2) * s * np.sqrt(spread)
+    middle = line.intercept + line.slope * x
+    found = fitted.predict(part, 0.9)
+    for column, log_kwh in (("value", middle), ("low", middle - half), ("high", middle + half)):
+        assert found[column].to_numpy() == pytest.approx(np.exp(log_kwh) * 3.6e6)
+    assert set(found["note"]) == {""}
+
+
+@pytest.mark.parametrize(("sizes", "has_term"), [((512,), False), ((512, 1024), True)])
+def test_two_sizes_are_enough_for_their_term(study, sizes, has_term):
+    part = of(study, "flux")
+    part = part[part["width_px"].isin(sizes) & (part["width_px"] == part["height_px"])]
+    assert ("beta_res" in law.fit_equation3(part).names) == has_term
+
+
+def test_what_is_not_known_is_named(study):
+    part = of(study, "flux")
+    with pytest.raises(law.LawDataError, match="no data of the precision fp8; there are fp16"):
+        law.fit_equation3(part.assign(dtype="fp8"))
+    with pytest.raises(law.LawDataError, match="no data of the GPU moth"):
+        law.fit_equation3(part).predict(part.assign(gpu="moth"))

@@ -89,6 +89,20 @@ def test_the_sentence_has_units_interval_and_source(a100):
     assert notes[0].startswith("From 280 published rows of one A100")
 
 
+def test_time_has_a_price_where_it_is_known(a100):
+    """Half an hour an image at 4 EUR an hour are 2 EUR, from 1 to 3 with the time's interval."""
+    made = law.forecast_run(CONDITION, 20, a100)
+    time = Prediction(1800.0, 900.0, 2700.0, 0.9, "s", "runs")
+    tariff = Tariff(None, 0.5, price_per_hour=4.0)
+    lines = law.sentence(replace(made, duration_per_img=time), tariff).splitlines()
+    assert (
+        "2.00 EUR for time per image, 2000 per 1000 images (1000 to 3000), this device" in lines[2]
+    )
+    assert "EUR in all per image" in lines[3]
+    assert "No price of time" in law.sentence(made, tariff)
+    assert "price of time" not in law.sentence(made, Tariff(None, 0.5))
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [(0.0, "0"), (0.000123456, "0.000123"), (9.999, "10.00"), (812.4, "812"), (12345.0, "12300")],

@@ -99,6 +99,21 @@ def test_a_kilowatt_hour_by_hand():
     assert price(1.8e6, 0.3) == pytest.approx(0.15)
     assert Tariff(400.0, 0.3, "CHF").costs(3.6e6) == {"g CO2e": 400.0, "CHF": 0.3}
     assert Tariff(0.0, 0.0).costs(3.6e6) == {"g CO2e": 0.0, "EUR": 0.0}, "free and clean is known"
+    hours = Tariff(400.0, 0.3, "CHF", price_per_hour=2.0, pue=1.5)
+    assert hours.costs(3.6e6, 1800.0) == {
+        "g CO2e": 600.0,
+        "CHF": pytest.approx(0.45),
+        "CHF for time": 1.0,
+        "CHF in all": pytest.approx(1.45),
+    }
+    assert set(hours.costs(3.6e6)) == {"g CO2e", "CHF"}, "no time is known"
+    assert Tariff(price_per_hour=0.0).costs(1.0, 7200.0) == {"EUR for time": 0.0}
+    for bad in (-1e-9, math.inf, math.nan):
+        with pytest.raises(ValueError, match="per hour must be 0 or more"):
+            Tariff(price_per_hour=bad)
+    for bad in (0.999, math.inf, math.nan):
+        with pytest.raises(ValueError, match="PUE must be 1 or more"):
+            Tariff(pue=bad)
     for bad in (-1e-9, math.inf, math.nan):
         with pytest.raises(ValueError, match="must be 0 or more"):
             emissions_g(1.0, bad)

@@ -45,6 +45,9 @@ def test_the_published_card_is_near_its_cap():
     fast, slow = points_of_study("sdxl-illustrious", EDGE_NODES_CSV)
     assert fast.energy.value == pytest.approx(3.6e6 / 1344.95)
     assert fast.energy.half_width == pytest.approx(2.262 * 2676.7 * 6.81 / 1344.95 / 10**0.5, 1e-3)
+    assert (fast.energy.unit, fast.energy.confidence, fast.energy.n) == ("J/img", 0.95, 10)
+    assert fast.label != slow.label
+    assert fast.source.startswith("published, ")
     assert slow.power_w == pytest.approx(180, rel=0.03)
     watts, half = idle_power_that_pays(fast, slow)
     assert watts == pytest.approx(208.0 / 8.219, rel=0.01)
@@ -73,6 +76,7 @@ def test_points_of_ones_own_runs():
     assert (slow.label, slow.energy.value, slow.time_s) == ("200 W", 2500.0, 20.0)
     assert (fast.label, fast.energy.value, fast.energy.n) == ("350 W", 2710.0, 2)
     assert fast.source == "2 runs (counter)"
+    assert fast.energy.unit == "J/img"
 
 
 @pytest.mark.parametrize("column", ["process_id", "visit"])
@@ -87,6 +91,8 @@ def test_what_cannot_be_compared_is_refused():
         points_of_runs(runs_table(condition=["a", "b", "a", "a", "a"]))
     with pytest.raises(ValueError, match="no run has a power limit"):
         points_of_runs(runs_table(power_limit_w=None))
+    with pytest.raises(ValueError, match="it lacks is_warmup, error"):
+        points_of_runs(runs_table().drop(columns=["is_warmup", "error"]))
     with pytest.raises(ValueError, match="no workload 'flux'"):
         points_of_study("flux", EDGE_NODES_CSV)
     with pytest.raises(ValueError, match="is not slower"):

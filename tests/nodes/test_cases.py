@@ -1,8 +1,11 @@
 """Graphs of several samplings, lists and guiders, with values that were counted independently."""
 
+import hashlib
+import json
 import math
 
 import pytest
+from PIL import Image
 
 from wattbench.report import runs_frame
 
@@ -100,3 +103,60 @@ def test_work_that_no_probe_saw_leaves_no_joules_per_image(execute):
     row = row_of(execute(graph))
     assert row["unmeasured"] == ""
     assert row["j_per_img"] > 0
+
+
+def saved_pictures(folder):
+    """Values and text of each PNG that a graph has saved, in order."""
+    found = []
+    for path in sorted(folder.glob("*.png")):
+        with Image.open(path) as image:
+            found.append(
+                (hashlib.sha256(image.tobytes()).hexdigest(), json.loads(image.text["prompt"]))
+            )
+    return found
+
+
+def test_a_saved_picture_names_its_run(execute, workspace_folder):
+    """Saved by core's SaveImage behind Collect Runs, by a prompt that has no page's metadata."""
+    graph = case("hires_fix")
+    collect = next(name for name, node in graph.items() if node["class_type"] == "WattBenchCollect")
+    inputs = {"images": [collect, 0], "filename_prefix": "moth"}
+    graph["save"] = {"class_type": "SaveImage", "inputs": inputs}
+    (run,) = execute(graph)
+    [(values, prompt)] = saved_pictures(workspace_folder)
+    assert prompt[collect]["_meta"]["wattbench_runs"] == {run.run_id: values}
+    assert run.picture.sha256 == values
+
+
+def test_pictures_of_a_benchmark_name_its_repeats(execute, workspace_folder):
+    """Two pictures, two repeats; the warm-up has none."""
+    runs = execute(
+        {
+            "m": {
+                "class_type": "WattBenchSyntheticModel",
+                "inputs": {"architecture": "sdxl", "size": "tiny", "dtype": "fp32", "seed": 0},
+            },
+            "b": {
+                "class_type": "WattBenchBenchmark",
+                "inputs": {
+                    "model": ["m", 0],
+                    "clip": ["m", 1],
+                    "vae": ["m", 2],
+                    **{"positive": "a moth", "negative": "", "seed": 3, "width": 64, "height": 64},
+                    **{"batch_size": 1, "steps": 2, "cfg": 7.0, "sampler_name": "euler"},
+                    **{"scheduler": "normal", "warmup_runs": 1, "repeats": 2},
+                    **{"idle_seconds": 0.0, "meter": "auto", "max_warmup_seconds": 0.0},
+                },
+                "_meta": {"title": "mine"},
+            },
+            "s": {
+                "class_type": "SaveImage",
+                "inputs": {"images": ["b", 0], "filename_prefix": "moth"},
+            },
+        }
+    )
+    repeats = {run.run_id: run.picture.sha256 for run in runs if not run.is_warmup}
+    pictures = saved_pictures(workspace_folder)
+    assert [values for values, _ in pictures] == list(repeats.values())
+    for _, prompt in pictures:
+        assert prompt["b"]["_meta"] == {"title": "mine", "wattbench_runs": repeats}

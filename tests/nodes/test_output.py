@@ -21,10 +21,33 @@ def test_export_lists_its_files(output, workspace_folder, make_run):
     assert len(pd.read_csv(workspace_folder / "my" / "tables" / "runs.csv")) == 2
 
 
+@pytest.mark.parametrize("name", ["WattBenchExportCSV", "WattBenchExportReport"])
 @pytest.mark.parametrize("folder", ["..", "../elsewhere", "/etc", "a/../../b"])
-def test_export_stays_within_the_output_folder(output, workspace_folder, make_run, folder):
+def test_export_stays_within_the_output_folder(output, workspace_folder, make_run, folder, name):
     with pytest.raises(ValueError, match="outside of ComfyUI's output folder"):
-        output.WattBenchExportCSV.execute((make_run(),), folder)
+        getattr(output, name).execute((make_run(),), folder)
+
+
+@pytest.mark.parametrize(("language", "title"), [("en", "Verdict"), ("pt-BR", "Veredito")])
+def test_a_report_is_a_page_of_the_runs(output, workspace_folder, make_run, language, title):
+    result = output.WattBenchExportReport.execute((make_run("a"), make_run("b")), "my", language)
+    assert [file["filename"] for file in result.ui["files"]] == ["report.html"]
+    page = (workspace_folder / "my" / "report.html").read_text("utf-8")
+    assert title in page
+    assert f'lang="{language}"' in page
+
+
+def test_a_report_that_cannot_be_made_fails_no_prompt(
+    output, workspace_folder, make_run, monkeypatch
+):
+    monkeypatch.setitem(__import__("sys").modules, "jinja2", None)
+    shown = []
+    monkeypatch.setattr(type(output.HOST), "show", lambda self, text: shown.append(text))
+    assert output.WattBenchExportReport.execute((make_run(),), "my").ui is None
+    assert shown == [
+        "a page needs Jinja2 and matplotlib, and here is no jinja2: pip install jinja2 matplotlib"
+    ]
+    assert not (workspace_folder / "my").exists()
 
 
 def test_an_unwritable_folder_names_the_journal(output, workspace_folder, make_run):

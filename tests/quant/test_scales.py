@@ -15,6 +15,7 @@ from wattbench.quant.calibrate import (
 from wattbench.quant.formats import find
 from wattbench.quant.formats.fp8 import scale_of
 from wattbench.quant.formats.int4_gemm import rotation
+from wattbench.quant.scales import granularity, multiply
 
 
 @pytest.mark.parametrize("name", ["fp8_w", "fp8", "fp8_static"])
@@ -153,3 +154,76 @@ def test_hardware_from_and_below_a_capability(capability, has):
     assert hardware.has(Machine("cuda", "A card", capability)) == has
     assert not hardware.has(Machine("cuda", "NVIDIA T600", (7, 5)))
     assert Hardware((7, 5)).has(Machine("cuda", "NVIDIA T600", (7, 5)))
+
+
+@pytest.mark.parametrize(
+    ("shape", "scale_shape", "found"),
+    [
+        ((6, 8), (), (6, 8)),
+        ((6, 8), (1,), (6, 8)),
+        ((6, 8), (1, 1, 1), (6, 8)),
+        ((6, 8), (6,), (1, 8)),
+        ((6, 8), (6, 1), (1, 8)),
+        ((6, 8), (6, 1, 1), (1, 8)),
+        ((6, 8), (6, 2), (1, 4)),
+        ((6, 8), (6, 8), (1, 1)),
+        ((6, 8), (6, 3), None),
+        ((6, 8), (8,), None),
+        ((6, 8), (1, 8), None),
+        ((6, 8), (2, 2, 2), None),
+        ((6, 0), (6, 2), None),
+        ((6, 4, 3, 3), (6,), (1, 36)),
+        ((6, 4, 3, 3), (6, 1, 1, 1), (1, 36)),
+        ((6, 4, 3, 3), (6, 4), (1, 9)),
+        ((256, 512), (2, 4), (128, 128)),
+        ((257, 513), (3, 5), (128, 128)),
+        ((256, 512), (2, 5), None),
+        ((128, 192), (2, 3), (64, 64)),
+        ((128, 192), (4, 6), (32, 32)),
+        ((128, 192), (8, 12), (16, 16)),
+        ((512, 768), (2, 3), (256, 256)),
+        ((512, 768), (4, 6), (128, 128)),
+        ((4, 8), (4, 2), (1, 4)),
+    ],
+)
+def test_what_a_scale_covers(shape, scale_shape, found):
+    assert granularity(shape, scale_shape) == found
+
+
+@pytest.mark.parametrize(
+    ("shape", "scale_shape"),
+    [
+        ((6, 8), ()),
+        ((6, 8), (1, 1)),
+        ((6, 8), (6,)),
+        ((6, 8), (6, 1)),
+        ((6, 8), (6, 2)),
+        ((6, 4, 3, 3), (6,)),
+        ((6, 4, 3, 3), (6, 1, 1, 1)),
+        ((40, 50), (3, 4)),
+        ((300, 200), (3, 2)),
+    ],
+)
+def test_every_weight_is_multiplied_by_its_own_scale(shape, scale_shape):
+    torch.manual_seed(0)
+    weight = torch.randint(-100, 100, shape).to(torch.int8)
+    scale = torch.rand(scale_shape) + 0.5
+    kept = weight.clone()
+    found = multiply(weight, scale, torch.float32)
+    rows, columns = granularity(shape, scale_shape)
+    matrix = weight.reshape(shape[0], -1)
+    grid = scale.reshape(-(-shape[0] // rows), -1)
+    expected = torch.tensor(
+        [
+            [float(matrix[i, j]) * float(grid[i // rows, j // columns]) for j in range(len(row))]
+            for i, row in enumerate(matrix)
+        ]
+    ).reshape(shape)
+    assert found.dtype == torch.float32
+    assert torch.allclose(found, expected, rtol=1e-6)
+    assert torch.equal(weight, kept), "the stored weight stays as it is"
+
+
+def test_scales_of_an_unknown_shape_are_refused_with_both_shapes():
+    with pytest.raises(ValueError, match=r"shape \[3\] do not fit a weight of shape \[6, 8\]"):
+        multiply(torch.zeros(6, 8, dtype=torch.int8), torch.ones(3), torch.float32)

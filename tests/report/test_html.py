@@ -28,7 +28,7 @@ from .made_folder import UUID, made_folder, made_runs
 
 HOSTILE = '"\'><img src=x onerror=alert(1)></script><script>alert(2)</script>{{7*7}}$x_1$ id="a"'
 SECTIONS = [
-    *("verdict", "pictures", "ratios", "trade-off", "quality", "phases"),
+    *("verdict", "pictures", "ratios", "trade-off", "distance", "quality", "published", "phases"),
     *("order", "ran", "environment", "skipped", "method", "raw"),
 ]
 CANDIDATES = pd.DataFrame(

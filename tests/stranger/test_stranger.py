@@ -227,6 +227,19 @@ def expect_matrix(wattbench, request, folder):
     assert "did you mean 'attention'?" in done.stderr
 
 
+def expect_study(wattbench, request, folder):
+    """What was published belongs to what a stranger installs."""
+    done = wattbench("study", "edge-nodes", "--from", folder / "none", "--out", folder / "out é")
+    assert done.returncode == 2
+    assert "cannot be read" in done.stderr
+
+
+def expect_compare(wattbench, request, folder):
+    done = wattbench("compare", folder / "a é", folder / "b")
+    assert done.returncode == 2
+    assert "cannot be read" in done.stderr
+
+
 def expect_serve(wattbench, request, folder):
     """The checkout is not the stranger's: it cannot hold what the server writes."""
     server = request.getfixturevalue("journal_server")

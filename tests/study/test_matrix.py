@@ -175,6 +175,15 @@ def test_a_server_that_does_not_start_costs_its_cell(carry_out):
     assert len(places(matrix)) == len(set(places(matrix))) == 2 * 4 + 2
 
 
+def test_launch_options_may_choose_another_device(carry_out):
+    text = PLAN.replace('attention = ["as_is", "sdpa", "split"]', 'launch = ["as_is", "--cpu"]')
+    matrix = carry_out(text)
+    rig, machine = matrix.rig, matrix.rig.machine
+    rig.environment = lambda: {**machine, **({"gpu_name": ""} if rig.opened[-1][0] else {})}
+    matrix.run()
+    assert [visit.error for visit in matrix.journal.made] == [""] * 16
+
+
 def test_a_matrix_goes_on_where_it_was_interrupted(carry_out):
     undisturbed = carry_out(folder="undisturbed")
     undisturbed.run()

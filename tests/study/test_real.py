@@ -10,61 +10,10 @@ from wattbench.study.rig import RunningRig
 from wattbench.study.search import BASELINE, Lever, Rule, Search
 from wattbench.study.tune import Tuning
 
-MODEL = {
-    "class_type": "WattBenchSyntheticModel",
-    "inputs": {"architecture": "sdxl", "size": "tiny", "dtype": "fp32", "seed": 0},
-}
-PLAIN = {
-    "1": MODEL,
-    "2": {"class_type": "CLIPTextEncode", "inputs": {"clip": ["1", 1], "text": "a moth"}},
-    "3": {"class_type": "CLIPTextEncode", "inputs": {"clip": ["1", 1], "text": ""}},
-    "4": {
-        "class_type": "EmptyLatentImage",
-        "inputs": {"width": 64, "height": 64, "batch_size": 1},
-    },
-    "5": {
-        "class_type": "KSampler",
-        "inputs": {
-            "model": ["1", 0],
-            "positive": ["2", 0],
-            "negative": ["3", 0],
-            "latent_image": ["4", 0],
-            "seed": 1,
-            "steps": 2,
-            "cfg": 4.0,
-            "sampler_name": "euler",
-            "scheduler": "normal",
-            "denoise": 1.0,
-        },
-    },
-    "6": {"class_type": "VAEDecode", "inputs": {"samples": ["5", 0], "vae": ["1", 2]}},
-    "7": {"class_type": "SaveImage", "inputs": {"images": ["6", 0], "filename_prefix": "x"}},
-}
-ADVANCED = {
-    **{node_id: PLAIN[node_id] for node_id in ("1", "2", "3", "4", "5")},
-    "8": {"class_type": "RandomNoise", "inputs": {"noise_seed": 7}},
-    "9": {"class_type": "KSamplerSelect", "inputs": {"sampler_name": "euler"}},
-    "10": {
-        "class_type": "BasicScheduler",
-        "inputs": {"model": ["1", 0], "scheduler": "normal", "steps": 2, "denoise": 0.6},
-    },
-    "11": {
-        "class_type": "CFGGuider",
-        "inputs": {"model": ["1", 0], "positive": ["2", 0], "negative": ["3", 0], "cfg": 4.0},
-    },
-    "12": {
-        "class_type": "SamplerCustomAdvanced",
-        "inputs": {
-            "noise": ["8", 0],
-            "guider": ["11", 0],
-            "sampler": ["9", 0],
-            "sigmas": ["10", 0],
-            "latent_image": ["5", 0],
-        },
-    },
-    "6": {"class_type": "VAEDecode", "inputs": {"samples": ["12", 0], "vae": ["1", 2]}},
-    "7": PLAIN["7"],
-}
+from .graphs import sdxl, second_sampler
+
+PLAIN = sdxl()
+ADVANCED = second_sampler(sdxl(), model=["1", 0])
 
 
 @pytest.fixture

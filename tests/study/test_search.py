@@ -170,3 +170,18 @@ def test_outcomes_of_other_candidates_are_refused():
     block = search.next_block()
     with pytest.raises(ValueError, match="not those of the block"):
         search.record(block, {BASELINE: Outcome(1.0)})
+
+
+@pytest.mark.parametrize(("gain", "levers"), [(1.0, {"weights"}), (0.9, {"weights", "attention"})])
+def test_of_finalists_that_cannot_be_told_apart_the_simpler_one_wins(gain, levers):
+    """A lever that seemed to help, and adds nothing in the finals, is not asked of the user."""
+    found = []
+    for seed in range(40):
+        machine = Machine({"fp8": 0.7, "auto": 0.97}, seed)
+        search = Search(LEVERS, Rule(), seed)
+        while block := search.next_block():
+            if block.stage is Stage.FINALS:
+                machine.factors = {"fp8": 0.7, "auto": gain}
+            search.record(block, machine.block(block.order))
+        found.append(set(dict(search.verdict().winner)) == levers)
+    assert sum(found) >= 0.9 * len(found)

@@ -7,44 +7,31 @@ import pytest
 from wattbench.study.levers import LEVERS, lever_named
 from wattbench.study.wiring import ends_of, fresh_id, nodes_of, put_in
 
-GRAPH = {
-    "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "moth.safetensors"}},
-    "2": {
-        "class_type": "LoraLoader",
-        "inputs": {
-            "model": ["1", 0],
-            "clip": ["1", 1],
-            "lora_name": "a",
-            "strength_model": 1.0,
-            "strength_clip": 1.0,
-        },
-    },
-    "3": {"class_type": "CLIPTextEncode", "inputs": {"clip": ["2", 1], "text": "a moth"}},
-    "4": {
-        "class_type": "EmptyLatentImage",
-        "inputs": {"width": 64, "height": 64, "batch_size": 1},
-    },
-    "5": {
-        "class_type": "KSampler",
-        "inputs": {
-            "model": ["2", 0],
-            "positive": ["3", 0],
-            "negative": ["3", 0],
-            "latent_image": ["4", 0],
-        },
-    },
-    "6": {
-        "class_type": "KSampler",
-        "inputs": {
-            "model": ["1", 0],
-            "positive": ["3", 0],
-            "negative": ["3", 0],
-            "latent_image": ["5", 0],
-        },
-    },
-    "7": {"class_type": "VAEDecode", "inputs": {"samples": ["6", 0], "vae": ["1", 2]}},
-    "8": {"class_type": "SaveImage", "inputs": {"images": ["7", 0], "filename_prefix": "x"}},
-}
+from .graphs import node, sdxl
+
+LORA = node(
+    "LoraLoader", model=["1", 0], clip=["1", 1], lora_name="a", strength_model=1, strength_clip=1
+)
+
+
+def graph():
+    """Two samplers: one behind a LoRA, node 2; the other with the model itself, node 6."""
+    first = sdxl(node("CheckpointLoaderSimple", ckpt_name="moth.safetensors"))
+    inputs = {**first["5"]["inputs"], "positive": ["3", 0], "negative": ["3", 0]}
+    second = {"class_type": "KSampler", "inputs": {**inputs, "latent_image": ["5", 0]}}
+    return {
+        "1": first["1"],
+        "2": LORA,
+        "3": node("CLIPTextEncode", clip=["2", 1], text="a moth"),
+        "4": first["4"],
+        "5": {"class_type": "KSampler", "inputs": {**inputs, "model": ["2", 0]}},
+        "6": second,
+        "7": node("VAEDecode", samples=["6", 0], vae=["1", 2]),
+        "8": node("SaveImage", images=["7", 0], filename_prefix="x"),
+    }
+
+
+GRAPH = graph()
 
 
 def wire(graph, node_id, name):
@@ -97,9 +84,9 @@ def test_nothing_else_changes(definitions):
     before = copy.deepcopy(GRAPH)
     changed = put_in(GRAPH, nodes_of((("attention", "auto"),), definitions), definitions)
     assert before == GRAPH
-    for node_id, node in GRAPH.items():
+    for node_id, own in GRAPH.items():
         same = {k: v for k, v in changed[node_id]["inputs"].items() if k != "model"}
-        assert same == {k: v for k, v in node["inputs"].items() if k != "model"}
+        assert same == {k: v for k, v in own["inputs"].items() if k != "model"}
     assert changed["2"] == GRAPH["2"]
 
 

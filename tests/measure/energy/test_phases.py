@@ -210,3 +210,24 @@ def test_a_journal_from_before_tick_errors_is_read(make_image):
     (old,) = parse(line + "\n")
     assert old.trace.tick_error_s == Trace().tick_error_s
     assert pooled_phases([old])[0].energy_j["denoise"] == pytest.approx(270, rel=0.05)
+
+
+def test_steps_are_of_their_sampling_also_behind_one_that_reported_none(tmp_path, make_image):
+    run = make_image(0)
+    silent, denoise, decode = run.phases
+    write_all([replace(run, phases=(replace(silent, name="denoise"), denoise, decode))], tmp_path)
+    assert set(pd.read_csv(tmp_path / "steps.csv")["sampling"]) == {2}
+    half = STEP_COUNT // 2
+    border_s = denoise.step_ends_s[half - 1]
+    first_s = border_s - denoise.start_s
+    first = replace(denoise, duration_s=first_s, step_ends_s=denoise.step_ends_s[:half])
+    second = replace(
+        denoise,
+        start_s=border_s,
+        duration_s=denoise.duration_s - first_s,
+        step_ends_s=denoise.step_ends_s[half:],
+    )
+    write_all([replace(run, phases=(silent, first, second, decode))], tmp_path)
+    steps = pd.read_csv(tmp_path / "steps.csv")
+    assert list(steps["sampling"]) == [1] * half + [2] * half
+    assert list(steps["step"]) == list(range(1, STEP_COUNT + 1))

@@ -80,3 +80,20 @@ def test_meters_are_not_mixed():
     energy, note = total_energy(phases)
     assert energy is None
     assert "different meters" in note
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(0.12, ""), (0.13, "upscaling (0.13 s)")])
+def test_work_that_no_phase_is_for_is_passed_over_up_to_a_hundredth(seconds, told):
+    """The phases of :func:`make_phases` compute for 12 s."""
+    run = join(Recording("a", 0.0, 15.0, make_phases(), unmeasured_s={"upscaling": seconds}))
+    assert run.unmeasured == told
+    assert (run.energy is None) == bool(told)
+    assert (f"nobody measured {told}" in run.energy_note) == bool(told)
+
+
+def test_unmeasured_seconds_of_parts_are_added():
+    parts = [
+        Recording("a", 0.0, 15.0, make_phases(), unmeasured_s={"upscaling": 1.0}),
+        Recording("b", 20.0, 21.0, (), unmeasured_s={"VAE encoding": 2.5, "upscaling": 1.0}),
+    ]
+    assert join(*parts).unmeasured == "VAE encoding (2.5 s), upscaling (2 s)"

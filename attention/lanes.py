@@ -4,28 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-import torch
-from comfy.ldm.modules.attention import get_attn_precision
-
-from ...attention.ledger import IdleWatch, Ledger, Tally
-from ...attention.packages import kernel_errors
-from ...attention.plan import Plan, Planner
+from .ledger import IdleWatch, Ledger, Tally
+from .packages import kernel_errors
+from .plan import Plan, Planner
 
 if TYPE_CHECKING:
-    from ...attention.plan import Tensors
+    import torch
 
-Kernel = Callable[..., torch.Tensor]
+    from .plan import Tensors
+
+
+class Convention(Protocol):
+    """How a host program calls its own attention functions."""
+
+    def precision(self, asked: torch.dtype | None, dtype: torch.dtype) -> torch.dtype | None:
+        """The dtype of scores that the host makes of what a model asks; ``None`` for open."""
+        ...
+
+    def run(
+        self,
+        function: Callable[..., torch.Tensor],
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        heads: int,
+        mask: torch.Tensor | None,
+        attn_precision: torch.dtype | None,
+        arguments: dict[str, Any],
+    ) -> torch.Tensor:
+        """What ``function``, which is the host's, makes of a call."""
+        ...
 
 
 @dataclass(frozen=True)
 class Lane:
-    """A plan ready to run; without a ``kernel`` a function of ComfyUI's runs it."""
+    """A plan ready to run; without a ``kernel`` a function of the host's runs it."""
 
     plan: Plan
     tally: Tally
-    kernel: Kernel | None
+    kernel: Callable[..., torch.Tensor] | None
 
 
 class Lanes:
@@ -40,9 +59,15 @@ class Lanes:
     """
 
     def __init__(
-        self, planner: Planner, ledger: Ledger, timed: bool, watch: IdleWatch | None = None
+        self,
+        planner: Planner,
+        ledger: Ledger,
+        convention: Convention,
+        timed: bool,
+        watch: IdleWatch | None = None,
     ) -> None:
         self.timed = timed
+        self._convention = convention
         self.call_count = 0
         self.latest: Lane | None = None
         self.note = ""
@@ -65,7 +90,7 @@ class Lanes:
         skip_output_reshape: bool = False,
         **kwargs: Any,
     ) -> torch.Tensor:
-        """Run a call as ComfyUI makes it; ``function`` is the one that it would run."""
+        """Run a call as the host makes it; ``function`` is the one that it would run."""
         self.call_count += 1
         if self._watch is not None:
             self._observe(self._watch)
@@ -76,14 +101,14 @@ class Lanes:
             grouped = kwargs.get("enable_gqa", False)
             tensors = *with_heads(q, k, v, heads, mask, skip_reshape, grouped), kwargs.get("scale")
             if lane is None:
-                asked = get_attn_precision(attn_precision, q.dtype)
+                asked = self._convention.precision(attn_precision, q.dtype)
                 plan = self._planner.plan(function, tensors, asked, kwargs)
                 lane = self._lanes[key] = self._open(plan, self.note)
         start = self._ledger.clock.mark() if self.timed else None
         if lane.kernel is None:
             kwargs |= {"skip_reshape": skip_reshape, "skip_output_reshape": skip_output_reshape}
-            kwargs["_inside_attn_wrapper"] = True
-            out = (lane.plan.function or function)(q, k, v, heads, mask, attn_precision, **kwargs)
+            chosen = lane.plan.function or function
+            out = self._convention.run(chosen, q, k, v, heads, mask, attn_precision, kwargs)
         else:
             try:
                 out = lane.kernel(*tensors)
@@ -145,7 +170,7 @@ def key_of(
     has_heads: bool,
     arguments: dict[str, Any],
 ) -> Any:
-    """The shape class of a call in ComfyUI's own terms, to be looked up at every call."""
+    """The shape class of a call in its host's own terms, to be looked up at every call."""
     return (
         *(q.shape, k.shape, v.shape, q.dtype, heads, attn_precision, has_heads),
         None if mask is None else (mask.shape, mask.dtype),
@@ -165,10 +190,11 @@ def with_heads(
     has_heads: bool,
     grouped: bool,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    """Tensors of ComfyUI's attention in the layout HND.
+    """Tensors of a host's attention call in the layout HND.
 
-    ComfyUI gives ``[batch, tokens, heads * head_dim]``, or HND where it ``skip_reshape``; some
-    models give k and v as ``[batch, tokens, heads, head_dim]``. Its mask may lack the dimensions of
+    ComfyUI and Forge give ``[batch, tokens, heads * head_dim]``, or HND where they
+    ``skip_reshape``; some models of ComfyUI give k and v as ``[batch, tokens, heads, head_dim]``. A
+    mask may lack the dimensions of
     heads and batch.
     """
     if not has_heads:

@@ -1,0 +1,84 @@
+"""What a page beside published figures is: tables, sentences, and how alike the runs are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...analysis.analysis import Analysis
+from ...tables.markdown import of_table
+from ...tables.table import BLANK, Table
+
+Row = Mapping[Any, Any]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table with its title, and sentences below it."""
+
+    title: str
+    table: Table
+    sentences: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class StudyPage:
+    """``make`` returns the sections for runs; ``source`` says what they stand beside."""
+
+    name: str
+    title: str
+    source: str
+    make: Callable[[Analysis], Sequence[Section]]
+
+    def markdown(self, analysis: Analysis) -> str:
+        """The whole page."""
+        lines = [f"# {self.title}", "", self.source, ""]
+        for section in self.make(analysis):
+            lines += [f"## {section.title}", "", *of_table(section.table), ""]
+            lines += [f"- {sentence}" for sentence in section.sentences]
+            lines += [""] if section.sentences else []
+        return "\n".join(lines).rstrip() + "\n"
+
+
+def measured_rows(analysis: Analysis) -> list[dict[Any, Any]]:
+    """The rows of the summary of which a run counts."""
+    return [row for row in analysis.summary.to_dict("records") if row["n"]]
+
+
+def number(value: Any, form: str = ".3f") -> str:
+    """A number of a table, or a blank."""
+    known = isinstance(value, (int, float)) and math.isfinite(value)
+    return format(value, form) if known else BLANK
+
+
+def with_stdev(row: Row, metric: str, form: str) -> str:
+    """Mean ± sample standard deviation, as the studies print it."""
+    mean, stdev = row[f"{metric}_mean"], row[f"{metric}_stdev"]
+    text = number(mean, form)
+    return text if number(stdev) == BLANK or text == BLANK else f"{text} ± {number(stdev, form)}"
+
+
+def differences(row: Row, published: Mapping[str, object]) -> list[str]:
+    """In what the settings of a row are not the published ones, each with both."""
+    found = []
+    for name, wanted in published.items():
+        own = row[name]
+        if isinstance(wanted, (int, float)) and not isinstance(own, str):
+            same = own == own and float(own) == float(wanted)
+        else:
+            same = own == wanted
+        if not same:
+            found.append(f"{name} {own if own == own and own != '' else 'unknown'}, not {wanted}")
+    return found
+
+
+def likeness(row: Row, published: Mapping[str, object]) -> str:
+    """How far a row's work is the published one."""
+    other = differences(row, published)
+    if row["weights"] != "synthetic":
+        return "the same settings" if not other else f"other work: {'; '.join(other)}"
+    if not other:
+        return "the same settings, random weights"
+    return f"other work: {'; '.join(other)}; random weights"

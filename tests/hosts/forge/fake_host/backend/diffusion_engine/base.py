@@ -1,0 +1,3 @@
+class ForgeDiffusionEngine:
+    def get_learned_conditioning(self, prompt):
+        pass

@@ -1,0 +1,3 @@
+"""Which of Forge's branches this is: ``forge`` or ``neo``. A test sets it before it imports."""
+
+NAME = "forge"
