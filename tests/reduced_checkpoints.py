@@ -150,3 +150,44 @@ def _sdxl_clips(seed: int) -> tuple[Weights, Shapes]:
         elif blank.ndim > 0:
             zeros[name] = tuple(blank.shape)
     return weights, zeros
+
+
+def write_sd15_checkpoint(path: Path, seed: int = 0) -> None:
+    """UNet, CLIP-L and VAE in one fp16 file, as ``v1-5-pruned-emaonly.safetensors`` has them.
+
+    The UNet has one level of 320 channels; the others are whole, because Forge takes their shapes
+    from files of its own. 466 MB.
+    """
+    from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
+    from comfy.ops import disable_weight_init
+    from comfy.sd1_clip import SDClipModel
+
+    model = UNetModel(
+        **unet.UNET,
+        use_linear_in_transformer=False,
+        adm_in_channels=None,
+        model_channels=320,
+        num_res_blocks=[1],
+        transformer_depth=[1],
+        transformer_depth_output=[1, 1],
+        transformer_depth_middle=1,
+        channel_mult=[1],
+        context_dim=768,
+        num_heads=8,
+        num_head_channels=-1,
+        device="meta",
+        dtype=torch.float16,
+        operations=disable_weight_init,
+    )
+    denoiser = RandomWeights(seed).draw(model, unet.GAINS)
+    unet.predict_the_noise(denoiser)
+    weights = {f"model.diffusion_model.{name}": tensor for name, tensor in denoiser.items()}
+    with torch.device("meta"):
+        vae = autoencoder.kl_4()
+    for name, tensor in RandomWeights(seed).draw(vae).items():
+        weights[f"first_stage_model.{name}"] = tensor
+    clip = SDClipModel(device="meta", dtype=torch.float16)
+    for name, tensor in RandomWeights(seed).draw(clip).items():
+        if name.startswith("transformer."):
+            weights[f"cond_stage_model.{name}"] = tensor
+    write_safetensors(path, weights, {}, torch.float16)

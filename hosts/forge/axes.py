@@ -10,7 +10,6 @@ from modules import scripts, sd_models
 from modules_forge import main_entry
 
 from ...measure.power_limit.guarded import GuardedLimit
-from ...records import Run
 from .attention import attention_choices
 from .host import FORGE
 from .options import CHOSEN
@@ -18,9 +17,6 @@ from .selection import MEMORY_FORMATS
 
 LABEL = "[WattBench] "
 STORAGE = "unet_storage_dtype"
-
-CAPTION_SHARE = 1 / 16
-"""Height of a caption, of its picture's."""
 
 
 class Changed:
@@ -71,36 +67,6 @@ def add_axes() -> None:
         if options is not None and kind is not None:
             known = {option.label for option in options}
             options += [axis for axis in _axes(kind) if axis.label not in known]
-
-
-def captioned(picture: Any, runs: Sequence[Run]) -> Any:
-    """A picture of Pillow's with what the mean of ``runs`` cost, on a strip below it."""
-    from PIL import Image, ImageDraw, ImageFont
-
-    height = max(14, round(picture.height * CAPTION_SHARE))
-    canvas = Image.new("RGB", (picture.width, picture.height + height), "white")
-    canvas.paste(picture, (0, 0))
-    size = height * 0.7
-    draw = ImageDraw.Draw(canvas)
-    font: Any = ImageFont.load_default()
-    if hasattr(font, "font_variant"):
-        font = font.font_variant(size=size)
-    draw.text((4, picture.height + height * 0.12), cost_text(runs), fill="black", font=font)
-    return canvas
-
-
-def cost_text(runs: Sequence[Run]) -> str:
-    """Seconds and joules of a picture, as the mean over the runs that count."""
-    counted = [run for run in runs if run.counts]
-    if not counted:
-        return "not counted"
-    pictures = sum(run.condition.batch_size or 1 for run in counted)
-    seconds = sum(
-        phase.duration_s for run in counted for phase in run.phases if phase.name != "load"
-    )
-    energies = [run.energy.energy_j for run in counted if run.energy is not None]
-    joules = f"{sum(energies) / pictures:.4g}" if len(energies) == len(counted) else "?"
-    return f"{joules} J/img   {seconds / pictures:.4g} s/img"
 
 
 def _axes(kind: Any) -> list[Any]:

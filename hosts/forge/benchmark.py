@@ -16,6 +16,7 @@ from ...measure.protocol.session import Session, open_journal
 from ...measure.recording.window import Window
 from ...records import Condition, PictureCheck, Run
 from ...report import append_runs, summary_text
+from .captions import cost_text
 from .describe import asked_condition, sampling_facts
 from .generation import CACHED, INNER
 from .hooks import replaced, watched
@@ -151,11 +152,14 @@ class Benchmark:
                 return self._result(p, job, f"WattBench: {told}")
         self._tell(tuple(runs))
         files = append_runs(runs, results_folder())
-        told = "\n".join([summary_text(runs), "", *map(str, files)])
-        logging.info("WattBench\n%s", told)
+        logging.info("WattBench\n%s", summary_text(runs))
         errors = [run.error for run in runs if run.error and not run.is_warmup]
         if not job.made:
             raise RuntimeError(f"WattBench: every repeat failed, the last one with {errors[-1]}")
+        failed = f", {len(errors)} failed" if errors else ""
+        told = (
+            f"WattBench: {cost_text(runs)}, {options.repeats} repeats{failed}. Tables: {files[0]}"
+        )
         return self._result(p, job, told)
 
     def _result(self, p: Any, job: ForgeJob, told: str) -> Any:

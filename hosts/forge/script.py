@@ -11,7 +11,8 @@ from ...requirements import log_missing
 from . import axes, results, routes
 from .activity import Activity
 from .attention import attention_choices
-from .axes import Changed, captioned
+from .axes import Changed
+from .captions import captioned
 from .host import FOLDER_OPTION, FORGE, MEASURE_OPTION, METER_OPTION, PNG_OPTION
 from .options import CHOSEN, RANGES, Options
 from .selection import MEMORY_FORMATS

@@ -31,8 +31,10 @@ def test_its_tables_and_its_card_are_there(forge):
     made = forge.generate(benchmark=True)
     table = read_runs(forge.output / "wattbench" / "runs.csv")
     assert table["host"].tolist() == ["Forge"] * 3
-    assert "J/img" in made.comments
-    assert str(forge.output / "wattbench" / "report.md") in made.comments
+    assert " J/img" in made.comments
+    assert ", 2 repeats. " in made.comments
+    assert str(forge.output / "wattbench" / "runs.csv") in made.comments
+    assert (forge.output / "wattbench" / "report.md").is_file()
     card = forge.face.results.latest_card()
     assert "<table" in card
     assert "a.safetensors" in card
@@ -79,6 +81,7 @@ def test_a_run_that_fails_is_a_row_and_the_next_one_begins(make_forge):
     assert [run.seed for run in failed] == [5]
     assert seeds == [7, 5, 6]
     assert len(made.images) == 1
+    assert "2 repeats, 1 failed" in made.comments
     forge.assert_untouched()
 
 

@@ -1,0 +1,5 @@
+from PIL import ImageFont
+
+
+def get_font(fontsize):
+    return ImageFont.load_default()
