@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 SCHEMA_VERSION = 2
@@ -144,6 +145,15 @@ class Forwards:
 
 
 @dataclass(frozen=True)
+class Busy:
+    """The part of the time in which a device had work, by looks at it, or ``note`` why not."""
+
+    share: float | None
+    look_count: int
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Sampling:
     """One sampling of a run: what its sampler was asked for and what was counted meanwhile.
 
@@ -152,6 +162,8 @@ class Sampling:
     ``scales`` are the guider's numbers by name. ``batch_size`` is pictures, ``frames`` those of
     each. ``control_time_s`` goes from an evaluation's begin to the forward that ControlNets take
     part in, ``None`` without any. ``model_bytes`` are the denoiser's weights.
+    ``is_dynamic`` says whether they faulted in while it ran (ComfyUI's dynamic VRAM). ``busy`` is
+    of the denoising.
     """
 
     architecture: str
@@ -170,6 +182,8 @@ class Sampling:
     duration_s: float | None = None
     control_time_s: float | None = None
     model_bytes: int | None = None
+    is_dynamic: bool | None = None
+    busy: Busy | None = None
 
     @property
     def guidance(self) -> str:
@@ -236,7 +250,7 @@ class Condition:
         )
         return ", ".join(part for part in parts if part)
 
-    @property
+    @cached_property
     def condition_id(self) -> str:
         """The label for programs: ten hexadecimal digits."""
         return short_hash(asdict(self), 10)
@@ -434,12 +448,3 @@ class Estimate:
     @property
     def half_width(self) -> float:
         return (self.ci_high - self.ci_low) / 2
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """``ratio`` is treatment over baseline, from pairs."""
-
-    baseline: str
-    treatment: str
-    ratio: Estimate

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..measure.recording.readings import LEAST_SAMPLES
 from ..stats import drift, lag1_autocorrelation
 from .columns import METRICS, condition_name
 from .summary import GROUP_COLUMNS
@@ -73,6 +74,7 @@ def _idle_change(group: pd.DataFrame) -> Iterator[str]:
 
 
 def _disagreement(group: pd.DataFrame) -> Iterator[str]:
+    group = group[group["power_samples"] >= LEAST_SAMPLES]
     ratio = (group["energy_integrated_j"] / group["energy_counter_j"]).dropna()
     ticks = (group["energy_resolution_j"] / group["energy_counter_j"]).fillna(0.0)
     if len(ratio) and abs(np.mean(ratio) - 1) > DISAGREEMENT + np.mean(ticks[ratio.index]):

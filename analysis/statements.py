@@ -12,6 +12,7 @@ from .notes import run_notes
 from .prediction import prediction_notes
 from .protocol import protocol_notes
 from .summary import OVER_VISITS
+from .waiting import waiting_notes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +23,7 @@ def statements(summary: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
     notes = [*_on_the_table(summary, runs)]
     notes += prediction_notes(runs)
     notes += protocol_notes(runs)
+    notes += waiting_notes(runs)
     notes += run_notes(runs)
     notes += [*fallback_notes(runs), *picture_notes(runs), *failures(runs)]
     return list(dict.fromkeys(notes))

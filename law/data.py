@@ -57,6 +57,12 @@ ENERGY_COLUMNS: Mapping[Energy, str] = {
 Array: TypeAlias = NDArray[Any]
 
 
+BUSY = "gpu_busy_share"
+HOST_BOUND, HOST_FREE = 0.5, 0.8
+"""Below the first a run's cost is the host's and its rows are left out; below the second that is
+said."""
+
+
 class LawDataError(ValueError):
     """The table cannot be used for a law; the message says why and what to do."""
 
@@ -285,6 +291,8 @@ def _from_runs(table: pd.DataFrame, allow_unmeasured: bool, energy: Energy) -> O
         nfe=table["nfe"].fillna(table["steps"])
     )
     keep(asked.notna().all(axis=1), "its size, steps, batch or cfg is not known")
+    waited = _busy_shares(table) < HOST_BOUND
+    keep(~waited, "the card waited for the host most of the time, which no law knows")
     notes += _mixture(table)
     times = ["text_encode_time_s", "denoise_time_s", "decode_time_s"]
     phases = table[["denoise_time_s"] if energy == "denoise" else times]
@@ -326,10 +334,28 @@ def _mixture(table: pd.DataFrame) -> list[str]:
             f"energies of several meters: {', '.join(meters)}; choose one with "
             "--where energy_meter=…"
         )
+    notes = []
+    least = _busy_shares(table).min()
+    if least < HOST_FREE:
+        notes.append(
+            f"the card waited for the host (least {BUSY} {least:.2g}), which no law knows: it "
+            "tells of this host as much as of the card"
+        )
     varied = [name for name in UNKNOWN_TO_LAWS if table[name].nunique(dropna=False) > 1]
     if not varied:
-        return []
-    return [f"the rows differ in {', '.join(varied)}, which no law knows: choose with --where"]
+        return notes
+    return [
+        *notes,
+        f"the rows differ in {', '.join(varied)}, which no law knows: choose with --where",
+    ]
+
+
+def _busy_shares(table: pd.DataFrame) -> pd.Series:
+    """In what share of the denoising the card had work; blank where that is not known."""
+    import pandas as pd
+
+    blank = pd.Series(float("nan"), index=table.index)
+    return table[BUSY].astype(float) if BUSY in table else blank
 
 
 def _device_names(table: pd.DataFrame) -> pd.Series:

@@ -105,10 +105,9 @@ def _ratio(value: float | None, by: float | None, scale: float) -> float | None:
     return value / by / scale if value is not None and by else None
 
 
-def _power_max_w(row: RunRow) -> float | None:
+def _powers_w(row: RunRow) -> list[float]:
     duration_s = row.run.wall_time_s or 0.0
-    powers = [s.power_w for s in row.run.trace.power if 0 <= s.t_s <= duration_s]
-    return max(powers, default=None)
+    return [s.power_w for s in row.run.trace.power if 0 <= s.t_s <= duration_s]
 
 
 def _prediction_error(row: RunRow) -> float | None:
@@ -248,7 +247,7 @@ ENERGY: tuple[Column[RunRow], ...] = (
         "number",
         "W",
         "the highest power that the meter gave during the run; empty for a meter without power",
-        _power_max_w,
+        lambda row: max(_powers_w(row), default=None),
     ),
     Column(
         "pooled_method",
@@ -303,6 +302,13 @@ ENERGY: tuple[Column[RunRow], ...] = (
         "J",
         "the same energy by the meter's counter; empty where it has none",
         "counter_j",
+    ),
+    Column(
+        "power_samples",
+        "integer",
+        "",
+        "readings of power within the run. Beside a counter fewer than 15 check nothing",
+        lambda row: len(_powers_w(row)) or None,
     ),
     _energy(
         "energy_integrated_j",

@@ -39,6 +39,11 @@ def _model_bytes(row: RunRow) -> int | None:
     return sum(known) if known and len(known) == len(models) else None
 
 
+def _host_wait_s(row: RunRow) -> float | None:
+    share, denoise_s = row.busy_share, row.time_s("denoise")
+    return None if share is None or denoise_s is None else (1 - share) * denoise_s
+
+
 IN_USE = (
     "in use on the whole device, by every process, sampled every 0.2 s and at the end: a shorter "
     "peak in between is missed"
@@ -116,6 +121,32 @@ BOARD: tuple[Column[RunRow], ...] = (
         "mean share of the run in which a kernel ran, as the meter's library tells it once a "
         "second (1: always); empty for shorter runs and where it does not tell",
         lambda row: row.run.board.gpu_utilisation,
+    ),
+    Column(
+        "gpu_busy_share",
+        "number",
+        "",
+        "mean share of the denoising in which the device had work (1: always), by some 20 looks a "
+        "second and more at random moments whether all that was queued has run; the rest it "
+        "waited for the host. Its error is that of so many looks: ± 0.07 at 95 % of 200",
+        lambda row: row.busy_share,
+    ),
+    Column(
+        "host_wait_s",
+        "number",
+        "s",
+        "for how long the device waited for the host meanwhile: `denoise_time_s` less the share "
+        "of it in which the device had work",
+        lambda row: _host_wait_s(row),
+    ),
+    Column("busy_note", "text", "", "why these two are blank", lambda row: row.busy_note),
+    Column(
+        "dynamic_vram",
+        "text",
+        "",
+        "whether weights faulted in while the model ran (ComfyUI's dynamic VRAM): `on` or `off`, "
+        "as it was in force and not as it was asked for; empty where no sampling was seen",
+        lambda row: row.dynamic_vram,
     ),
     Column(
         "pcie_link",

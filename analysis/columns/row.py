@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 
 from ...law.flop import FORMULAS
-from ...law.flop.vae import PX_PER_LATENT
 from ...measure.energy.phases import PooledPhases
 from ...measure.energy.totals import observed_energy, total_energy
 from ...measure.recording.work import unlike
@@ -60,6 +59,27 @@ class RunRow:
         return sum(durations) if durations else None
 
     @cached_property
+    def busy_share(self) -> float | None:
+        """How much of the denoising the device had work; ``None`` unless all of it tells."""
+        known = [(s.duration_s, s.busy.share) for s in self.run.samplings if s.busy is not None]
+        parts = [(time, share) for time, share in known if time and share is not None]
+        if not parts or len(parts) < len(self.run.samplings):
+            return None
+        return sum(time * share for time, share in parts) / sum(time for time, _ in parts)
+
+    @property
+    def busy_note(self) -> str:
+        """Why that is not known; empty where it is."""
+        notes = [sampling.busy.note for sampling in self.run.samplings if sampling.busy is not None]
+        return "; ".join(dict.fromkeys(filter(None, notes)))
+
+    @property
+    def dynamic_vram(self) -> str:
+        """``on``, ``off`` or both, by what was in force in the samplings; empty if unknown."""
+        seen = (s.is_dynamic for s in self.run.samplings)
+        return ", ".join(dict.fromkeys("on" if one else "off" for one in seen if one is not None))
+
+    @cached_property
     def steps_made(self) -> int | None:
         """Steps that the samplers reported, of all samplings; ``None`` where nobody counted."""
         if self.run.samplings:
@@ -83,14 +103,11 @@ class RunRow:
         for sampling in self.run.samplings:
             if sampling.architecture not in FORMULAS or not sampling.forwards:
                 return None
-            evaluation = FORMULAS[sampling.architecture].evaluation
             for calls in sampling.forwards:
                 if calls.token_count is None or calls.control_count or len(calls.shape) != 4:
                     return None
-                rows, _, height, width = calls.shape
-                size_px = width * PX_PER_LATENT, height * PX_PER_LATENT
-                work = evaluation(*size_px, calls.token_count).batched(rows)
-                flops += calls.call_count * work.flops
+                forward = _forward_flops(sampling.architecture, calls.shape, calls.token_count)
+                flops += calls.call_count * forward
         return flops or None
 
     @cached_property
@@ -123,3 +140,12 @@ class RunRow:
                 elif calls.reason:
                     counted[f"{calls.executed}, because {calls.reason}"] += calls.call_count
         return "; ".join(f"{what}: {n}" for what, n in counted.most_common())
+
+
+@cache
+def _forward_flops(architecture: str, shape: tuple[int, ...], token_count: int) -> int:
+    """FLOPs of one forward of a latent of four dimensions."""
+    rows, _, height, width = shape
+    formula = FORMULAS[architecture]
+    size_px = width * formula.px_per_cell, height * formula.px_per_cell
+    return formula.evaluation(*size_px, token_count).batched(rows).flops

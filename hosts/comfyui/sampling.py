@@ -9,6 +9,7 @@ from typing import Any
 
 from comfy.patcher_extension import WrappersMP
 
+from ...measure.recording.busy import BusyWatch
 from ...measure.recording.compiled import COMPILED, compiled_graphs
 from ...measure.recording.window import OpenSpan, Window
 from ...records import Forwards, Sampling
@@ -91,7 +92,8 @@ class _Sampling:
         if window is None:
             return executor(*args, **kw)
         callback = args[3]
-        with window.phase("denoise") as self._denoise:
+        self._busy = BusyWatch(args[0].model_patcher.load_device)
+        with window.phase("denoise") as self._denoise, self._busy:
             span = self._denoise
             span.nfe = 0
 
@@ -145,6 +147,8 @@ class _Sampling:
             nfe=0 if span is None or span.nfe is None else span.nfe,
             forwards=tuple(Forwards(count, *kind) for kind, count in self._forwards.items()),
             model_bytes=weights_bytes,
+            is_dynamic=bool(guider.model_patcher.is_dynamic()),
+            busy=None if span is None else self._busy.reading,
         )
 
 

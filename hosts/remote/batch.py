@@ -11,19 +11,19 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, count
 from pathlib import Path
 from typing import Protocol
 
 from ...errors import CancelledError, CommandError, UsageError
+from ...incoming import MAX_WORKFLOW_BYTES, IncomingError, read_json
 from ...measure.protocol import journal
 from ...processes.signals import held
 from ...processes.visit import VISIT_VARIABLE
 from ...records import Run
 from .client import ComfyClient, ServerUnreachableError
-from .comfy_run import Event, Job, check_installed, run_workflow, to_api_format
+from .comfy_run import Event, check_installed, run_workflow, to_api_format
 from .graph import PACK_PREFIX, Graph, repeated
-from .pictures import MISSING, can_read, with_files
+from .pictures import MISSING, can_read, fetch_pictures, with_files
 from .places import choose_python
 from .server import ComfyServer, device_arguments, find_comfyui
 
@@ -87,7 +87,7 @@ class Results:
 
         try:
             return [*map(str, append_runs(self.runs, folder)), write_page(folder)]
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise CommandError(
                 f"the tables cannot be written to {folder}: {error}. The runs are kept in "
                 f"{JOURNAL_FOLDER}/{JOURNAL_FILE} in ComfyUI's output folder"
@@ -310,12 +310,9 @@ class Visit:
 def check_workflow(path: Path) -> None:
     """Raise UsageError unless ``path`` is a workflow that holds a node of this pack."""
     try:
-        text = path.read_text("utf-8")
-        json.loads(text)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise UsageError(f"{path} is no JSON: {error}; save it from ComfyUI once more") from error
+        text = json.dumps(read_json(path, MAX_WORKFLOW_BYTES))
+    except IncomingError as error:
+        raise UsageError(f"{error}; save it from ComfyUI once more") from error
     if f'"{PACK_PREFIX}' not in text:
         raise UsageError(
             f"{path} has no WattBench node, so nothing would be measured: put in "
@@ -384,26 +381,6 @@ def read_runs(
             f"a line of the server's journal is left out (the {line}. new one): {reason}"
         )
     return list(contents.runs)
-
-
-def fetch_pictures(client: ComfyClient, job: Job, folder: Path, prefix: str) -> list[Path]:
-    """Copy the pictures that a job reported; their names are ``prefix`` and a number.
-
-    Those of earlier batches stay: a name that is taken gets one more number.
-    """
-    pictures = [output for output in job.outputs if output["category"] == "images"]
-    paths = []
-    for number, picture in enumerate(pictures, 1):
-        folder.mkdir(exist_ok=True)
-        ending = Path(picture["filename"]).suffix
-        names = (
-            f"{prefix}_{number:03}{again}{ending}"
-            for again in chain([""], map("_{}".format, count(2)))
-        )
-        path = next(folder / name for name in names if not (folder / name).exists())
-        path.write_bytes(client.view(picture["filename"], picture["subfolder"], picture["type"]))
-        paths.append(path)
-    return paths
 
 
 def tell(event: Event, label: str, teller: Teller) -> None:

@@ -1,4 +1,4 @@
-"""Which of the pictures that a prompt made are which run's: those of the same values."""
+"""Pictures that a prompt made: fetched, and each joined to its run, that of the same values."""
 
 from __future__ import annotations
 
@@ -7,11 +7,35 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
+from itertools import chain
+from itertools import count as numbers
 from pathlib import Path
 
 from ...records import Run
+from .client import ComfyClient
+from .comfy_run import Job
 
 MISSING = "picture_file stays blank: the package that reads pictures is missing: pip install pillow"
+
+
+def fetch_pictures(client: ComfyClient, job: Job, folder: Path, prefix: str) -> list[Path]:
+    """Copy the pictures that a job reported; their names are ``prefix`` and a number.
+
+    Those of earlier batches stay: a name that is taken gets one more number.
+    """
+    pictures = [output for output in job.outputs if output["category"] == "images"]
+    paths = []
+    for number, picture in enumerate(pictures, 1):
+        folder.mkdir(exist_ok=True)
+        ending = Path(picture["filename"]).suffix
+        names = (
+            f"{prefix}_{number:03}{again}{ending}"
+            for again in chain([""], map("_{}".format, numbers(2)))
+        )
+        path = next(folder / name for name in names if not (folder / name).exists())
+        path.write_bytes(client.view(picture["filename"], picture["subfolder"], picture["type"]))
+        paths.append(path)
+    return paths
 
 
 def with_files(runs: Iterable[Run], pictures: Mapping[str, Sequence[Path]]) -> Iterator[Run]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from . import flux, paper, qwen_image, sd2, sd15, sd35, sdxl, z_image
+from . import flux, flux2, paper, qwen_image, sd2, sd15, sd35, sdxl, z_image
 from .base import Cost, FlopCount, Formula, RunWork
 from .nfe import UnknownNfeError, function_evaluations, model_calls
 from .primitives import Work
@@ -44,6 +44,8 @@ FORMULAS: Mapping[str, Formula[Work]] = {
     "sdxl": sdxl.FORMULA,
     "sd35": sd35.FORMULA,
     "flux": flux.FORMULA,
+    "flux2_klein": flux2.KLEIN_4B,
+    "flux2_klein_9b": flux2.KLEIN_9B,
     "qwen_image": qwen_image.FORMULA,
     "z_image": z_image.FORMULA,
 }
@@ -75,6 +77,8 @@ DEFAULT_CFG: Mapping[str, float] = {
     "sdxl": 7.0,
     "sd35": 4.5,
     "flux": 1.0,
+    "flux2_klein": 1.0,
+    "flux2_klein_9b": 1.0,
     "qwen_image": 4.0,
     "z_image": 1.0,
 }

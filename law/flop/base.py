@@ -29,6 +29,8 @@ class Formula(Generic[Cost]):
     """width_px, height_px, context_rows -> one pass of the denoiser over one latent."""
     decode: Callable[[int, int], Cost]
     """width_px, height_px -> decoding one latent."""
+    px_per_cell: int = 8
+    """Pixels of the picture's edge for a cell of the latent's."""
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,11 @@ def qwen3_4b(rows: int) -> Work:
     return _decoder(rows, layers=36, d=2560, d_ff=9728, heads=32, kv_heads=8)
 
 
+def qwen3_8b(rows: int) -> Work:
+    """Qwen3-8B over ``rows`` rows, chat template and padding included; no output head."""
+    return _decoder(rows, layers=36, d=4096, d_ff=12288, heads=32, kv_heads=8)
+
+
 def qwen2_5_vl_7b(rows: int) -> Work:
     """Qwen2.5-VL-7B, language side, over ``rows`` rows, chat template included; no output head."""
     return _decoder(rows, layers=28, d=3584, d_ff=18944, heads=28, kv_heads=4)

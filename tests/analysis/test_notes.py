@@ -6,7 +6,7 @@ import pytest
 
 from wattbench.analysis.notes import run_notes
 from wattbench.analysis.protocol import protocol_notes
-from wattbench.records import BoardState
+from wattbench.records import BoardState, PowerSample, Trace
 from wattbench.report import runs_frame, table_of
 
 
@@ -109,15 +109,24 @@ def test_idle_power_that_changed_is_noted(make_run):
     assert notes_of(repeats(make_run, [10.0, 10.1], **same)) == []
 
 
+def sampled(count):
+    """Readings of power within a run of 13 s, and one after it."""
+    within = (PowerSample(0.1 * n, 200.0) for n in range(count))
+    return Trace(power=(*within, PowerSample(99.0, 9.0)))
+
+
 def test_sources_that_disagree_over_all_runs_are_noted(make_run):
-    def run(name, ratio):
-        made = make_run(name)
+    def run(name, ratio, count=15):
+        made = make_run(name, trace=sampled(count))
         energy = replace(made.energy, counter_j=2400.0, integrated_j=2400.0 * ratio)
         return replace(made, energy=energy)
 
     (note,) = notes_of([run("a", 0.88), run("b", 0.92)])
     assert "integrated power is -10.0% off the counter" in note
     assert notes_of([run("a", 0.9), run("b", 1.08)]) == []
+    assert notes_of([run("a", 0.6, 14), run("b", 0.6, 14)]) == [], "too few readings to tell"
+    (note,) = notes_of([run("a", 0.6, 14), run("b", 0.9, 15)])
+    assert "integrated power is -10.0% off the counter" in note
 
 
 @pytest.mark.parametrize(("resolution_j", "notes"), [(19.0, 1), (21.0, 0)])
@@ -125,7 +134,7 @@ def test_a_difference_within_a_tick_of_a_short_run_is_no_disagreement(
     make_run, resolution_j, notes
 ):
     """15 % of 200 J are 30 J: 5 % is allowed anyway, and a tick of 20 J is the rest."""
-    run = make_run("a")
+    run = make_run("a", trace=sampled(20))
     energy = replace(run.energy, counter_j=200.0, integrated_j=230.0)
     phases = tuple(
         replace(p, energy=replace(p.energy, resolution_j=resolution_j)) for p in run.phases

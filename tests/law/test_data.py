@@ -79,6 +79,27 @@ def test_what_no_law_knows_is_named_and_can_be_chosen(tmp_path, published, runs_
         assert (len(chosen.frame), chosen.notes) == (2, ())
 
 
+@pytest.mark.parametrize(
+    ("share", "note"),
+    [
+        (0.49, "rows left out: the card waited"),
+        (0.5, "the card waited for the host (least"),
+        (0.8, ""),
+    ],
+)
+def test_a_card_that_waited_for_its_host_teaches_no_law(share, note, published, runs_table, varied):
+    """Where the host dominates, joules are not the work's; every second row is such a one."""
+    table = runs_table(published, varied)
+    free = law.observations(table).frame
+    table["gpu_busy_share"] = [share if n % 2 else 0.9 for n in range(len(table))]
+    found = law.observations(table)
+    assert len(found.frame) == (len(free) if share >= 0.5 else (len(free) + 1) // 2)
+    assert note in "; ".join(found.notes)
+    assert ("waited" in "; ".join(found.notes)) is bool(note)
+    with pytest.raises(law.LawDataError, match="waited for the host most of the time"):
+        law.observations(table.assign(gpu_busy_share=0.2))
+
+
 def test_the_study_as_observations(study):
     assert set(study["architecture"]) == {"flux", "sd35", "sd2", "qwen_image"}
     guided = study[study["calls"] == 2]

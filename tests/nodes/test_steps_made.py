@@ -141,7 +141,7 @@ def test_the_steps_of_a_part_are_those_of_the_part(execute, callbacks):
 
 
 @settings(
-    max_examples=6,
+    max_examples=4,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

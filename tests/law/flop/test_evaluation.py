@@ -92,6 +92,31 @@ def build(comfy, architecture, **common):
             txt_ids_dims=[],
             **common,
         )
+    if architecture.startswith("flux2_klein"):
+        is_large = architecture.endswith("9b")
+        return comfy.ldm.flux.model.Flux(
+            in_channels=128,
+            out_channels=128,
+            vec_in_dim=None,
+            context_in_dim=CONTEXT_WIDTH[architecture],
+            hidden_size=4096 if is_large else 3072,
+            mlp_ratio=3.0,
+            num_heads=32 if is_large else 24,
+            depth=8 if is_large else 5,
+            depth_single_blocks=24 if is_large else 20,
+            axes_dim=[32, 32, 32, 32],
+            theta=2000,
+            patch_size=1,
+            qkv_bias=False,
+            guidance_embed=False,
+            txt_ids_dims=[3],
+            global_modulation=True,
+            mlp_silu_act=True,
+            ops_bias=False,
+            default_ref_method="index",
+            ref_index_scale=10.0,
+            **common,
+        )
     if architecture == "qwen_image":
         return comfy.ldm.qwen_image.model.QwenImageTransformer2DModel(
             in_channels=64, out_channels=16, num_layers=60, **common
@@ -122,6 +147,8 @@ DETECTED = {
     "sdxl": "SDXL",
     "sd35": "SD3",
     "flux": "Flux",
+    "flux2_klein": "Flux2",
+    "flux2_klein_9b": "Flux2",
     "qwen_image": "QwenImage",
     "z_image": "ZImage",
 }
@@ -131,10 +158,15 @@ CONTEXT_WIDTH = {
     "sdxl": 2048,
     "sd35": 4096,
     "flux": 4096,
+    "flux2_klein": 7680,
+    "flux2_klein_9b": 12288,
     "qwen_image": 3584,
     "z_image": 2560,
 }
-LATENT_CHANNELS = {"sd15": 4, "sd2": 4, "sdxl": 4}
+LATENT_CHANNELS = {
+    **dict.fromkeys(("sd15", "sd2", "sdxl"), 4),
+    **dict.fromkeys(("flux2_klein", "flux2_klein_9b"), 128),
+}
 
 
 @pytest.fixture(scope="module", params=list(FORMULAS))
@@ -163,7 +195,8 @@ def run(architecture, model, width_px, height_px, batch, context_rows):
 
     channels = LATENT_CHANNELS.get(architecture, 16)
     frames = (1,) if architecture == "qwen_image" else ()
-    latent = empty(batch, channels, *frames, height_px // 8, width_px // 8)
+    px = FORMULAS[architecture].px_per_cell
+    latent = empty(batch, channels, *frames, height_px // px, width_px // px)
     extra = {
         "sdxl": {"y": empty(batch, 2816)},
         "sd35": {"y": empty(batch, 2048)},

@@ -4,7 +4,7 @@ import pytest
 
 from wattbench.law.flop import FORMULAS, qwen_image, text_encoders
 
-TOKENS = [0, 75, 76, 300]
+TOKENS = [0, 75, 76, 300, 501]
 
 
 def prompt(tokens):
@@ -25,6 +25,11 @@ def encoders(comfyui_meta):
         "sdxl": (sdxl_clip.SDXLTokenizer, sdxl_clip.SDXLClipModel),
         "sd35": (sd3_clip.SD3Tokenizer, sd3_clip.sd3_clip(dtype_t5=torch.bfloat16)),
         "flux": (flux.FluxTokenizer, flux.flux_clip(dtype_t5=torch.bfloat16)),
+        "flux2_klein": (flux.KleinTokenizer, flux.klein_te(dtype_llama=torch.bfloat16)),
+        "flux2_klein_9b": (
+            flux.KleinTokenizer8B,
+            flux.klein_te(dtype_llama=torch.bfloat16, model_type="qwen3_8b"),
+        ),
         "qwen_image": (qwen_image.QwenImageTokenizer, qwen_image.te()),
         "z_image": (z_image.ZImageTokenizer, z_image.te()),
     }
@@ -72,12 +77,14 @@ def test_text_encoding_of_qwen_image(tokens, encoders, count_flops):
 
 
 @pytest.mark.parametrize(("edge_px", "batch"), [(256, 2), (1024, 1), (2048, 1)])
-@pytest.mark.parametrize("architecture", ["sd15", "flux", "qwen_image"])
+@pytest.mark.parametrize("architecture", ["sd15", "flux", "flux2_klein", "qwen_image"])
 def test_decoding(architecture, edge_px, batch, decoders, count_flops):
     import torch
 
     model, channels, frames = decoders(architecture)
-    latent = torch.empty(batch, channels, *frames, edge_px // 8, edge_px * 3 // 32, device="meta")
+    px = FORMULAS[architecture].px_per_cell
+    size = edge_px // px, edge_px * 3 // 4 // px
+    latent = torch.empty(batch, channels, *frames, *size, device="meta")
     counted, _ = count_flops(lambda: model.decode(latent))
     ours = FORMULAS[architecture].decode(edge_px * 3 // 4, edge_px).batched(batch)
     assert ours.flops == pytest.approx(counted, rel=0.001)
@@ -117,6 +124,13 @@ def decoders(comfyui_meta):
                     decoder_config={"target": parts + "Decoder", "params": config(16)},
                 ),
                 16,
+                (),
+            ),
+            "flux2_klein": (
+                autoencoder.AutoencoderKL(
+                    ddconfig={**config(32), "batch_norm_latent": True}, embed_dim=32
+                ),
+                128,
                 (),
             ),
             "qwen_image": (
