@@ -11,6 +11,7 @@ from ...analysis.analysis import Analysis
 from ...law import Observations, fit_equation3, k_fold, observations, read_table
 from ...law import score as score_of
 from ...law.data import PUBLISHED_CSV
+from ...law.flop import Convention
 from ...law.reproduce import TABLE_1, TITLES
 from ...tables.table import BLANK, Table
 from .page import Section, StudyPage, number
@@ -45,8 +46,8 @@ def _coefficients(found: Observations) -> Section:
             own = fitted.coefficient(key)
             column = "beta_fp32" if key == "beta_dtype" else key
             theirs = float(published.loc[name, column]) if name else None
-            error = "" if own.standard_error is None else f" ± {own.standard_error:.3f}"
-            value = "not in the fit" if own.value is None else f"{own.value:.3f}{error}"
+            spread = "" if own.standard_error is None else f" ± {own.standard_error:.3f}"
+            value = "not in the fit" if own.value is None else f"{own.value:.3f}{spread}"
             rows.append((title(architecture), label, value, number(theirs)))
         r2 = float(published.loc[name, "r2"]) if name else None
         rows.append((title(architecture), "R²", f"{fitted.scores.r2:.3f}", number(r2)))
@@ -66,7 +67,7 @@ def _coefficients(found: Observations) -> Section:
 def _validation(found: Observations) -> Section:
     rows, notes = [], []
     for architecture, part in found.frame.groupby("architecture", sort=False):
-        convention = "paper" if str(architecture) in TABLE_1 else "exact"
+        convention: Convention = "paper" if str(architecture) in TABLE_1 else "exact"
         predicted = np.full(len(part), np.nan)
         try:
             for _, held in k_fold(len(part), FOLDS):

@@ -27,7 +27,7 @@ steps and other weights: what they cost is the same, so that 4 steps stand besid
 
 SIZE: dict[str, object] = {"width_px": 1024, "height_px": 1024, "batch_size": 1}
 
-Measured = tuple[str, dict[str, Any]]
+Measured = tuple[str, dict[Any, Any]]
 
 
 def sections(analysis: Analysis) -> Sequence[Section]:
@@ -61,7 +61,7 @@ def _own(analysis: Analysis) -> list[Measured]:
 
 
 def _results(published: dict[tuple[str, str], dict[str, str]], own: Sequence[Measured]) -> Section:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for (model, quant), row in published.items():
         rows.append(
             (
@@ -105,7 +105,7 @@ def _results(published: dict[tuple[str, str], dict[str, str]], own: Sequence[Mea
     return Section("Table 3: results", Table(headings, tuple(rows)), notes)
 
 
-def _own_cells(model: str, f: dict[str, Any]) -> tuple[str, ...]:
+def _own_cells(model: str, f: dict[Any, Any]) -> tuple[str, ...]:
     return (
         f"yours: {model or f['architecture']}",
         str(f["format"]),
