@@ -106,11 +106,13 @@ class WattBenchExportReport(io.ComfyNode):
         except PageUnavailableError as error:
             # What was measured stands: a page is no reason to fail a prompt.
             HOST.show(str(error))
-            return io.NodeOutput()
+            return io.NodeOutput(ui={"text": [str(error)]})
         target.mkdir(parents=True, exist_ok=True)
         path = write_text(page, target / "report.html")
-        HOST.show(path.relative_to(HOST.output_folder().resolve()).as_posix())
-        return io.NodeOutput(ui={"files": [listed(path)]})
+        place = path.relative_to(HOST.output_folder().resolve()).as_posix()
+        HOST.show(place)
+        text = f"{len(runs)} runs went into output/{place}"
+        return io.NodeOutput(ui={"files": [listed(path)], "text": [text]})
 
 
 class WattBenchShowSummary(io.ComfyNode):

@@ -13,7 +13,7 @@ const START_SIZE_PX = [560, 200];
 const MIN_HEIGHT_PX = 110;
 
 /** Of a body that holds a few lines of text. */
-export const SMALL = { startSizePx: [380, 120], minHeightPx: 56 };
+export const SMALL = { startSizePx: [380, 150], minHeightPx: 74 };
 const MAX_GROWN_HEIGHT_PX = 900;
 const MARGIN_PX = 10;
 
@@ -225,6 +225,8 @@ function heightAt(element, widthPx) {
 function addBody(node, output, className, empty, startSizePx, minHeightPx) {
   const body = make("div", "wattbench-body", make("p", "wattbench-empty", empty));
   const element = make("div", `wattbench-result ${className}`, body);
+  // Nodes 2.0 asks the element itself.
+  element.style.minHeight = `${minHeightPx - 2 * MARGIN_PX}px`;
   // In Nodes 2.0 the wheel scrolls the result, once it has the focus, instead of the canvas.
   element.dataset.captureWheel = "true";
   // Nodes 2.0 mounts an element once per graph, node id, name and type. A workflow that is loaded

@@ -9,7 +9,12 @@ import { make } from "./dom.js";
 import { SMALL, resultNode } from "./result_node.js";
 import { loadTranslator } from "./translator.js";
 
-const NODE_IDS = ["WattBenchExportCSV", "WattBenchPredictEnergy", "WattBenchQuantizeCheckpoint"];
+const NODE_IDS = [
+  "WattBenchExportCSV",
+  "WattBenchExportReport",
+  "WattBenchPredictEnergy",
+  "WattBenchQuantizeCheckpoint",
+];
 
 const translate = await loadTranslator("text");
 

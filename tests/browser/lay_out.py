@@ -7,6 +7,7 @@ Nodes keep their columns and their order in them; ``test_templates.py`` checks w
 from __future__ import annotations
 
 import json
+import math
 import sys
 import tempfile
 from collections import defaultdict
@@ -63,7 +64,7 @@ def laid_out(workflow: dict[str, Any], sizes: dict[str, tuple[float, float]]) ->
             y = node["pos"][1]
             if bottom is not None:
                 y = max(y, bottom + BELOW_PX)
-            node["pos"] = [round(left / 10) * 10, -(-y // 10) * 10]
+            node["pos"] = [round(left / 10) * 10, math.ceil(y / 10) * 10]
             node["size"] = [max(node["size"][0], round(width)), max(node["size"][1], round(height))]
             bottom = node["pos"][1] + height
         right = left + max(sizes[str(node["id"])][0] for node in nodes)

@@ -43,7 +43,8 @@ def test_a_report_that_cannot_be_made_fails_no_prompt(
     monkeypatch.setitem(__import__("sys").modules, "jinja2", None)
     shown = []
     monkeypatch.setattr(type(output.HOST), "show", lambda self, text: shown.append(text))
-    assert output.WattBenchExportReport.execute((make_run(),), "my").ui is None
+    result = output.WattBenchExportReport.execute((make_run(),), "my")
+    assert result.ui["text"] == shown
     assert shown == [
         "a page needs Jinja2 and matplotlib, and here is no jinja2: pip install jinja2 matplotlib"
     ]
