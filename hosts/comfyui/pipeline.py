@@ -57,6 +57,19 @@ def decode_latent(window: Window, vae: Any, samples: dict[str, Any]) -> Any:
     return image
 
 
+def check_size(width: int, height: int) -> None:
+    """Refuse a size that a latent cannot have.
+
+    Raises:
+        ValueError: ComfyUI would make another picture than the table says.
+    """
+    if width % LATENT_PX or height % LATENT_PX:
+        raise ValueError(
+            f"width and height must be multiples of {LATENT_PX}, they are {width} and {height}: "
+            "ComfyUI would make a smaller picture than the table says"
+        )
+
+
 @dataclass
 class ImageJob:
     """A text-to-image job; the fields are named as the inputs of core's nodes are.
@@ -82,11 +95,7 @@ class ImageJob:
     images: list[Any] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
-        if self.width % LATENT_PX or self.height % LATENT_PX:
-            raise ValueError(
-                f"width and height must be multiples of {LATENT_PX}, they are {self.width} and "
-                f"{self.height}: ComfyUI would make a smaller picture than the table says"
-            )
+        check_size(self.width, self.height)
         self._observed = observe_sampling(self.model, self._record)
         parts = model_facts(self.model), clip_facts(self.clip), vae_facts(self.vae)
         facts = {name: value for part in parts for name, value in part.items()}
