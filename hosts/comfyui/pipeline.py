@@ -82,9 +82,10 @@ class ImageJob:
     images: list[Any] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
-        if self.width % LATENT_PX or self.height % LATENT_PX:
+        cell_px = max(LATENT_PX, self.model.model.latent_format.spacial_downscale_ratio)
+        if self.width % cell_px or self.height % cell_px:
             raise ValueError(
-                f"width and height must be multiples of {LATENT_PX}, they are {self.width} and "
+                f"width and height must be multiples of {cell_px}, they are {self.width} and "
                 f"{self.height}: ComfyUI would make a smaller picture than the table says"
             )
         self._observed = observe_sampling(self.model, self._record)
