@@ -5,16 +5,26 @@ No message quotes anything of a file's content, and of a name only what can be p
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import stat
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 MAX_NAME_BYTES = 255
 """What file systems take for one name."""
 
 MAX_PATH_BYTES = 4096
+
+MAX_WORKFLOW_BYTES = 2**27
+"""A workflow may have pictures in it."""
+
+MAX_TABLE_BYTES = 8 * 2**30
+"""Of a ``runs.csv``."""
+
+ADDED_BYTES = 2**20
 
 MAX_SHOWN = 60
 
@@ -112,8 +122,12 @@ def read_file(path: Path, limit_bytes: int) -> bytes:
         # What has been put there since then does not make this wait.
         number = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | _WITHOUT_WAITING)
         with os.fdopen(number, "rb") as file:
-            _check_status(path, os.fstat(number), limit_bytes)
-            content = file.read(limit_bytes + 1)
+            status = os.fstat(number)
+            _check_status(path, status, limit_bytes)
+            # Room is made for what is asked for: so no more than there is, and what is added now.
+            content = file.read(status.st_size + 1)
+            while len(content) <= limit_bytes and (more := file.read(ADDED_BYTES)):
+                content += more
     except OSError as error:
         raise _unreadable(path, error) from error
     if len(content) > limit_bytes:
@@ -127,6 +141,18 @@ def read_text(path: Path, limit_bytes: int) -> str:
         return read_file(path, limit_bytes).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise IncomingError(f"{path} is no text in UTF-8") from error
+
+
+def read_json(path: Path, limit_bytes: int) -> Any:
+    """What a file of JSON holds; as :func:`read_text`."""
+    text = read_text(path, limit_bytes)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise IncomingError(f"{path} is no JSON: {error.msg} ({place})") from error
+    except (ValueError, RecursionError) as error:
+        raise IncomingError(f"{path} is no JSON that can be read") from error
 
 
 def shown(name: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 SCHEMA_VERSION = 2
@@ -249,7 +250,7 @@ class Condition:
         )
         return ", ".join(part for part in parts if part)
 
-    @property
+    @cached_property
     def condition_id(self) -> str:
         """The label for programs: ten hexadecimal digits."""
         return short_hash(asdict(self), 10)

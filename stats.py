@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -59,8 +60,10 @@ def by_visit(values: Sequence[float], visits: Sequence[object]) -> list[float]:
     known = [(value, visit) for value, visit in pairs if not math.isnan(value)]
     if len(set(visits)) < 2:
         return [value for value, _ in known]
-    numbers = dict.fromkeys(visit for _, visit in known)
-    return [fmean(value for value, visit in known if visit == number) for number in numbers]
+    groups: dict[object, list[float]] = {}
+    for value, visit in known:
+        groups.setdefault(visit, []).append(value)
+    return [fmean(values) for values in groups.values()]
 
 
 def independent_values(measured: pd.DataFrame, metric: str) -> list[float]:
@@ -68,6 +71,7 @@ def independent_values(measured: pd.DataFrame, metric: str) -> list[float]:
     return by_visit(measured[metric].astype("float64").tolist(), measured["process_id"].tolist())
 
 
+@cache
 def student_t(degrees_of_freedom: float, confidence: float) -> float:
     """Two-sided critical value, for example 2.262 for 9 degrees of freedom and 0.95."""
     from scipy.stats import t

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..records import Estimate
 from ..stats import paired_ratio
@@ -42,7 +46,6 @@ NO_PAIRS = "fewer than two pairs of the same seed in the same server process"
 NOT_ALL_PAIRED = "runs paired"
 """What a note says where not every run has a partner, behind how many of how many have."""
 
-TOGETHER = "together"
 ADAPTIVE = "adaptive evaluations"
 """What the column ``work`` says where the numbers depend on the picture: they may differ then."""
 
@@ -118,34 +121,71 @@ def incomparable(baseline: pd.DataFrame, treatment: pd.DataFrame) -> str:
 
 
 def _same(first: pd.DataFrame, second: pd.DataFrame, columns: list[str]) -> bool:
-    a, b = first.iloc[0][columns], second.iloc[0][columns]
-    return bool((a.isna() & b.isna() | (a == b).fillna(False)).all())
+    """Whether the first rows of both are equal there; a blank equals a blank."""
+    import pandas as pd
+
+    for column in columns:
+        a, b = (None if pd.isna(x := runs[column].iloc[0]) else x for runs in (first, second))
+        if a is not b and (a is None or b is None or a != b):
+            return False
+    return True
 
 
-def together(runs: pd.DataFrame) -> pd.Series:
-    """What runs that may be paired have in common: a block of a study, else the process."""
-    blocks = runs["study"] + " block " + runs["visit"].astype(str)
-    return blocks.where(runs["study"] != "", runs["process_id"])
+Paired = tuple[str, str, int]
+"""What runs that are paired have in common: block or process, prompt, and seed."""
 
 
-def pairs_of(baseline: pd.DataFrame, treatment: pd.DataFrame) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Pairs:
+    """Runs side by side: the block of each pair, and each metric of both, ``[pairs, 2]``."""
+
+    blocks: list[str]
+    values: dict[str, NDArray[np.float64]]
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+
+def pairs_of(baseline: pd.DataFrame, treatment: pd.DataFrame) -> Pairs:
     """Runs of one process (or block of a study), prompt and seed side by side, in their order."""
-    keys = [TOGETHER, "prompt_id", "seed"]
-    first, second = (
-        runs.assign(turn=runs.groupby(keys).cumcount())
-        for runs in (
-            r.assign(**{TOGETHER: together(r)})
-            .dropna(subset=["seed"])
-            .sort_values(["repeat", "started_at"], kind="stable")
-            for r in (baseline, treatment)
-        )
+    first, second = _in_turn(baseline), _in_turn(treatment)
+    shared = [key for key in first if key in second]
+    rows = [first[key] for key in shared], [second[key] for key in shared]
+    arms = list(zip((baseline, treatment), rows, strict=True))
+    return Pairs(
+        [block for (block, _, _), _ in shared],
+        {
+            metric: np.stack([arm[metric].to_numpy("float64")[own] for arm, own in arms], axis=1)
+            for metric in COMPARED
+        },
     )
-    keys = [*keys, "turn"]
-    metrics = [*keys, *COMPARED]
-    return first[metrics].merge(second[metrics], on=keys, suffixes=("_baseline", "_treatment"))
 
 
-def _ratio(pairs: pd.DataFrame, metric: str) -> dict[str, Any]:
+def _in_turn(runs: pd.DataFrame) -> dict[tuple[Paired, int], int]:
+    """The row of each run that has a seed, by what it is paired by, in order of time.
+
+    Runs that may be paired are of one block of a study, else of one process; several of one prompt
+    and seed take turns.
+    """
+    import pandas as pd
+
+    names = ("repeat", "started_at", "study", "visit", "process_id", "prompt_id", "seed")
+    repeats, *rest = (runs[name].tolist() for name in names)
+    # One without a number comes last.
+    repeats = [math.inf if pd.isna(repeat) else repeat for repeat in repeats]
+    rows = list(zip(repeats, *rest, strict=True))
+    turns: Counter[Paired] = Counter()
+    found: dict[tuple[Paired, int], int] = {}
+    for index in sorted(range(len(rows)), key=lambda index: rows[index][:2]):
+        _, _, study, visit, process_id, prompt_id, seed = rows[index]
+        if not pd.isna(seed):
+            key = (f"{study} block {visit}" if study else process_id, prompt_id, seed)
+            found[(key, turns[key])] = index
+            turns[key] += 1
+    return found
+
+
+def _ratio(pairs: Pairs, metric: str) -> dict[str, Any]:
     ratio = ratio_of(pairs, metric)
     if ratio is None:
         return {}
@@ -156,16 +196,16 @@ def _ratio(pairs: pd.DataFrame, metric: str) -> dict[str, Any]:
     }
 
 
-def ratio_of(pairs: pd.DataFrame, metric: str, confidence: float = 0.95) -> Estimate | None:
+def ratio_of(pairs: Pairs, metric: str, confidence: float = 0.95) -> Estimate | None:
     """Treatment over baseline of what :func:`pairs_of` found; ``None`` with fewer than two."""
-    columns = [f"{metric}_baseline", f"{metric}_treatment"]
-    values = pairs[[TOGETHER, *columns]].dropna()
-    values = values[(values[columns] > 0).all(axis=1)]
-    blocks, values = values[TOGETHER], values[columns].astype(float)
-    if blocks.nunique() > 1:
-        logs = np.log(values).groupby(blocks).mean()
-        values = np.exp(logs)
+    import pandas as pd
+
+    values = pairs.values[metric]
+    is_known = np.all(values > 0, axis=1)
+    values = values[is_known]
+    blocks = [pairs.blocks[place] for place in np.flatnonzero(is_known)]
+    if len(set(blocks)) > 1:
+        values = np.exp(pd.DataFrame(np.log(values)).groupby(blocks).mean().to_numpy())
     if len(values) < 2:
         return None
-    first, second = (list(values[column]) for column in columns)
-    return paired_ratio(first, second, confidence=confidence).ratio
+    return paired_ratio(values[:, 0].tolist(), values[:, 1].tolist(), confidence=confidence).ratio

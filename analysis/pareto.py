@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -86,7 +87,13 @@ def left_out_because(measured: pd.DataFrame) -> str:
 
 def front(costs: Sequence[tuple[float, float]]) -> list[bool]:
     """Whether each pair of costs is beaten by none: no other is as low in both, lower in one."""
-    return [not any(a <= x and b <= y and (a, b) != (x, y) for a, b in costs) for x, y in costs]
+    unbeaten = set()
+    least = math.inf
+    for x, y in sorted(set(costs)):
+        if y < least:
+            unbeaten.add((x, y))
+            least = y
+    return [cost in unbeaten for cost in costs]
 
 
 def _marked(points: Sequence[TradeOff]) -> list[TradeOff]:

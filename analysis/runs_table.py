@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..measure.energy.phases import PooledPhases, pooled_phases
 from ..records import Run
-from ..tables.columns import ColumnType, cells
+from ..tables.columns import ColumnType
 from .columns import COLUMNS, RUN_COLUMNS, TEXT_COLUMNS, RunRow
 
 if TYPE_CHECKING:
@@ -37,8 +37,9 @@ def runs_frame(
     import pandas as pd
 
     parts = pooled_phases(runs) if pooled is None else pooled
-    rows = [cells(COLUMNS, RunRow(run, part)) for run, part in zip(runs, parts, strict=True)]
-    return typed(pd.DataFrame(rows, columns=RUN_COLUMNS))
+    rows = [RunRow(run, part) for run, part in zip(runs, parts, strict=True)]
+    values = {column.name: [column.value(row) for row in rows] for column in COLUMNS}
+    return typed(pd.DataFrame(values, columns=RUN_COLUMNS))
 
 
 def typed(frame: pd.DataFrame) -> pd.DataFrame:

@@ -87,11 +87,21 @@ def conditions(runs: pd.DataFrame) -> list[ConditionRuns]:
 
 
 def _conditions(runs: pd.DataFrame) -> Iterator[ConditionRuns]:
+    import numpy as np
+
     repeats = runs[~runs["is_warmup"]]
-    for key, group in repeats.groupby(GROUP_COLUMNS, dropna=False, sort=False):
+    group = repeats.groupby(GROUP_COLUMNS, dropna=False, sort=False).ngroup().to_numpy()
+    has_failed = (repeats["error"] != "").to_numpy()
+    is_good = ~has_failed & (repeats["not_counted"] == "").to_numpy()
+    order = np.argsort(group, kind="stable")
+    borders = np.flatnonzero(np.diff(group[order], prepend=-1))
+    firsts = repeats.iloc[order[borders]]
+    # Not by records: they would make floats of whole numbers beside a blank.
+    identities = list(zip(*(firsts[column].array for column in GROUP_COLUMNS), strict=True))
+    for key, places in zip(identities, np.split(order, borders[1:]), strict=False):
         identity = dict(zip(GROUP_COLUMNS, key, strict=True))
-        failed = int((group["error"] != "").sum())
-        for measured in by_meter(group[(group["error"] == "") & (group["not_counted"] == "")]):
+        failed = int(has_failed[places].sum())
+        for measured in by_meter(repeats.iloc[places[is_good[places]]]):
             yield ConditionRuns(identity, failed, measured)
 
 
@@ -100,8 +110,7 @@ def by_meter(measured: pd.DataFrame) -> Iterator[pd.DataFrame]:
 
     A run without energy still has a speed: where there is one meter it stays with the others.
     """
-    meters = measured.loc[measured["energy_meter"] != "", "energy_meter"].unique()
-    if len(meters) < 2:
+    if len(set(measured["energy_meter"]) - {""}) < 2:
         yield measured
         return
     for _, group in measured.groupby("energy_meter", sort=False):

@@ -210,29 +210,27 @@ def check_held(limit: GuardedLimit, cap_w: float, runs: Sequence[Run]) -> None:
 
 @held()
 def write(blocks: Sequence[Block], baseline_w: float, folder: Path) -> None:
-    """Write the tables of what was measured, and print the sweep; signals wait meanwhile.
+    """Add what was measured to the tables of ``folder``, and print the sweep; signals wait
+    meanwhile.
 
     Raises:
         CommandError: they cannot be written; the runs are still in the journal.
     """
-    from ..analysis.analysis import Analysis
     from ..analysis.power_caps import analyse
-    from ..report import runs_frame, write_analysis
+    from ..report import append_runs, runs_frame
     from ..report.html import write_page
     from ..report.power_sweep import sweep_text, write_sweeps
 
-    runs = runs_frame([run for block in blocks for run in block.runs])
+    runs = [run for block in blocks for run in block.runs]
     labels = [(number, block.cap_w) for number, block in enumerate(blocks) for _ in block.runs]
-    labelled = runs.assign(
+    labelled = runs_frame(runs).assign(
         block=[number for number, _ in labels], cap_w=[cap_w for _, cap_w in labels]
     )
     sweeps = analyse(labelled, baseline_w)
     try:
-        files = (
-            write_sweeps(runs, sweeps, folder) if sweeps else write_analysis(Analysis(runs), folder)
-        )
+        files = write_sweeps(runs, sweeps, folder) if sweeps else append_runs(runs, folder)
         page = write_page(folder)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise CommandError(
             f"the tables cannot be written to {folder}: {error}. The runs are kept in the journal "
             "in ComfyUI's output folder"

@@ -83,7 +83,7 @@ def add_batch_options(
         type=Path,
         required=True,
         metavar="DIR",
-        help="for the results; run adds to the tables there, powercap replaces them",
+        help="for the results; they are added to the tables there",
     )
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--comfyui", type=Path, metavar="PATH", help="ComfyUI's folder")

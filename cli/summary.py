@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import CommandError, UsageError
-from ..incoming import IncomingError, read_file
+from ..incoming import MAX_TABLE_BYTES, IncomingError, check_file, read_file
 from .run import add_pue
 
 MAX_JOURNAL_BYTES = 8 * 2**30
@@ -97,8 +97,10 @@ def read_table(path: Path) -> pd.DataFrame:
     from ..report import read_runs
 
     try:
-        return read_runs(path)
+        return read_runs(check_file(path, MAX_TABLE_BYTES))
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    except IncomingError as error:
+        raise UsageError(str(error)) from error
     except ValueError as error:
         raise UsageError(f"{error}. Name a runs.csv, its folder, or a journal.jsonl") from error

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CommandError, UsageError
+from ..incoming import MAX_WORKFLOW_BYTES, IncomingError, read_json
 from .run import host_and_port, positive
 
 if TYPE_CHECKING:
@@ -227,11 +228,9 @@ def read_workflow(path: Path) -> dict[str, Any]:
         UsageError: it cannot be read, or is none.
     """
     try:
-        data = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise UsageError(f"{path} is no JSON: {error}; save it from ComfyUI once more") from error
+        data = read_json(path, MAX_WORKFLOW_BYTES)
+    except IncomingError as error:
+        raise UsageError(f"{error}; save it from ComfyUI once more") from error
     if not isinstance(data, dict) or not data:
         raise UsageError(f"{path} holds no workflow; save it from ComfyUI once more")
     return data

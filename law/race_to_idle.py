@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from ..records import Estimate
 from ..stats import estimate, independent_values
-from ..tables.csv import is_blank
+from ..tables.csv import is_blank, read_frame
 from .cost import JOULES_PER_KWH
 
 if TYPE_CHECKING:
@@ -131,13 +131,11 @@ def points_of_study(workload: str, table_path: Path) -> tuple[CapPoint, ...]:
     Raises:
         ValueError: a workload that was not published.
     """
-    import pandas as pd
-
     from ..stats import student_t
 
     if workload not in STUDY_WORKLOADS:
         raise ValueError(f"no workload {workload!r}; there are {', '.join(STUDY_WORKLOADS)}")
-    table = pd.read_csv(table_path)
+    table = read_frame(table_path)
     table = table[table["workload"] == workload].set_index("gpu")
     points = []
     for gpu, label in STUDY_CAPS.items():

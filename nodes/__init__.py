@@ -7,7 +7,9 @@ from comfy_api.latest import ComfyExtension, io
 from ..hosts.comfyui.kept import add_kept
 from ..hosts.comfyui.levers_route import add_levers_route
 from ..hosts.comfyui.live import add_live_route
+from ..hosts.comfyui.meters_route import add_meters_route
 from ..hosts.comfyui.replaced_route import add_replaced_route
+from ..hosts.comfyui.runs_route import add_runs_route
 from ..hosts.comfyui.tune_route import add_tune_route
 from ..hosts.comfyui.watch_route import add_watch_route
 from . import (
@@ -37,9 +39,11 @@ class WattBenchExtension(ComfyExtension):
         add_kept()
         add_live_route()
         add_levers_route()
+        add_meters_route()
         add_replaced_route()
         add_tune_route()
         add_watch_route(watch.GraphWatch)
+        add_runs_route(output.shown)
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         families = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from ..attention import BACKENDS, offers
 from ..hosts.comfyui.attention import (
@@ -20,8 +20,10 @@ from ..hosts.comfyui.attention import (
 from ..hosts.comfyui.host import HOST
 from ..hosts.comfyui.workspace import attention_memory
 from ..offer import Machine, Offer, machine_of
+from .table import shown_table
 from .types import CATEGORY
 
+HEADINGS = ("Kernel", "Here", "What it is, or why not and what to do")
 NOT_COVERED = (
     "Text encoders, VAEs and ControlNets choose their attention elsewhere and are not covered."
 )
@@ -40,7 +42,18 @@ class WattBenchAttentionBackend(io.ComfyNode):
                 "that the kernel cannot run, or gets wrong, falls back to sdpa, and the run's "
                 "table says how often and why."
             ),
-            search_aliases=["sage attention", "flash attention", "sdpa", "xformers", "cudnn"],
+            search_aliases=[
+                "sage",
+                "sage_1",
+                "sage_2",
+                "sage attention",
+                "sageattention",
+                "flash",
+                "flash attention",
+                "sdpa",
+                "xformers",
+                "speed",
+            ],
             inputs=[
                 io.Model.Input("model", tooltip="A clone of it is changed."),
                 io.Combo.Input(
@@ -111,7 +124,7 @@ class WattBenchAttentionInfo(io.ComfyNode):
                 "not and what to do. With a model from Attention Backend, also what was decided "
                 "for it and what ran."
             ),
-            search_aliases=["attention kernels", "which attention", "sage attention"],
+            search_aliases=["attention kernels", "which attention", "sage", "flash"],
             is_output_node=True,
             inputs=[
                 io.Model.Input(
@@ -134,11 +147,8 @@ class WattBenchAttentionInfo(io.ComfyNode):
     @classmethod
     def execute(cls, model: Any = None, after: Any = None) -> io.NodeOutput:
         device = HOST.device() if model is None else model.load_device
-        lines = list(table(offers(machine_of(device))))
-        if model is not None:
-            lines += ["", *what_ran(model)]
-        text = "\n".join(lines)
-        return io.NodeOutput(text, ui=ui.PreviewText(text))
+        shown = shown_table(HEADINGS, list(rows(offers(machine_of(device)))), list(what_ran(model)))
+        return io.NodeOutput(shown["text"][0], ui=shown)
 
 
 def report(setting: Setting, machine: Machine) -> str:
@@ -157,17 +167,18 @@ def report(setting: Setting, machine: Machine) -> str:
     return f"{name}: {said}. A call that it cannot run {otherwise}. {NOT_COVERED}"
 
 
-def table(all_offers: list[Offer]) -> Iterator[str]:
-    """A line for each kernel, with the reason and the remedy of a refusal."""
-    width = max(len(offer.name) for offer in all_offers)
+def rows(all_offers: list[Offer]) -> Iterator[tuple[str, str, str]]:
+    """A row for each kernel, with the reason and the remedy of a refusal."""
     for offer in all_offers:
-        answer = "yes" if offer.available else "no"
         said = offer.description if offer.available else _why_not(offer)
-        yield f"{answer:3}  {offer.name:{width}}  {said}"
+        yield offer.name, "yes" if offer.available else "no", said
 
 
 def what_ran(model: Any) -> Iterator[str]:
-    """What the attention choice of a model decided and counted in its latest sampling."""
+    """What the attention choice of a model, if there is one, decided and counted in its latest
+    sampling."""
+    if model is None:
+        return
     override = override_of(model)
     if override is None:
         yield "This model has no attention choice: connect it from Attention Backend."

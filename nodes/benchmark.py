@@ -12,15 +12,17 @@ from comfy_api.latest import io
 from ..hosts.comfyui.core import core_inputs
 from ..hosts.comfyui.describe import model_facts
 from ..hosts.comfyui.host import HOST
-from ..hosts.comfyui.incoming import meter_of
-from ..hosts.comfyui.pipeline import ImageJob, as_one_batch
+from ..hosts.comfyui.incoming import checked_meter, meter_of
+from ..hosts.comfyui.one_bar import one_bar
+from ..hosts.comfyui.pipeline import ImageJob, as_one_batch, check_size
 from ..hosts.comfyui.workspace import name_in_pictures
 from ..measure.protocol.experiment import SEED_RANGE, Plan
 from ..measure.protocol.observation import open_instrument
+from ..measure.protocol.progress import Progress
 from ..measure.protocol.session import Session, open_journal
 from ..quality.prompts import PromptSet
 from ..records import Condition
-from .types import CATEGORY, Forecast, MeteredNode, Prompts, Runs, meter_input
+from .types import CATEGORY, Forecast, MeteredNode, Prompts, Runs, meter_input, refused
 
 if TYPE_CHECKING:
     from ..law import Forecast as ForecastValue
@@ -44,7 +46,17 @@ class WattBenchBenchmark(MeteredNode):
                 "prompts, denoises and decodes, and measures every part. Warm-up runs are recorded "
                 "but do not count. A run that fails becomes a row with its reason."
             ),
-            search_aliases=["speed test", "energy test", "it/s", "joules"],
+            search_aliases=[
+                "speed test",
+                "energy test",
+                "energy",
+                "power",
+                "watt",
+                "vram",
+                "gpu",
+                "it/s",
+                "joules",
+            ],
             inputs=[
                 io.Model.Input("model", tooltip="The model that denoises."),
                 io.Clip.Input("clip", tooltip="The text encoder."),
@@ -149,6 +161,17 @@ class WattBenchBenchmark(MeteredNode):
         )
 
     @classmethod
+    def validate_inputs(cls, meter: str = "auto", width: int = 0, height: int = 0) -> bool | str:
+        """ComfyUI leaves the inputs that are named here to this: also their least and largest."""
+
+        def check() -> None:
+            checked_meter(meter)
+            for length_px in (width, height):
+                _check_side(length_px)
+
+        return refused(check)
+
+    @classmethod
     def fingerprint_inputs(cls, **inputs: Any) -> str:
         """Never the same: who queues a benchmark again wants it measured again."""
         return uuid.uuid4().hex
@@ -177,7 +200,11 @@ class WattBenchBenchmark(MeteredNode):
         prediction = None if forecast is None else forecast.energy
         plan = Plan(warmup_runs, repeats, seed, max_warmup_seconds, len(jobs))
         named = meter_of(meter)
-        with open_instrument(HOST, image_job.device, named) as (instrument, environment):
+        progress = Progress(plan)
+        with (
+            open_instrument(HOST, image_job.device, named) as (instrument, environment),
+            one_bar(progress),
+        ):
             session = Session(
                 HOST,
                 image_job,
@@ -187,6 +214,7 @@ class WattBenchBenchmark(MeteredNode):
                 prediction,
                 jobs[1:],
                 prompts.label if prompts is not None else "",
+                progress=progress,
             )
             runs = session.carry_out(plan, idle_seconds, cooldown_seconds)
         name_in_pictures([run for run in runs if not run.is_warmup and not run.error])
@@ -206,8 +234,22 @@ def jobs_of(prompts: PromptSet | None, job: dict[str, Any]) -> list[ImageJob]:
     return jobs
 
 
+LARGEST_PX = 16384
+"""As core's ``EmptyLatentImage`` has it."""
+
 UNPREDICTED = ("vae", "text_encoder", "prompts")
 """Fields of a condition that a forecast does not know."""
+
+
+def _check_side(length_px: int) -> None:
+    """Of a picture; 0 stands for one that another node gives, which is not known yet.
+
+    Raises:
+        ValueError: it cannot be made.
+    """
+    check_size(length_px, length_px)
+    if length_px and not 16 <= length_px <= LARGEST_PX:
+        raise ValueError(f"width and height must lie between 16 and {LARGEST_PX}: {length_px}")
 
 
 def check_same(forecast: Condition, benchmark: Condition) -> None:

@@ -1,4 +1,4 @@
-"""What else changes how a model computes: memory format, compilation, the VAE's attention."""
+"""What else changes how a model computes: memory format, noise levels, compilation, VAEs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from ..attention import BACKENDS
 from ..hosts.comfyui.compile import MODES, compile_model
 from ..hosts.comfyui.core import blank
 from ..hosts.comfyui.memory_format import use_channels_last, use_channels_last_vae
+from ..hosts.comfyui.noise_levels import keep_levels_on_host
 from ..hosts.comfyui.vae_attention import choose_vae_attention
 from .types import CATEGORY
 
@@ -48,6 +49,28 @@ class WattBenchMemoryFormat(io.ComfyNode):
             blank() if model is None else use_channels_last(model),
             blank() if vae is None else use_channels_last_vae(vae),
         )
+
+
+class WattBenchNoiseLevels(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="WattBenchNoiseLevels",
+            display_name="Noise Levels (WattBench)",
+            category=CATEGORY,
+            description=(
+                "Keeps a copy of the noise levels on the host, so that the sampler need not ask "
+                "the card at every step whether one is zero, and wait for the answer. The picture "
+                "is the same, bit for bit."
+            ),
+            search_aliases=["sigmas", "synchronize", "host wait", "faster"],
+            inputs=[io.Model.Input("model", tooltip="A clone of it is changed.")],
+            outputs=[io.Model.Output(display_name="model", tooltip="The model to sample with.")],
+        )
+
+    @classmethod
+    def execute(cls, model: Any) -> io.NodeOutput:
+        return io.NodeOutput(keep_levels_on_host(model))
 
 
 class WattBenchCompile(io.ComfyNode):
@@ -126,4 +149,9 @@ class WattBenchVAEAttention(io.ComfyNode):
         return io.NodeOutput(choose_vae_attention(vae, backend))
 
 
-NODES: list[type[io.ComfyNode]] = [WattBenchMemoryFormat, WattBenchCompile, WattBenchVAEAttention]
+NODES: list[type[io.ComfyNode]] = [
+    WattBenchMemoryFormat,
+    WattBenchNoiseLevels,
+    WattBenchCompile,
+    WattBenchVAEAttention,
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,10 @@ class WattBenchExportCSV(io.ComfyNode):
                 f"{open_journal(HOST).path}. Make the folder writable, or export to another one; "
                 "`wattbench summary` reads the journal too."
             ) from error
-        return io.NodeOutput(ui={"files": [listed(path) for path in paths]})
+        names = ", ".join(path.name for path in paths)
+        place = "/".join(("output", *target.relative_to(folder_in_output("")).parts))
+        text = f"{len(runs)} runs went into {place}: {names}"
+        return io.NodeOutput(ui={"files": [listed(path) for path in paths], "text": [text]})
 
 
 class WattBenchExportReport(io.ComfyNode):
@@ -120,7 +124,17 @@ class WattBenchShowSummary(io.ComfyNode):
                 "Shows a set of runs in the node: what an image costs and where that goes, several "
                 "conditions against each other, and all numbers in tables and charts."
             ),
-            search_aliases=["show results", "table", "statistics", "chart", "plot"],
+            search_aliases=[
+                "benchmark",
+                "energy",
+                "power",
+                "speed",
+                "vram",
+                "results",
+                "table",
+                "statistics",
+                "chart",
+            ],
             is_output_node=True,
             inputs=[Runs.Input("runs", tooltip="From Benchmark or Collect Runs.")],
             outputs=[],
@@ -128,7 +142,12 @@ class WattBenchShowSummary(io.ComfyNode):
 
     @classmethod
     def execute(cls, runs: tuple[Run, ...]) -> io.NodeOutput:
-        return io.NodeOutput(ui={"wattbench_summary": [summary_shown(runs, _picture)]})
+        return io.NodeOutput(ui={"wattbench_summary": [shown(runs)]})
+
+
+def shown(runs: Sequence[Run]) -> dict[str, Any]:
+    """What Show Summary shows of runs."""
+    return summary_shown(runs, _picture)
 
 
 def _picture(run: Run) -> dict[str, str] | None:

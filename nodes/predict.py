@@ -42,7 +42,15 @@ class WattBenchPredictEnergy(io.ComfyNode):
                 "an interval, and on request CO2e and money. Runs no model. For a GPU that "
                 "nothing is known of it gives FLOPs only, and says what to do."
             ),
-            search_aliases=["forecast", "energy law", "flops", "carbon", "estimate cost"],
+            search_aliases=[
+                "forecast",
+                "energy",
+                "power",
+                "watt",
+                "flops",
+                "carbon",
+                "estimate cost",
+            ],
             is_output_node=True,
             inputs=[
                 io.Model.Input("model", tooltip="The model that denoises."),

@@ -31,7 +31,7 @@ class WattBenchProbeModel(MeteredNode):
                 "Measures every sampling that is done with this model, by any sampler node. "
                 "Connect the probe to Collect Runs."
             ),
-            search_aliases=["measure model", "energy probe", "benchmark"],
+            search_aliases=["measure model", "energy", "power", "watt", "vram", "benchmark"],
             inputs=[
                 io.Model.Input("model", tooltip="It computes what it computed before."),
                 meter_input(),

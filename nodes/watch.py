@@ -39,7 +39,17 @@ class WattBenchWatchGraph(io.ComfyNode):
                 "Measures the time, energy and VRAM of every node of the workflow it lies in. It "
                 "needs no wire. When the run has ended it shows the table and adds it to nodes.csv."
             ),
-            search_aliases=["profile nodes", "per node", "node timing", "node energy", "profiler"],
+            search_aliases=[
+                "monitor",
+                "gpu",
+                "vram",
+                "power",
+                "watt",
+                "energy",
+                "profiler",
+                "node timing",
+                "per node",
+            ],
             is_output_node=True,
             inputs=[
                 io.String.Input(

@@ -151,11 +151,13 @@ def dots(
 ) -> str:
     """Values in the order they were measured, a panel each; ``labels`` are of ``groups``."""
     is_many = len(groups) > MOST_VECTOR_DOTS
+    places_of: dict[int, list[int]] = {}
+    for place, group in enumerate(groups):
+        places_of.setdefault(group, []).append(place)
     with _drawn(0.8 + 1.5 * len(panels)) as (figure, svg):
         rows = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
         for axes, (name, values) in zip(rows, panels.items(), strict=True):
-            for group in sorted(set(groups)):
-                places = [n for n, own in enumerate(groups) if own == group]
+            for group, places in sorted(places_of.items()):
                 axes.plot(
                     [place + 1 for place in places],
                     [values[place] for place in places],
@@ -169,9 +171,9 @@ def dots(
             axes.grid(axis="y", linewidth=0.5)
             axes.yaxis.set_major_formatter(_numbers(write))
         _finish(rows[-1], axis, write)
-        if len(set(groups)) > 1:
+        if len(places_of) > 1:
             handles = rows[0].get_lines()[:MOST_NAMED]
-            names = [_short(labels[group]) for group in sorted(set(groups))[:MOST_NAMED]]
+            names = [_short(labels[group]) for group in sorted(places_of)[:MOST_NAMED]]
             _legend(figure, handles, names)
     return svg()
 

@@ -45,7 +45,8 @@ def reserved(folder: Path) -> Iterator[None]:
     """Keep other batches out of a folder of results while one measures into it.
 
     Raises:
-        UsageError: another one does already.
+        UsageError: another one does already, or its ``runs.csv`` is nothing that can be added to:
+            better before anything is measured than after.
         OSError: the folder cannot be made or written.
     """
     from filelock import FileLock, Timeout
@@ -53,6 +54,7 @@ def reserved(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / BATCH_LOCK_FILE, timeout=0):
+            _check_table(newest(folder / "runs.csv"))
             yield
     except Timeout as error:
         raise UsageError(
@@ -89,7 +91,7 @@ def write_analysis(
 
 
 @held()
-def append_runs(runs: Sequence[Run], folder: Path) -> list[Path]:
+def append_runs(runs: Sequence[Run], folder: Path, preface: Sequence[str] = ()) -> list[Path]:
     """Add runs to those that ``folder`` already holds, each run once; as :func:`write_analysis`.
 
     The raw runs lie beside the table in ``runs.jsonl``, so that phases are pooled over all of them
@@ -104,7 +106,7 @@ def append_runs(runs: Sequence[Run], folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / LOCK_FILE, timeout=LOCK_TIMEOUT_S):
-            return _append_runs(runs, folder)
+            return _append_runs(runs, folder, preface)
     except Timeout as error:
         raise OSError(
             f"another program has been writing into {folder} for {LOCK_TIMEOUT_S:g} s; end it, or "
@@ -112,14 +114,14 @@ def append_runs(runs: Sequence[Run], folder: Path) -> list[Path]:
         ) from error
 
 
-def _append_runs(runs: Sequence[Run], folder: Path) -> list[Path]:
+def _append_runs(runs: Sequence[Run], folder: Path, preface: Sequence[str]) -> list[Path]:
     given = {run.run_id: run for run in runs}
     table = _read_table(newest(folder / "runs.csv"))
     if table is None:
         (folder / RAW_FILE).unlink(missing_ok=True)
         analysis = Analysis.of(list(given.values()))
         _append_raw(given.values(), folder / RAW_FILE)
-        return write_analysis(analysis, folder)
+        return write_analysis(analysis, folder, preface)
     same_condition = _identities(table).isin(_identities(runs_frame(list(given.values()))))
     wanted = set(table.loc[same_condition | table["run_id"].isin(list(given)), "run_id"])
     earlier = {run.run_id: run for run in _read_raw(folder / RAW_FILE, wanted)}
@@ -129,7 +131,7 @@ def _append_runs(runs: Sequence[Run], folder: Path) -> list[Path]:
     pooled = Analysis.of(list({**earlier, **given}.values()))
     analysis = Analysis(_joined(table, pooled.frame))
     steps = _joined_steps(newest(folder / "steps.csv"), pooled, analysis.frame)
-    return write_analysis(analysis, folder, steps=steps)
+    return write_analysis(analysis, folder, preface, steps)
 
 
 def _joined(table: pd.DataFrame, fresh: pd.DataFrame) -> pd.DataFrame:
@@ -174,6 +176,14 @@ def _identities(frame: pd.DataFrame) -> pd.Series:
 def _append_raw(runs: Iterable[Run], path: Path) -> None:
     with path.open("a", encoding="utf-8", newline="") as file:
         file.write("".join(f"{dumps(run)}\n" for run in runs))
+
+
+def _check_table(path: Path) -> None:
+    """Raise UsageError where :func:`_read_table` would refuse."""
+    try:
+        _read_table(path)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def _read_table(path: Path) -> pd.DataFrame | None:

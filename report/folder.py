@@ -20,6 +20,9 @@ CELLS_FILE = "cells.csv"
 CELL_COLUMNS = ("cell", "workload", "status", "visits", "reason")
 MAX_VERDICT_BYTES = 2**22
 MAX_PICTURE_BYTES = 2**26
+MAX_PICTURE_PX = 2**26
+"""Of 8192 x 8192: an empty picture of many times as many fits into a small file."""
+
 MOST_PICTURES = 6
 THUMBNAIL_PX = 360
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
@@ -126,6 +129,8 @@ def thumbnail(path: Path, with_prompts: bool, scrub: Callable[[str], str]) -> Pi
 
     try:
         with Image.open(io.BytesIO(read_file(path, MAX_PICTURE_BYTES))) as image:
+            if image.width * image.height > MAX_PICTURE_PX:
+                return None
             prompts = _prompts(image.info.get("prompt")) if with_prompts else ()
             small = image.convert("RGB")
             small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))

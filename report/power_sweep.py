@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..analysis.analysis import Analysis
 from ..analysis.power_caps import CONFIDENCE, CapResult, Sweep, percent, verdicts
-from ..records import Estimate
+from ..records import Estimate, Run
 from ..tables.csv import write_frame
 from ..tables.decimals import with_half_width
 from ..tables.figure import PlotsUnavailableError, new_figure
 from ..tables.markdown import block, bullets, inline, of_table
 from ..tables.table import BLANK, Table
 from ..tables.text import as_text
-from .export import write_analysis
+from .export import append_runs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,18 +38,22 @@ COLUMNS = [
     *(f"{metric}_ratio{part}" for metric in ("energy", "time") for part in ("", "_low", "_high")),
     "ratio_confidence",
 ]
-PLOT_FILE = "powercap.svg"
+TABLE_FILE, PLOT_FILE = "powercap.csv", "powercap.svg"
 
 
-def write_sweeps(runs: pd.DataFrame, sweeps: Sequence[Sweep], folder: Path) -> list[Path]:
-    """Write ``runs.csv``, ``summary.csv``, ``report.md``, ``powercap.csv`` and the plot.
+def write_sweeps(runs: Sequence[Run], sweeps: Sequence[Sweep], folder: Path) -> list[Path]:
+    """Add the runs to the tables in ``folder``, and write ``powercap.csv`` and the plot.
 
-    The plot is left out where matplotlib is missing. Returns where the files lie.
+    Those of an earlier sweep stay beside them, with a number. The plot is left out where
+    matplotlib is missing. Returns where the files lie.
 
     Raises:
         OSError: the folder cannot be made or written.
+        ValueError: see :func:`.export.append_runs`.
     """
-    table = write_frame(sweep_frame(sweeps), folder / "powercap.csv")
+    for name in (TABLE_FILE, PLOT_FILE):
+        _keep(folder / name)
+    table = write_frame(sweep_frame(sweeps), folder / TABLE_FILE)
     try:
         _write_plot(sweeps, folder / PLOT_FILE)
     except PlotsUnavailableError:
@@ -59,7 +63,14 @@ def write_sweeps(runs: pd.DataFrame, sweeps: Sequence[Sweep], folder: Path) -> l
     preface = [line for sweep in sweeps for line in _section(sweep)]
     preface += [f"![Energy and time against the cap]({path.name})\n" for path in plots]
     preface += ["## All runs", ""]
-    return [*write_analysis(Analysis(runs), folder, preface), table, *plots]
+    return [*append_runs(runs, folder, preface), table, *plots]
+
+
+def _keep(path: Path) -> None:
+    """Give a file that is there the first name with a number that is free."""
+    if path.exists():
+        names = (path.with_stem(f"{path.stem}_{number}") for number in count(1))
+        path.replace(next(name for name in names if not name.exists()))
 
 
 def sweep_text(sweep: Sweep, width: int | None = None) -> str:

@@ -55,6 +55,9 @@ LEVERS: tuple[LeverKind, ...] = (
         "backend",
         counts="attention",
     ),
+    LeverKind(
+        "noise_levels", "model", "where samplers ask for noise levels", "WattBenchNoiseLevels"
+    ),
     LeverKind("compile", "model", "torch.compile of the model", "WattBenchCompile", "mode"),
     LeverKind(
         "vae_attention", "vae", "attention kernel of the VAE", "WattBenchVAEAttention", "backend"

@@ -16,9 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
+from ..incoming import IncomingError, read_text
 from .axes import AS_IS, AXES, axis_named
 
 Level = str | int | float
+MAX_PLAN_BYTES = 2**20
+
 SECTIONS = ("name", "seed", "workload", "axes", "baseline", "exclude", "run", "stop")
 WORKLOAD_KEYS = ("name", "workflow")
 REASON = "reason"
@@ -145,12 +148,14 @@ def read_plan(path: Path, workflows: Path) -> Plan:
     import tomllib
 
     try:
-        text = path.read_text("utf-8")
+        text = read_text(path, MAX_PLAN_BYTES)
         data = tomllib.loads(text)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except IncomingError as error:
+        raise UsageError(str(error)) from error
+    except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path} is no TOML: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is no TOML that can be read") from error
     return _Reader(path, text, workflows).plan(data)
 
 

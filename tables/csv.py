@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 FORMULA = re.compile(r"'*[=+\-@\t\r]")
 NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 MADE_HARMLESS = re.compile(r"'(?='*[=+\-@\t\r])")
+MAX_HEADINGS_BYTES = 2**17
+
 BOM = "\ufeff"
 QUOTED_RETURN = "\n\ufdd0"
 """Stands for a carriage return while rows are written: writers quote a cell with a line feed, and
@@ -73,10 +75,16 @@ def read_frame(path: Path, types: Mapping[str, Any] | None = None) -> pd.DataFra
     """A table, its numbers to the last bit, with or without a byte-order mark.
 
     Raises:
-        ValueError: the file is no CSV.
+        ValueError: the file is no CSV; a pipe or a device is not even opened.
         OSError: it cannot be read.
     """
     import pandas as pd
+
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is no file but a folder, a pipe or a device")
+    with path.open("rb") as file:
+        if len(file.readline(MAX_HEADINGS_BYTES)) == MAX_HEADINGS_BYTES:
+            raise ValueError(f"{path} is not a CSV table: its first line is too long for headings")
 
     # From 3.1 on this is the default, and naming it is deprecated.
     has_exact_default = tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1)

@@ -90,6 +90,16 @@ def test_import_time_gives_seconds(run_script):
     assert float(re.search(r"least ([\d.]+) s", printed)[1]) > 0
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="the script asks what a child has cost")
+def test_scale_measures_each_command(run_script):
+    printed = run_script("scale.py", "--runs", "12", "--conditions", "3")
+    *_, row = printed.strip().splitlines()
+    costs = re.findall(r"([\d.]+) s, (\d+) MiB", row)
+    assert row.startswith("| 12 | 0 MiB |")
+    assert len(costs) == 4
+    assert all(float(seconds) > 0 and float(mib) > 10 for seconds, mib in costs)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the simulated board needs Linux")
 def test_meters_beside_peers_on_a_simulated_board(run_script, tmp_path):
     """The smallest form: two runs, in real time, so a busy machine adds to the errors."""

@@ -166,7 +166,8 @@ def test_results_find_their_texts(language):
     used = used_in("summary*.js", *RESULTS) | {"blank"}
     own = {*texts["common"], *texts["summary"]}
     assert own == used
-    assert set(texts["layers"]) == {"caption", "empty"} <= set(texts["summary"])
+    assert set(texts["tables"]) == used_in("table_node.js")
+    assert set(texts["text"]) == {"empty"}
 
 
 def test_the_hud_finds_its_texts(language):

@@ -6,8 +6,9 @@ import { make } from "./dom.js";
  * @param {import("./translator.js").Translator} translate
  * @param {() => string} markdown
  * @param {() => string} csv
+ * @param {() => Promise<Blob>} [png] What can be posted.
  */
-export function createActions(translate, markdown, csv) {
+export function createActions(translate, markdown, csv, png) {
   const status = make("span", "wattbench-status");
   status.setAttribute("role", "status");
   const copyButton = createButton(translate("copy"), async () => {
@@ -15,10 +16,18 @@ export function createActions(translate, markdown, csv) {
     status.textContent = translate(isCopied ? "copied" : "not_copied");
   });
   const saveButton = createButton(translate("save"), () => {
-    save(csv());
+    save(new Blob([csv()], { type: "text/csv" }), "wattbench.csv");
     status.textContent = "";
   });
-  return make("div", "wattbench-actions", copyButton, saveButton, status);
+  const buttons = [copyButton, saveButton];
+  if (png) {
+    const imageButton = createButton(translate("copy_image"), async () => {
+      const isCopied = await copyImage(await png());
+      status.textContent = translate(isCopied ? "copied" : "image_saved");
+    });
+    buttons.unshift(imageButton);
+  }
+  return make("div", "wattbench-actions", ...buttons, status);
 }
 
 /** @param {string} text @param {() => void} onClick */
@@ -54,11 +63,29 @@ async function copy(text, button) {
   return isCopied;
 }
 
-/** @param {string} text Of a CSV file, for the browser to save. */
-function save(text) {
+/**
+ * Put a picture on the clipboard, or save it where the browser does not offer that.
+ *
+ * @param {Blob} png
+ * @returns {Promise<boolean>} Whether it is on the clipboard.
+ */
+async function copyImage(png) {
+  if (navigator.clipboard?.write) {
+    const isCopied = await navigator.clipboard.write([new ClipboardItem({ "image/png": png })]).then(
+      () => true,
+      () => false,
+    );
+    if (isCopied) return true;
+  }
+  save(png, "wattbench.png");
+  return false;
+}
+
+/** @param {Blob} content @param {string} name For the browser to save it under. */
+function save(content, name) {
   const link = make("a");
-  link.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
-  link.download = "wattbench.csv";
+  link.href = URL.createObjectURL(content);
+  link.download = name;
   link.click();
   URL.revokeObjectURL(link.href);
 }

@@ -6,7 +6,7 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { addStyleSheet } from "./dom.js";
+import { addStyleSheet, make } from "./dom.js";
 import { createFeed } from "./hud_feed.js";
 import { badgeText, createPanel, deviceName } from "./hud_view.js";
 import { BLANK } from "./tables.js";
@@ -14,6 +14,7 @@ import { language, loadTranslator } from "./translator.js";
 import { follow, leave, tunePanel } from "./tune.js";
 
 const ROUTE = "/wattbench/live";
+const METERS_ROUTE = "/wattbench/meters";
 const TAB = "wattbench.hud";
 const BADGE_SETTING = "WattBench.HUD.Badge";
 const INTERVAL_SETTING = "WattBench.HUD.Interval";
@@ -24,10 +25,12 @@ const COST_READINGS = 10;
 
 const translate = await loadTranslator("hud");
 const panel = createPanel(translate, language);
+const badgeLine = make("span", "wattbench-badge-line");
 const badge = createBadge();
 const pageCost = createCost();
 
 let isTabOpen = false;
+let hasAsked = false;
 let isBadgeWanted = true;
 
 const feed = createFeed({
@@ -57,15 +60,26 @@ function show(state) {
   // A panel that is not on the page is written too: its charts are there when it is opened.
   panel.show(state, start_ms / 1000, intervalS(), pageCost.share());
   const [device] = state.devices;
-  const text = badgeText(device, language());
+  if (!device.meter) findOut();
+  const text = badgeText(device, state.job, translate, language());
   if (isBadgeWanted) writeBadge(text, [deviceName(device), text, translate(device.power_reason)]);
   pageCost.add(start_ms, performance.now() - start_ms);
 }
 
+/** Ask once what could measure this machine. */
+async function findOut() {
+  if (hasAsked) return;
+  hasAsked = true;
+  const response = await api.fetchApi(METERS_ROUTE).catch(() => undefined);
+  if (response?.ok) panel.setFindings(await response.json());
+  else hasAsked = false;
+}
+
 function createBadge() {
-  const button = document.createElement("button");
+  const icon = make("i", "pi pi-bolt");
+  icon.setAttribute("aria-hidden", "true");
+  const button = make("button", "wattbench-badge", icon, badgeLine);
   button.type = "button";
-  button.className = "wattbench-badge";
   button.addEventListener("click", () =>
     app.extensionManager.command.execute(`Workspace.ToggleSidebarTab.${TAB}`),
   );
@@ -74,7 +88,7 @@ function createBadge() {
 
 /** @param {string} text @param {string[]} details What it is of, and why a part of it is missing. */
 function writeBadge(text, details) {
-  if (badge.textContent !== text) badge.textContent = text;
+  if (badgeLine.textContent !== text) badgeLine.textContent = text;
   const label = [translate("badge_label"), ...details].filter(Boolean).join(": ");
   if (badge.title !== label) badge.title = label;
 }
@@ -139,6 +153,8 @@ app.registerExtension({
       id: TAB,
       icon: "pi pi-bolt",
       title: translate("title"),
+      // Under the icon, where there is little room.
+      label: translate("short_title"),
       tooltip: translate("tooltip"),
       type: "custom",
       /** @param {HTMLElement} container */

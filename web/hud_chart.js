@@ -12,8 +12,9 @@ const GAP_INTERVALS = 3.5;
 /**
  * @typedef {object} Chart
  * @property {SVGSVGElement} element
- * @property {(time_s: number, value: number | null, full: number | null, intervalS: number) => void} add
- *   Add a value; the top of the chart is `full`, or the highest value where that is larger.
+ * @property {(time_s: number, value: number | null, full: number | null, intervalS: number) => number} add
+ *   Add a value; the top of the chart, which is given back, is `full`, or the highest value where that
+ *   is larger.
  */
 
 /** @returns {Chart} */
@@ -39,6 +40,7 @@ export function createChart() {
       points = points.filter((point) => time_s - point.time_s <= SPAN_S);
       const top = Math.max(full ?? 0, ...points.map((point) => point.value ?? 0)) || 1;
       line.setAttribute("d", path(points, time_s, top, GAP_INTERVALS * intervalS));
+      return top;
     },
   };
 }

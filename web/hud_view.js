@@ -11,9 +11,14 @@ import { BLANK } from "./tables.js";
  * @typedef {import("./hud_feed.js").Status} Status
  * @typedef {import("./translator.js").Translator} Translator
  *
+ * As offer.py has it.
+ * @typedef {{name: string, description: string, available: boolean, reason: string,
+ *   remedy: string}} Offer
+ *
  * @typedef {object} Panel
  * @property {HTMLElement} element
  * @property {(status: Status) => void} setStatus
+ * @property {(offers: Offer[]) => void} setFindings What could measure this machine.
  * @property {(state: State, time_s: number, intervalS: number, pageShare: number | null) => void} show
  */
 
@@ -21,6 +26,9 @@ import { BLANK } from "./tables.js";
 const MAX_UNFOLDED = 2;
 
 const HOTTEST_C = 100;
+
+/** How the tops of the charts are written. */
+const WRITERS = [format.power, format.memory, format.temperature, format.clock];
 
 /** @param {Element} element @param {string} text Written only if it differs: readers would say it. */
 function setText(element, text) {
@@ -33,16 +41,22 @@ export function deviceName(device) {
 }
 
 /**
- * Power, memory and temperature of a device in one line; what is not known is left out.
+ * Power, memory of all, temperature, and the joules of a prompt that runs, in one line; what is not
+ * known is left out.
  *
  * @param {Reading} device
+ * @param {import("./hud_feed.js").Job | null} job
+ * @param {Translator} translate
  * @param {string} language
  */
-export function badgeText(device, language) {
+export function badgeText(device, job, translate, language) {
+  const isCounting = job?.is_running && device.energy_j !== null;
   const parts = [
     device.power_w === null ? "" : format.power(language, device.power_w),
-    device.vram_used_bytes === null ? "" : format.memory(language, device.vram_used_bytes),
+    isCounting ? format.energy(language, device.energy_j, null) : "",
+    vramText(device, language) ?? "",
     device.temperature_c === null ? "" : format.temperature(language, device.temperature_c),
+    device.meter ? "" : translate("set_up"),
   ];
   return parts.filter(Boolean).join(" · ") || BLANK;
 }
@@ -59,7 +73,9 @@ export function createPanel(translate, language) {
   const legend = make("p", "wattbench-hud-cost", translate("charts"));
   const cost = make("p", "wattbench-hud-cost");
   const title = make("header", "", make("h2", "", translate("title")), statusLine);
-  const element = make("div", "wattbench-hud", title, devices, legend, cost);
+  const findings = make("section", "wattbench-hud-findings");
+  findings.hidden = true;
+  const element = make("div", "wattbench-hud", title, devices, findings, legend, cost);
   /** @type {Status} */
   let status = "starting";
   let isThrottled = false;
@@ -75,6 +91,13 @@ export function createPanel(translate, language) {
   announce();
   return {
     element,
+    setFindings(offers) {
+      findings.hidden = !offers.length;
+      findings.replaceChildren(
+        make("h3", "", translate("findings")),
+        make("ul", "", ...offers.map((offer) => finding(offer, translate))),
+      );
+    },
     setStatus(next) {
       status = next;
       announce();
@@ -98,6 +121,13 @@ export function createPanel(translate, language) {
       setText(cost, costText(state.cost_share, pageShare, translate, language()));
     },
   };
+}
+
+/** @param {Offer} offer @param {Translator} translate */
+function finding({ name, description, available, reason, remedy }, translate) {
+  const said = available ? [description] : [reason, remedy];
+  const text = said.filter(Boolean).map(translate).join(". ");
+  return make("li", "", make("strong", "", name), ` ${available ? "✓" : "✗"} ${text}`);
 }
 
 /**
@@ -132,6 +162,7 @@ function createDevice(translate, isFolded, isFirst) {
     createRow(translate("throttle")),
   ];
   const rows = [powerRow, energyRow, vramRow, temperatureRow, clockRow, throttleRow];
+  const plotted = [powerRow, vramRow, temperatureRow, clockRow];
   const meterRows = rows.filter((row) => row !== vramRow);
   const list = make("dl", "", ...rows.map((row) => row.element));
   const element = isFolded
@@ -148,7 +179,7 @@ function createDevice(translate, isFolded, isFirst) {
    */
   function show(device, job, time_s, intervalS, language) {
     setText(name, deviceName(device));
-    setText(brief, isFolded ? badgeText(device, language) : "");
+    setText(brief, isFolded ? badgeText(device, job, translate, language) : "");
     setText(source, sourceText(device, translate));
     // Without a meter its rows would all be blank; the reason stands above, once.
     for (const row of meterRows) row.element.hidden = !device.meter;
@@ -171,7 +202,10 @@ function createDevice(translate, isFolded, isFirst) {
       [device.temperature_c, HOTTEST_C],
       [device.sm_clock_hz, null],
     ];
-    series.forEach(([value, full], i) => charts[i].add(time_s, value, full, intervalS));
+    series.forEach(([value, full], i) => {
+      const top = charts[i].add(time_s, value, full, intervalS);
+      plotted[i].top(WRITERS[i](language, top));
+    });
   }
 
   return { element, show };
@@ -186,11 +220,14 @@ function createRow(label, chart) {
   const value = make("span", "wattbench-hud-value");
   const note = make("span", "wattbench-hud-reason");
   const element = make("div", "wattbench-hud-row", term, make("dd", "", value, note));
-  if (chart) element.append(make("dd", "wattbench-hud-plot", chart));
+  const top = make("span", "wattbench-hud-top");
+  if (chart) element.append(make("dd", "wattbench-hud-plot", top, chart));
   return {
     element,
     /** @param {string} text */
     label: (text) => setText(term, text),
+    /** @param {string} text What the top of the chart stands for. */
+    top: (text) => setText(top, text),
     /** @param {string | null} text @param {string} reason */
     write(text, reason) {
       setText(value, text ?? BLANK);

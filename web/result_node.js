@@ -1,5 +1,6 @@
 /** A node whose body shows what its last execution gave. */
 
+import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { addStyleSheet, make } from "./dom.js";
 import * as format from "./format.js";
@@ -10,6 +11,9 @@ import { language, loadTranslator } from "./translator.js";
 const WIDGET = "result";
 const START_SIZE_PX = [560, 200];
 const MIN_HEIGHT_PX = 110;
+
+/** Of a body that holds a few lines of text. */
+export const SMALL = { startSizePx: [380, 120], minHeightPx: 56 };
 const MAX_GROWN_HEIGHT_PX = 900;
 const MARGIN_PX = 10;
 
@@ -28,6 +32,10 @@ const translate = await loadTranslator();
  * @property {string} className Of the element around the result.
  * @property {() => string} empty What stands there before there is a result.
  * @property {(result: any) => HTMLElement[]} render
+ * @property {(promptId: string) => Promise<{label: string, result: any} | undefined>} [leftOf]
+ *   What is left of a prompt that was cancelled or failed, to be shown on demand.
+ * @property {number[]} [startSizePx] Width and height of a new node.
+ * @property {number} [minHeightPx] Of the body.
  */
 
 /**
@@ -35,7 +43,19 @@ const translate = await loadTranslator();
  *
  * @param {ResultNode} options
  */
-export function resultNode({ nodeId, output, className, empty, render }) {
+export function resultNode({
+  nodeId,
+  output,
+  className,
+  empty,
+  render,
+  leftOf,
+  startSizePx = START_SIZE_PX,
+  minHeightPx = MIN_HEIGHT_PX,
+}) {
+  /** @param {any} node @param {HTMLElement} element */
+  const grow = (node, element) => growToFit(node, element, minHeightPx);
+
   /** A result that is still to come is empty. @param {Record<string, any> | undefined} outputs */
   const hasResult = (outputs) => Object.keys(outputs?.[output]?.[0] ?? {}).length > 0;
 
@@ -61,7 +81,7 @@ export function resultNode({ nodeId, output, className, empty, render }) {
   function showAndGrow(node, outputs) {
     show(node, outputs);
     const body = bodyOf(node);
-    if (body?.parentElement) growToFit(node, body.parentElement);
+    if (body?.parentElement) grow(node, body.parentElement);
   }
 
   /** Fill nodes that have nothing to show from the workflow's past jobs, as after a reload. */
@@ -81,15 +101,40 @@ export function resultNode({ nodeId, output, className, empty, render }) {
     }
   }
 
+  /** @param {CustomEvent} event Of a prompt that did not come to its end. */
+  async function offerWhatIsLeft({ detail }) {
+    const left = await leftOf?.(detail.prompt_id);
+    if (!left) return;
+    for (const node of ownNodes()) {
+      const button = make("button", "wattbench-button wattbench-left", left.label);
+      button.type = "button";
+      button.addEventListener("click", () => {
+        app.nodeOutputs[outputKey(node)] = { [output]: [left.result] };
+        showAndGrow(node, keptOutputs(node));
+      });
+      const body = bodyOf(node);
+      body?.querySelector(".wattbench-left")?.remove();
+      body?.prepend(button);
+    }
+  }
+
   return {
     init() {
       addStyleSheet("result.css");
+      if (!leftOf) return;
+      for (const event of ["execution_interrupted", "execution_error"]) {
+        api.addEventListener(event, offerWhatIsLeft);
+      }
     },
 
     /** @param {any} nodeType @param {{name: string}} nodeData */
     beforeRegisterNodeDef(nodeType, nodeData) {
       if (nodeData.name !== nodeId) return;
-      chain(nodeType, "onNodeCreated", (node) => addBody(node, output, className, empty()));
+      chain(nodeType, "onNodeCreated", (node) => {
+        const element = addBody(node, output, className, empty(), startSizePx, minHeightPx);
+        // What is unfolded gets room.
+        element.addEventListener("toggle", () => grow(node, element), true);
+      });
       chain(nodeType, "onExecuted", (node, outputs) => {
         if (hasResult(outputs)) showAndGrow(node, outputs);
       });
@@ -135,10 +180,11 @@ function outputKey(node) {
  *
  * @param {any} node
  * @param {HTMLElement} element
+ * @param {number} minHeightPx
  */
-function growToFit(node, element) {
+function growToFit(node, element, minHeightPx) {
   const [width, height] = node.size;
-  const around = node.computeSize()[1] - MIN_HEIGHT_PX + 2 * MARGIN_PX + SLACK_PX;
+  const around = node.computeSize()[1] - minHeightPx + 2 * MARGIN_PX + SLACK_PX;
   const needed = around + heightAt(element, width - 2 * MARGIN_PX);
   const grown = Math.max(height, Math.min(needed, MAX_GROWN_HEIGHT_PX, roomBelow(node)));
   if (grown > height) node.setSize([width, grown]);
@@ -173,12 +219,12 @@ function heightAt(element, widthPx) {
  * @param {string} output
  * @param {string} className
  * @param {string} empty
+ * @param {number[]} startSizePx
+ * @param {number} minHeightPx
  */
-function addBody(node, output, className, empty) {
+function addBody(node, output, className, empty, startSizePx, minHeightPx) {
   const body = make("div", "wattbench-body", make("p", "wattbench-empty", empty));
   const element = make("div", `wattbench-result ${className}`, body);
-  // What is unfolded gets room.
-  element.addEventListener("toggle", () => growToFit(node, element), true);
   // In Nodes 2.0 the wheel scrolls the result, once it has the focus, instead of the canvas.
   element.dataset.captureWheel = "true";
   // Nodes 2.0 mounts an element once per graph, node id, name and type. A workflow that is loaded
@@ -188,13 +234,11 @@ function addBody(node, output, className, empty) {
     serialize: false,
     hideOnZoom: false,
     margin: MARGIN_PX,
-    getMinHeight: () => MIN_HEIGHT_PX,
+    getMinHeight: () => minHeightPx,
   });
   widget.serialize = false;
-  node.setSize([
-    Math.max(node.size[0], START_SIZE_PX[0]),
-    Math.max(node.size[1], START_SIZE_PX[1]),
-  ]);
+  node.setSize(startSizePx.map((length, i) => Math.max(node.size[i], length)));
+  return element;
 }
 
 /**

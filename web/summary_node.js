@@ -17,6 +17,15 @@ const addressOf = ({ filename, subfolder, type }) =>
 
 const translate = await loadTranslator("summary");
 
+/** @param {string} promptId */
+async function leftOf(promptId) {
+  const response = await api.fetchApi(`/wattbench/runs/${promptId}`);
+  const { count, summary } = response.ok ? await response.json() : { count: 0 };
+  if (!count) return undefined;
+  const label = `${translate("left_before")} ${count} ${translate("left_after")}`;
+  return { label, result: summary };
+}
+
 app.registerExtension({
   name: "WattBench.Summary",
 
@@ -30,6 +39,7 @@ app.registerExtension({
     output: "wattbench_summary",
     className: "wattbench-summary",
     empty: () => translate("empty"),
+    leftOf,
     render: (summary) => renderSummary(summary, translate, language(), addressOf),
   }),
 });

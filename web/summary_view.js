@@ -1,6 +1,7 @@
 /** A summary as elements: the card, the comparison, tables and charts; no ComfyUI in here. */
 
 import { createActions } from "./actions.js";
+import { toPng } from "./card_image.js";
 import { createCard, createComparison } from "./card_view.js";
 import { make } from "./dom.js";
 import * as format from "./format.js";
@@ -53,23 +54,23 @@ export function renderSummary(summary, translate, language, addressOf) {
     ...list("ol", "wattbench-reasons", translate("blanks"), reasons.all().map(translate)),
   ];
   const noteList = list("ul", "wattbench-notes", translate("notes"), notes);
-  const actions = createActions(
-    translate,
-    () => asMarkdown(tables, [...blanks, ...notes], translate, language),
-    () => asCsv(tables.map(({ table }) => table)),
-  );
-  if (!glance) return [...numbers, ...noteList, actions];
+  const markdown = () => asMarkdown(tables, [...blanks, ...notes], translate, language);
+  const csv = () => asCsv(tables.map(({ table }) => table));
+  if (!glance) return [...numbers, ...noteList, createActions(translate, markdown, csv)];
   const pictures = glance.labels.map((_, i) => {
     const picture = summary.pictures?.[i];
     return picture && addressOf ? addressOf(picture) : undefined;
   });
-  return [
+  const posted = [
     createCard(glance, troubles, pictures[glance.row], translate, language),
     ...createComparison(glance, pictures, translate, language),
+  ];
+  return [
+    ...posted,
     fold(translate("numbers"), ...numbers),
     ...charts(summary, translate, language),
     ...noteList.map((element) => fold(`${translate("notes")} (${notes.length})`, element)),
-    actions,
+    createActions(translate, markdown, csv, () => toPng(posted)),
   ];
 }
 

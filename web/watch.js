@@ -25,6 +25,25 @@ let isReady = false;
 /** @type {import("./watch_view.js").GraphCost | null} Of the last prompt, until the next one starts. */
 let lastCost = null;
 
+/** @type {import("./watch_view.js").GraphCost[]} Of this page's runs, latest first. */
+let seenCosts = [];
+
+const MOST_SEEN = 20;
+
+/** @param {import("./watch_view.js").GraphCost} cost @returns What its workflow cost before. */
+function previousOf(cost) {
+  const place = seenCosts.findIndex(({ prompt_id }) => prompt_id === cost.prompt_id);
+  return seenCosts.slice(place + 1).find(({ workflow_id }) => workflow_id === cost.workflow_id);
+}
+
+/** @param {import("./watch_view.js").GraphCost} cost */
+function render(cost) {
+  if (!seenCosts.some(({ prompt_id }) => prompt_id === cost.prompt_id)) {
+    seenCosts = [cost, ...seenCosts].slice(0, MOST_SEEN);
+  }
+  return renderCost(cost, translate, language(), previousOf(cost));
+}
+
 /** @param {string} id */
 const isOn = (id) => app.extensionManager.setting.get(id) === true;
 
@@ -110,7 +129,7 @@ app.registerExtension({
     output: EVENT,
     className: "wattbench-watch",
     empty: () => translate("empty"),
-    render: (cost) => renderCost(cost, translate, language()),
+    render,
   }),
 });
 

@@ -19,6 +19,7 @@ import { BLANK, createRegion } from "./tables.js";
  * @property {string} note
  *
  * @typedef {object} GraphCost
+ * @property {string} prompt_id
  * @property {string | null} workflow_id Of the workflow that the prompt was queued from.
  * @property {number} time_s
  * @property {number | null} energy_j
@@ -37,29 +38,63 @@ import { BLANK, createRegion } from "./tables.js";
  * @param {GraphCost} cost
  * @param {Translator} translate
  * @param {string} language
+ * @param {GraphCost} [previous] The run of the same workflow before this one.
  * @returns {HTMLElement[]}
  */
-export function renderCost(cost, translate, language) {
-  const headings = [
-    translate("node"),
-    translate("time"),
-    translate("energy"),
-    translate("vram"),
-  ].map((text) => header(text, "col"));
+export function renderCost(cost, translate, language, previous) {
+  const before = new Map(previous?.nodes.map((node) => [node.node_id, node]));
+  /** @param {NodeCost | GraphCost} now @param {NodeCost | GraphCost | undefined} then */
+  const changes = (now, then) => (previous ? [change(now, then, translate, language)] : []);
   const total = make(
     "tr",
     "wattbench-total",
     header(translate("total"), "row"),
     number(format.seconds(language, cost.time_s)),
     ...measured(cost, translate("blank"), language),
+    ...changes(cost, previous),
   );
-  const lines = cost.nodes.map((node) => row(node, cost.time_s, translate, language));
+  const lines = cost.nodes.map((node) => {
+    const element = row(node, cost.time_s, translate, language);
+    element.append(...changes(node, before.get(node.node_id)));
+    heat(element, node, cost);
+    return { element, node };
+  });
+  const sortable = /** @type {[string, (node: NodeCost) => number | null][]} */ ([
+    ["time", (node) => node.time_s],
+    ["energy", (node) => node.energy_j],
+    ["vram", (node) => node.peak_vram_bytes],
+  ]);
+  const names = {
+    time: translate("time"),
+    energy: translate("energy"),
+    vram: translate("vram"),
+  };
+  const headings = [
+    header(translate("node"), "col"),
+    ...sortable.map(([key, valueOf]) => {
+      const heading = header("", "col");
+      const button = make("button", "wattbench-sort", names[/** @type {keyof typeof names} */ (key)]);
+      button.type = "button";
+      button.title = translate("sort");
+      button.addEventListener("click", () => {
+        const isSorted = heading.ariaSort === "descending";
+        for (const other of headings) other.removeAttribute("aria-sort");
+        if (!isSorted) heading.setAttribute("aria-sort", "descending");
+        const value = (/** @type {NodeCost} */ node) => valueOf(node) ?? -1;
+        const order = isSorted ? lines : [...lines].sort((a, b) => value(b.node) - value(a.node));
+        total.after(...order.map(({ element }) => element));
+      });
+      heading.append(button);
+      return heading;
+    }),
+    ...(previous ? [header(translate("change"), "col")] : []),
+  ];
   const table = make(
     "table",
     "wattbench-rows",
     make("caption", "", `${translate("caption")}: ${cost.device}`),
     make("thead", "", make("tr", "", ...headings)),
-    make("tbody", "", total, ...lines),
+    make("tbody", "", total, ...lines.map(({ element }) => element)),
   );
   const region = createRegion(table, translate("caption"));
   const meter = `${cost.meter} (${translate(cost.method)})`;
@@ -71,6 +106,45 @@ export function renderCost(cost, translate, language) {
   const notes = make("ul", "wattbench-notes", ...texts.map((text) => make("li", "", text)));
   notes.setAttribute("aria-label", translate("notes"));
   return [region, notes];
+}
+
+/**
+ * What is more or less than before: of energy where both have it, else of time.
+ *
+ * @param {NodeCost | GraphCost} now
+ * @param {NodeCost | GraphCost | undefined} then
+ * @param {Translator} translate
+ * @param {string} language
+ */
+function change(now, then, translate, language) {
+  const isEnergy = now.energy_j !== null && then?.energy_j != null;
+  const [value, earlier] = isEnergy ? [now.energy_j, then.energy_j] : [now.time_s, then?.time_s];
+  if (value === null || earlier == null || !(earlier > 0)) return number("");
+  const share = Number(value) / earlier - 1;
+  const sign = share > 0 ? "+" : "";
+  const cell = number(`${sign}${format.number(language, 100 * share, 0)} %`);
+  const was = isEnergy
+    ? format.energy(language, earlier, null)
+    : format.seconds(language, earlier);
+  cell.title = `${translate(isEnergy ? "energy" : "time")}, ${translate("before")}: ${was}`;
+  return cell;
+}
+
+/**
+ * Mark a row by its share of the prompt's energy, or of its time: the warmer, the more it cost.
+ *
+ * @param {HTMLElement} element
+ * @param {NodeCost} node
+ * @param {GraphCost} cost
+ */
+function heat(element, node, cost) {
+  const share = cost.energy_j
+    ? (node.energy_j ?? 0) / cost.energy_j
+    : (node.time_s ?? 0) / cost.time_s;
+  const part = Math.min(1, Math.max(0, share));
+  element.style.setProperty("--wattbench-heat", `${100 * part}%`);
+  // From blue for nothing to red for all of it.
+  element.style.setProperty("--wattbench-hue", `${220 - 220 * Math.sqrt(part)}`);
 }
 
 /**

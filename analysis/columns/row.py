@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 
 from ...law.flop import FORMULAS
 from ...measure.energy.phases import PooledPhases
@@ -103,14 +103,11 @@ class RunRow:
         for sampling in self.run.samplings:
             if sampling.architecture not in FORMULAS or not sampling.forwards:
                 return None
-            formula = FORMULAS[sampling.architecture]
             for calls in sampling.forwards:
                 if calls.token_count is None or calls.control_count or len(calls.shape) != 4:
                     return None
-                rows, _, height, width = calls.shape
-                size_px = width * formula.px_per_cell, height * formula.px_per_cell
-                work = formula.evaluation(*size_px, calls.token_count).batched(rows)
-                flops += calls.call_count * work.flops
+                forward = _forward_flops(sampling.architecture, calls.shape, calls.token_count)
+                flops += calls.call_count * forward
         return flops or None
 
     @cached_property
@@ -143,3 +140,12 @@ class RunRow:
                 elif calls.reason:
                     counted[f"{calls.executed}, because {calls.reason}"] += calls.call_count
         return "; ".join(f"{what}: {n}" for what, n in counted.most_common())
+
+
+@cache
+def _forward_flops(architecture: str, shape: tuple[int, ...], token_count: int) -> int:
+    """FLOPs of one forward of a latent of four dimensions."""
+    rows, _, height, width = shape
+    formula = FORMULAS[architecture]
+    size_px = width * formula.px_per_cell, height * formula.px_per_cell
+    return formula.evaluation(*size_px, token_count).batched(rows).flops

@@ -58,12 +58,18 @@ def levers() -> dict[str, list[dict[str, Any]]]:
             if weight_format.name != "gguf"
         ],
         "memory_format": [asdict(Offer("channels_last", "NHWC for convolutions", True))],
+        "noise_levels": [asdict(_host_levels(device))],
         "attention": [asdict(offer) for offer in attention_offers(machine)],
         "compile": [_compiling(device, mode) for mode in MODES],
         "vae_attention": [
             asdict(backend.offer(machine)) for backend in BACKENDS if backend.name == "sdpa"
         ],
     }
+
+
+def _host_levels(device: Any) -> Offer:
+    reason = "the device is the host" if device.type == "cpu" else ""
+    return Offer("host", "a copy of the noise levels on the host", not reason, reason)
 
 
 def _compiling(device: Any, mode: str) -> dict[str, Any]:

@@ -57,6 +57,19 @@ def decode_latent(window: Window, vae: Any, samples: dict[str, Any]) -> Any:
     return image
 
 
+def check_size(width: int, height: int, cell_px: int = LATENT_PX) -> None:
+    """Refuse a size that a latent cannot have.
+
+    Raises:
+        ValueError: ComfyUI would make another picture than the table says.
+    """
+    if width % cell_px or height % cell_px:
+        raise ValueError(
+            f"width and height must be multiples of {cell_px}, they are {width} and {height}: "
+            "ComfyUI would make a smaller picture than the table says"
+        )
+
+
 @dataclass
 class ImageJob:
     """A text-to-image job; the fields are named as the inputs of core's nodes are.
@@ -82,12 +95,8 @@ class ImageJob:
     images: list[Any] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
-        cell_px = max(LATENT_PX, self.model.model.latent_format.spacial_downscale_ratio)
-        if self.width % cell_px or self.height % cell_px:
-            raise ValueError(
-                f"width and height must be multiples of {cell_px}, they are {self.width} and "
-                f"{self.height}: ComfyUI would make a smaller picture than the table says"
-            )
+        cell_px = self.model.model.latent_format.spacial_downscale_ratio
+        check_size(self.width, self.height, max(LATENT_PX, cell_px))
         self._observed = observe_sampling(self.model, self._record)
         parts = model_facts(self.model), clip_facts(self.clip), vae_facts(self.vae)
         facts = {name: value for part in parts for name, value in part.items()}

@@ -18,17 +18,13 @@ from ...records import Condition, PictureCheck, Run
 from ...report import append_runs, summary_text
 from .captions import cost_text
 from .describe import asked_condition, sampling_facts
-from .generation import CACHED, INNER
+from .generation import CACHED, INNER, forget_encodings
 from .hooks import replaced, watched
 from .host import HOST
 from .options import Options, results_folder
 from .pictures import Pictures
 from .selection import Selection
 from .spans import Spans
-
-FRESH_CACHE, FRESH_LIST = "cached_", "cond_cache"
-"""How Forge's attributes for encoded prompts begin; a run with empty ones encodes anew. A branch
-has one list for all of them."""
 
 KEPT_OF_OURS = ("close", "seed", "subseed", "override_settings", "do_not_save_samples")
 """What a generation keeps of its own when it takes over what its last run has found out."""
@@ -181,12 +177,9 @@ def again(p: Any, seed: int) -> Any:
     """A generation as ``p``, with this seed, that has encoded nothing yet and draws no previews."""
     other = copy(p)
     for name, value in vars(p).items():
-        if name.startswith(FRESH_CACHE):
-            setattr(other, name, [None] * len(value))
-        elif type(value) in (list, dict):
+        if type(value) in (list, dict):
             setattr(other, name, copy(value))
-    if hasattr(p, FRESH_LIST):
-        other.cond_cache = []
+    forget_encodings(other)
     other.seed = seed
     other.do_not_save_grid = True
     other.override_settings = {**p.override_settings, "live_previews_enable": False}

@@ -19,7 +19,7 @@ from ...records import COMPUTE_PHASES, Environment, Run
 from .describe import asked_condition, has_previews, sampling_facts
 from .hooks import missing_points, replaced, watched
 from .host import FORGE, HOST, PNG_OPTION
-from .options import Options
+from .options import CHOSEN, Options
 from .pictures import Pictures
 from .selection import Selection
 from .spans import Spans
@@ -29,6 +29,10 @@ INNER = "process_images_inner"
 
 STOPPED = "the user stopped it"
 CACHED = "a part of text_encode came from Forge's cache"
+FRESH_CACHE, FRESH_LIST = "cached_", "cond_cache"
+"""How Forge's attributes for encoded prompts begin; a run with empty ones encodes anew. A branch
+has one list for all of them."""
+
 PNG_KEYS = ("WattBench run", "WattBench J/img", "WattBench s/img", "WattBench meter")
 
 
@@ -56,7 +60,12 @@ class Generation:
         self._spans = Spans(self._window, self._facts, self._selection)
 
     def begin(self) -> None:
-        """Forge is about to load what the generation needs."""
+        """Forge is about to load what the generation needs.
+
+        A cell of a grid along our axes encodes anew, so that cells can be compared.
+        """
+        if getattr(self._p, CHOSEN, None):
+            forget_encodings(self._p)
         try:
             self._instrument, self._environment = self._opened()
             self._journal = open_journal(HOST)
@@ -164,6 +173,15 @@ class Generation:
             not_counted="; ".join(filter(None, (run.not_counted, stopped))),
             picture=self._pictures.check(),
         )
+
+
+def forget_encodings(p: Any) -> None:
+    """Let a generation encode its prompts anew; what Forge has cached for others stays."""
+    for name, value in list(vars(p).items()):
+        if name.startswith(FRESH_CACHE):
+            setattr(p, name, [None] * len(value))
+    if hasattr(p, FRESH_LIST):
+        setattr(p, FRESH_LIST, [])
 
 
 def _without_encoding(recording: Recording) -> Recording:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ...errors import CancelledError, CommandError, UsageError
+from ...incoming import MAX_WORKFLOW_BYTES, IncomingError, read_json
 from ...measure.protocol import journal
 from ...processes.signals import held
 from ...processes.visit import VISIT_VARIABLE
@@ -86,7 +87,7 @@ class Results:
 
         try:
             return [*map(str, append_runs(self.runs, folder)), write_page(folder)]
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise CommandError(
                 f"the tables cannot be written to {folder}: {error}. The runs are kept in "
                 f"{JOURNAL_FOLDER}/{JOURNAL_FILE} in ComfyUI's output folder"
@@ -309,12 +310,9 @@ class Visit:
 def check_workflow(path: Path) -> None:
     """Raise UsageError unless ``path`` is a workflow that holds a node of this pack."""
     try:
-        text = path.read_text("utf-8")
-        json.loads(text)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise UsageError(f"{path} is no JSON: {error}; save it from ComfyUI once more") from error
+        text = json.dumps(read_json(path, MAX_WORKFLOW_BYTES))
+    except IncomingError as error:
+        raise UsageError(f"{error}; save it from ComfyUI once more") from error
     if f'"{PACK_PREFIX}' not in text:
         raise UsageError(
             f"{path} has no WattBench node, so nothing would be measured: put in "

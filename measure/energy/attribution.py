@@ -12,11 +12,12 @@ The fit may take the ticks of one run, or of many runs that were made alike: :mo
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...records import CounterSample, PowerSample
 from .response import (
@@ -75,6 +76,11 @@ class TickTable:
         number = {name: index for index, name in enumerate(names)}
         columns = [number[interval.name] for interval in self.intervals]
         return self.segments.response(columns, len(names), time_constants_s)
+
+    def owner(self, number: Mapping[str, int]) -> NDArray[np.intp]:
+        """The level of each segment, by the number of its interval's name; rest has the next."""
+        columns = [*(number[interval.name] for interval in self.intervals), len(number)]
+        return np.array(columns, dtype=np.intp)[self.segments.interval]
 
     def shares(self, seconds: Floats, powers: Floats) -> Floats:
         """Joules of each segment: each tick's energy in proportion to the power that was fitted."""
@@ -167,15 +173,17 @@ def solve_powers(
     else come out as nothing whenever the noise of two ticks says so.
 
     Args:
-        gram: ``seconds.T @ seconds``, ``[columns, columns]``, s².
-        moment: ``seconds.T @ energy``, ``[columns]``, J s.
+        gram: ``seconds.T @ seconds``, ``[..., columns, columns]``, s².
+        moment: ``seconds.T @ energy``, ``[..., columns]``, J s; what stands before is solved apart.
     """
     prior = max(tick_error_s, LEAST_ERROR_S) ** 2
-    gram_and_prior = gram + prior * np.eye(len(gram))
-    above = moment - gram.sum(axis=1) * least_power_w + prior * (mean_power_w - least_power_w)
-    solution = np.linalg.solve(gram_and_prior, above)
-    if solution.min() < 0:
-        solution = _non_negative(gram_and_prior, above)
+    gram_and_prior = gram + prior * np.eye(gram.shape[-1])
+    above = moment - gram.sum(axis=-1) * least_power_w + prior * (mean_power_w - least_power_w)
+    solution = np.linalg.solve(gram_and_prior, above[..., None])[..., 0]
+    is_negative = solution.min(axis=-1) < 0
+    for place in np.ndindex(is_negative.shape) if is_negative.any() else ():
+        if is_negative[place]:
+            solution[place] = _non_negative(gram_and_prior[place], above[place])
     return np.maximum(least_power_w + solution, mean_power_w * LEAST_POWER)
 
 

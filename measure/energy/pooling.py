@@ -24,6 +24,7 @@ import numpy as np
 from ...records import CounterSample
 from .attribution import Interval, TickTable, solve_powers, tabulate
 from .response import TIME_CONSTANTS_S, Floats, around_best, is_significant, lowest
+from .stacks import stacked
 
 BORDER_ERROR_S = 1e-3
 """Phases' borders are not known better than this, however well the ticks are."""
@@ -105,18 +106,16 @@ class Pool:
         if not runs:
             raise ValueError("no runs to pool")
         self._runs, self._part_count = runs, len(parts)
-        self._names = list(
-            dict.fromkeys([*parts, *(i.name for run in runs for i in run.intervals)])
-        )
+        names = dict.fromkeys([*parts, *(i.name for run in runs for i in run.intervals)])
+        self._count = len(names)
+        number = {name: index for index, name in enumerate(names)}
+        self._stacks = list(stacked([run.table for run in runs], number))
         errors_s = [max(run.tick_error_s, BORDER_ERROR_S) for run in runs]
         self._tick_error_s = min(errors_s)
         self._weights = np.array([(self._tick_error_s / error_s) ** 2 for error_s in errors_s])
-        self._mean_power_w = sum(float(run.table.energy_j.sum()) for run in runs) / sum(
-            float(run.table.duration_s.sum()) for run in runs
-        )
-        self._calmest_w = min(run.table.calmest_w for run in runs)
-        count = len(runs)
-        self._moves_s = np.zeros(count)
+        self._energy_j = np.array([run.energy_j for run in runs], dtype=float)
+        self._set_powers()
+        self._moves_s = np.zeros(len(runs))
         if time_constant_s is None:
             time_constant_s, self._moves_s = self._find_constant()
         self.constant_s = time_constant_s
@@ -133,23 +132,34 @@ class Pool:
             powers = self._solve(grams[:, 0].sum(axis=0), moments[:, 0].sum(axis=0))
             shares, _ = self._share(other_s, powers)
             self._bends = (shares - self.shares) / (other_s - time_constant_s)
-        self._slope, self._bend = self._slopes.sum(axis=0), self._bends.sum(axis=0)
+
+    def _set_powers(self) -> None:
+        """The mean power of all ticks, and that of the calmest one."""
+        joules, seconds = np.empty(len(self._runs)), np.empty(len(self._runs))
+        calmest_w = []
+        for stack in self._stacks:
+            duration_s = stack.duration_s
+            joules[stack.places] = stack.energy_j.sum(axis=1)
+            seconds[stack.places] = duration_s.sum(axis=1)
+            calmest_w.append((stack.energy_j / duration_s).min())
+        self._mean_power_w = sum(joules.tolist()) / sum(seconds.tolist())
+        self._calmest_w = float(min(calmest_w))
 
     def values(self) -> Floats:
         """Joules of each part in each run, as jackknife pseudo-values, ``[runs, parts]``."""
         count, whole = len(self._runs), self.shares.mean(axis=0)
         if count == 1:
             return np.asarray(whole[None, :])
-        return np.stack([count * whole - (count - 1) * self.mean_without(i) for i in range(count)])
+        return np.asarray(count * whole - (count - 1) * self._means_without())
 
     def explains_more_than(self, coarser: Pool) -> bool:
         """Whether more levels fit the same ticks better than chance would let them (F test)."""
         from scipy.stats import f
 
         tick_count = sum(len(run.table.energy_j) for run in self._runs)
-        more = len(self._names) - len(coarser._names)
-        free = tick_count - len(self._names) - 1
-        if more < 1 or tick_count < TICKS_PER_LEVEL * len(self._names):
+        more = self._count - coarser._count
+        free = tick_count - self._count - 1
+        if more < 1 or tick_count < TICKS_PER_LEVEL * self._count:
             return False
         gain = (coarser._residual - self._residual) / more
         return bool(f.sf(gain * free / self._residual, more, free) < CHANCE)
@@ -157,15 +167,18 @@ class Pool:
     @property
     def _residual(self) -> float:
         """Weighted sum of squares of what the levels leave open."""
-        (residual,) = self._residuals(self._gram[None], self._moment[None], self._square)
+        (residual,) = self._residuals(
+            self._gram[None], self._moment[None], np.array([self._square])
+        )
         return max(float(residual), sys.float_info.min)
 
-    def mean_without(self, out: int) -> Floats:
-        """Mean joules of each part over all runs but ``out``, by the fit without it."""
-        powers = self._solve(self._gram - self._grams[out], self._moment - self._moments[out])
-        total = self.shares.sum(axis=0) - self.shares[out]
-        total = total + (self._slope - self._slopes[out]) @ (powers - self._powers)
-        total = total + (self._bend - self._bends[out]) * self._moves_s[out]
+    def _means_without(self) -> Floats:
+        """Mean joules of each part over all runs but one, by the fit without it, for each run."""
+        powers = self._solve(self._gram - self._grams, self._moment - self._moments)
+        slopes = self._slopes.sum(axis=0) - self._slopes
+        total = self.shares.sum(axis=0) - self.shares
+        total = total + (slopes @ (powers - self._powers)[..., None])[..., 0]
+        total = total + (self._bends.sum(axis=0) - self._bends) * self._moves_s[:, None]
         return np.asarray(total / (len(self._runs) - 1))
 
     def _find_constant(self) -> tuple[float, Floats]:
@@ -174,63 +187,47 @@ class Pool:
         grams, moments, squares = self._sums(TIME_CONSTANTS_S, MOST_CONSTANT_RUNS)
         residuals = self._residuals(grams.sum(axis=0), moments.sum(axis=0), squares.sum())
         tick_count = sum(len(run.table.energy_j) for run in self._runs[: len(grams)])
-        if not is_significant(residuals, tick_count - len(self._names) - 1):
+        if not is_significant(residuals, tick_count - self._count - 1):
             return 0.0, moves_s
         constants_s = around_best(residuals)
         grams, moments, squares = self._sums(constants_s, MOST_CONSTANT_RUNS)
         gram, moment, square = grams.sum(axis=0), moments.sum(axis=0), squares.sum()
         whole_s = lowest(self._residuals(gram, moment, square), constants_s)
         if len(grams) > 1:
-            moves_s[: len(grams)] = [
-                lowest(self._residuals(gram - g, moment - m, square - s), constants_s) - whole_s
-                for g, m, s in zip(grams, moments, squares, strict=True)
-            ]
+            without = self._residuals(gram - grams, moment - moments, (square - squares)[:, None])
+            moves_s[: len(grams)] = [lowest(own, constants_s) - whole_s for own in without]
         return whole_s, moves_s
 
-    def _residuals(self, gram: Floats, moment: Floats, square: float) -> Floats:
+    def _residuals(self, grams: Floats, moments: Floats, squares: Floats) -> Floats:
         """Weighted sums of squares, one for each time constant."""
-        fits = [self._solve(g, m) for g, m in zip(gram, moment, strict=True)]
-        return np.array(
-            [
-                square - 2 * m @ powers + powers @ g @ powers
-                for g, m, powers in zip(gram, moment, fits, strict=True)
-            ]
-        )
+        powers = self._solve(grams, moments)
+        across, down = powers[..., None, :], powers[..., None]
+        met = (2 * moments[..., None, :]) @ down
+        return np.asarray(squares - met[..., 0, 0] + (across @ grams @ down)[..., 0, 0])
 
     def _sums(self, constants_s: Floats, most: int | None = None) -> tuple[Floats, Floats, Floats]:
-        """``[runs, constants, columns, columns]``, ``[runs, constants, columns]``, ``[runs]``."""
-        grams, moments, squares = [], [], []
-        for run, weight in zip(self._runs[:most], self._weights, strict=False):
-            table = run.table
-            seconds = table.segments.by_tick(table.response(self._names, constants_s))
-            across = np.swapaxes(seconds, 1, 2)
-            grams.append(weight * across @ seconds)
-            moments.append(weight * across @ table.energy_j)
-            squares.append(weight * table.energy_j @ table.energy_j)
-        return np.stack(grams), np.stack(moments), np.array(squares)
+        """As :meth:`.stacks.Stack.sums`, of the first ``most`` runs, in their order."""
+        count = len(self._runs[:most])
+        size = self._count + 1
+        grams = np.empty((count, len(constants_s), size, size))
+        moments, squares = np.empty((count, len(constants_s), size)), np.empty(count)
+        for stack in self._stacks:
+            wanted = stack.first(count)
+            if len(wanted.places):
+                found = wanted.sums(self._weights[wanted.places], constants_s)
+                for target, values in zip((grams, moments, squares), found, strict=True):
+                    target[wanted.places] = values
+        return grams, moments, squares
 
     def _solve(self, gram: Floats, moment: Floats) -> Floats:
         return solve_powers(gram, moment, self._mean_power_w, self._calmest_w, self._tick_error_s)
 
     def _share(self, constant_s: float, powers: Floats) -> tuple[Floats, Floats]:
-        """Joules of each run's parts, ``[runs, parts]``, and their slopes in the levels."""
-        shares, slopes = [], []
-        number = {name: index for index, name in enumerate(self._names)}
-        for run in self._runs:
-            table, segments = run.table, run.table.segments
-            seconds = table.response(self._names, np.array([constant_s]))[0]
-            columns = np.array([*(number[i.name] for i in run.intervals), len(self._names)])
-            part = np.eye(len(self._names) + 1)[columns[segments.interval]][:, : self._part_count]
-            joules = table.shares(seconds, powers)
-            ticks = segments.by_tick(seconds)
-            totals = ticks @ powers
-            scale = (table.energy_j / totals)[segments.tick]
-            slope = scale[:, None] * seconds - (
-                joules[:, None] * (ticks / totals[:, None])[segments.tick]
-            )
-            sums, turns = part.T @ joules, part.T @ slope
-            whole_j = sums.sum()
-            shares.append(sums * (run.energy_j / whole_j))
-            turns = turns / whole_j - np.outer(sums, turns.sum(axis=0)) / whole_j**2
-            slopes.append(run.energy_j * turns)
-        return np.stack(shares), np.stack(slopes)
+        """As :meth:`.stacks.Stack.shares`, of all runs, in their order."""
+        shares = np.empty((len(self._runs), self._part_count))
+        slopes = np.empty((*shares.shape, self._count + 1))
+        for stack in self._stacks:
+            energy_j = self._energy_j[stack.places]
+            found = stack.shares(self._part_count, constant_s, powers, energy_j)
+            shares[stack.places], slopes[stack.places] = found
+        return shares, slopes

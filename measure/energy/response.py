@@ -61,23 +61,36 @@ class Segments:
         stands last.
         """
         owner = np.append(np.asarray(columns, dtype=np.intp), count)[self.interval]
-        asked = np.eye(count + 1)[owner]
-        level = np.tile(np.eye(count + 1)[count], (len(time_constants_s), 1))
-        seconds = np.empty((len(time_constants_s), len(owner), count + 1))
-        with np.errstate(divide="ignore"):
-            kept = np.exp(-self.length_s[None, :] / time_constants_s[:, None])
-        for index, length_s in enumerate(self.length_s):
-            before = level
-            level = asked[index] + (before - asked[index]) * kept[:, index, None]
-            seconds[:, index] = asked[index] * length_s + time_constants_s[:, None] * (
-                before - level
-            )
-        return seconds
+        return responses(self.length_s[None], owner[None], count, time_constants_s)[0]
 
     def by_tick(self, seconds: Floats) -> Floats:
         """Sums over the segments of each tick; segments are the second axis but one."""
         firsts = np.flatnonzero(np.diff(self.tick, prepend=-1))
         return np.asarray(np.add.reduceat(seconds, firsts, axis=-2))
+
+
+def responses(
+    length_s: Floats, owner: NDArray[np.intp], count: int, time_constants_s: Floats
+) -> Floats:
+    """As :meth:`Segments.response` of many runs, ``[runs, constants, segments, count + 1]``.
+
+    Args:
+        length_s: of segments, ``[runs, segments]``.
+        owner: the level of each, ``count`` for rest.
+    """
+    runs, segments = length_s.shape
+    asked = np.eye(count + 1)[owner][:, None]
+    constants_s = time_constants_s[:, None]
+    level = np.tile(np.eye(count + 1)[count], (runs, len(time_constants_s), 1))
+    seconds = np.empty((runs, len(time_constants_s), segments, count + 1))
+    with np.errstate(divide="ignore"):
+        kept = np.exp(-length_s[:, None, :] / constants_s)
+    for index in range(segments):
+        before = level
+        own = asked[:, :, index]
+        level = own + (before - own) * kept[:, :, index, None]
+        seconds[:, :, index] = own * length_s[:, None, index, None] + constants_s * (before - level)
+    return seconds
 
 
 def is_significant(residuals: Floats, free_count: float) -> bool:

@@ -10,11 +10,15 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
+from typing import TypeVar
 
 from ...records import PowerSample
 from .base import DeviceStatus, Meter, MeterReadError
+
+T = TypeVar("T")
+N = TypeVar("N", int, float)
 
 HEADROOM = 3.0
 """A board may draw more than its limit for a moment, and its limit may have been lowered just now;
@@ -53,12 +57,13 @@ class PlausibleMeter(Meter):
         # When the counter was last seen to have the value before its present one.
         self._before_s = self._read_s = 0.0
         self._fault = ""
+        self._told: set[str] = set()
 
     def read_energy_j(self) -> float | None:
         with self._lock:
             if self._fault:
                 raise MeterReadError(self._fault)
-            energy_j = self._meter.read_energy_j()
+            energy_j = self._answer(self._meter.read_energy_j, "energy")
             if energy_j is None:
                 return None
             now_s = time.perf_counter()
@@ -82,7 +87,7 @@ class PlausibleMeter(Meter):
         )
 
     def read_power_w(self) -> float | None:
-        power_w = self._meter.read_power_w()
+        power_w = self._answer(self._meter.read_power_w, "power")
         if power_w is None:
             return None
         if not math.isfinite(power_w) or power_w < 0:
@@ -92,26 +97,26 @@ class PlausibleMeter(Meter):
         return power_w
 
     def read_vram_bytes(self) -> int | None:
-        used_bytes = self._meter.read_vram_bytes()
+        used_bytes = self._answer(self._meter.read_vram_bytes, "memory")
         if used_bytes is not None and not 0 <= used_bytes < MOST_BYTES:
             raise MeterReadError(f"{self.name} answered {used_bytes} bytes in use")
         return used_bytes
 
     def vram_total_bytes(self) -> int | None:
-        total_bytes = self._meter.vram_total_bytes()
+        total_bytes = self._answer(self._meter.vram_total_bytes)
         return total_bytes if total_bytes and 0 < total_bytes < MOST_BYTES else None
 
     def power_limit_w(self) -> float | None:
-        return _known(self._meter.power_limit_w())
+        return _known(self._answer(self._meter.power_limit_w))
 
     def highest_limit_w(self) -> float | None:
-        return _known(self._meter.highest_limit_w())
+        return _known(self._answer(self._meter.highest_limit_w))
 
     def default_limit_w(self) -> float | None:
-        return _known(self._meter.default_limit_w())
+        return _known(self._answer(self._meter.default_limit_w))
 
     def read_status(self) -> DeviceStatus:
-        status = self._meter.read_status()
+        status = self._guarded(self._meter.read_status)
         unknown = {
             field.name: None
             for field in fields(status)
@@ -123,6 +128,27 @@ class PlausibleMeter(Meter):
 
     def close(self) -> None:
         self._meter.close()
+
+    def _guarded(self, read: Callable[[], T]) -> T:
+        """What ``read`` answers; every way in which a vendor's library fails is a failed read."""
+        try:
+            return read()
+        except MeterReadError:
+            raise
+        except Exception as error:
+            raise MeterReadError(f"{self.name} failed: {type(error).__name__}: {error}") from error
+
+    def _answer(self, read: Callable[[], N | None], channel: str = "") -> N | None:
+        """A number, or ``None`` on a channel that has never told one."""
+        value = self._guarded(read)
+        if value is None:
+            if channel in self._told:
+                raise MeterReadError(f"{self.name} no longer tells its {channel}")
+        elif not isinstance(value, (int, float)):
+            raise MeterReadError(f"{self.name} answered no number but {type(value).__name__}")
+        elif channel:
+            self._told.add(channel)
+        return value
 
     def _exceeds(self, power_w: float) -> bool:
         """Limits are asked for only where it matters, because they may have been changed."""

@@ -13,12 +13,16 @@ from typing import Any
 from ...errors import CommandError
 from ...processes.bootstrap import INSTALL_PRIVATELY, UnsafeCodeError
 from ...processes.children import SAFE_FOLDER, clean_environment, pack_command
+from ..meters.bounded import NoAnswerError, within
 from . import LimitRange
 
 SUDO = ("sudo", "-n", "--")
 """Without a prompt: `sudo -v` in the same terminal gives the rights for a while."""
 
 GUARDIAN = "measure.power_limit.guardian"
+
+ANSWER_S = 30.0
+"""A guardian that has not answered by then never will: its driver hangs."""
 
 RESTORE_TIMEOUT_S = 15.0
 
@@ -145,13 +149,19 @@ def _answer(process: subprocess.Popen[str]) -> dict[str, Any]:
     """The guardian's next document.
 
     Raises:
-        CommandError: it is an error, or the guardian has ended.
+        CommandError: it is an error, or the guardian has ended or does not answer.
     """
-    line = process.stdout.readline() if process.stdout else ""
-    if not line:
+    try:
+        line = within(ANSWER_S, process.stdout.readline) if process.stdout else ""
+    except NoAnswerError as error:
         raise CommandError(
-            f"the guardian of the power limit has ended (code {process.wait(RESTORE_TIMEOUT_S)})"
-        )
+            f"the guardian of the power limit did not answer within {ANSWER_S:g} s: the driver "
+            "does not answer it"
+        ) from error
+    if not line:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(RESTORE_TIMEOUT_S)
+        raise CommandError(f"the guardian of the power limit has ended (code {process.returncode})")
     document: dict[str, Any] = json.loads(line)
     if "error" in document:
         raise CommandError("; ".join(filter(None, (document["error"], document["remedy"]))))
@@ -159,14 +169,21 @@ def _answer(process: subprocess.Popen[str]) -> dict[str, Any]:
 
 
 def _end(process: subprocess.Popen[str]) -> bool:
-    """Close the pipe and wait; whether the guardian says that it has restored the limit."""
+    """Close the pipe and wait; whether the guardian says that it has restored the limit.
+
+    One that does not answer is killed, where that is allowed.
+    """
     with contextlib.suppress(BrokenPipeError):
         if process.stdin:
             process.stdin.close()
     said = ""
-    if process.stdout:
-        said = process.stdout.read()
-        process.stdout.close()
+    try:
+        said = within(RESTORE_TIMEOUT_S, process.stdout.read) if process.stdout else ""
+    except NoAnswerError:
+        with contextlib.suppress(PermissionError):
+            process.kill()
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(RESTORE_TIMEOUT_S)
+    if process.stdout and process.returncode is not None:
+        process.stdout.close()
     return "restored_w" in said

@@ -33,8 +33,8 @@ class Change:
     asked_w: tuple[float, ...] = ()
 
     def and_asked(self, limit_w: float) -> Change:
-        """The change with one more limit that is asked for."""
-        return Change(self.former_w, (*self.asked_w, limit_w))
+        """The change with one more limit that is asked for; each stands in it once."""
+        return Change(self.former_w, tuple(dict.fromkeys((*self.asked_w, limit_w))))
 
     def left_at(self, now_w: float) -> bool:
         """Whether a limit that reads ``now_w`` is one of those that were asked for.

@@ -13,16 +13,22 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Callable
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from itertools import chain
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from ...records import SCHEMA_VERSION, Phase, Run
+from ...records import SCHEMA_VERSION, Condition, Environment, Phase, Run
 
 Builder = Callable[[Any, list[str]], Any]
 """Makes a record of data, and adds the names of fields that it does not know to a list."""
+
+SHARED = (Condition, Environment)
+
+LARGEST = 1e300
+"""No number that was measured, and no product of two, comes near to what a float holds."""
 
 ALWAYS_WRITTEN: dict[type, frozenset[str]] = {
     Run: frozenset({"phases", "energy", "vram", "rss", "trace"}),
@@ -64,80 +70,156 @@ def _of_version_1(data: dict[str, Any]) -> dict[str, Any]:
     return {**kept, "job_id": data.get("prompt_id", ""), "process_id": process_id}
 
 
+@dataclass(frozen=True)
+class Kind:
+    """What a field may hold: plain values of some types, and ``None`` if that is one of them.
+
+    ``build`` makes all else, of data; it is ``None`` where there is nothing else.
+    """
+
+    types: frozenset[type]
+    build: Builder | None
+    meant: str
+
+
+NUMBER = frozenset({int, float})
+PLAIN: dict[object, tuple[frozenset[type], str]] = {
+    str: (frozenset({str}), "text"),
+    bool: (frozenset({bool}), "true or false"),
+    int: (NUMBER, "number"),
+    float: (NUMBER, "number"),
+}
+
+
 @cache
-def _builder(hint: Any) -> Builder | None:
-    """What makes a value of a type; ``None`` for plain ones, which are taken as they are."""
+def _kind(hint: Any) -> Kind:
+    """What a value of a type is made of."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
-        [inner] = [one for one in arguments if one is not NoneType] or [NoneType]
-        build = _builder(inner)
-        return build and (lambda value, unknown: None if value is None else build(value, unknown))
+        [inner] = [_kind(one) for one in arguments if one is not NoneType]
+        return Kind(inner.types | {NoneType}, inner.build, inner.meant)
+    if origin is Literal:
+        kind: Any = type(arguments[0])
+        return _kind(kind)
+    if hint in PLAIN:
+        types, meant = PLAIN[hint]
+        return Kind(types, None, meant)
     if origin is tuple:
-        return _tuple_builder(arguments)
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        return _record_builder(hint)
-    if isinstance(hint, type) and issubclass(hint, tuple):
-        return _sample_builder(hint)
-    return None
+        return Kind(frozenset(), _tuple_builder(arguments), "list")
+    if issubclass(hint, tuple):
+        return Kind(frozenset(), _samples_builder(hint), "list")
+    return Kind(frozenset(), _record_builder(hint), hint.__name__)
 
 
 @cache
-def _record_builder(kind: Any) -> Builder:
-    hints = get_type_hints(kind)
-    builders = {field.name: _builder(hints[field.name]) for field in dataclasses.fields(kind)}
-    needed = {
-        field.name
-        for field in dataclasses.fields(kind)
-        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-    } | ALWAYS_WRITTEN.get(kind, frozenset())
+def _record_builder(record: Any) -> Builder:
+    hints = get_type_hints(record)
+    fields = dataclasses.fields(record)
+    kinds = {field.name: _kind(hints[field.name]) for field in fields}
+    defaults = {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
+    needed = frozenset(kinds.keys() - defaults.keys()) | ALWAYS_WRITTEN.get(record, frozenset())
 
     def build(data: Any, unknown: list[str]) -> Any:
         if not isinstance(data, dict):
-            raise ValueError(f"no {kind.__name__} where there should be one")
-        missing = needed - data.keys()
-        if missing:
-            raise ValueError(f"its {kind.__name__} has no {', '.join(sorted(missing))}")
-        values = {}
+            raise ValueError(f"no {record.__name__} where there should be one")
+        if not needed <= data.keys():
+            missing = ", ".join(sorted(needed - data.keys()))
+            raise ValueError(f"its {record.__name__} has no {missing}")
+        values = dict(defaults)
         for name, value in data.items():
-            if name not in builders:
-                unknown.append(f"{kind.__name__}.{_shown(name)}")
-                continue
-            inner = builders[name]
-            values[name] = _plain(value, name) if inner is None else inner(value, unknown)
-        return kind(**values)
+            kind = kinds.get(name)
+            if kind is None:
+                unknown.append(f"{record.__name__}.{_shown(name)}")
+            elif type(value) in kind.types:
+                values[name] = _finite(value) if type(value) in NUMBER else value
+            elif kind.build is not None:
+                values[name] = kind.build(value, unknown)
+            else:
+                raise ValueError(f"{name} is no {kind.meant}")
+        # As the frozen class's own __init__ would, in a fifth of its time.
+        made = object.__new__(record)
+        made.__dict__.update(values)
+        return _shared(made) if record in SHARED else made
 
     return build
 
 
+@lru_cache(4096)
+def _shared(record: Any) -> Any:
+    """The first of equal records: thousands of runs have one condition and one environment."""
+    return record
+
+
 def _tuple_builder(arguments: tuple[Any, ...]) -> Builder:
-    inner = _builder(arguments[0]) if arguments[-1] is Ellipsis else None
+    if arguments[-1] is not Ellipsis:
+        return _pair_builder([_kind(argument) for argument in arguments])
+    if isinstance(arguments[0], type) and issubclass(arguments[0], tuple):
+        return _samples_builder(arguments[0])
+    inner = _kind(arguments[0])
 
     def build(data: Any, unknown: list[str]) -> Any:
         if not isinstance(data, list):
             raise ValueError("no list where there should be one")
-        if inner is None:
-            return tuple(_plain(value, "a list") for value in data)
-        return tuple(inner(value, unknown) for value in data)
+        return tuple(_item(value, inner, unknown) for value in data)
 
     return build
 
 
-def _sample_builder(kind: Any) -> Builder:
-    size = len(kind._fields)
+def _pair_builder(kinds: list[Kind]) -> Builder:
+    def build(data: Any, unknown: list[str]) -> Any:
+        if not isinstance(data, list) or len(data) != len(kinds):
+            raise ValueError("no list where there should be one")
+        return tuple(_item(*pair, unknown) for pair in zip(data, kinds, strict=True))
+
+    return build
+
+
+def _item(value: Any, kind: Kind, unknown: list[str]) -> Any:
+    if type(value) in kind.types:
+        return _finite(value) if type(value) in NUMBER else value
+    if kind.build is None:
+        raise ValueError(f"a list holds something else than {kind.meant}")
+    return kind.build(value, unknown)
+
+
+def _samples_builder(sample: Any) -> Builder:
+    """Of a list of samples, each a list of numbers."""
+    size = len(sample._fields)
 
     def build(data: Any, unknown: list[str]) -> Any:
-        if not isinstance(data, list) or len(data) != size:
-            raise ValueError(f"no {kind.__name__} where there should be one")
-        if not all(isinstance(value, (int, float)) and math.isfinite(value) for value in data):
-            raise ValueError(f"a {kind.__name__} is not of numbers")
-        return kind(*data)
+        wrong = f"no list of {sample.__name__} where there should be one"
+        if not isinstance(data, list) or not all(type(one) is list for one in data):
+            raise ValueError(wrong)
+        if not all(len(one) == size for one in data):
+            raise ValueError(wrong)
+        if not NUMBER.issuperset(map(type, chain.from_iterable(data))):
+            raise ValueError(f"a {sample.__name__} is not of numbers")
+        for value in chain.from_iterable(data):
+            _finite(value)
+        return tuple(map(sample._make, data))
 
     return build
 
 
-def _plain(value: Any, name: str) -> Any:
-    if isinstance(value, (dict, list)) or (isinstance(value, float) and not math.isfinite(value)):
-        raise ValueError(f"{name} is no number or text")
+def number(value: object) -> float:
+    """``value``, which is a number that arithmetic can be done with.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(value, (int, float)) or type(value) not in NUMBER:
+        raise ValueError("no number where there should be one")
+    return _finite(value)
+
+
+def _finite(value: float) -> float:
+    """``value``, which arithmetic can be done with.
+
+    Raises:
+        ValueError: it is none: 1e999, or an integer of a thousand digits.
+    """
+    if not -LARGEST <= value <= LARGEST:
+        raise ValueError("a number in it is larger than any measured one")
     return value
 
 

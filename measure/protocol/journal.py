@@ -6,6 +6,7 @@ with its reason, and all else is kept (:func:`read`).
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -27,8 +28,10 @@ LINE_START = '{"schema_version":'
 IDLE_AFTER = "idle_after"
 """The kind of a record that is no run: idle power that was measured after runs above it."""
 
-CHECKSUM = re.compile(r',"crc32":"([0-9a-f]{8})"}\Z')
+CHECKSUM = re.compile(r',"crc32":"([0-9a-f]{8})"}')
 """How a record ends; those of earlier versions end without."""
+
+CHECKSUM_LENGTH = len(',"crc32":"01234567"}')
 
 PADDING = " \t\r\n\x00\ufeff"
 """What may stand around a record: a crash leaves NULs, editors leave a byte order mark."""
@@ -124,8 +127,8 @@ def read(data: bytes) -> Contents:
     runs: dict[str, Run] = {}
     left_out: list[Remark] = []
     notes: list[Remark] = []
-    lines = data.split(b"\n")
-    for number, line in enumerate(lines, 1):
+    number = 0
+    for number, line in enumerate(io.BytesIO(data), 1):
         # A byte that is no UTF-8 stands for itself: so the checksum is that of what was read.
         text = line.decode("utf-8", "surrogateescape").strip(PADDING)
         for record in _records(text) if text else ():
@@ -137,8 +140,7 @@ def read(data: bytes) -> Contents:
             runs.update((run.run_id, run) for run in found)
             if unknown:
                 notes.append(Remark(number, f"fields passed over: {', '.join(unknown)}"))
-    line_count = len(lines) - (not lines[-1])
-    return Contents(tuple(runs.values()), line_count, tuple(left_out), tuple(notes))
+    return Contents(tuple(runs.values()), number, tuple(left_out), tuple(notes))
 
 
 def parse(text: str) -> list[Run]:
@@ -168,6 +170,9 @@ def _checksum(text: str) -> str:
 
 def _records(line: str) -> Iterator[str]:
     """The records of a line: itself, or what begins like one where something has joined several."""
+    if line.startswith(LINE_START) and line.find(LINE_START, 1) < 0:
+        yield line
+        return
     starts = [match.start() for match in re.finditer(re.escape(LINE_START), line)]
     if starts[:1] != [0]:
         starts.insert(0, 0)
@@ -193,9 +198,10 @@ def _read_record(record: str, earlier: Mapping[str, Run]) -> tuple[list[Run], li
             f"it has schema version {version}, this WattBench reads up to {SCHEMA_VERSION}"
         )
     if data.get("kind") == IDLE_AFTER:
-        power_w, run_ids = data.get("idle_power_after_w"), data.get("run_ids")
-        if not isinstance(power_w, (int, float)) or not isinstance(run_ids, list):
+        told, run_ids = data.get("idle_power_after_w"), data.get("run_ids")
+        if told is None or not isinstance(run_ids, list):
             raise ValueError("it tells no idle power of runs")
+        power_w = codec.number(told)
         known = [earlier[run_id] for run_id in map(str, run_ids) if run_id in earlier]
         return [with_idle_after(run, power_w) for run in known], []
     run, unknown = codec.run_of(data, version)
@@ -208,11 +214,11 @@ def _checked(record: str) -> dict[str, Any]:
     Raises:
         ValueError: with the reason; it quotes nothing of the record.
     """
-    seal = CHECKSUM.search(record)
+    seal = CHECKSUM.fullmatch(record, len(record) - CHECKSUM_LENGTH)
     if seal is not None and seal[1] != _checksum(record[: seal.start()]):
         raise ValueError("damaged: its checksum is not that of its bytes")
     try:
-        data = json.loads(record, parse_constant=_no_constant)
+        data = DECODER.decode(record)
     except RecursionError:
         raise ValueError("no WattBench record: it is nested too deeply") from None
     except json.JSONDecodeError as error:
@@ -226,3 +232,6 @@ def _checked(record: str) -> dict[str, Any]:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"it holds {name}, which is no number in JSON")
+
+
+DECODER = json.JSONDecoder(parse_constant=_no_constant)

@@ -19,6 +19,7 @@ from ..recording.runs import failed_run, measured_run, new_run
 from ..recording.window import Window
 from .experiment import Attempt, Plan, repeat, warm_up
 from .journal import Journal
+from .progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ class Session:
         more_jobs: others of the same condition but for their prompts, which a plan for several
             jobs makes in turn.
         prompts: the name of the set of all prompts, of which each job has one.
+        progress: is told when runs begin and end.
     """
 
     host: Host
@@ -68,6 +70,7 @@ class Session:
     more_jobs: Sequence[Job] = ()
     prompts: str = ""
     idle_power_before_w: float | None = None
+    progress: Progress | None = None
     remark: str = ""
     kept_count: int = 0
     failed_count: int = 0
@@ -108,6 +111,8 @@ class Session:
         """Make one run; see :class:`.experiment.Trial`."""
         self.host.stop_if_cancelled()
         job = self._job_of(attempt)
+        if self.progress is not None:
+            self.progress.begin()
         with self.instrument.record() as (window, recording):
             made = job.make(window, attempt.seed)
         picture = job.look_at(made, attempt)
@@ -140,7 +145,11 @@ class Session:
         self.kept_count += 1
         self.failed_count += bool(run.error)
         kind = "warm-up" if run.is_warmup else "repeat"
-        self.host.show(f"{kind} {run.repeat + 1} done, {self._kept}")
+        said = f"{kind} {run.repeat + 1} done, {self._kept}"
+        if self.progress is not None:
+            self.progress.end(run)
+            said = f"{self.progress.text}; {said}"
+        self.host.show(said)
 
     def _idle_power(self, seconds: float) -> float | None:
         if seconds == 0:

@@ -54,6 +54,7 @@ class MeterReader:
         self._spec, self.name = spec, ""
         self._device_id, self._rhythms, self._check = device_id, rhythms, check
         self._gauges = gauges
+        self._told_nothing = False
         self._still = StillPower()
 
     def open(self) -> None:
@@ -80,9 +81,11 @@ class MeterReader:
     def resume(self) -> float:
         """Read on after a pause; returns when the counter last ticked.
 
-        A meter that failed is opened anew. Where it cannot be, it stays refused for its fault.
+        A meter that failed, or has told nothing, is opened anew. Where it cannot be, it stays
+        refused for its fault.
         """
-        if self.sampler.samples.faults or (self.meter is None and self.name):
+        is_gone = self.meter is None and bool(self.name)
+        if self.sampler.samples.faults or self._told_nothing or is_gone:
             self._reopen()
         quiet_s = self.sampler.resume(TICK_TIMEOUT_S)
         if self.sampler.samples.faults and self.meter is not None and not self.sampler.is_lost:
@@ -103,7 +106,9 @@ class MeterReader:
             return [None] * len(intervals), self.refusal
         is_measured = self.meter.provenance == "measured"
         still_fault = self._still.fault if is_measured else ""
-        return read_energies(self.meter, self.sampler.samples, intervals, reach_s, still_fault)
+        samples = self.sampler.samples
+        self._told_nothing = not (samples.counter or samples.power)
+        return read_energies(self.meter, samples, intervals, reach_s, still_fault)
 
     def see_power(self, start_s: float, end_s: float, is_work: bool) -> None:
         """Take note of whether power changed in a span of work, or of rest."""

@@ -7,7 +7,7 @@ import pytest
 
 from wattbench.analysis.power_caps import analyse, percent, verdicts
 from wattbench.law.race_to_idle import points_of_runs
-from wattbench.report import runs_frame
+from wattbench.report import append_runs, read_runs, runs_frame
 from wattbench.report.power_sweep import sweep_frame, sweep_text, write_sweeps
 
 BLOCKS = ((350, 1.0), (250, 1.1), (150, 1.5), (350, 1.0))
@@ -16,15 +16,21 @@ BLOCKS = ((350, 1.0), (250, 1.1), (150, 1.5), (350, 1.0))
 
 @pytest.fixture
 def sweep_runs(make_run):
-    """Runs whose power is their cap; ``jitter`` varies their energy by repeat."""
+    """Runs whose power is their cap; ``jitter`` varies their energy by repeat.
 
-    def make(blocks=BLOCKS, repeats=3, visits=1, jitter=0.001, **changes):
+    They come as a table with their caps; ``frame.attrs["runs"]`` are the runs themselves.
+    """
+
+    def make(blocks=BLOCKS, repeats=3, visits=1, jitter=0.001, name="", **changes):
         runs, labels = [], []
         for visit in range(1, visits + 1):
             for number, (cap_w, slower) in enumerate(blocks):
                 for repeat in range(repeats):
                     run = make_run(
-                        f"{visit}.{number}.{repeat}", 10.0 * slower, visit=visit, repeat=repeat
+                        f"{name}{visit}.{number}.{repeat}",
+                        10.0 * slower,
+                        visit=visit,
+                        repeat=repeat,
                     )
                     noise = 1 + jitter * (repeat - 1) * (-1) ** number
                     energy_j = cap_w * run.energy.duration_s * noise
@@ -36,9 +42,11 @@ def sweep_runs(make_run):
                         )
                     )
                     labels.append((visit * len(blocks) + number, float(cap_w)))
-        return runs_frame(runs).assign(
+        frame = runs_frame(runs).assign(
             block=[block for block, _ in labels], cap_w=[cap_w for _, cap_w in labels]
         )
+        frame.attrs["runs"] = runs
+        return frame
 
     return make
 
@@ -163,7 +171,7 @@ def test_conditions_are_apart_and_one_without_a_baseline_is_left_out(sweep_runs)
 def test_files(sweep_runs, tmp_path):
     frame = sweep_runs()
     sweeps = analyse(frame, 350.0)
-    names = [path.name for path in write_sweeps(frame, sweeps, tmp_path)]
+    names = [path.name for path in write_sweeps(frame.attrs["runs"], sweeps, tmp_path)]
     assert names == ["runs.csv", "summary.csv", "report.md", "powercap.csv", "powercap.svg"]
     assert all((tmp_path / name).stat().st_size > 0 for name in names)
     report = (tmp_path / "report.md").read_text("utf-8")
@@ -172,9 +180,23 @@ def test_files(sweep_runs, tmp_path):
     assert "150 W took the least" in sweep_text(sweeps[0])
 
 
+def test_a_later_sweep_keeps_all_that_was_measured_before(sweep_runs, tmp_path, make_run):
+    append_runs([make_run("by run")], tmp_path)
+    tables = []
+    for name in ("a ", "bb ", "ccc "):
+        frame = sweep_runs(name=name, jitter=len(name) / 1000)
+        write_sweeps(frame.attrs["runs"], analyse(frame, 350.0), tmp_path)
+        tables.append((tmp_path / "powercap.csv").read_bytes())
+    assert len(set(tables)) == 3
+    assert len(read_runs(tmp_path / "runs.csv")) == 1 + 3 * 12
+    kept = [tmp_path / name for name in ("powercap_1.csv", "powercap_2.csv", "powercap.csv")]
+    assert [path.read_bytes() for path in kept] == tables
+    assert (tmp_path / "powercap_2.svg").exists()
+
+
 def test_runs_of_a_sweep_tell_when_idling_pays(sweep_runs, tmp_path):
     frame = sweep_runs()
-    write_sweeps(frame, analyse(frame, 350.0), tmp_path)
+    write_sweeps(frame.attrs["runs"], analyse(frame, 350.0), tmp_path)
     points = points_of_runs(pd.read_csv(tmp_path / "runs.csv"))
     assert [point.label for point in points] == ["150 W", "250 W", "350 W"]
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import io
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
 from playwright.sync_api import expect
 
 from . import made_results
@@ -117,6 +121,29 @@ def test_the_card_is_accessible(opened, palette):
     expect(opened.body.locator("table").first).to_be_visible()
     found = Axe().run(opened.page, context=".wattbench-result")
     assert found.violations_count == 0, found.generate_report()
+
+
+COPIED = """async () => {
+    const [item] = await navigator.clipboard.read();
+    const blob = await item.getType("image/png");
+    const bytes = new Uint8Array(await blob.arrayBuffer());
+    return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
+}"""
+
+
+def test_the_card_is_copied_as_a_picture(shown):
+    shown.wait_until("(_, body) => body.querySelector('.wattbench-card img').complete")
+    shown.body.get_by_role("button", name="Copy as image").press("Enter")
+    expect(shown.body.get_by_role("status")).to_have_text("Copied.")
+    with Image.open(io.BytesIO(base64.b64decode(shown.page.evaluate(COPIED)))) as picture:
+        assert picture.width > 1000
+        assert 400 < picture.height < 1600
+        colours = picture.convert("RGB").getcolors(1 << 24)
+    share = {colour: count / (picture.width * picture.height) for count, colour in colours}
+    # The ground, the bar of denoising, and the random picture.
+    assert max(share.values()) > 0.5
+    assert share[(59, 130, 246)] > 0.002
+    assert len(share) > 1000
 
 
 def test_a_narrow_node_shows_it_whole(opened):

@@ -58,7 +58,11 @@ SHOW = """async (devices) => {
     document.querySelector("#made-up")?.remove();
     panel.element.id = "made-up";
     document.body.append(panel.element);
-    return badgeText(devices[0], "en");
+    panel.setFindings(devices[0].meter ? [] : [
+        { name: "nvml", available: false, reason: "no driver", remedy: "install it" },
+        { name: "rapl", available: true, description: "CPU packages" },
+    ]);
+    return badgeText(devices[0], job, (key) => key, "en");
 }"""
 
 SETTINGS = {"Comfy.ColorPalette": "dark", "Comfy.Locale": "en"}
@@ -170,6 +174,34 @@ def test_values_appear_and_update(page):
     expect(value(page, "Temperature")).to_have_text("—")
 
 
+def test_the_badge_has_an_icon_and_the_name_under_the_tabs_icon_fits(frontend, page):
+    expect(badge(page).locator(".pi-bolt")).to_be_visible()
+    frontend.set("Comfy.Sidebar.Size", "normal")
+    try:
+        name = page.get_by_text("Watts", exact=True)
+        expect(name).to_be_visible()
+        width, room, lines = name.evaluate(
+            """(e) => {
+                const range = document.createRange();
+                range.selectNodeContents(e);
+                const { width } = range.getBoundingClientRect();
+                const button = e.closest("button").getBoundingClientRect();
+                return [width, button.width, range.getClientRects().length];
+            }"""
+        )
+        assert (width <= room, lines) == (True, 1)
+    finally:
+        frontend.set("Comfy.Sidebar.Size", "small")
+
+
+def test_the_joules_of_a_prompt_tick_in_the_badge(frontend, page):
+    frontend.load(benchmark(repeats=1, idle_seconds=4), "ticking")
+    page.evaluate("app.queuePrompt(0)")
+    expect(badge(page)).to_have_text(re.compile(r"W · [\d.]+ k?J · "))
+    wait_for_change(badge(page))
+    expect(badge(page)).not_to_have_text(re.compile(r"J · "))
+
+
 def test_energy_of_a_prompt(frontend, server, page):
     # The page may be held up for longer than the server waits for it.
     ask(server, interval_s=10)
@@ -253,12 +285,12 @@ def test_a_chart_of_many_hours_stays_small(page):
 
 def test_many_devices_are_folded_and_all_is_said(page):
     devices = [{**MADE_UP, "device": f"cuda:{i}", "meter": f"nvml:{i}"} for i in range(3)]
-    assert page.evaluate(SHOW, devices) == "213 W · 9.8 GiB · 71 °C"
+    assert page.evaluate(SHOW, devices) == "213 W · 1.23 kJ · 9.8 GiB / 24.0 GiB · 71 °C"
     shown = page.locator("#made-up")
     expect(shown.locator("details")).to_have_count(3)
     expect(shown.locator("details[open]")).to_have_count(1)
     expect(shown.locator("summary").nth(2)).to_have_text(
-        "NVIDIA RTX <b> (cuda:2) 213 W · 9.8 GiB · 71 °C"
+        "NVIDIA RTX <b> (cuda:2) 213 W · 1.23 kJ · 9.8 GiB / 24.0 GiB · 71 °C"
     )
     values = shown.locator("details[open] .wattbench-hud-value").all_text_contents()
     assert values == [
@@ -269,6 +301,9 @@ def test_many_devices_are_folded_and_all_is_said(page):
         "1,710 MHz",
         "sw_power_cap",
     ]
+    tops = shown.locator("details[open] .wattbench-hud-top").all_text_contents()
+    assert tops == ["350 W", "24.0 GiB", "100 °C", "1,710 MHz"]
+    expect(shown.locator(".wattbench-hud-findings")).to_be_hidden()
     expect(shown.get_by_role("status")).to_have_text("status_live throttled")
     line = shown.locator("details[open] path").first.get_attribute("d")
     assert [piece[0] for piece in re.findall(r"[ML][^ML]*", line)] == ["M", "L", "L", "M", "L"]
@@ -281,8 +316,12 @@ def test_without_a_meter_the_reason_stands_there(page):
     kept = {"device", "name"}
     nothing = {key: "" if isinstance(MADE_UP[key], str) else None for key in {*MADE_UP} - kept}
     device = {**MADE_UP, **nothing, "power_reason": "no meter measures this"}
-    assert page.evaluate(SHOW, [device]) == "—"
+    assert page.evaluate(SHOW, [device]) == "set_up"
     shown = page.locator("#made-up")
+    assert shown.locator(".wattbench-hud-findings li").all_inner_texts() == [
+        "nvml ✗ no driver. install it",
+        "rapl ✓ CPU packages",
+    ]
     expect(shown.get_by_text("no meter measures this")).to_have_count(1)
     expect(shown.locator(".wattbench-hud-row:visible dt")).to_have_text(["vram"])
     assert set(shown.locator(".wattbench-hud-value").all_text_contents()) == {"—"}
@@ -294,7 +333,7 @@ def test_a_failed_meter_says_why_once(page):
     told_nothing = {"power_w", "energy_j", "temperature_c", "sm_clock_hz", "throttle_reasons"}
     device = {**MADE_UP, **dict.fromkeys(told_nothing)}
     device |= {"power_reason": lost, "energy_reason": lost}
-    assert page.evaluate(SHOW, [device]) == "9.8 GiB"
+    assert page.evaluate(SHOW, [device]) == "9.8 GiB / 24.0 GiB"
     shown = page.locator("#made-up")
     expect(shown.get_by_text(lost)).to_have_count(1)
     assert shown.locator(".wattbench-hud-value").all_text_contents().count("—") == len(told_nothing)

@@ -23,6 +23,7 @@ def test_the_keyboard_reaches_and_copies_the_tables(shown, ran):
         shown.body.get_by_role("region", name="Phases"),
         shown.body.locator("summary", has_text="Steps and repeats"),
         shown.body.locator("summary", has_text="Notes"),
+        shown.body.get_by_role("button", name="Copy as image"),
         shown.body.get_by_role("button", name="Copy as Markdown"),
     ]
     first.focus()
@@ -101,8 +102,8 @@ def test_texts_follow_the_language(in_portuguese):
     assert re.search(r"\d,\d+ ± \d", phases)
     assert not re.search(r"\d\.\d", phases)
     buttons = body.locator(".wattbench-actions").get_by_role("button")
-    expect(buttons).to_have_text(["Copiar como Markdown", "Salvar como CSV"])
-    buttons.first.press("Enter")
+    expect(buttons).to_have_text(["Copiar como imagem", "Copiar como Markdown", "Salvar como CSV"])
+    buttons.nth(1).press("Enter")
     expect(body.get_by_role("status")).to_have_text("Copiado.")
     copied = node.page.evaluate("navigator.clipboard.readText()")
     assert copied.startswith("| Condição | n |")

@@ -61,6 +61,44 @@ def test_the_table_has_a_row_for_each_node(shown, ran):
     assert (ran.result["meter"], ran.result["method"]) == ("estimate", "estimated")
 
 
+def test_the_table_sorts_by_cost_and_is_warm_where_it_costs(shown):
+    names = """(body) => [...body.querySelectorAll("tbody tr")].slice(1)
+        .map((row) => row.cells[0].innerText)"""
+    as_run = shown.body.evaluate(names)
+    heading = shown.body.get_by_role("button", name="Time")
+    heading.press("Enter")
+    expect(shown.body.locator("th[aria-sort=descending]")).to_have_text(re.compile("Time"))
+    by_cost = shown.body.evaluate(names)
+    assert sorted(by_cost) == sorted(as_run)
+    assert by_cost[0] in ("KSampler #4", "VAEDecode #5", "WattBenchSyntheticModel #1")
+    widths = shown.body.evaluate(
+        """(body) => [...body.querySelectorAll("tbody tr")].slice(1).map((row) =>
+            parseFloat(getComputedStyle(row.cells[0], "::after").width))"""
+    )
+    assert max(widths) == widths[0] > 20
+    heading.press("Enter")
+    assert shown.body.evaluate(names) == as_run
+
+
+def test_a_second_run_says_what_changed(ran, opened):
+    opened.give({**ran.result, "prompt_id": "before", "workflow_id": "w"})
+    rows = opened.body.locator("tbody tr")
+    expect(rows.first.locator("td")).to_have_count(3)
+    slower = [
+        {**node, "time_s": node["time_s"] and 2 * node["time_s"], "energy_j": None}
+        for node in ran.result["nodes"]
+    ]
+    later = {**ran.result, "prompt_id": "after", "workflow_id": "w", "nodes": slower}
+    later["energy_j"] = 0.5 * ran.result["energy_j"]
+    opened.give(later)
+    expect(rows.first.locator("td").last).to_have_text("-50 %")
+    sampler = rows.filter(has=opened.page.locator("th", has_text="KSampler #4"))
+    expect(sampler.locator("td").last).to_have_text("+100 %")
+    assert "Time, before: " in sampler.locator("td").last.get_attribute("title")
+    opened.give({**later, "prompt_id": "another", "workflow_id": "other"})
+    expect(rows.first.locator("td")).to_have_count(3)
+
+
 @pytest.mark.parametrize("palette", ["dark", "light"])
 def test_text_stands_out_from_its_ground(shown, palette):
     shown.frontend.paint(palette)

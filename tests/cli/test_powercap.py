@@ -2,12 +2,10 @@
 
 import contextlib
 import dataclasses
-import json
 import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pandas as pd
 import psutil
@@ -23,45 +21,12 @@ from wattbench.measure.power_limit.guarded import GuardedBoard
 from wattbench.measure.recording.runs import new_run
 from wattbench.records import Condition, Environment
 
+from ..real_batch import pack, workflow
 from ..waiting import until
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-NOT_THE_PACK = {"tests", "benchmarks", "output", "build"}
+__all__ = ["pack", "workflow"]
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
-
-
-@pytest.fixture
-def pack(tmp_path):
-    """The pack in a place of its own, because a server keeps its folders below it."""
-    pack = tmp_path / "pack"
-    pack.mkdir()
-    for path in ROOT.iterdir():
-        if path.name not in NOT_THE_PACK and not path.name.startswith("."):
-            (pack / path.name).symlink_to(path)
-    return pack
-
-
-@pytest.fixture
-def workflow(tmp_path):
-    """A benchmark of the tiny SDXL: no warm-up, two repeats."""
-    benchmark = {
-        "model": ["1", 0], "clip": ["1", 1], "vae": ["1", 2],
-        "positive": "a moth", "negative": "", "seed": 0,
-        "width": 64, "height": 64, "batch_size": 1,
-        "steps": 2, "cfg": 7.0, "sampler_name": "euler", "scheduler": "normal",
-        "warmup_runs": 0, "repeats": 2, "idle_seconds": 0, "meter": "auto",
-    }  # fmt: skip
-    synthetic = {"architecture": "sdxl", "size": "tiny", "dtype": "auto", "seed": 0}
-    save = {"images": ["2", 0], "filename_prefix": "test"}
-    graph = {
-        "1": {"class_type": "WattBenchSyntheticModel", "inputs": synthetic},
-        "2": {"class_type": "WattBenchBenchmark", "inputs": benchmark},
-        "3": {"class_type": "SaveImage", "inputs": save},
-    }
-    path = tmp_path / "workflow.json"
-    path.write_text(json.dumps(graph), "utf-8")
-    return path
 
 
 @pytest.fixture

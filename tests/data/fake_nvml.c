@@ -15,7 +15,7 @@
  *   power T W         from T seconds on the board draws W watts; rising T
  *   response_ms N     power goes towards each level exponentially, with this time constant (0)
  *   unsupported CALL  CALL answers NOT_SUPPORTED (3)
- *   fail T CALL CODE  from T seconds on CALL answers CODE
+ *   fail T CALL CODE  from T seconds on CALL answers CODE; -1: it never returns
  *   reset T           at T seconds the counter starts again at 0
  *   memory TOTAL RESERVED USED   bytes
  *   limit_mw N        limit in force, and the default and highest one; the lowest is a quarter
@@ -34,7 +34,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { OK, UNINITIALIZED = 1, INVALID = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, TOO_SMALL = 7, UNKNOWN = 999 };
+enum { NEVER = -1, OK, UNINITIALIZED = 1, INVALID = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, TOO_SMALL = 7, UNKNOWN = 999 };
 enum { MAX_GPUS = 8, MAX_ITEMS = 1024 };
 
 typedef struct { double t_s, value; } Step;
@@ -207,7 +207,10 @@ static int answer(Gpu *g, const char *call) {
     if (g < gpus || g >= gpus + gpu_count) return INVALID;
     if (g->limits_file[0]) refresh_limits(g);
     for (int i = 0; i < g->failure_count; i++)
-        if (!strcmp(g->failures[i].call, call) && now_s() >= g->failures[i].t_s) return g->failures[i].code;
+        if (!strcmp(g->failures[i].call, call) && now_s() >= g->failures[i].t_s) {
+            while (g->failures[i].code == NEVER) pause();
+            return g->failures[i].code;
+        }
     return OK;
 }
 

@@ -9,6 +9,7 @@ import os
 import struct
 import subprocess
 import sys
+import zlib
 
 import pytest
 
@@ -23,11 +24,27 @@ from pathlib import Path
 resource.setrlimit(resource.RLIMIT_AS, (4 * 2**30, 4 * 2**30))
 resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
 
+from wattbench.cli import summary, tune
+from wattbench.errors import UsageError
+from wattbench.hosts.remote import batch
 from wattbench.law import calibration as law
 from wattbench.measure.meters import replay
 from wattbench.quant.calibrate import Calibration
 from wattbench.quant.files import TensorFile
 from wattbench.quant.gguf_files import GgufFile
+from wattbench.report import folder
+from wattbench.study import plan
+
+
+def picture(path):
+    if folder.thumbnail(path, True, str) is None:
+        raise ValueError("not shown")
+
+
+def verdict(path):
+    if folder.tuned_of(path.parent) is None:
+        raise ValueError("not shown")
+
 
 READERS = {
     "gguf": GgufFile,
@@ -35,11 +52,18 @@ READERS = {
     "law": law.load,
     "calibration": Calibration.load,
     "trace": replay.load,
+    "workflow": batch.check_workflow,
+    "tuned": tune.read_workflow,
+    "table": summary.read_table,
+    "journal": summary.read_journal,
+    "plan": lambda path: plan.read_plan(path, path.parent),
+    "picture": picture,
+    "verdict": verdict,
 }
 for kind, path in json.loads(sys.argv[1]):
     try:
         READERS[kind](Path(path))
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, UsageError) as error:
         print("refused:", str(error).replace(chr(10), " "), flush=True)
     else:
         print("taken", flush=True)
@@ -97,8 +121,47 @@ JSON_BOMBS = {
     "secret": b'{"J": {"domain": {}, "hunter2": "hunter2"}, "version": 1, "layers": {"hunter2": 1}}'
     b"",
 }
+PLAN_BOMBS = {
+    "deep": b"a = " + DEEP.encode(),
+    "tables": b"[" + b"a." * 50_000 + b"a]\n",
+    "digits": b"a = " + b"9" * 100_000,
+    "nul": b"\x00" * 1000,
+    "long": b"#" * (2**20 + 1),
+    "secret": b'hunter2 = "hunter2',
+}
+TABLE_BOMBS = {
+    "zeros": b"\x00" * 1_000_000,
+    "commas": b"," * 1_000_000,
+    "quote": b'"' + b"x" * 1_000_000,
+    "secret": b"hunter2\nhunter2,1,2,3\n",
+    "empty": b"",
+}
+
+
+def chunk(kind, data):
+    body = kind + data
+    return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+
+def png(width, height, *chunks, rows=b""):
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    made = [chunk(b"IHDR", head), *chunks, chunk(b"IDAT", rows), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(made)
+
+
+PICTURE_BOMBS = {
+    "wide": png(2**31 - 1, 2**31 - 1),
+    "empty_pixels": png(9000, 9000, rows=zlib.compress(bytes(9001 * 9000), 9)),
+    "text": png(1, 1, chunk(b"zTXt", b"prompt\0\0" + zlib.compress(bytes(2**27), 9))),
+    "cut": png(64, 64)[:40],
+    "text_file": b"hunter2",
+}
 header = json.dumps({"t": {"dtype": "F32", "shape": [2**62, 4], "data_offsets": [0, 0]}}).encode()
 SAFETENSORS_BOMBS["shape"] = struct.pack("<Q", len(header)) + header
+
+KINDS = ("gguf", "safetensors", "law", "calibration", "trace", "workflow", "tuned", "plan")
+KINDS += ("table", "journal", "picture", "verdict")
+SUFFIXES = {"picture": ".png", "journal": ".jsonl"}
 
 BOMBS = [
     *(("gguf", name, data) for name, data in GGUF_BOMBS.items()),
@@ -108,7 +171,14 @@ BOMBS = [
     *(("trace", name, data) for name, data in JSON_BOMBS.items() if name != "list"),
     ("trace", "deep_object", b'{"t_s":' + DEEP.encode()),
     ("trace", "cell", b"t_s,power_w\n0," + b"9" * 200_000 + b"\n1,1\n"),
-    *((kind, "pipe", None) for kind in ("gguf", "safetensors", "law", "calibration", "trace")),
+    *(("workflow", name, data) for name, data in JSON_BOMBS.items()),
+    *(("tuned", name, data) for name, data in JSON_BOMBS.items() if name != "secret"),
+    *(("plan", name, data) for name, data in PLAN_BOMBS.items()),
+    *(("table", name, data) for name, data in TABLE_BOMBS.items()),
+    *(("journal", name, data) for name, data in JSON_BOMBS.items() if name != "nul"),
+    *(("picture", name, data) for name, data in PICTURE_BOMBS.items()),
+    *(("verdict", name, data) for name, data in JSON_BOMBS.items()),
+    *((kind, "pipe", None) for kind in KINDS),
 ]
 
 
@@ -125,7 +195,10 @@ def read_all(jobs, tmp_path):
 def test_every_bomb_is_refused_and_quotes_nothing(tmp_path, figures):
     jobs = []
     for kind, name, data in BOMBS:
-        path = tmp_path / f"{kind}_{name}"
+        path = tmp_path / f"{kind}_{name}{SUFFIXES.get(kind, '')}"
+        if kind == "verdict":
+            path = tmp_path / name / "verdict.json"
+            path.parent.mkdir(exist_ok=True)
         if data is None:
             os.mkfifo(path)
         else:

@@ -12,15 +12,18 @@ import uuid
 import psutil
 import pytest
 
-from wattbench.hosts.remote import server as server_module
 from wattbench.hosts.remote.server import find_comfyui
 from wattbench.measure.power_limit.guarded import GuardedLimit
 from wattbench.measure.protocol.journal import read
+from wattbench.report import read_runs
 
 from ..hosts.remote.test_server import command_of
 from ..measure.power_limit.test_guarded import seen_here
 from ..processes.test_children import FAMILY, HOLD
+from ..real_batch import pack, workflow
 from ..waiting import until
+
+__all__ = ["pack", "workflow"]
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 
@@ -111,51 +114,135 @@ def test_no_kill_of_guardian_or_command_loses_the_former_limit(
     figures(kills=kills, both_at_once=at_once, limits_lost=0)
 
 
-def test_killed_batches_leave_no_server_and_lose_no_run(
-    tmp_path, write_workflow, soaks, figures, monkeypatch
-):
-    """A real ComfyUI, killed as the command, the supervisor or the server, at any phase."""
-    if not soaks:
-        pytest.skip("minutes; test_server.py kills one: `python tasks.py soak`")
-    workflow = write_workflow(repeats=20, seed=3, then="succeed")
-    kills, kept, phases = int(os.environ.get("WATTBENCH_SOAK_BATCHES", "40")), 0, []
-    for number in range(kills):
-        mark, folder = uuid.uuid4().hex, tmp_path / f"{number}"
-        folder.mkdir()
+PHASES = {
+    "starts": lambda seen: True,
+    "ComfyUI starts": lambda seen: seen.server is not None,
+    "first runs": lambda seen: seen.runs() > 0,
+    "second block": lambda seen: seen.runs() > REPEATS,
+    "last runs": lambda seen: seen.runs() > BLOCKS * REPEATS - 1,
+}
+"""When a batch is in each of its phases; the kill comes a random moment later."""
+
+VICTIMS = (
+    "command",
+    "server",
+    "guardian",
+    "supervisor",
+    "comfy-cli",
+    "command and guardian",
+    "all",
+)
+REPEATS, BLOCKS = 2, 4
+
+
+class Batch:
+    """A real ``powercap`` of the tiny model, and what can be seen of it from outside."""
+
+    def __init__(self, pack, line, log):
+        self.mark, self.pack = uuid.uuid4().hex, pack
+        self.runs_before = self.runs_in_journal()
         code = (
-            "import sys, shutil\nfrom pathlib import Path\nfrom wattbench import cli\n"
+            "import sys\nfrom pathlib import Path\nfrom wattbench import cli\n"
             "from wattbench.hosts.remote import server\n"
-            f"server.PACK_ROOT = Path({str(folder / 'pack')!r})\n"
-            "sys.exit(cli.main(sys.argv[1:]))\n"
+            f"server.PACK_ROOT = Path({str(pack)!r})\nsys.exit(cli.main(sys.argv[1:]))\n"
         )
-        pack = folder / "pack"
-        pack.symlink_to(server_module.PACK_ROOT / "tests" / "data" / "journal_pack")
-        line = ["run", str(workflow), "--out", str(folder / "out"), "--device", "cpu"]
-        line += ["--comfyui", str(find_comfyui())]
-        log = (folder / "log").open("wb")
-        command = subprocess.Popen(
+        self.command = subprocess.Popen(
             [sys.executable, "-c", code, *line],
-            env={**os.environ, MARK: mark},
+            env={**os.environ, MARK: self.mark},
             stdout=log,
-            stderr=log,
+            stderr=subprocess.STDOUT,
         )
-        deadline_s = time.monotonic() + DICE.uniform(0, 45)
-        while time.monotonic() < deadline_s and command.poll() is None:
-            time.sleep(0.1)
-        family = marked(mark)
-        ours = [p for p in family if p.pid != command.pid]
-        phases.append(len(family))
-        if number % 3 and ours:
-            kill_some(ours)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                command.wait(60)
-        command.kill()
-        command.wait()
-        log.close()
-        until(lambda mark=mark: not marked(mark), 120, 0.1)
-        for journal in folder.rglob("journal.jsonl"):
-            contents = read(journal.read_bytes())
-            whole = journal.read_bytes().count(b"\n")
-            assert len(contents.runs) >= whole - len(contents.left_out)
-            kept += len(contents.runs)
-    figures(kills=kills, orphans=0, finished_runs_kept=kept, family_sizes=sorted(set(phases)))
+
+    @property
+    def journal(self):
+        return self.pack / ".comfyui" / "base" / "output" / "wattbench" / "journal.jsonl"
+
+    def contents(self):
+        return read(self.journal.read_bytes() if self.journal.exists() else b"")
+
+    def runs_in_journal(self):
+        return len(self.contents().runs)
+
+    def runs(self):
+        return self.runs_in_journal() - self.runs_before
+
+    @property
+    def server(self):
+        return next((p for p in marked(self.mark) if "main.py" in command_of(p)), None)
+
+    def victims(self, name):
+        """The processes that a name stands for; the command where there is none of them now."""
+        family = marked(self.mark)
+        if name == "all":
+            return family
+        command = [p for p in family if p.pid == self.command.pid]
+        shown = {
+            "server": lambda line: "main.py" in line and "supervisor.py" not in line,
+            "guardian": lambda line: "power_limit.guardian" in line,
+            "supervisor": lambda line: "supervisor.py" in line,
+            "comfy-cli": lambda line: "comfy_cli" in line,
+        }
+        part = name.removeprefix("command and ")
+        chosen = [p for p in family if part in shown and shown[part](command_of(p))]
+        return chosen + command if part != name else chosen or command
+
+
+def test_killed_batches_leave_nobody_no_cap_and_lose_no_run(
+    tmp_path, pack, workflow, limited_board, monkeypatch, soaks, figures
+):
+    """A real ComfyUI that measures under caps; each phase meets each of its processes' deaths."""
+    if not soaks:
+        pytest.skip("minutes; test_powercap.py kills a few: `python tasks.py soak`")
+    board = seen_here(limited_board(), monkeypatch)
+    kills = int(os.environ.get("WATTBENCH_SOAK_BATCHES", "40"))
+    line = ["powercap", str(workflow), "--out", str(tmp_path / "out"), "--device", "cpu"]
+    line += ["--comfyui", str(find_comfyui()), "--watts", "150,200", "--settle", "0.1"]
+    kept, tabled, ended, slowest_s, restored_by_next = set(), set(), 0, 0.0, 0
+    for number in range(kills):
+        phase, name = list(PHASES)[number % len(PHASES)], VICTIMS[number % len(VICTIMS)]
+        with (tmp_path / f"log{number}").open("wb") as log:
+            batch = Batch(pack, line, log)
+        until(lambda b=batch, p=phase: PHASES[p](b) or b.command.poll() is not None, 600, 0.02)
+        time.sleep(DICE.uniform(0, 2))
+        ended += batch.command.poll() is not None
+        finished = {run.run_id for run in batch.contents().runs}
+        victims = batch.victims(name)
+        for process in victims if len(victims) > 1 else ():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGSTOP)
+        kill_some(victims, everyone=True)
+        began_s = time.monotonic()
+        until(lambda b=batch: b.command.poll() is not None, 600, 0.02)
+        until(lambda b=batch: not marked(b.mark), 120, 0.05)
+        slowest_s = max(slowest_s, time.monotonic() - began_s)
+        contents = batch.contents()
+        assert finished | kept <= {run.run_id for run in contents.runs}
+        assert len(contents.left_out) <= number + 1
+        kept = {run.run_id for run in contents.runs}
+        restored_by_next += board.limits_w()[-1:] not in ([], [350.0])
+        with GuardedLimit("auto") as limit:
+            assert limit.board.former_w == 350
+            assert limit.read_w() == 350
+        table = tmp_path / "out" / "runs.csv"
+        now = set(read_runs(table)["run_id"]) if table.exists() else set()
+        assert tabled <= now <= kept
+        tabled = now
+        print(
+            f"{number}: {phase}, {name}: {len(kept)} runs in the journal, {len(now)} in the table"
+        )
+    with (tmp_path / "last").open("wb") as log:
+        last = Batch(pack, line, log)
+    assert last.command.wait(600) == 0, (tmp_path / "last").read_text("utf-8")
+    assert last.runs() == BLOCKS * REPEATS
+    assert board.limits_w()[-1] == 350
+    assert len(read_runs(table)) == len(tabled) + BLOCKS * REPEATS
+    figures(
+        kills=kills,
+        after_the_end=ended,
+        finished_runs_kept=len(kept),
+        lines_cut=len(contents.left_out),
+        orphans=0,
+        gone_after_s=slowest_s,
+        limits_lost=0,
+        limits_restored_by_the_next_start=restored_by_next,
+    )

@@ -59,11 +59,12 @@ def test_the_report_says_what_a_choice_means_here(backend, said, choose):
 
 def test_the_table_has_a_line_and_a_reason_for_each_kernel(attention_nodes):
     output = attention_nodes.WattBenchAttentionInfo.execute()
-    lines = output.result[0].splitlines()
-    assert [line.split()[1] for line in lines] == [backend.name for backend in BACKENDS]
-    for line in lines:
-        assert line.startswith("yes") or "not here, because " in line
-    assert output.ui.as_dict() == {"text": ("\n".join(lines),)}
+    (table,) = output.ui["wattbench_table"]
+    assert [name for name, *_ in table["rows"]] == [backend.name for backend in BACKENDS]
+    for _, here, said in table["rows"]:
+        assert here == "yes" or "not here, because " in said
+    assert output.ui["text"] == [output.result[0]]
+    assert all(name in output.result[0] for name, *_ in table["rows"])
 
 
 def test_info_shows_what_ran_in_the_latest_sampling(

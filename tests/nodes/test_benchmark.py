@@ -245,3 +245,15 @@ def test_runs_go_to_the_users_folder_where_the_output_folder_is_unwritable(
     fallback = workspace_folder.parent / "user" / "wattbench" / "journal.jsonl"
     assert tuple(parse(fallback.read_text("utf-8"))) == runs
     assert "cannot write" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("side", "is_refused"),
+    [(0, False), (8, True), (16, False), (65, True), (16384, False), (16392, True)],
+)
+def test_a_size_that_cannot_be_is_refused_before_anything_runs(comfyui, side, is_refused):
+    from wattbench.nodes.benchmark import WattBenchBenchmark
+
+    for given in ({"width": side}, {"height": side}):
+        answer = WattBenchBenchmark.validate_inputs(**given)
+        assert (answer is not True) == is_refused

@@ -16,6 +16,8 @@ def test_export_lists_its_files(output, workspace_folder, make_run):
     files = result.ui["files"]
     assert [file["filename"] for file in files] == ["runs.csv", "summary.csv", "report.md"]
     assert {(file["subfolder"], file["type"]) for file in files} == {("my/tables", "output")}
+    (text,) = result.ui["text"]
+    assert text == "2 runs went into output/my/tables: runs.csv, summary.csv, report.md"
     assert len(pd.read_csv(workspace_folder / "my" / "tables" / "runs.csv")) == 2
 
 

@@ -169,6 +169,13 @@ def test_a_second_batch_is_refused_while_one_measures(tmp_path):
         pass
 
 
+def test_a_foreign_table_is_said_before_anything_is_measured(tmp_path):
+    (tmp_path / "runs.csv").write_text("a,b\n1,2\n", "utf-8")
+    with pytest.raises(UsageError, match="is not a runs"), reserved(tmp_path):
+        pass
+    assert (tmp_path / "runs.csv").read_text("utf-8") == "a,b\n1,2\n"
+
+
 def test_names_of_runs_are_found_whatever_is_in_them(tmp_path, runs):
     odd = replace(runs[0], run_id='a "quoted\\ name')
     append_runs([odd], tmp_path)

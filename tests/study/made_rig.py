@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from wattbench.errors import CommandError
-from wattbench.records import Condition, EnergyReading, Phase
+from wattbench.records import EnergyReading, Phase
 from wattbench.study.definitions import Definition, Input
 from wattbench.study.measured import Prompt
 
@@ -32,6 +32,11 @@ DEFINITIONS = {
     "WattBenchAttentionBackend": Definition(
         "WattBenchAttentionBackend",
         (socket("model", "MODEL"), widget("backend", "auto")),
+        ("MODEL",),
+    ),
+    "WattBenchQuantizeModel": Definition(
+        "WattBenchQuantizeModel",
+        (socket("model", "MODEL"), widget("weight_format", "fp8")),
         ("MODEL",),
     ),
     "WattBenchProbeModel": Definition(
@@ -117,6 +122,3 @@ def phases(time_s):
         Phase("denoise", 0.1 * time_s, 0.8 * time_s, step_ends_s=(0.5 * time_s, 0.8 * time_s)),
         Phase("decode", 0.9 * time_s, 0.1 * time_s),
     )
-
-
-__all__ = ["GRAPH", "Condition", "MadeRig", "offer"]

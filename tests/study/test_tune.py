@@ -14,7 +14,6 @@ from PIL import Image
 
 from wattbench.errors import CommandError
 from wattbench.records import KernelCalls
-from wattbench.study.definitions import Definition, Input
 from wattbench.study.levels import Levels
 from wattbench.study.measured import Prompt
 from wattbench.study.outcome import candidates_of, sentence, write_outcome
@@ -22,38 +21,8 @@ from wattbench.study.pictures import Gallery
 from wattbench.study.search import BASELINE, Lever, Rule, Search
 from wattbench.study.tune import Tuning
 
+from .made_rig import DEFINITIONS, GRAPH
 
-def socket(name, kind):
-    return Input(name, kind, None, False, True)
-
-
-def widget(name, default):
-    return Input(name, "COMBO", default, True, True)
-
-
-DEFINITIONS = {
-    "Loader": Definition("Loader", (), ("MODEL", "VAE")),
-    "Sampler": Definition("Sampler", (socket("model", "MODEL"),), ("IMAGE",)),
-    "SaveImage": Definition("SaveImage", (socket("images", "IMAGE"),), (), (), True),
-    "WattBenchAttentionBackend": Definition(
-        "WattBenchAttentionBackend",
-        (socket("model", "MODEL"), widget("backend", "auto")),
-        ("MODEL",),
-    ),
-    "WattBenchQuantizeModel": Definition(
-        "WattBenchQuantizeModel",
-        (socket("model", "MODEL"), widget("weight_format", "fp8")),
-        ("MODEL",),
-    ),
-    "WattBenchProbeModel": Definition(
-        "WattBenchProbeModel", (socket("model", "MODEL"),), ("MODEL", "PROBE")
-    ),
-}
-GRAPH = {
-    "1": {"class_type": "Loader", "inputs": {}},
-    "2": {"class_type": "Sampler", "inputs": {"model": ["1", 0], "seed": 5}},
-    "3": {"class_type": "SaveImage", "inputs": {"images": ["2", 0]}},
-}
 FACTORS = {"auto": 0.8, "sdpa": 1.0, "sage": 0.5, "fp8": 0.6, "--fast": 0.9}
 
 
@@ -162,6 +131,11 @@ def test_the_best_combination_is_found_and_written(tune, tmp_path):
     assert table["ratio"][1] == pytest.approx(verdict.ratio.value)
     runs = pd.read_csv(tmp_path / "out" / "runs.csv")
     assert len(runs) == sum(len(visit.prompts) for visit in tuning.visits)
+    assert runs["study"].nunique() == 1
+    blocks = {(visit.stage, visit.block) for visit in tuning.visits}
+    assert set(runs["visit"]) == set(range(1, len(blocks) + 1))
+    assert runs["cell"][0] == "as it is"
+    assert "0.270" in (tmp_path / "out" / "report.html").read_text("utf-8")
 
 
 @pytest.mark.parametrize(

@@ -143,6 +143,7 @@ def test_a_cell_of_a_grid_is_a_run_with_its_choice(forge, axes):
         pictures += forge.processing.process_images(cell).images
     outer.close()
     assert [run.condition.attention for run in forge.runs] == ["forge:split", "sdpa_math"]
+    assert all(run.energy is not None for run in forge.runs)
     assert [(picture.width, picture.height) for picture in pictures] == [(64, 78), (64, 78)]
     assert pictures[0].crop((0, 64, 64, 78)).getcolors() != [(64 * 14, (255, 255, 255))]
     forge.assert_untouched()

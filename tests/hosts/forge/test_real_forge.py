@@ -261,7 +261,7 @@ def test_a_grid_has_a_run_for_each_cell(server):
         if argument["label"] == "X type"
     )
     axis = kinds.index("[WattBench] Attention")
-    arguments = [axis, "sdpa_math,forge:split", [], 0, "", [], 0, "", []]
+    arguments = [axis, "", ["sdpa_math", "forge:split"], 0, "", [], 0, "", []]
     arguments += [True, False, False, False, False, False, False, 0, False]
     grid = {"script_name": "X/Y/Z plot", "script_args": arguments}
     pictures, runs, _, _ = server.make(grid, measure=False)

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -11,7 +12,7 @@ import pytest
 
 from wattbench.cli.powercap import found
 from wattbench.errors import CommandError
-from wattbench.measure.power_limit import LimitRange
+from wattbench.measure.power_limit import LimitRange, guarded
 from wattbench.measure.power_limit.guarded import GuardedBoard, GuardedLimit
 from wattbench.measure.power_limit.unrestored import Change, Unrestored, baseline
 
@@ -51,6 +52,12 @@ def holder(board):
     process.kill()
     process.wait()
     process.stdout.close()
+
+
+def marked_guardians():
+    children = psutil.Process().children()
+    module = "wattbench.measure.power_limit.guardian"
+    return [child.pid for child in children if child.is_running() and module in child.cmdline()]
 
 
 def guardian_of(process):
@@ -121,6 +128,50 @@ def test_killed_guardian_is_noticed_and_another_one_restores(board):
         guardian.wait()
         limit.set_w(150)
     assert board.limits_w() == [350, 200, 350]
+
+
+def test_a_driver_that_never_answers_is_given_up(limited_board, monkeypatch):
+    """At the first limit that is asked for; the next guardian's driver does not answer either."""
+    seen_here(limited_board("fail -1000 nvmlDeviceSetPowerManagementLimit -1"), monkeypatch)
+    monkeypatch.setattr(guarded, "ANSWER_S", 1.0)
+    monkeypatch.setattr(guarded, "RESTORE_TIMEOUT_S", 1.0)
+    before = marked_guardians()
+    with pytest.raises(CommandError, match="did not answer within 1 s"), GuardedLimit("auto"):
+        pytest.fail("the block was entered")
+    until(lambda: marked_guardians() == before)
+
+
+def test_a_driver_that_stops_answering_is_given_up(limited_board, monkeypatch):
+    """While the limit is changed, and when it is to be restored."""
+    directive = f"fail {time.perf_counter() + 1e6} nvmlDeviceSetPowerManagementLimit -1"
+    board = seen_here(limited_board(directive), monkeypatch)
+    script = Path(board.environment["FAKE_NVML_SCRIPT"])
+    with (
+        pytest.raises(CommandError, match=r"could not be restored to 350 W"),
+        GuardedLimit("auto") as limit,
+    ):
+        limit.set_w(200)
+        monkeypatch.setattr(guarded, "ANSWER_S", 1.0)
+        monkeypatch.setattr(guarded, "RESTORE_TIMEOUT_S", 1.0)
+        guardian_of(psutil.Process()).send_signal(signal.SIGSTOP)
+        script.write_text(
+            script.read_text().replace(directive, directive.replace("fail ", "fail -"))
+        )
+        with pytest.raises(CommandError, match="did not answer within 1 s"):
+            limit.set_w(150)
+    assert board.limits_w() == [350, 200]
+    script.write_text(script.read_text().replace(directive.replace("fail ", "fail -"), ""))
+    with GuardedLimit("auto") as limit:
+        assert (limit.board.former_w, limit.board.left_at_w) == (350, 200)
+
+
+def test_many_changes_do_not_outgrow_the_file_of_the_former_limit(tmp_path):
+    change = Change(350.0)
+    for number in range(30_000):
+        change = change.and_asked(100.0 + number % 7)
+    with Unrestored(Named(), tmp_path) as unrestored:
+        unrestored.write(change)
+        assert unrestored.read() == Change(350.0, tuple(100.0 + n for n in range(7)))
 
 
 def test_limit_that_cannot_be_restored_is_said_with_what_to_do(limited_board, monkeypatch):

@@ -285,9 +285,21 @@ def test_a_field_less_is_named(make_run, field):
         ({"phases": 5}, "no list where there should be one"),
         ({"phases": [None]}, "no Phase where there should be one"),
         ({"energy": "much"}, "no EnergyReading where there should be one"),
-        ({"trace": {"counter": [[1]]}}, "no CounterSample where there should be one"),
+        ({"trace": {"counter": [[1]]}}, "no list of CounterSample where there should be one"),
+        ({"trace": {"counter": [[1, 2, 3]]}}, "no list of CounterSample where there should be"),
+        ({"trace": {"counter": [{"t_s": 1}]}}, "no list of CounterSample where there should be"),
         ({"trace": {"counter": [[1, "x"]]}}, "a CounterSample is not of numbers"),
-        ({"wall_time_s": [1]}, "wall_time_s is no number or text"),
+        ({"trace": {"power": [[1, None]]}}, "a PowerSample is not of numbers"),
+        ({"trace": {"power": [[10**400, 1]]}}, "a number in it is larger than any measured one"),
+        ({"wall_time_s": [1]}, "wall_time_s is no number"),
+        ({"wall_time_s": "1"}, "wall_time_s is no number"),
+        ({"wall_time_s": True}, "wall_time_s is no number"),
+        ({"wall_time_s": 10**400}, "a number in it is larger than any measured one"),
+        ({"repeat": None}, "repeat is no number"),
+        ({"run_id": 5}, "run_id is no text"),
+        ({"is_warmup": 0}, "is_warmup is no true or false"),
+        ({"board": {"flags": ["a", 1]}}, "a list holds something else than text"),
+        ({"phases": [{"name": "x"}]}, "its Phase has no"),
     ],
 )
 def test_data_of_another_shape_is_left_out_with_its_place(make_run, fields, reason):
@@ -299,7 +311,16 @@ def test_data_of_another_shape_is_left_out_with_its_place(make_run, fields, reas
 def test_numbers_without_end_are_left_out(make_run):
     line = changed(make_run("a"), wall_time_s=1.53125).replace(b"1.53125", b"1e999")
     assert b"1e999" in line
-    assert read(line).left_out == ((1, "wall_time_s is no number or text"),)
+    assert read(line).left_out == ((1, "a number in it is larger than any measured one"),)
+
+
+@pytest.mark.parametrize("power_w", [True, 10**400, "1", None, [1]])
+def test_idle_power_that_is_no_number_is_left_out(make_run, power_w):
+    record = {"schema_version": 2, "kind": "idle_after", "run_ids": ["a"]}
+    line = json.dumps({**record, "idle_power_after_w": power_w})
+    contents = read(f"{dumps(make_run('a'))}\n{line}".encode())
+    assert contents.runs == (make_run("a"),)
+    assert [line for line, _ in contents.left_out] == [2]
 
 
 def test_nothing_of_a_line_is_quoted():
