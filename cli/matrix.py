@@ -112,7 +112,7 @@ def carry_out(
 ) -> int:
     """What :func:`run` does once everything is at hand: 0 where every planned cell was measured."""
     from ..study.cells import ready
-    from ..study.matrix import Matrix
+    from ..study.matrix import TRIES, Matrix
     from ..study.matrix_results import write_results
     from ..study.visits import JOURNAL, read_visits
 
@@ -121,9 +121,16 @@ def carry_out(
         raise UsageError(
             f"{args.out} holds a matrix already: go on with it by --resume, or name another folder"
         )
-    with rig.open((), "levers") as bench:
-        found = ready(plan, bench, cap_refused)
-        environment = bench.environment()
+    for tries_left in reversed(range(TRIES)):
+        try:
+            with rig.open((), "levers") as bench:
+                found = ready(plan, bench, cap_refused)
+                environment = bench.environment()
+            break
+        except CommandError:
+            # The server died, by something that may be none of ours.
+            if not tries_left:
+                raise
     progress.plan(plan, found, SERVER_START_S)
     if args.dry_run:
         return 0

@@ -50,7 +50,8 @@ class GgufFile:
             check_header(path)
             reader = GGUFReader(path)
             kind = _architecture(reader)
-            self._items = {native_name(kind, item.name): item for item in reader.tensors}
+            is_gated = any("ffn_gate" in item.name for item in reader.tensors)
+            self._items = {native_name(kind, i.name, is_gated): i for i in reader.tensors}
             self.entries = {n: _entry(reader, n, item) for n, item in self._items.items()}
         except (ValueError, IndexError, KeyError, RecursionError) as error:
             raise FileError(

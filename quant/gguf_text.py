@@ -51,8 +51,14 @@ OTHERS = ("llama", "gemma2", "gemma3", "mistral3", "clip", "umt5")
 """Text encoders whose weights llama.cpp rearranges, or whose tokenizers ComfyUI reads of a file."""
 
 
-def native_name(architecture: str, name: str) -> str:
+UNGATED = {"ffn_up": "layer.1.DenseReluDense.wi"}
+"""The first T5 has one matrix where T5 1.1 has a gate beside it; both have the same kind."""
+
+
+def native_name(architecture: str, name: str, is_gated: bool = True) -> str:
     """ComfyUI's name of a tensor of a text encoder; ``name`` itself for any other model's.
+
+    ``is_gated`` says whether the file has gates of feed-forward parts.
 
     >>> native_name("qwen3", "blk.3.attn_q.weight")
     'model.layers.3.self_attn.q_proj.weight'
@@ -60,6 +66,8 @@ def native_name(architecture: str, name: str) -> str:
     if architecture not in ENCODERS:
         return name
     parts, blocks = ENCODERS[architecture]
+    if parts is T5 and not is_gated:
+        parts = {**T5, **UNGATED}
     stem, _, kind = name.rpartition(".")
     block = BLOCK.match(stem)
     if block is not None and block["part"] in parts:

@@ -92,7 +92,7 @@ BARE = (
 )
 """Parameters that no linear layer holds, whose scales nobody multiplies by: gates of mixtures of
 experts (HiDream, Hunyuan3D 2.1), Fourier features, Wan Animate's encoder of faces. For where the
-model itself is not there to be asked; ``tests/corpus`` holds it against what ComfyUI builds."""
+model itself is not there to be asked; a test holds it against what ComfyUI builds."""
 
 MODULATION = ("*adaLN_modulation.*", "*_mod.*", "*modulation.lin")
 """Weights quantized, activations not."""

@@ -43,7 +43,7 @@ COMPARISONS = {
     "gt": np.greater,
     "ge": np.greater_equal,
 }
-BINARY = {
+BINARY: dict[str, Callable[[Any, Any], Any]] = {
     **COMPARISONS,
     **{f"__{name}__": compare for name, compare in COMPARISONS.items()},
     "add": np.add,
@@ -121,7 +121,8 @@ class NoiseLevels(torch.Tensor):
         cls, func: Any, types: Iterable[type], args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        name, first = func.__name__, args[0] if args else None
+        name: str = func.__name__
+        first: Any = args[0] if args else None
         is_first = isinstance(first, NoiseLevels) and first.origin.is_known and not kwargs
         if is_first and len(args) == 1 and name in ANSWERS:
             return ANSWERS[name](first.host)
@@ -155,14 +156,15 @@ def _follow(name: str, args: tuple[Any, ...]) -> Any:
     with np.errstate(all="ignore"):
         if len(others) > 1:
             return None
-        if name == "sqrt" or (name == "pow" and others[0] == 0.5):
+        power = others[0] if name == "pow" and isinstance(others[0], (int, float)) else None
+        if name == "sqrt" or power == 0.5:
             return np.sqrt(host) if device in ROOTS else None
         if not others:
             return UNARY[name](host) if name in UNARY else None
         if name == "__getitem__":
             return host[_with_rest(others[0])] if _is_simple(others[0]) else None
         if name == "pow":
-            return np.square(host) if others[0] == 2 else None
+            return np.square(host) if power == 2 else None
         if name in ("div", "true_divide", "__truediv__"):
             # By a number a GPU multiplies with its inverse, which is another bit now and then.
             other = _known(others[0])

@@ -57,15 +57,15 @@ def decode_latent(window: Window, vae: Any, samples: dict[str, Any]) -> Any:
     return image
 
 
-def check_size(width: int, height: int) -> None:
+def check_size(width: int, height: int, cell_px: int = LATENT_PX) -> None:
     """Refuse a size that a latent cannot have.
 
     Raises:
         ValueError: ComfyUI would make another picture than the table says.
     """
-    if width % LATENT_PX or height % LATENT_PX:
+    if width % cell_px or height % cell_px:
         raise ValueError(
-            f"width and height must be multiples of {LATENT_PX}, they are {width} and {height}: "
+            f"width and height must be multiples of {cell_px}, they are {width} and {height}: "
             "ComfyUI would make a smaller picture than the table says"
         )
 
@@ -95,7 +95,8 @@ class ImageJob:
     images: list[Any] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
-        check_size(self.width, self.height)
+        cell_px = self.model.model.latent_format.spacial_downscale_ratio
+        check_size(self.width, self.height, max(LATENT_PX, cell_px))
         self._observed = observe_sampling(self.model, self._record)
         parts = model_facts(self.model), clip_facts(self.clip), vae_facts(self.vae)
         facts = {name: value for part in parts for name, value in part.items()}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...analysis.analysis import Analysis
+from ...law.flop import ALIASES
 from ...tables.markdown import of_table
 from ...tables.table import BLANK, Table
 
@@ -62,9 +63,11 @@ def with_stdev(row: Row, metric: str, form: str) -> str:
 
 def differences(row: Row, published: Mapping[str, object]) -> list[str]:
     """In what the settings of a row are not the published ones, each with both."""
-    found = []
+    found = ["a tiny model"] if is_tiny(row) else []
     for name, wanted in published.items():
         own = row[name]
+        if name == "architecture":
+            own = ALIASES.get(str(own), own)
         if isinstance(wanted, (int, float)) and not isinstance(own, str):
             same = own == own and float(own) == float(wanted)
         else:
@@ -72,6 +75,11 @@ def differences(row: Row, published: Mapping[str, object]) -> list[str]:
         if not same:
             found.append(f"{name} {own if own == own and own != '' else 'unknown'}, not {wanted}")
     return found
+
+
+def is_tiny(row: Row) -> bool:
+    """Whether a synthetic model is the small form of its architecture."""
+    return row["weights"] == "synthetic" and str(row["model"]).endswith(" tiny")
 
 
 def likeness(row: Row, published: Mapping[str, object]) -> str:

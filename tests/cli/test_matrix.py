@@ -10,7 +10,7 @@ import pytest
 
 from wattbench.cli.matrix import PLANS, WORKFLOWS, begin, carry_out, find_plan
 from wattbench.cli.matrix_progress import Progress, hours_of
-from wattbench.errors import UsageError
+from wattbench.errors import CommandError, UsageError
 from wattbench.study.cells import ready
 from wattbench.study.measured import Prompt
 from wattbench.study.plan import read_plan
@@ -192,6 +192,17 @@ def test_what_was_measured_before_an_interruption_is_written(carry, tmp_path):
     assert len(pd.read_csv(tmp_path / "out" / "runs.csv")) == 3 * 3
     assert carry(resume=True)[0] == 0
     assert len(pd.read_csv(tmp_path / "out" / "runs.csv")) == 2 * 5 * 3
+
+
+@pytest.mark.parametrize(("deaths", "ends_well"), [(1, True), (2, False)])
+def test_a_server_that_dies_before_anything_is_planned_is_replaced_once(carry, deaths, ends_well):
+    starts = iter([False] * deaths)
+    rig = {"will_start": lambda launch: next(starts, True)}
+    if ends_well:
+        assert carry(**rig)[0] == 0
+    else:
+        with pytest.raises(CommandError, match="-9"):
+            carry(**rig)
 
 
 def test_a_failed_cell_is_told_and_is_the_exit_code(carry, tmp_path):

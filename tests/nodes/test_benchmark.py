@@ -45,6 +45,17 @@ def journal_of(workspace_folder):
     return parse((workspace_folder / "wattbench" / "journal.jsonl").read_text("utf-8"))
 
 
+def test_a_latent_of_larger_cells(run_benchmark):
+    """FLUX.2's have 16 pixels a side, so that 72 pixels would become 64."""
+    images, runs = run_benchmark("flux2_klein", warmup_runs=0, repeats=1, idle_seconds=0.0, cfg=1.0)
+    assert images.shape == (1, 64, 64, 3)
+    (run,) = runs
+    assert run.error == ""
+    assert run.samplings[0].forwards[0].shape == (1, 128, 4, 4)
+    with pytest.raises(ValueError, match="multiples of 16, they are 72 and 64"):
+        run_benchmark("flux2_klein", width=72)
+
+
 def test_runs_of_a_benchmark(run_benchmark, workspace_folder):
     images, runs = run_benchmark()
     assert images.shape == (2, 64, 64, 3)

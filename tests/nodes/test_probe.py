@@ -114,6 +114,17 @@ def test_the_table_has_the_energy_of_what_was_probed(probe_model, sample, collec
     assert math.isnan(row["j_per_img"])
 
 
+def test_the_table_says_which_vram_was_in_force_and_why_waiting_is_blank(
+    probe_model, sample, collect
+):
+    model, probe = probe_model()
+    sample("first", "a", model)
+    row = runs_frame([collect("first", probe)]).iloc[0]
+    assert row["dynamic_vram"] == "off"
+    assert row["busy_note"] == "the device is the host"
+    assert row[["gpu_busy_share", "host_wait_s"]].isna().all()
+
+
 def test_the_value_goes_through(probe_nodes, in_prompt, probe_model, sample, workspace_folder):
     probed, probe = probe_model()
     latent = sample("first", "a", probed)

@@ -30,6 +30,13 @@ def test_names_are_the_makers(kind):
     assert checked >= 11
 
 
+def test_a_t5_without_gates_has_one_matrix_in_their_place():
+    name = "enc.blk.2.ffn_up.weight"
+    assert native_name("t5", name) == "encoder.block.2.layer.1.DenseReluDense.wi_1.weight"
+    assert native_name("t5", name, False) == "encoder.block.2.layer.1.DenseReluDense.wi.weight"
+    assert native_name("qwen3", "blk.2.ffn_up.weight", False) == "model.layers.2.mlp.up_proj.weight"
+
+
 def test_diffusion_models_keep_their_names():
     assert native_name("flux", "blk.1.attn_q.weight") == "blk.1.attn_q.weight"
     assert native_name("qwen3", "rope_freqs.weight") == "rope_freqs.weight"

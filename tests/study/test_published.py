@@ -98,6 +98,7 @@ def test_peak_vram_has_both_workloads_side_by_side(runs_of):
         ({"cfg": 1.0}, "other work: cfg 1.0, not 7.5"),
         ({"steps": 29}, "steps 29, not 30"),
         ({"weights": "synthetic"}, "the same settings, random weights"),
+        ({"weights": "synthetic", "model": "synthetic sdxl tiny"}, "other work: a tiny model"),
         ({"architecture": "sdxl_other_size"}, "architecture sdxl_other_size, not sdxl"),
     ],
 )
@@ -107,6 +108,14 @@ def test_how_alike_the_work_is_stands_in_the_row(runs_of, settings, words):
     assert words in rows[-1][-1]
     is_alike = settings == {"weights": "synthetic"}
     assert ("None of your rows is the published work" in section) is not is_alike
+
+
+def test_a_synthetic_name_of_the_architecture_is_the_architecture(runs_of):
+    settings = {"architecture": "z_image_turbo", "weights": "synthetic", "cfg": 1.0, "steps": 8}
+    settings |= {"sampler": "res_multistep", "scheduler": "linear_quadratic"}
+    text = page("edge-nodes", runs_of("own", weight_format="float8_e4m3fn", **settings))
+    _, rows, _ = table_of(text, "Table 2")
+    assert rows[-1][-1] == "the same settings, random weights"
 
 
 def test_no_rank_is_told_of_cards_beyond_the_published(runs_of):

@@ -7,7 +7,7 @@ a module with its ``ARCHITECTURE`` and put it into ``ARCHITECTURES``.
 from __future__ import annotations
 
 from ..identity import ModelIdentity
-from . import flux, qwen_image, sd15, sd35, sdxl, z_image_turbo
+from . import flux, flux2_klein, qwen_image, sd15, sd35, sdxl, z_image_turbo
 from .assembly import (
     TORCH_DTYPES,
     NotEnoughMemoryError,
@@ -32,6 +32,7 @@ ARCHITECTURES = {
     "z_image_turbo": z_image_turbo.ARCHITECTURE,
     "sd15": sd15.ARCHITECTURE,
     "flux": flux.ARCHITECTURE,
+    "flux2_klein": flux2_klein.ARCHITECTURE,
     "sd35": sd35.ARCHITECTURE,
     "qwen_image": qwen_image.ARCHITECTURE,
 }

@@ -45,6 +45,13 @@ def kl_16(decoder_channels: int = 128) -> torch.nn.Module:
     )
 
 
+def kl_32(decoder_channels: int = 128) -> torch.nn.Module:
+    """The autoencoder of FLUX.2: 32 channels, four cells of which are one cell of the latent."""
+    encoder = {**_KL, "z_channels": 32, "batch_norm_latent": True}
+    decoder = {**encoder, "ch": decoder_channels}
+    return AutoencoderKL(embed_dim=32, ddconfig=encoder, decoder_ddconfig=decoder)
+
+
 def wan(channels: int = 96) -> torch.nn.Module:
     """The Wan 2.1 autoencoder, which Qwen-Image uses: 16 latent channels."""
     return WanVAE(

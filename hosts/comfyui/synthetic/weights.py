@@ -6,7 +6,7 @@ The rules, by a weight's name and shape:
   output of variance ``gain**2`` (LeCun et al., Efficient BackProp, 1998, section 4.6).
 - The last weight of a residual branch has a gain of 0.3, so that a deep stack of branches grows
   slowly (the idea of Zhang et al., Fixup, arXiv 1901.09321).
-- A norm's scale is 1, a bias is 0, an embedding has unit variance.
+- A norm's scale is 1, a bias or a running mean is 0, an embedding has unit variance.
 
 Numbers are drawn once, as one block of normal numbers on the CPU, from a generator of their own;
 each weight is that block, scaled, repeated from an offset of its own. The block's length is prime,
@@ -107,7 +107,7 @@ class RandomWeights:
         gains = (*gains, *COMMON_GAINS)
         weights = {}
         for name, (shape, dtype) in blank_tensors(module).items():
-            if name.endswith("bias") and len(shape) == 1:
+            if name.endswith(("bias", "running_mean")) and len(shape) == 1:
                 tensor = torch.zeros(shape, dtype=dtype)
             elif len(shape) == 1 or _NORM_SCALE.search(name):
                 tensor = torch.ones(shape, dtype=dtype)

@@ -119,6 +119,7 @@ UNKNOWN = {
     "root": lambda x: (x[0] ** 2 - x[1] ** 2) ** 0.5,
     "sqrt": lambda x: x.sqrt(),
     "logarithm": lambda x: x[1].log(),
+    "powers": lambda x: x ** torch.tensor([1.0, 2.0, 3.0, 0.5]),
     "cube": lambda x: x[1] ** 3,
     "by a number": lambda x: x[1] / 3,
     "with a plain one": lambda x: x[1] * torch.ones(2),

@@ -9,7 +9,7 @@ import psutil
 import pytest
 import torch
 
-NAMES = ("sdxl", "z_image_turbo", "sd15", "flux", "sd35", "qwen_image")
+NAMES = ("sdxl", "z_image_turbo", "sd15", "flux", "flux2_klein", "sd35", "qwen_image")
 EPS_MODELS = ("sdxl", "sd15")
 
 PUBLISHED_PARAMETERS = {
@@ -17,6 +17,7 @@ PUBLISHED_PARAMETERS = {
     "z_image_turbo": 6.155e9,
     "sd15": 0.860e9,
     "flux": 11.90e9,
+    "flux2_klein": 3.88e9,
     # 8.06 B and the table of positions, a buffer of 192**2 x 2432 numbers
     "sd35": 8.057e9 + 192**2 * 2432,
     "qwen_image": 20.43e9,
@@ -30,6 +31,7 @@ TEXT_ENCODER_PARAMETERS = {
     "z_image_turbo": 4.022e9,
     "sd15": CLIP_L,
     "flux": CLIP_L + T5_XXL,
+    "flux2_klein": 4.022e9,
     "sd35": CLIP_L + CLIP_G + T5_XXL,
     # Qwen2.5-VL-7B without its output layer
     "qwen_image": 8.292e9 - 152064 * 3584,
@@ -65,7 +67,7 @@ def sample(comfyui, model, positive, negative, name: str, side: int = 16, steps:
         cfg, sampler, scheduler, steps = 1.0, "res_multistep", "linear_quadratic", 8
     else:
         cfg, sampler, scheduler = 1.0, "euler", "simple"
-    latent = {"samples": torch.zeros(1, 4, side, side)}
+    latent = {"samples": torch.zeros(1, 4, side, side), "downscale_ratio_spacial": 8}
     (result,) = comfyui.KSampler().sample(
         model, 5, steps, cfg, sampler, scheduler, positive, negative, latent
     )
@@ -240,7 +242,7 @@ def test_full_size_has_the_published_parameter_counts(synthetic, name):
     counts = synthetic.count_parameters(name, "full")
     assert math.isclose(counts["model"], PUBLISHED_PARAMETERS[name], rel_tol=2e-3)
     assert math.isclose(counts["clip"], TEXT_ENCODER_PARAMETERS[name], rel_tol=2e-3)
-    vae = 126.9e6 if name == "qwen_image" else 83.7e6
+    vae = {"qwen_image": 126.9e6, "flux2_klein": 84.05e6}.get(name, 83.7e6)
     assert math.isclose(counts["vae"], vae, rel_tol=3e-3)
 
 

@@ -59,6 +59,19 @@ def test_the_components_are_the_options_in_order(forge):
     assert script.after[1] == "generation_info_txt2img"
 
 
+def test_every_text_of_the_page_has_its_portuguese(forge):
+    known = json.loads((ROOT / "localizations" / "pt_BR.json").read_text("utf-8"))
+    script = forge.runner.alwayson_scripts[0]
+    labels = {component.label for component in script.ui(False)}
+    forge.face.register()
+    sys.modules["modules.script_callbacks"].registered["settings"][-1]()
+    labels |= {info.label for info in forge.shared.opts.data_labels.values()}
+    gradio = sys.modules["gradio"]
+    labels |= {made.value for made in gradio.made if isinstance(made, gradio.Button)}
+    labels.add(forge.face.results.NOTHING)
+    assert labels == set(known)
+
+
 def test_the_card_follows_the_page(forge):
     script = forge.runner.alwayson_scripts[0]
     script.ui(True)

@@ -248,3 +248,18 @@ def test_a_choice_is_measured_even_where_nothing_else_is(forge):
     assert forge.runs == ()
     forge.generate(measure=False, attention="sdpa")
     assert forge.runs[0].condition.attention == "sdpa"
+
+
+def test_the_weight_format_is_what_most_bytes_of_the_layers_are(forge):
+    """bitsandbytes and GGUF keep it beside a parameter, as Forge's loaders do."""
+    from wattbench.hosts.forge.describe import weight_format
+
+    network = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Linear(8, 8))
+    assert weight_format(network) == "fp32"
+    assert weight_format(network.half()) == "fp16"
+    network[0].weight.quant_type = network[1].weight.quant_type = "nf4"
+    assert weight_format(network) == "nf4"
+    for layer in network:
+        layer.weight.quant_type = None
+        layer.weight.gguf_cls = type("Q4_K", (), {})
+    assert weight_format(network) == "Q4_K"

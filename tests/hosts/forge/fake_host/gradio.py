@@ -1,11 +1,14 @@
 """Components that hold a value and a label, and remember what they are bound to."""
 
+made = []
+
 
 class Component:
     def __init__(self, value=None, *, label="", choices=None, elem_id=None, **settings):
         self.value, self.label, self.choices, self.elem_id = value, label, choices, elem_id
         self.settings = settings
         self.bound = []
+        made.append(self)
 
     def click(self, **binding):
         self.bound.append(binding)
@@ -23,4 +26,8 @@ class Accordion(Component):
     pass
 
 
-Row = Markdown = HTML = Button = Checkbox = Number = Textbox = Dropdown = Accordion
+class Button(Component):
+    pass
+
+
+Row = Markdown = HTML = Checkbox = Number = Textbox = Dropdown = Accordion
