@@ -14,7 +14,7 @@ from comfy_cli.file_utils import zip_files
 from comfy_cli.registry.config_parser import extract_node_configuration
 
 ROOT = Path(__file__).parents[1]
-OUTSIDE = {"tests", "benchmarks", "docs", "tooling"}
+OUTSIDE = {"tests", "benchmarks", "docs", "tooling", "results"}
 FORMATS = {".py", ".js", ".css", ".md", ".json", ".jpg", ".csv"}
 
 
@@ -96,7 +96,7 @@ def test_the_registrys_archive_holds_the_pack_and_no_more(tmp_path, monkeypatch)
     with zipfile.ZipFile(tmp_path / "node.zip") as archive:
         names = archive.namelist()
     top = {name.split("/")[0] for name in names}
-    assert not top & {"tests", "benchmarks", "tasks.py", "tooling", ".ci"}
+    assert not top & {"tests", "benchmarks", "tasks.py", "tooling", "results", ".ci"}
     assert {"__init__.py", "nodes", "web", "workflows", "locales", "requirements.txt"} <= top
     modules = {name for name in names if name.endswith(".py")}
     assert not [name for name in modules if name.split("/")[-1].startswith("test_")]

@@ -15,7 +15,7 @@ POWER_W = 100.0
 MODEL = {
     "m": {
         "class_type": "WattBenchSyntheticModel",
-        "inputs": {"architecture": "sdxl", "size": "tiny", "dtype": "fp32", "seed": 0},
+        "inputs": {"architecture": "sd15", "size": "tiny", "dtype": "fp32", "seed": 0},
     },
     "p": {
         "class_type": "WattBenchProbeModel",
