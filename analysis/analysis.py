@@ -42,8 +42,12 @@ class Analysis:
 
     @classmethod
     def of(cls, runs: Sequence[Run]) -> Analysis:
-        """Of runs with their raw samples, whose phases are pooled here; in the order of time."""
-        runs = sorted(runs, key=lambda run: run.started_at)
+        """Of runs with their raw samples, whose phases are pooled here.
+
+        They are put into the order of time, but for those of a study: its plan orders them.
+        """
+        if not any(run.study for run in runs):
+            runs = sorted(runs, key=lambda run: run.started_at)
         pooled = pooled_phases(runs)
         return cls(runs_frame(runs, pooled), runs, pooled)
 

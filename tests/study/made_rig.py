@@ -3,6 +3,7 @@
 import contextlib
 import random
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta, timezone
 from typing import ClassVar
 
 from wattbench.errors import CommandError
@@ -47,6 +48,9 @@ DEFINITIONS = {
 
 def offer(name, reason=""):
     return {"name": name, "available": not reason, "reason": reason, "remedy": ""}
+
+
+BEGAN = datetime(2026, 11, 1, tzinfo=timezone.utc)
 
 
 @dataclass
@@ -105,7 +109,10 @@ class MadeRig:
         time_s *= 1 + self.chance.gauss(0, self.noise)
         self.seconds += time_s
         run = self.make_run(
-            run_id=f"{name}_{self.made}", phases=phases(time_s), seed=sampler["seed"]
+            run_id=f"{name}_{self.made}",
+            phases=phases(time_s),
+            seed=sampler["seed"],
+            started_at=(BEGAN + timedelta(seconds=self.seconds)).isoformat(),
         )
         condition = replace(
             run.condition, attention=levels["attention"], steps=sampler["steps"], batch_size=1
