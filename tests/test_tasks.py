@@ -131,8 +131,8 @@ def empty_venv(tmp_path, monkeypatch):
     monkeypatch.setattr(environment, "VENV", tmp_path / ".venv")
     monkeypatch.setattr(environment, "DOWNLOADS", tmp_path / ".venv" / "downloads")
     (tmp_path / ".venv").mkdir()
-    monkeypatch.delenv("WATTBENCH_TORCH_BACKEND", raising=False)
-    monkeypatch.delenv("UV_CACHE_DIR", raising=False)
+    for name in ("WATTBENCH_TORCH_BACKEND", "UV_CACHE_DIR", "PIP_CACHE_DIR"):
+        monkeypatch.delenv(name, raising=False)
     return tmp_path / ".venv"
 
 
