@@ -135,7 +135,7 @@ class Instrument:
 
     def _opened(self, spec: str, stack: ExitStack, gauges: Gauges | None = None) -> MeterReader:
         reader = MeterReader(spec, self.device_id, self._rhythms, self._check, gauges)
-        reader.open()
+        reader.start()
         stack.callback(reader.close)
         return reader
 

@@ -57,7 +57,7 @@ class MeterReader:
         self._told_nothing = False
         self._still = StillPower()
 
-    def open(self) -> None:
+    def start(self) -> None:
         """Open the meter.
 
         Raises:
