@@ -2,8 +2,10 @@
 
 import argparse
 import json
+import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -98,9 +100,10 @@ def test_events_are_a_line_each_when_piped(capsys):
 
 def test_events_stay_in_place_on_a_terminal(capsys, monkeypatch):
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    monkeypatch.setattr(shutil, "get_terminal_size", lambda: type("Size", (), {"columns": 80}))
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda *_, **__: os.terminal_size((80, 24)))
     clock = iter([10.0, 12.0])
-    monkeypatch.setattr("wattbench.cli.matrix_progress.time.monotonic", lambda: next(clock))
+    own_time = SimpleNamespace(monotonic=lambda: next(clock))
+    monkeypatch.setattr("wattbench.cli.matrix_progress.time", own_time)
     progress = Progress(is_json=False)
     for event in EVENTS[:2]:
         progress.tell(event)
