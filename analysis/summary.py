@@ -97,7 +97,7 @@ def _conditions(runs: pd.DataFrame) -> Iterator[ConditionRuns]:
     borders = np.flatnonzero(np.diff(group[order], prepend=-1))
     firsts = repeats.iloc[order[borders]]
     # Not by records: they would make floats of whole numbers beside a blank.
-    identities = list(zip(*(firsts[column].array for column in GROUP_COLUMNS), strict=True))
+    identities = list(zip(*(firsts[column].tolist() for column in GROUP_COLUMNS), strict=True))
     for key, places in zip(identities, np.split(order, borders[1:]), strict=False):
         identity = dict(zip(GROUP_COLUMNS, key, strict=True))
         failed = int(has_failed[places].sum())
