@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..errors import UsageError
 from ..incoming import IncomingError, read_file
-from .summary import MAX_JOURNAL_BYTES
+from ..measure.protocol.journal import MAX_JOURNAL_BYTES
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -12,8 +12,6 @@ from ..errors import CommandError, UsageError
 from ..incoming import MAX_TABLE_BYTES, IncomingError, check_file, read_file
 from .run import add_pue
 
-MAX_JOURNAL_BYTES = 8 * 2**30
-
 MAX_SHOWN = 10
 """Lines of a journal that are named; `wattbench journal check` names all."""
 
@@ -71,7 +69,7 @@ def read_journal(path: Path) -> list[Run]:
     Raises:
         UsageError: the file cannot be read, or nothing in it.
     """
-    from ..measure.protocol.journal import read
+    from ..measure.protocol.journal import MAX_JOURNAL_BYTES, read
 
     try:
         contents = read(read_file(path, MAX_JOURNAL_BYTES))

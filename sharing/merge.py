@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..incoming import read_file
-from ..measure.protocol.journal import read
+from ..measure.protocol.journal import MAX_JOURNAL_BYTES, read
 from ..records import Run
 from ..report.export import RAW_FILE
 from ..report.private import scrubber
 from .bundle import read_bundle
 from .shareable import shareable
 
-MAX_JOURNAL_BYTES = 8 * 2**30
 JOURNALS = (RAW_FILE, "journal.jsonl")
 
 

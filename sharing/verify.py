@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ..measure.energy.attribution import Interval, integrate, share_ticks
 from ..measure.energy.totals import total_energy
-from ..records import COMPUTE_PHASES, Phase, Run
+from ..records import COMPUTE_PHASES, EnergyReading, Phase, Run
 
 ROUNDING = 1e-6
 """Relative difference of two sums of the same numbers."""
@@ -23,8 +23,9 @@ MOST_OF_LIMIT = 3.0
 
 @dataclass(frozen=True)
 class Verdict:
-    """``faults`` are sentences, each with its run's id in front; ``recomputed`` counts runs whose
-    energy was computed anew from raw samples, of ``energy_count`` runs with energy."""
+    """``faults`` are sentences, each with its run's id in front; ``recomputed`` counts runs of
+    which the energy of every phase was computed anew from raw samples, of ``energy_count`` runs
+    with energy."""
 
     run_count: int
     energy_count: int
@@ -37,7 +38,7 @@ def verify(runs: Sequence[Run]) -> Verdict:
     counted = [run for run in runs if not run.error]
     faults = [f"run {run.run_id}: {fault}" for run in counted for fault in _faults(run)]
     with_energy = [run for run in counted if run.energy is not None]
-    recomputed = sum(_has_samples(run) for run in with_energy)
+    recomputed = sum(_is_recomputed(run) for run in with_energy)
     return Verdict(len(runs), len(with_energy), recomputed, tuple(faults))
 
 
@@ -55,8 +56,16 @@ def _faults(run: Run) -> Iterator[str]:
     mean_w = run.energy.energy_j / run.energy.duration_s if run.energy.duration_s else math.inf
     if limit_w and run.energy.scope == "gpu" and mean_w > MOST_OF_LIMIT * limit_w:
         yield f"{mean_w:.4g} W on average is more than a board with {limit_w:.4g} W can draw"
+    for phase in run.phases:
+        if phase.energy is not None and not _is_of_a_source(phase.energy):
+            yield f"{phase.name} states an energy that neither its counter nor its power has"
     yield from _power_faults(run)
     yield from _counter_faults(run)
+
+
+def _is_of_a_source(energy: EnergyReading) -> bool:
+    sources = [j for j in (energy.counter_j, energy.integrated_j) if j is not None]
+    return not sources or any(_alike(energy.energy_j, joules) for joules in sources)
 
 
 def _time_faults(run: Run) -> Iterator[str]:
@@ -72,41 +81,55 @@ def _time_faults(run: Run) -> Iterator[str]:
 
 def _power_faults(run: Run) -> Iterator[str]:
     """Power held until the next sample, for each phase that states it."""
-    for phase in run.phases if run.trace.power else ():
+    for phase in run.phases:
         stated_j = phase.energy.integrated_j if phase.energy else None
-        if stated_j is None:
-            continue
-        try:
-            found_j = integrate(run.trace.power, phase.start_s, phase.start_s + phase.duration_s)
-        except ValueError:
-            continue
-        if not _alike(stated_j, found_j):
+        found_j = _by_power(run, phase)
+        if stated_j is not None and found_j is not None and not _alike(stated_j, found_j):
             yield f"{phase.name} took {found_j:.6g} J by its power samples, not {stated_j:.6g} J"
 
 
 def _counter_faults(run: Run) -> Iterator[str]:
-    phases = [p for p in run.phases if p.energy is not None and p.energy.counter_j is not None]
-    if not phases or not run.trace.counter:
+    found_j = _by_counter(run)
+    compute = [p.energy for p in run.phases if p.name in COMPUTE_PHASES and p.energy is not None]
+    stated = [energy.counter_j for energy in compute if energy.counter_j is not None]
+    if found_j is None or not stated:
         return
-    try:
-        shares = share_ticks(run.trace.counter, _intervals(run.phases), run.trace.tick_error_s)
-    except ValueError:
-        return
-    names = [phase.name for phase in run.phases]
-    found_j = sum(j for name, j in zip(names, shares, strict=True) if name in COMPUTE_PHASES)
-    compute = [phase for phase in phases if phase.name in COMPUTE_PHASES]
-    stated_j = sum(p.energy.counter_j or 0.0 for p in compute if p.energy)
-    resolution_j = max(p.energy.resolution_j or 0.0 for p in phases if p.energy)
-    if compute and abs(found_j - stated_j) > COUNTER_TOLERANCE * found_j + 2 * resolution_j:
+    stated_j = sum(stated)
+    resolution_j = max(energy.resolution_j or 0.0 for energy in compute)
+    if abs(found_j - stated_j) > COUNTER_TOLERANCE * found_j + 2 * resolution_j:
         yield f"its counter gained {found_j:.6g} J, not {stated_j:.6g} J"
 
 
-def _has_samples(run: Run) -> bool:
-    """Whether its phases' energies could be computed anew."""
-    readings = [phase.energy for phase in run.phases if phase.energy is not None]
-    by_power = run.trace.power and any(r.integrated_j is not None for r in readings)
-    by_counter = run.trace.counter and any(r.counter_j is not None for r in readings)
-    return bool(by_power or by_counter)
+def _by_power(run: Run, phase: Phase) -> float | None:
+    """Joules of a phase by the power samples; ``None`` where these do not reach back to it."""
+    try:
+        return integrate(run.trace.power, phase.start_s, phase.start_s + phase.duration_s)
+    except ValueError:
+        return None
+
+
+def _by_counter(run: Run) -> float | None:
+    """Joules of an image's phases by the counter's ticks; ``None`` where they cannot be shared."""
+    if not run.trace.counter:
+        return None
+    try:
+        shares = share_ticks(run.trace.counter, _intervals(run.phases), run.trace.tick_error_s)
+    except ValueError:
+        return None
+    names = [phase.name for phase in run.phases]
+    return sum(j for name, j in zip(names, shares, strict=True) if name in COMPUTE_PHASES)
+
+
+def _is_recomputed(run: Run) -> bool:
+    """Whether every energy that an image's is made of was held against raw samples."""
+    phases = [p for p in run.phases if p.name in COMPUTE_PHASES and p.energy is not None]
+    by_counter = _by_counter(run) is not None
+    return bool(phases) and all(
+        (by_counter and phase.energy.counter_j is not None)
+        or (phase.energy.integrated_j is not None and _by_power(run, phase) is not None)
+        for phase in phases
+        if phase.energy is not None
+    )
 
 
 def _intervals(phases: Sequence[Phase]) -> list[Interval]:

@@ -22,6 +22,9 @@ from . import codec
 
 __all__ = ["IDLE_AFTER", "Contents", "Journal", "Remark", "dumps", "parse", "read"]
 
+MAX_JOURNAL_BYTES = 8 * 2**30
+"""No larger file is taken for a journal."""
+
 LINE_START = '{"schema_version":'
 """Every record begins so."""
 

@@ -72,3 +72,27 @@ def test_a_counter_must_have_gained_what_is_stated(make_run, factor, count):
     verdict = verify([run])
     assert len([fault for fault in verdict.faults if "its counter gained" in fault]) == count
     assert verdict.recomputed == 1
+
+
+@pytest.mark.parametrize("factor", [0.7, 1.3])
+def test_energies_that_no_source_has_are_found_even_where_they_add_up(sampled_run, factor):
+    """All of them and their sum changed alike; what the samples gave was left as it was."""
+    run = sampled_run("a1")
+    phases = tuple(
+        replace(p, energy=replace(p.energy, energy_j=p.energy.energy_j * factor))
+        for p in run.phases
+    )
+    energy = replace(run.energy, energy_j=run.energy.energy_j * factor)
+    faults = verify([replace(run, phases=phases, energy=energy)]).faults
+    assert len([f for f in faults if "that neither its counter nor its power has" in f]) == 4
+
+
+def test_samples_that_do_not_reach_back_are_not_called_recomputed(sampled_run):
+    run = sampled_run("a1")
+    late = tuple(sample for sample in run.trace.power if sample.t_s > 5)
+    verdict = verify([run, replace(run, run_id="a2", trace=Trace(power=late))])
+    assert (verdict.energy_count, verdict.recomputed, verdict.faults) == (2, 1, ())
+
+
+def test_a_run_without_samples_is_not_called_recomputed(make_run):
+    assert verify([make_run("a1")]).recomputed == 0
