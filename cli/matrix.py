@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CommandError, UsageError
 from .matrix_progress import Progress
+from .run import add_server_options
 
 if TYPE_CHECKING:
     from ..study.cells import Ready
@@ -53,8 +54,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="tell events as JSON, a line each, for programs"
     )
-    parser.add_argument("--comfyui", type=Path, metavar="PATH", help="ComfyUI's folder")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add_server_options(parser)
     parser.add_argument(
         "--estimate-if-unmetered",
         action="store_true",
@@ -68,7 +68,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="set the power limit through sudo: type `sudo -v` before",
     )
-    parser.set_defaults(passes_on=True)
 
 
 def run(args: argparse.Namespace) -> int:

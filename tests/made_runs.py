@@ -84,7 +84,7 @@ def make_phases(denoise_s=10.0, **energy):
     return tuple(phases)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_run():
     """A function that makes a run of 12 s at 200 W, varied by keywords."""
 

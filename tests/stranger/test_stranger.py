@@ -74,6 +74,8 @@ def environment(tmp_path):
         "LC_ALL": "C.UTF-8",
         "PYTHONIOENCODING": "cp932",
         **dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"), DEAD_PROXY),
+        # Where the bytecode of what they find installed lies.
+        **({"PYTHONPYCACHEPREFIX": sys.pycache_prefix} if sys.pycache_prefix else {}),
     }
 
 
