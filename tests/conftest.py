@@ -19,6 +19,7 @@ from .in_comfyui import conditioning, hundred_watts, tiny_models, workspace_fold
 from .in_prompt import execute
 from .made_runs import make_run, simulated_time
 from .servers import ON_CPU, bare_python, journal_server, limited_board, write_workflow
+from .spread import longest_first, scheduler
 
 __all__ = [
     "bare_python",
@@ -53,29 +54,14 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
     )
     sys.dont_write_bytecode = False
 
-LONGEST_FIRST = (
-    "frontend",
-    "browser",
-    "comfy_server",
-    "journal_server",
-    "comfyui",
-    "comfyui_meta",
-)
-"""What takes a test long to have, so that what comes last is short and leaves no core idle."""
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return scheduler(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """On several cores a file stays on one of them, and so do all that look at one page."""
-    ranks = {}
-    for item in items:
-        page = "frontend" in getattr(getattr(item, "callspec", None), "params", ())
-        group = "page" if page else item.path.relative_to(Path(__file__).parent).as_posix()
-        item.add_marker(pytest.mark.xdist_group(group))
-        needed = [n for n, name in enumerate(LONGEST_FIRST) if name in item.fixturenames]
-        rank = min(needed, default=len(LONGEST_FIRST))
-        ranks[group] = min(ranks.get(group, rank), rank)
-    items.sort(key=lambda item: ranks[item.get_closest_marker("xdist_group").args[0]])
+    longest_first(items)
 
 
 @pytest.fixture(scope="session")
