@@ -6,10 +6,10 @@
 The board is the tests' simulated libnvidia-ml.so.1 under the real nvidia-ml-py, so the truth is
 known from the script of its power. Its counter ticks every 100 ms, and its power jumps unless
 ``--response-ms`` gives it a time constant; ``--board`` says how it goes on from step to step. An
-experiment is ten runs of 60 ms encoding, 20 steps of 45 ms and 80 ms decoding at different powers, as in an image's making;
-nobody computes, so the CPU time is that of the tool. All tools watch the same board at the same
-time, each in a process of its own and used as its documentation tells a user. It needs Linux and a
-C compiler; a peer that is not installed is left out (pip install zeus codecarbon).
+experiment is ten runs of 60 ms encoding, 20 steps of 45 ms and 80 ms decoding at different powers,
+as in an image's making; nobody computes, so the CPU time is that of the tool. All tools watch the
+same board at the same time, each in a process of its own and used as its documentation tells a
+user. It needs Linux and a C compiler; a peer that is not installed is left out (pip install zeus codecarbon).
 """
 
 from __future__ import annotations
