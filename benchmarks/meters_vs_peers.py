@@ -9,7 +9,8 @@ known from the script of its power. Its counter ticks every 100 ms, and its powe
 experiment is ten runs of 60 ms encoding, 20 steps of 45 ms and 80 ms decoding at different powers,
 as in an image's making; nobody computes, so the CPU time is that of the tool. All tools watch the
 same board at the same time, each in a process of its own and used as its documentation tells a
-user. It needs Linux and a C compiler; a peer that is not installed is left out (pip install zeus codecarbon).
+user. It needs Linux and a C compiler; a peer that is not installed is left out (pip install zeus
+codecarbon).
 """
 
 from __future__ import annotations
