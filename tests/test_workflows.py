@@ -243,8 +243,8 @@ def check_formats(measured):
 
 
 def check_matrix(measured):
-    """Three kernels on the same seeds; the pictures of the second and third are the first's."""
-    assert list(measured["attention"].unique()) == ["sdpa", "sub_quadratic", "auto"]
+    """Three kernels, in the order that ComfyUI chose, on one set of seeds; all draw what sdpa drew."""
+    assert set(measured["attention"]) == {"sdpa", "sub_quadratic", "auto"}
     seeds = measured.groupby("attention")["seed"].apply(sorted)
     assert all(of_one == seeds["sdpa"] for of_one in seeds)
     executed = measured["attention_executed"].str
