@@ -278,7 +278,10 @@ class _Reader:
         for candidate in (beside, shipped):
             if candidate.is_file():
                 return candidate.resolve()
-        known = sorted(path.stem for path in self._workflows.glob("*.json"))
+        files = self._workflows.rglob("*.json")
+        known = sorted(
+            path.relative_to(self._workflows).with_suffix("").as_posix() for path in files
+        )
         raise self._error(
             "workflow",
             f"there is no file {beside} and no shipped workflow {name!r}{nearest(name, known)}",

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from ...records import COMPUTE_PHASES, EnergyReading, Method, Run
-from .attribution import Interval, integrate, tabulate
-from .pooling import Pool, TickedRun, pool, time_constant_s
+from .attribution import Interval, integrate
+from .pooling import Pool, TickedRun, pool
 from .totals import observed_energy
+
+STEP = "step"
 
 MOST_LEVELS = 60
 """So many steps may have levels of their own in the fit of phases, which is made for many time
@@ -19,18 +23,28 @@ MOST_STEPS = 200
 """Runs of more steps have no profile: its fit grows with the cube of their number."""
 
 
+LEAST_TICKS = 3
+"""A run that takes fewer of its counter's ticks has no pooled phases: power that is not even within
+them hides in a tick, and no interval would hold what that makes wrong."""
+
+SLOW_COUNTER = "the counter ticks too seldom to tell the phases of a run as short as this"
+
+
 @dataclass(frozen=True)
 class PooledPhases:
     """Joules of each compute phase that was observed, as its run's part of a pooled estimate.
 
     Mean and interval over the repeats are those of the estimate; a single run's value is rough and
-    may be negative. In every run they sum to what was measured of it. ``run_count`` runs share the
-    fit; it is 1 where the meter has no counter, and the values are then the run's own.
+    may be negative. ``run_count`` runs share the fit, which has found the board's
+    ``time_constant_s``. Where it is 1 (a single run, a meter without a counter) the values are the
+    run's own. Where ``note`` says why, there are none.
     """
 
     energy_j: dict[str, float]
     method: Method
     run_count: int
+    time_constant_s: float | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,45 +69,65 @@ def pooled_phases(
     for group in _alike(runs, names):
         ticked = {}
         for index, energy in group.items():
-            own = found[index] = _own_phases(runs[index], energy, names)
-            intervals = _phase_intervals(runs[index])
-            run = _ticked(runs[index], intervals, sum(own.energy_j.values()))
+            found[index] = _own_phases(runs[index], energy, names)
+            run = _ticked(runs[index], _phase_intervals(runs[index]))
             if run is not None:
                 ticked[index] = run
         parts = _observed(runs[next(iter(group))], names)
-        values = _pooled([runs[i] for i in ticked], list(ticked.values()), parts) if ticked else []
-        for index, row in zip(ticked, values, strict=True):
+        method = _method(group[next(iter(group))], "attributed")
+        for index in [index for index, run in ticked.items() if _is_too_short(run, parts)]:
+            del ticked[index]
+            if len(parts) > 1:
+                found[index] = PooledPhases({}, method, 1, note=SLOW_COUNTER)
+        if len(ticked) < 2:
+            continue
+        pool = _pooled([runs[index] for index in ticked], list(ticked.values()), parts)
+        for index, row in zip(ticked, _by_part(pool, parts), strict=True):
             energy_j = dict(zip(parts, row, strict=True))
-            method = _method(group[index], "attributed")
-            found[index] = PooledPhases(energy_j, method, len(ticked))
+            found[index] = PooledPhases(energy_j, method, len(ticked), pool.constant_s)
     return found
 
 
-def _pooled(
-    runs: Sequence[Run], ticked: Sequence[TickedRun], parts: Sequence[str]
-) -> list[list[float]]:
-    """Joules of each part in each run.
+def _is_too_short(run: TickedRun, parts: Sequence[str]) -> bool:
+    span_s = sum(i.duration_s for i in run.intervals if i.name in parts)
+    return span_s < LEAST_TICKS * float(np.median(run.table.duration_s))
+
+
+def _pooled(runs: Sequence[Run], ticked: Sequence[TickedRun], parts: Sequence[str]) -> Pool:
+    """The fit to the ticks of all runs.
 
     Where the power changes from step to step, a single level for all of them gives the wrong share
     of the ticks that they have in common with their neighbours. So each step has a level of its
-    own where that explains the ticks better.
+    own where that explains the ticks better, or as many of them as the ticks can tell.
     """
     coarse = Pool(ticked, parts)
     (step_count, *others) = {_step_count(run) for run in runs}
-    if others or not 1 < step_count <= MOST_LEVELS or "denoise" not in parts:
-        return coarse.values().tolist()
+    level_count = min(step_count, MOST_LEVELS, coarse.spare_levels)
+    if others or level_count < 2 or "denoise" not in parts:
+        return coarse
     stepped = [
-        TickedRun(intervals, tabulate(run.trace.counter, intervals), one.tick_error_s, one.energy_j)
+        TickedRun.of(run.trace.counter, _outer_steps(run, level_count), one.tick_error_s)
         for run, one in zip(runs, ticked, strict=True)
-        for intervals in (_step_intervals(run),)
     ]
-    steps = [_step_name(number) for number in range(1, step_count + 1)]
-    fine = Pool(stepped, [*parts, *steps])
-    if not fine.explains_more_than(coarse):
-        return coarse.values().tolist()
-    values = fine.values()
-    whole, number = values[:, : len(parts)], list(parts).index("denoise")
-    whole[:, number] += values[:, len(parts) :].sum(axis=1)
+    levels = dict.fromkeys(i.name for i in stepped[0].intervals if i.name.startswith(STEP))
+    fine = Pool(stepped, [*parts, *levels])
+    return fine if fine.explains_more_than(coarse) else coarse
+
+
+def _outer_steps(run: Run, level_count: int) -> list[Interval]:
+    """So many steps apart: those next to other phases. The rest is one level."""
+    step_count = _step_count(run)
+    first = (level_count + 1) // 2
+    inner = {_step_name(n + 1) for n in range(first, step_count - (level_count - first))}
+    return [replace(i, name="denoise") if i.name in inner else i for i in _step_intervals(run)]
+
+
+def _by_part(pool: Pool, parts: Sequence[str]) -> list[list[float]]:
+    """Joules of each part in each run; a fit by steps has them behind the parts."""
+    values = pool.values()
+    whole = values[:, : len(parts)]
+    if values.shape[1] > len(parts):
+        whole[:, list(parts).index("denoise")] += values[:, len(parts) :].sum(axis=1)
     return whole.tolist()
 
 
@@ -111,8 +145,8 @@ def step_profiles(
         step_count = counts.most_common(1)[0][0]
         same = [index for index in group if _step_count(runs[index]) == step_count]
         if 0 < step_count <= MOST_STEPS:
-            denoise_j = [found.energy_j["denoise"] for i in same if (found := phases[i])]
-            profiles += _profile([runs[i] for i in same], group[same[0]], denoise_j, step_count)
+            found = [own for i in same if (own := phases[i]) is not None]
+            profiles += _profile([runs[i] for i in same], group[same[0]], found, step_count)
     return profiles
 
 
@@ -137,21 +171,24 @@ def _observed(run: Run, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _profile(
-    runs: Sequence[Run], energy: EnergyReading, denoise_j: Sequence[float], step_count: int
+    runs: Sequence[Run],
+    energy: EnergyReading,
+    phases: Sequence[PooledPhases],
+    step_count: int,
 ) -> Iterator[StepProfile]:
+    if any(own.note for own in phases):
+        return
     names = [_step_name(number) for number in range(1, step_count + 1)]
     steps = [[i for i in _step_intervals(run) if i.name in names] for run in runs]
     durations = [[interval.duration_s for interval in row] for row in steps]
     ticked = [
-        _ticked(run, _step_intervals(run), joules)
-        for run, joules in zip(runs, denoise_j, strict=True)
+        _ticked(run, _step_intervals(run), own.energy_j["denoise"])
+        for run, own in zip(runs, phases, strict=True)
     ]
     if None not in ticked:
-        # So many levels tell no time constant as well: it is the one of the phases.
-        whole = [_ticked(run, _phase_intervals(run), 0.0) for run in runs]
-        constant_s = time_constant_s([run for run in whole if run is not None], ["denoise"])
         found = [run for run in ticked if run is not None]
-        energies = pool(found, [*names, "denoise"], constant_s)
+        # So many levels tell no time constant as well: it is the one of the phases.
+        energies = pool(found, [*names, "denoise"], phases[0].time_constant_s)
         joules = energies[:, :step_count].tolist()
         yield StepProfile(runs, durations, joules, energy.meter, _method(energy, "attributed"))
         return
@@ -165,7 +202,9 @@ def _profile(
     yield StepProfile(runs, durations, integrals, energy.meter, _method(energy, "integrated"))
 
 
-def _ticked(run: Run, intervals: Sequence[Interval], energy_j: float) -> TickedRun | None:
+def _ticked(
+    run: Run, intervals: Sequence[Interval], energy_j: float | None = None
+) -> TickedRun | None:
     """The run as its counter saw it; ``None`` where it has none or its ticks cannot be shared."""
     try:
         return TickedRun.of(run.trace.counter, intervals, run.trace.tick_error_s, energy_j)
@@ -192,7 +231,7 @@ def _step_intervals(run: Run) -> list[Interval]:
 
 
 def _step_name(number: int) -> str:
-    return f"step {number}"
+    return f"{STEP} {number}"
 
 
 def _step_count(run: Run) -> int:
