@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import CommandError, UsageError
-from ..incoming import MAX_TABLE_BYTES, IncomingError, check_file, read_file
+from ..incoming import MAX_TABLE_BYTES, IncomingError, check_file, open_file
 from .run import add_pue
 
 MAX_SHOWN = 10
@@ -69,12 +70,18 @@ def read_journal(path: Path) -> list[Run]:
     Raises:
         UsageError: the file cannot be read, or nothing in it.
     """
-    from ..measure.protocol.journal import MAX_JOURNAL_BYTES, read
+    from ..measure.protocol.journal import MAX_JOURNAL_BYTES, read_from
 
+    # Records form no cycles, and looking for some among millions takes longer than decoding them.
+    gc.disable()
     try:
-        contents = read(read_file(path, MAX_JOURNAL_BYTES))
+        with open_file(path, MAX_JOURNAL_BYTES) as file:
+            contents = read_from(file)
     except IncomingError as error:
         raise UsageError(str(error)) from error
+    finally:
+        gc.freeze()
+        gc.enable()
     lines = [f"line {line} is left out: {reason}" for line, reason in contents.left_out]
     if lines and not contents.runs:
         raise UsageError(f"{path} holds no run that can be read: {lines[0]}")

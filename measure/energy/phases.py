@@ -6,10 +6,16 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from ...records import COMPUTE_PHASES, EnergyReading, Method, Run
-from .attribution import Interval, integrate, tabulate
+from .attribution import TickTable, integrate, tabulate_runs
 from .pooling import Pool, TickedRun, pool, time_constant_s
+from .response import Floats, alike
 from .totals import observed_energy
+
+TABULATED_RUNS = 512
+"""So many are laid over their intervals at once."""
 
 MOST_LEVELS = 60
 """So many steps may have levels of their own in the fit of phases, which is made for many time
@@ -53,14 +59,13 @@ def pooled_phases(
     """For each run its phases of these names; ``None`` where it does not count or has no energy."""
     found: list[PooledPhases | None] = [None] * len(runs)
     for group in _alike(runs, names):
+        chosen = [runs[index] for index in group]
+        parts = _observed(chosen[0], names)
         ticked = {}
-        for index, energy in group.items():
-            own = found[index] = _own_phases(runs[index], energy, names)
-            intervals = _phase_intervals(runs[index])
-            run = _ticked(runs[index], intervals, sum(own.energy_j.values()))
-            if run is not None:
-                ticked[index] = run
-        parts = _observed(runs[next(iter(group))], names)
+        for index, table in zip(group, _tabulated(chosen, by_step=False), strict=True):
+            own = found[index] = _own_phases(runs[index], group[index], parts)
+            if table is not None:
+                ticked[index] = _ticked(runs[index], table, sum(own.energy_j.values()))
         values = _pooled([runs[i] for i in ticked], list(ticked.values()), parts) if ticked else []
         for index, row in zip(ticked, values, strict=True):
             energy_j = dict(zip(parts, row, strict=True))
@@ -83,9 +88,9 @@ def _pooled(
     if others or not 1 < step_count <= MOST_LEVELS or "denoise" not in parts:
         return coarse.values().tolist()
     stepped = [
-        TickedRun(intervals, tabulate(run.trace.counter, intervals), one.tick_error_s, one.energy_j)
-        for run, one in zip(runs, ticked, strict=True)
-        for intervals in (_step_intervals(run),)
+        _ticked(run, table, one.energy_j)
+        for run, table, one in zip(runs, _tabulated(runs, by_step=True), ticked, strict=True)
+        if table is not None
     ]
     steps = [_step_name(number) for number in range(1, step_count + 1)]
     fine = Pool(stepped, [*parts, *steps])
@@ -140,55 +145,88 @@ def _profile(
     runs: Sequence[Run], energy: EnergyReading, denoise_j: Sequence[float], step_count: int
 ) -> Iterator[StepProfile]:
     names = [_step_name(number) for number in range(1, step_count + 1)]
-    steps = [[i for i in _step_intervals(run) if i.name in names] for run in runs]
-    durations = [[interval.duration_s for interval in row] for row in steps]
-    ticked = [
-        _ticked(run, _step_intervals(run), joules)
-        for run, joules in zip(runs, denoise_j, strict=True)
-    ]
-    if None not in ticked:
+    steps = np.empty((len(runs), step_count, 2))
+    for places, spans in _spans(runs, by_step=True):
+        columns = [spans.names.index(name) for name in names]
+        steps[places] = np.stack([spans.start_s, spans.end_s], axis=2)[:, columns]
+    durations = (steps[..., 1] - steps[..., 0]).tolist()
+    tables = [table for table in _tabulated(runs, by_step=True) if table is not None]
+    if len(tables) == len(runs):
         # So many levels tell no time constant as well: it is the one of the phases.
-        whole = [_ticked(run, _phase_intervals(run), 0.0) for run in runs]
-        constant_s = time_constant_s([run for run in whole if run is not None], ["denoise"])
-        found = [run for run in ticked if run is not None]
-        energies = pool(found, [*names, "denoise"], constant_s)
+        whole = [
+            _ticked(run, table, 0.0)
+            for run, table in zip(runs, _tabulated(runs, by_step=False), strict=True)
+            if table is not None
+        ]
+        constant_s = time_constant_s(whole, ["denoise"])
+        ticked = map(_ticked, runs, tables, denoise_j)
+        energies = pool(list(ticked), [*names, "denoise"], constant_s)
         joules = energies[:, :step_count].tolist()
         yield StepProfile(runs, durations, joules, energy.meter, _method(energy, "attributed"))
         return
     try:
         integrals = [
-            [integrate(run.trace.power, i.start_s, i.end_s) for i in row]
-            for run, row in zip(runs, steps, strict=True)
+            [integrate(run.trace.power, *span) for span in row]
+            for run, row in zip(runs, steps.tolist(), strict=True)
         ]
     except ValueError:
         return
     yield StepProfile(runs, durations, integrals, energy.meter, _method(energy, "integrated"))
 
 
-def _ticked(run: Run, intervals: Sequence[Interval], energy_j: float) -> TickedRun | None:
-    """The run as its counter saw it; ``None`` where it has none or its ticks cannot be shared."""
-    try:
-        return TickedRun.of(run.trace.counter, intervals, run.trace.tick_error_s, energy_j)
-    except ValueError:
-        return None
+@dataclass(frozen=True)
+class Spans:
+    """Intervals of runs that have as many of each name; times are ``[runs, intervals]``."""
+
+    names: tuple[str, ...]
+    start_s: Floats
+    end_s: Floats
 
 
-def _phase_intervals(run: Run) -> list[Interval]:
-    return [Interval(p.name, p.start_s, p.start_s + p.duration_s) for p in run.phases]
+def _spans(runs: Sequence[Run], *, by_step: bool) -> Iterator[tuple[list[int], Spans]]:
+    """The phases of the runs, which have some, or their steps; each with its runs' places.
+
+    Of steps ``denoise`` is what comes after the last one.
+    """
+    for group in alike(tuple((p.name, len(p.step_ends_s)) for p in run.phases) for run in runs):
+        for first in range(0, len(group), TABULATED_RUNS):
+            places = group[first : first + TABULATED_RUNS]
+            yield places, _spans_alike([runs[place] for place in places], by_step)
 
 
-def _step_intervals(run: Run) -> list[Interval]:
-    """As the phases, with each step apart and ``denoise`` for what comes after the last one."""
-    intervals, number = [], 0
-    for phase in run.phases:
-        start_s, end_s = phase.start_s, phase.start_s + phase.duration_s
-        for step_end_s in phase.step_ends_s:
-            number += 1
-            step_end_s = min(max(step_end_s, start_s), end_s)
-            intervals.append(Interval(_step_name(number), start_s, step_end_s))
-            start_s = step_end_s
-        intervals.append(Interval(phase.name, start_s, end_s))
-    return intervals
+def _spans_alike(runs: Sequence[Run], by_step: bool) -> Spans:
+    phases = np.array([[(p.start_s, p.duration_s) for p in run.phases] for run in runs])
+    starts_s, ends_s = phases[..., 0], phases[..., 0] + phases[..., 1]
+    names = tuple(phase.name for phase in runs[0].phases)
+    if not by_step:
+        return Spans(names, starts_s, ends_s)
+    spans: list[tuple[str, Floats, Floats]] = []
+    step = 0
+    for number, name in enumerate(names):
+        start_s, end_s = starts_s[:, number], ends_s[:, number]
+        for step_end_s in np.array([run.phases[number].step_ends_s for run in runs]).T:
+            step += 1
+            until_s = np.minimum(np.maximum(step_end_s, start_s), end_s)
+            spans.append((_step_name(step), start_s, until_s))
+            start_s = until_s
+        spans.append((name, start_s, end_s))
+    columns = list(zip(*spans, strict=True))
+    return Spans(columns[0], np.stack(columns[1], axis=1), np.stack(columns[2], axis=1))
+
+
+def _tabulated(runs: Sequence[Run], *, by_step: bool) -> list[TickTable | None]:
+    """Each run as its counter saw it; ``None`` where it has none or its ticks cannot be shared."""
+    found: list[TickTable | None] = [None] * len(runs)
+    for places, spans in _spans(runs, by_step=by_step):
+        counters = [runs[place].trace.counter for place in places]
+        tables = tabulate_runs(counters, spans.names, spans.start_s, spans.end_s)
+        for place, table in zip(places, tables, strict=True):
+            found[place] = None if isinstance(table, str) else table
+    return found
+
+
+def _ticked(run: Run, table: TickTable, energy_j: float) -> TickedRun:
+    return TickedRun(table, run.trace.tick_error_s, energy_j)
 
 
 def _step_name(number: int) -> str:
@@ -199,12 +237,12 @@ def _step_count(run: Run) -> int:
     return sum(len(phase.step_ends_s) for phase in run.phases)
 
 
-def _own_phases(run: Run, energy: EnergyReading, names: Sequence[str]) -> PooledPhases:
+def _own_phases(run: Run, energy: EnergyReading, observed: Sequence[str]) -> PooledPhases:
     """What the run alone says; each of its phases has energy."""
-    energy_j = {
-        name: sum(p.energy.energy_j for p in run.phases if p.name == name and p.energy is not None)
-        for name in _observed(run, names)
-    }
+    energy_j = dict.fromkeys(observed, 0.0)
+    for phase in run.phases:
+        if phase.name in energy_j and phase.energy is not None:
+            energy_j[phase.name] += phase.energy.energy_j
     return PooledPhases(energy_j, energy.method, 1)
 
 

@@ -15,12 +15,21 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from ...records import SCHEMA_VERSION, Run, with_idle_after
 from . import codec
 
-__all__ = ["IDLE_AFTER", "Contents", "Journal", "Remark", "dumps", "parse", "read"]
+__all__ = [
+    "IDLE_AFTER",
+    "Contents",
+    "Journal",
+    "Remark",
+    "dumps",
+    "parse",
+    "read",
+    "read_from",
+]
 
 MAX_JOURNAL_BYTES = 8 * 2**30
 """No larger file is taken for a journal."""
@@ -125,13 +134,20 @@ def read(data: bytes) -> Contents:
     Never refuses: a line that is damaged, foreign, cut short or of a later version is left out and
     told with its reason. Whole records within such a line are kept.
     """
-    if data.startswith(UTF16_MARKS):
-        data = data.decode("utf-16", "replace").encode("utf-8", "replace")
+    return read_from(io.BytesIO(data))
+
+
+def read_from(file: BinaryIO) -> Contents:
+    """As :func:`read`, of a file from its beginning on, line by line."""
+    start = file.read(2)
+    file.seek(0)
+    if start in UTF16_MARKS:
+        file = io.BytesIO(file.read().decode("utf-16", "replace").encode("utf-8", "replace"))
     runs: dict[str, Run] = {}
     left_out: list[Remark] = []
     notes: list[Remark] = []
     number = 0
-    for number, line in enumerate(io.BytesIO(data), 1):
+    for number, line in enumerate(file, 1):
         # A byte that is no UTF-8 stands for itself: so the checksum is that of what was read.
         text = line.decode("utf-8", "surrogateescape").strip(PADDING)
         for record in _records(text) if text else ():
