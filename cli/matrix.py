@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CommandError, UsageError
+from ..incoming import MAX_WORKFLOW_BYTES, IncomingError, read_text
 from .matrix_progress import Progress
 
 if TYPE_CHECKING:
@@ -111,12 +112,15 @@ def carry_out(
     cap_refused: Callable[[int], str],
 ) -> int:
     """What :func:`run` does once everything is at hand: 0 where every planned cell was measured."""
+    from ..report import check_unused
     from ..study.cells import ready
     from ..study.matrix import TRIES, Matrix
     from ..study.matrix_results import write_results
     from ..study.visits import JOURNAL, read_visits
 
     journal = read_visits(args.out / JOURNAL)
+    if not (journal.header or args.dry_run):
+        check_unused(args.out)
     if journal.header and not (args.resume or args.dry_run):
         raise UsageError(
             f"{args.out} holds a matrix already: go on with it by --resume, or name another folder"
@@ -188,11 +192,13 @@ def begin(
     from ..records import short_hash
     from ..study.matrix import check_environment
 
+    try:
+        texts = {one.name: read_text(one.workflow, MAX_WORKFLOW_BYTES) for one in plan.workloads}
+    except IncomingError as error:
+        raise UsageError(str(error)) from error
     planned = {
         **asdict(plan),
-        "workloads": {
-            one.name: short_hash(one.workflow.read_text("utf-8")) for one in plan.workloads
-        },
+        "workloads": {name: short_hash(text) for name, text in texts.items()},
         "cells": [cell.name for cell in found.cells],
         "arguments": list(arguments),
     }

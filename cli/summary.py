@@ -33,14 +33,17 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "runs", type=Path, metavar="RUNS", help="a runs.csv, its folder, or a journal.jsonl"
     )
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="also write runs.csv, summary.csv and report.md"
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="also add the runs to the runs.csv, summary.csv and report.md there",
     )
     add_pue(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     from ..analysis.analysis import Analysis
-    from ..report import analysis_text, write_analysis
+    from ..report import analysis_text, append_runs, write_table
     from ..tables.text import terminal_width
 
     path = args.runs / "runs.csv" if args.runs.is_dir() else args.runs
@@ -57,7 +60,12 @@ def run(args: argparse.Namespace) -> int:
     print(analysis_text(analysis, terminal_width()))
     if args.out is not None:
         try:
-            paths = write_analysis(analysis, args.out)
+            if is_journal:
+                paths = append_runs(analysis.runs, args.out)
+            else:
+                paths = write_table(analysis, args.out)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
         except OSError as error:
             raise CommandError(f"cannot write into {args.out}: {error}") from error
         print("\n".join(f"wrote {path}" for path in paths))

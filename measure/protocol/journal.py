@@ -25,10 +25,12 @@ __all__ = [
     "Contents",
     "Journal",
     "Remark",
+    "checked",
     "dumps",
     "parse",
     "read",
     "read_from",
+    "sealed",
 ]
 
 MAX_JOURNAL_BYTES = 8 * 2**30
@@ -104,7 +106,7 @@ class Journal:
             "run_ids": [run.run_id for run in runs],
             "idle_power_after_w": idle_power_after_w,
         }
-        self._append_line(_sealed(json.dumps(record, allow_nan=False, separators=(",", ":"))))
+        self._append_line(sealed(json.dumps(record, allow_nan=False, separators=(",", ":"))))
 
     def _append_line(self, line: str) -> None:
         try:
@@ -125,7 +127,7 @@ class Journal:
 
 def dumps(run: Run) -> str:
     """One line of the journal."""
-    return _sealed(codec.dumps(run))
+    return sealed(codec.dumps(run))
 
 
 def read(data: bytes) -> Contents:
@@ -178,7 +180,7 @@ def parse(text: str) -> list[Run]:
     return list(contents.runs)
 
 
-def _sealed(record: str) -> str:
+def sealed(record: str) -> str:
     """The record with a checksum of all that comes before it."""
     return f'{record[:-1]},"crc32":"{_checksum(record[:-1])}"}}'
 
@@ -207,7 +209,7 @@ def _read_record(record: str, earlier: Mapping[str, Run]) -> tuple[list[Run], li
     Raises:
         ValueError: it is no whole record of a known version.
     """
-    data = _checked(record)
+    data = checked(record)
     version = data.pop("schema_version", None)
     data.pop("crc32", None)
     if not isinstance(version, int) or version < 1:
@@ -227,7 +229,7 @@ def _read_record(record: str, earlier: Mapping[str, Run]) -> tuple[list[Run], li
     return [run], unknown
 
 
-def _checked(record: str) -> dict[str, Any]:
+def checked(record: str) -> dict[str, Any]:
     """The data of a record whose checksum, if it has one, is right.
 
     Raises:
