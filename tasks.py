@@ -35,6 +35,7 @@ from tooling.environment import (
     make_venv,
     venv_python,
 )
+from tooling.model_workflows import write_workflows
 from tooling.mutation import mutate
 from tooling.newest import make_newest
 from tooling.shell import ROOT, SetupError, answer, hand_over, say
@@ -143,6 +144,11 @@ def run_mutate(args: argparse.Namespace) -> int:
     return mutate(args.paths, args.jobs, args.pytest)
 
 
+def run_workflows(args: argparse.Namespace) -> int:
+    write_workflows()
+    return 0
+
+
 def parse_args(arguments: list[str]) -> argparse.Namespace:
     cut = arguments.index("--") if "--" in arguments else len(arguments)
     parser = argparse.ArgumentParser(prog="tasks.py", description=__doc__.split("\n\n")[0])
@@ -174,6 +180,10 @@ def parse_args(arguments: list[str]) -> argparse.Namespace:
     mutate.add_argument("paths", nargs="+", help="modules or folders, as measure/energy stats.py")
     mutate.add_argument("--jobs", type=int, default=1, help="faults tried at a time (default: 1)")
     mutate.set_defaults(run=run_mutate)
+    workflows = commands.add_parser(
+        "workflows", help="write the workflows of workflows/models.toml"
+    )
+    workflows.set_defaults(run=run_workflows)
     commands.add_parser("setup", help="only set up").set_defaults(run=run_setup)
 
     args = parser.parse_args(arguments[:cut])

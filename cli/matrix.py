@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import CommandError, UsageError
 from ..incoming import MAX_WORKFLOW_BYTES, IncomingError, read_text
 from .matrix_progress import Progress
+from .run import positive
 
 if TYPE_CHECKING:
     from ..study.cells import Ready
@@ -54,6 +55,23 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="tell events as JSON, a line each, for programs"
     )
+    parser.add_argument(
+        "--workload",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="measure only this workload of the plan; may be given more than once",
+    )
+    parser.add_argument(
+        "--last-block", type=positive, metavar="N", help="begin no block after number N this time"
+    )
+    parser.add_argument(
+        "--beside",
+        action="append",
+        default=[],
+        metavar="CARD",
+        help="another card of this machine that measures at the same time: noted in every run",
+    )
     parser.add_argument("--comfyui", type=Path, metavar="PATH", help="ComfyUI's folder")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument(
@@ -82,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     from ..study.rig import ServerRig
 
     check_installed()
-    plan = read_plan(find_plan(args.plan), WORKFLOWS)
+    plan = read_plan(find_plan(args.plan), WORKFLOWS).only(args.workload)
     comfyui = find_comfyui(args.comfyui)
     prepare_folder(args.out)
     device = device_arguments(args.device)
@@ -141,13 +159,24 @@ def carry_out(
     if not found.cells:
         raise CommandError("no cell of this plan can run here; see above why")
     begin(journal, plan, found, environment, rig.arguments)
-    matrix = Matrix(plan, found, rig, journal, str(journal.header["study"]), set_cap, progress.tell)
+    matrix = Matrix(
+        plan,
+        found,
+        rig,
+        journal,
+        str(journal.header["study"]),
+        set_cap,
+        progress.tell,
+        last_block=args.last_block,
+        remarks=beside(args.beside),
+    )
+    is_over: bool | None = None
     try:
-        matrix.run()
+        is_over = matrix.run()
     finally:
         if journal.made:
             try:
-                progress.end(write_results(matrix, args.out))
+                progress.end(write_results(matrix, args.out), is_over)
             except OSError as error:
                 raise CommandError(
                     f"the tables cannot be written to {args.out}: {error}. What was measured is "
@@ -155,6 +184,13 @@ def carry_out(
                 ) from error
     failed = [visit for visit in journal.made if visit.error]
     return int(bool(failed))
+
+
+def beside(cards: Sequence[str]) -> tuple[str, ...]:
+    """The remark on runs that were made while other cards of the machine measured."""
+    if not cards:
+        return ()
+    return (f"measured together with {', '.join(cards)}: they share power, heat and host",)
 
 
 def find_plan(name: str) -> Path:
@@ -202,6 +238,8 @@ def begin(
         "cells": [cell.name for cell in found.cells],
         "arguments": list(arguments),
     }
+    # Who measures a plan is no part of what it measures.
+    del planned["fleet"]
     planned = json.loads(json.dumps(planned))
     if not journal.header:
         study = f"{plan.name} {uuid.uuid4().hex[:12]}"

@@ -153,6 +153,14 @@ class WattBenchBenchmark(MeteredNode):
                         "in one row."
                     ),
                 ),
+                io.Sigmas.Input(
+                    "sigmas",
+                    optional=True,
+                    tooltip=(
+                        "From a scheduler node, for models with noise levels of their own. It "
+                        "takes the place of steps and scheduler."
+                    ),
+                ),
             ],
             outputs=[
                 io.Image.Output(display_name="images", tooltip="The pictures of all repeats."),

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 
 import comfy.model_management as management
 import torch
+from comfy.samplers import sampler_object
+from comfy_extras.nodes_custom_sampler import SamplerCustom
 
 from ...measure.protocol.experiment import Attempt
 from ...measure.protocol.observation import join_optimizations
@@ -70,10 +73,27 @@ def check_size(width: int, height: int, cell_px: int = LATENT_PX) -> None:
         )
 
 
+def scheduler_of(sigmas: Any) -> str:
+    """A name for noise levels that a node gave: equal levels have equal names.
+
+    Raises:
+        ValueError: they are not finite levels that fall, at least two.
+    """
+    levels = sigmas.detach().float().cpu()
+    falls = levels.ndim == 1 and len(levels) > 1 and bool((levels.diff() < 0).all())
+    if not falls or not torch.isfinite(levels).all():
+        raise ValueError(
+            "sigmas must be at least two finite noise levels, each below the one before it; "
+            "connect the output of a scheduler node"
+        )
+    return f"sigmas {sha256(levels.numpy().tobytes()).hexdigest()[:8]}"
+
+
 @dataclass
 class ImageJob:
     """A text-to-image job; the fields are named as the inputs of core's nodes are.
 
+    ``sigmas`` are noise levels, ``[steps + 1]``, in place of those of ``steps`` and ``scheduler``.
     ``images`` are the pictures of the repeats, in order.
 
     Raises:
@@ -92,11 +112,14 @@ class ImageJob:
     cfg: float
     sampler_name: str
     scheduler: str
+    sigmas: Any = None
     images: list[Any] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         cell_px = self.model.model.latent_format.spacial_downscale_ratio
         check_size(self.width, self.height, max(LATENT_PX, cell_px))
+        if self.sigmas is not None:
+            self.steps, self.scheduler = len(self.sigmas) - 1, scheduler_of(self.sigmas)
         self._observed = observe_sampling(self.model, self._record)
         parts = model_facts(self.model), clip_facts(self.clip), vae_facts(self.vae)
         facts = {name: value for part in parts for name, value in part.items()}
@@ -133,17 +156,13 @@ class ImageJob:
         (latent,) = run_core("EmptyLatentImage", **size)
         positive = encode_text(window, self.clip, self.positive)
         negative = encode_text(window, self.clip, self.negative)
-        (samples,) = run_core(
-            "KSampler",
+        samples = self._sample(
             model=self._observed,
-            seed=seed,
-            steps=self.steps,
             cfg=self.cfg,
-            sampler_name=self.sampler_name,
-            scheduler=self.scheduler,
             positive=positive,
             negative=negative,
             latent_image=latent,
+            seed=seed,
         )
         image = decode_latent(window, self.vae, samples)
         if not torch.isfinite(image).all():
@@ -151,6 +170,16 @@ class ImageJob:
                 "the picture holds NaN or infinity; try another weight format, VAE or attention"
             )
         return image
+
+    def _sample(self, seed: int, **common: Any) -> dict[str, Any]:
+        """As ``KSampler``, or where noise levels are given as ``SamplerCustom``."""
+        if self.sigmas is None:
+            settings = {"sampler_name": self.sampler_name, "scheduler": self.scheduler}
+            return run_core("KSampler", seed=seed, steps=self.steps, **settings, **common)[0]
+        sampler = sampler_object(self.sampler_name)
+        return SamplerCustom().sample(
+            add_noise=True, noise_seed=seed, sampler=sampler, sigmas=self.sigmas, **common
+        )[0]
 
     def look_at(self, made: Any, attempt: Attempt) -> PictureCheck:
         """Keep the pictures of a repeat, and say of any whether it is black or flat."""

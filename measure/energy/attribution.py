@@ -56,12 +56,13 @@ class TickTable:
     """The ticks of one run against its intervals; ``energy_j`` is what the counter gained in each.
 
     What a tick has besides the intervals (before, between and after them) is rest. ``names`` are
-    the intervals'.
+    the intervals', ``tick_s`` is the median of the ticks' lengths.
     """
 
     names: tuple[str, ...]
     segments: Segments
     energy_j: Floats
+    tick_s: float
 
     @property
     def duration_s(self) -> Floats:
@@ -160,8 +161,9 @@ def _tables(
         own_j = np.take_along_axis(energies_j[places], columns, axis=1)
         segments = Segments.of_runs(own_s, starts_s[places], ends_s[places])
         gained_j = np.diff(own_j, axis=1)
-        for place, one, joules in zip(places, segments, gained_j, strict=True):
-            found[place] = TickTable(names, one, joules) if joules.any() else STANDS_STILL
+        ticks_s = np.median(np.diff(own_s, axis=1), axis=1).tolist()
+        for place, one, joules, tick_s in zip(places, segments, gained_j, ticks_s, strict=True):
+            found[place] = TickTable(names, one, joules, tick_s) if joules.any() else STANDS_STILL
     return found
 
 

@@ -10,7 +10,11 @@ The fit is common to all runs, so the scatter of the runs' shares hides its erro
 therefore the jackknife's: the fit is repeated without each run in turn, and run i has the
 pseudo-value n * (all) - (n - 1) * (all but i) (Tukey 1958; Efron and Tibshirani, An Introduction to
 the Bootstrap, 1993, chapter 11). Mean and Student-t interval of the pseudo-values are those of the
-pooled estimate. In every run they sum to that run's energy.
+pooled estimate.
+
+What a run drew altogether is part of the estimate: a dozen ticks of one run tell it worse than all
+of them do, and alike in all runs, so that phases that had to sum to it would be off by more than
+their interval.
 """
 
 from __future__ import annotations
@@ -43,11 +47,11 @@ TICKS_PER_LEVEL, CHANCE = 2, 1e-4
 
 @dataclass(frozen=True)
 class TickedRun:
-    """A run as the counter saw it; ``energy_j`` is what its parts are known to sum to."""
+    """A run as the counter saw it; ``energy_j`` is what its parts are known to sum to, if it is."""
 
     table: TickTable
     tick_error_s: float
-    energy_j: float
+    energy_j: float | None = None
 
     @classmethod
     def of(
@@ -55,7 +59,7 @@ class TickedRun:
         ticks: Sequence[CounterSample],
         intervals: Sequence[Interval],
         tick_error_s: float,
-        energy_j: float,
+        energy_j: float | None = None,
     ) -> TickedRun:
         """Lay the ticks over the intervals, which are in order of time and do not overlap.
 
@@ -72,19 +76,14 @@ def pool(
 
     Args:
         runs: made alike: intervals of one name have the same power in all of them.
-        parts: names of intervals. They sum to each run's ``energy_j``; intervals of other names
-            take part in the fit and are left out of the sum.
+        parts: names of intervals. They sum to each run's ``energy_j`` where all runs have one;
+            intervals of other names take part in the fit and are left out of the sum.
         time_constant_s: of the board's response (:mod:`.response`); fitted where it is ``None``.
 
     Raises:
         ValueError: no runs.
     """
     return Pool(runs, parts, time_constant_s).values()
-
-
-def time_constant_s(runs: Sequence[TickedRun], parts: Sequence[str]) -> float:
-    """That of the board's response, as the fit of :func:`pool` finds it; in seconds."""
-    return Pool(runs, parts, None).constant_s
 
 
 class Pool:
@@ -114,7 +113,9 @@ class Pool:
         errors_s = [max(run.tick_error_s, BORDER_ERROR_S) for run in runs]
         self._tick_error_s = min(errors_s)
         self._weights = np.array([(self._tick_error_s / error_s) ** 2 for error_s in errors_s])
-        self._energy_j = np.array([run.energy_j for run in runs], dtype=float)
+        wholes = [run.energy_j for run in runs]
+        self._energy_j = None if None in wholes else np.array(wholes, dtype=float)
+        self._tick_count = sum(len(run.table.energy_j) for run in runs)
         self._set_powers()
         self._moves_s = np.zeros(len(runs))
         if time_constant_s is None:
@@ -146,15 +147,17 @@ class Pool:
             return np.asarray(whole[None, :])
         return np.asarray(count * whole - (count - 1) * self._means_without(shares, slopes))
 
+    @property
+    def spare_levels(self) -> int:
+        """How many levels more the ticks could tell."""
+        return self._tick_count // TICKS_PER_LEVEL - self._count
+
     def explains_more_than(self, coarser: Pool) -> bool:
         """Whether more levels fit the same ticks better than chance would let them (F test)."""
         from scipy.stats import f
 
-        tick_count = sum(len(run.table.energy_j) for run in self._runs)
         more = self._count - coarser._count
-        free = tick_count - self._count - 1
-        if more < 1 or tick_count < TICKS_PER_LEVEL * self._count:
-            return False
+        free = self._tick_count - self._count - 1
         gain = (coarser._residual - self._residual) / more
         return bool(f.sf(gain * free / self._residual, more, free) < CHANCE)
 
@@ -231,7 +234,7 @@ class Pool:
         shares = np.empty((len(self._runs), self._part_count))
         slopes = np.empty((*shares.shape, self._count + 1))
         for stack in self._stacks:
-            energy_j = self._energy_j[stack.places]
+            energy_j = None if self._energy_j is None else self._energy_j[stack.places]
             found = stack.shares(self._part_count, constant_s, powers, energy_j)
             shares[stack.places], slopes[stack.places] = found
         return shares, slopes

@@ -76,11 +76,11 @@ class Stack:
         return across @ seconds, moments[..., 0], squares[:, 0, 0]
 
     def shares(
-        self, part_count: int, constant_s: float, powers: Floats, energy_j: Floats
+        self, part_count: int, constant_s: float, powers: Floats, energy_j: Floats | None
     ) -> tuple[Floats, Floats]:
         """Joules of each run's parts, ``[runs, parts]``, and their slopes in the levels.
 
-        The parts are the first ``part_count`` levels; each run's sum to its ``energy_j``.
+        The parts are the first ``part_count`` levels; each run's sum to its ``energy_j``, if given.
         """
         seconds = self.response(np.array([constant_s]))
         ticks = self.by_tick(seconds)[:, 0]
@@ -94,6 +94,8 @@ class Stack:
         slope = self._of_tick(self.energy_j / totals)[..., None] * seconds
         slope = slope - joules[..., None] * per_level
         sums, turns = (part @ joules[..., None])[..., 0], part @ slope
+        if energy_j is None:
+            return sums, turns
         whole_j = sums.sum(axis=1)
         falls = sums[..., None] * turns.sum(axis=1)[:, None, :]
         turns = turns / whole_j[:, None, None] - falls / (whole_j * whole_j)[:, None, None]

@@ -153,6 +153,7 @@ def carry(small, tmp_path, make_run, capsys):
 
     def run(resume=False, dry_run=False, **rig):
         args = argparse.Namespace(out=tmp_path / "out", resume=resume, dry_run=dry_run)
+        args.last_block, args.beside = None, []
         args.out.mkdir(exist_ok=True)
         made = MadeRig(make_run, **rig)
         made.arguments = ("--cpu",)

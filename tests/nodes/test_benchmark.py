@@ -80,6 +80,31 @@ def test_runs_of_a_benchmark(run_benchmark, workspace_folder):
     assert "no temperature" in runs[1].board.flags[-1]
 
 
+def test_noise_levels_of_a_scheduler_node(run_benchmark, tiny_models):
+    """With the levels of ``normal`` the picture is that of ``normal``, bit for bit."""
+    from comfy.samplers import calculate_sigmas
+
+    sampling = tiny_models().model.get_model_object("model_sampling")
+    sigmas = calculate_sigmas(sampling, "normal", 3)
+    once = {"warmup_runs": 0, "repeats": 1, "idle_seconds": 0.0}
+    expected, _ = run_benchmark(steps=3, **once)
+    images, (run,) = run_benchmark(steps=20, scheduler="karras", sigmas=sigmas, **once)
+    assert torch.equal(images, expected)
+    assert (run.condition.steps, run.condition.sampler) == (3, "euler")
+    assert run.condition.scheduler.startswith("sigmas ")
+    assert [sampling.steps_made for sampling in run.samplings] == [3]
+    (_, (other,)) = run_benchmark(sigmas=calculate_sigmas(sampling, "simple", 3), **once)
+    assert other.condition.scheduler != run.condition.scheduler
+
+
+@pytest.mark.parametrize(
+    "levels", [[1.0], [1.0, 1.0], [0.5, 1.0], [float("nan"), 0.0], [[1.0, 0.0]]]
+)
+def test_noise_levels_that_are_none_are_refused(run_benchmark, levels):
+    with pytest.raises(ValueError, match="connect the output of a scheduler node"):
+        run_benchmark(sigmas=torch.tensor(levels))
+
+
 def test_idle_power_of_zero_seconds_is_blank(run_benchmark):
     _, runs = run_benchmark(warmup_runs=0, repeats=1, idle_seconds=0, max_warmup_seconds=0)
     assert runs[0].idle_power_w is None

@@ -32,7 +32,8 @@ ARCHITECTURES = {
     "z_image_turbo": z_image_turbo.ARCHITECTURE,
     "sd15": sd15.ARCHITECTURE,
     "flux": flux.ARCHITECTURE,
-    "flux2_klein": flux2_klein.ARCHITECTURE,
+    "flux2_klein": flux2_klein.KLEIN_4B,
+    "flux2_klein_9b": flux2_klein.KLEIN_9B,
     "sd35": sd35.ARCHITECTURE,
     "qwen_image": qwen_image.ARCHITECTURE,
 }

@@ -1,4 +1,4 @@
-"""FLUX.2 klein 4B: transformer of 3.9 B parameters and Qwen3-4B (Black Forest Labs, 2026)."""
+"""FLUX.2 klein: transformers of 3.9 and 9 B parameters with Qwen3 (Black Forest Labs, 2026)."""
 
 from comfy.supported_models import Flux2
 from comfy.supported_models_base import ClipTarget
@@ -10,11 +10,6 @@ from .weights import RESIDUAL_GAIN
 
 LAST_LAYER_READ = 28
 """Its conditioning is of the text encoder's layers 9, 18 and 27: a tiny one has them too."""
-
-
-def _clip_target() -> ClipTarget:
-    return ClipTarget(flux.KleinTokenizer, flux.klein_te())
-
 
 _COMMON = {
     "image_model": "flux2",
@@ -37,43 +32,61 @@ _COMMON = {
     "axes_dim": [32, 32, 32, 32],
 }
 
-_FULL = Variant(
-    unet_config={
-        **_COMMON,
-        "num_heads": 24,
-        "hidden_size": 3072,
-        "context_in_dim": 3 * 2560,
-        "depth": 5,
-        "depth_single_blocks": 20,
-    },
-    clip_target=_clip_target,
-    vae=autoencoder.kl_32,
-)
 
-_TINY = Variant(
-    unet_config={
-        **_COMMON,
-        "num_heads": 2,
-        "hidden_size": 256,
-        "context_in_dim": 3 * 64,
-        "depth": 1,
-        "depth_single_blocks": 2,
-    },
-    clip_target=_clip_target,
-    vae=lambda: autoencoder.kl_32(autoencoder.TINY_CHANNELS),
-    text_encoder_config={
-        "qwen3_4b_model_config": {
-            "hidden_size": 64,
-            "intermediate_size": 256,
-            "num_hidden_layers": LAST_LAYER_READ,
-            "num_attention_heads": 2,
-            "num_key_value_heads": 1,
+def _architecture(encoder: str, d_text: int, tokenizer: type, **full: int) -> Architecture:
+    """One size: the name of its text encoder and how wide that is, and the whole transformer."""
+
+    def clip_target() -> ClipTarget:
+        return ClipTarget(tokenizer, flux.klein_te(model_type=encoder))
+
+    whole = Variant(
+        unet_config={**_COMMON, **full, "context_in_dim": 3 * d_text},
+        clip_target=clip_target,
+        vae=autoencoder.kl_32,
+    )
+    tiny = Variant(
+        unet_config={
+            **_COMMON,
+            "num_heads": 2,
+            "hidden_size": 256,
+            "context_in_dim": 3 * 64,
+            "depth": 1,
+            "depth_single_blocks": 2,
         },
-    },
-)
+        clip_target=clip_target,
+        vae=lambda: autoencoder.kl_32(autoencoder.TINY_CHANNELS),
+        text_encoder_config={
+            f"{encoder}_model_config": {
+                "hidden_size": 64,
+                "intermediate_size": 256,
+                "num_hidden_layers": LAST_LAYER_READ,
+                "num_attention_heads": 2,
+                "num_key_value_heads": 1,
+            },
+        },
+    )
+    return Architecture(
+        supported_model=Flux2,
+        variants={"tiny": tiny, "full": whole},
+        gains=((r"(_attn\.proj|_mlp\.2|linear2)\.weight$", RESIDUAL_GAIN),),
+    )
 
-ARCHITECTURE = Architecture(
-    supported_model=Flux2,
-    variants={"tiny": _TINY, "full": _FULL},
-    gains=((r"(_attn\.proj|_mlp\.2|linear2)\.weight$", RESIDUAL_GAIN),),
+
+KLEIN_4B = _architecture(
+    "qwen3_4b",
+    2560,
+    flux.KleinTokenizer,
+    num_heads=24,
+    hidden_size=3072,
+    depth=5,
+    depth_single_blocks=20,
+)
+KLEIN_9B = _architecture(
+    "qwen3_8b",
+    4096,
+    flux.KleinTokenizer8B,
+    num_heads=32,
+    hidden_size=4096,
+    depth=8,
+    depth_single_blocks=24,
 )

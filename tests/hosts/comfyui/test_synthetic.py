@@ -9,7 +9,16 @@ import psutil
 import pytest
 import torch
 
-NAMES = ("sdxl", "z_image_turbo", "sd15", "flux", "flux2_klein", "sd35", "qwen_image")
+NAMES = (
+    "sdxl",
+    "z_image_turbo",
+    "sd15",
+    "flux",
+    "flux2_klein",
+    "flux2_klein_9b",
+    "sd35",
+    "qwen_image",
+)
 EPS_MODELS = ("sdxl", "sd15")
 
 PUBLISHED_PARAMETERS = {
@@ -18,6 +27,7 @@ PUBLISHED_PARAMETERS = {
     "sd15": 0.860e9,
     "flux": 11.90e9,
     "flux2_klein": 3.88e9,
+    "flux2_klein_9b": 9.08e9,
     # 8.06 B and the table of positions, a buffer of 192**2 x 2432 numbers
     "sd35": 8.057e9 + 192**2 * 2432,
     "qwen_image": 20.43e9,
@@ -32,6 +42,7 @@ TEXT_ENCODER_PARAMETERS = {
     "sd15": CLIP_L,
     "flux": CLIP_L + T5_XXL,
     "flux2_klein": 4.022e9,
+    "flux2_klein_9b": 8.19e9,
     "sd35": CLIP_L + CLIP_G + T5_XXL,
     # Qwen2.5-VL-7B without its output layer
     "qwen_image": 8.292e9 - 152064 * 3584,
@@ -242,7 +253,8 @@ def test_full_size_has_the_published_parameter_counts(synthetic, name):
     counts = synthetic.count_parameters(name, "full")
     assert math.isclose(counts["model"], PUBLISHED_PARAMETERS[name], rel_tol=2e-3)
     assert math.isclose(counts["clip"], TEXT_ENCODER_PARAMETERS[name], rel_tol=2e-3)
-    vae = {"qwen_image": 126.9e6, "flux2_klein": 84.05e6}.get(name, 83.7e6)
+    vaes = {"qwen_image": 126.9e6, "flux2_klein": 84.05e6, "flux2_klein_9b": 84.05e6}
+    vae = vaes.get(name, 83.7e6)
     assert math.isclose(counts["vae"], vae, rel_tol=3e-3)
 
 
