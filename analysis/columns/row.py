@@ -25,6 +25,11 @@ class RunRow:
         """Energy of those compute phases that were observed, all or not."""
         return observed_energy(self.run.phases)[0]
 
+    @property
+    def pooled_note(self) -> str:
+        """Why its phases are not pooled; empty where they are, or were never to be."""
+        return self.pooled.note if self.pooled else ""
+
     @cached_property
     def beside(self) -> dict[str, EnergyReading | None]:
         """Energy of the image by each meter that was read beside the run's own, by its name."""
