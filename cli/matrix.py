@@ -130,19 +130,12 @@ def carry_out(
     cap_refused: Callable[[int], str],
 ) -> int:
     """What :func:`run` does once everything is at hand: 0 where every planned cell was measured."""
-    from ..report import check_unused
     from ..study.cells import ready
     from ..study.matrix import TRIES, Matrix
     from ..study.matrix_results import write_results
-    from ..study.visits import JOURNAL, read_visits
+    from ..study.visits import JOURNAL
 
-    journal = read_visits(args.out / JOURNAL)
-    if not (journal.header or args.dry_run):
-        check_unused(args.out)
-    if journal.header and not (args.resume or args.dry_run):
-        raise UsageError(
-            f"{args.out} holds a matrix already: go on with it by --resume, or name another folder"
-        )
+    journal = journal_of(args)
     for tries_left in reversed(range(TRIES)):
         try:
             with rig.open((), "levers") as bench:
@@ -191,6 +184,25 @@ def beside(cards: Sequence[str]) -> tuple[str, ...]:
     if not cards:
         return ()
     return (f"measured together with {', '.join(cards)}: they share power, heat and host",)
+
+
+def journal_of(args: argparse.Namespace) -> Visits:
+    """The journal in the folder of results, which may be begun or gone on with.
+
+    Raises:
+        UsageError: it may not: something is lost otherwise.
+    """
+    from ..report import check_unused
+    from ..study.visits import JOURNAL, read_visits
+
+    journal = read_visits(args.out / JOURNAL)
+    if not (journal.header or args.dry_run):
+        check_unused(args.out)
+    if journal.header and not (args.resume or args.dry_run):
+        raise UsageError(
+            f"{args.out} holds a matrix already: go on with it by --resume, or name another folder"
+        )
+    return journal
 
 
 def find_plan(name: str) -> Path:
