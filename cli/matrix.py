@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CommandError, UsageError
+from ..incoming import MAX_WORKFLOW_BYTES, IncomingError, read_text
 from .matrix_progress import Progress
 from .run import add_server_options, positive
 
@@ -130,13 +131,9 @@ def carry_out(
     from ..study.cells import ready
     from ..study.matrix import TRIES, Matrix
     from ..study.matrix_results import write_results
-    from ..study.visits import JOURNAL, read_visits
+    from ..study.visits import JOURNAL
 
-    journal = read_visits(args.out / JOURNAL)
-    if journal.header and not (args.resume or args.dry_run):
-        raise UsageError(
-            f"{args.out} holds a matrix already: go on with it by --resume, or name another folder"
-        )
+    journal = journal_of(args)
     for tries_left in reversed(range(TRIES)):
         try:
             with rig.open((), "levers") as bench:
@@ -187,6 +184,25 @@ def beside(cards: Sequence[str]) -> tuple[str, ...]:
     return (f"measured together with {', '.join(cards)}: they share power, heat and host",)
 
 
+def journal_of(args: argparse.Namespace) -> Visits:
+    """The journal in the folder of results, which may be begun or gone on with.
+
+    Raises:
+        UsageError: it may not: something is lost otherwise.
+    """
+    from ..report import check_unused
+    from ..study.visits import JOURNAL, read_visits
+
+    journal = read_visits(args.out / JOURNAL)
+    if not (journal.header or args.dry_run):
+        check_unused(args.out)
+    if journal.header and not (args.resume or args.dry_run):
+        raise UsageError(
+            f"{args.out} holds a matrix already: go on with it by --resume, or name another folder"
+        )
+    return journal
+
+
 def find_plan(name: str) -> Path:
     """A plan's file: by its path, or a shipped one by its name.
 
@@ -222,11 +238,13 @@ def begin(
     from ..records import short_hash
     from ..study.matrix import check_environment
 
+    try:
+        texts = {one.name: read_text(one.workflow, MAX_WORKFLOW_BYTES) for one in plan.workloads}
+    except IncomingError as error:
+        raise UsageError(str(error)) from error
     planned = {
         **asdict(plan),
-        "workloads": {
-            one.name: short_hash(one.workflow.read_text("utf-8")) for one in plan.workloads
-        },
+        "workloads": {name: short_hash(text) for name, text in texts.items()},
         "cells": [cell.name for cell in found.cells],
         "arguments": list(arguments),
     }
