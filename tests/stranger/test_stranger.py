@@ -242,6 +242,15 @@ def expect_compare(wattbench, request, folder):
     assert "cannot be read" in done.stderr
 
 
+def expect_fleet(wattbench, request, folder):
+    out, page = folder / "out", folder / "Karten é.md"
+    done = wattbench("summary", request.getfixturevalue("journal"), "--out", out)
+    assert done.returncode == 0, done.stderr
+    done = wattbench("fleet", "page", out, "--out", page)
+    assert done.returncode == 0, done.stderr
+    assert "## modèle ✓ 日本, 1024x768" in page.read_text("utf-8")
+
+
 def expect_serve(wattbench, request, folder):
     """The checkout is not the stranger's: it cannot hold what the server writes."""
     server = request.getfixturevalue("journal_server")
