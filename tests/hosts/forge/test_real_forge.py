@@ -248,15 +248,16 @@ def test_a_plan_is_carried_out(server, tmp_path):
     (tmp_path / "cat.json").write_text(json.dumps({**ASKED, "prompt": "a plan"}))
     (tmp_path / "plan.toml").write_text(PLAN)
     out = tmp_path / "out"
+    server.post("/sdapi/v1/options", {"wattbench_meter": "estimate"})
     where = ["--forge", f"127.0.0.1:{PORT}", "--out", str(out)]
     assert main(["run", str(tmp_path / "plan.toml"), *where]) == 0
     assert server.get("/witness/changed") == []
     runs = pandas.read_csv(out / "runs.csv")
-    cells = sorted(zip(runs["attention"], runs["weight_format"], runs["steps"], strict=True))
-    assert [(kernel, steps) for kernel, _, steps in cells] == [
+    cells = sorted(zip(runs["attention"], runs["steps"], runs["weight_format"], strict=True))
+    assert [(kernel, steps) for kernel, steps, _ in cells] == [
         (kernel, steps) for kernel in ("sdpa_math", "sub_quadratic") for steps in (2, 2, 3, 3)
     ]
-    assert len({weights for _, weights, _ in cells}) == 2
+    assert len({weights for _, _, weights in cells}) == 2
     assert (runs["energy_j"] > 0).all()
     assert all((out / name).is_file() for name in runs["picture_file"])
     assert "</html>" in (out / "report.html").read_text("utf-8")
