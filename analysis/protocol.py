@@ -10,6 +10,7 @@ import numpy as np
 
 from ..measure.recording.readings import LEAST_SAMPLES
 from ..stats import drift, lag1_autocorrelation
+from .breakdown import ENERGIES
 from .columns import METRICS, condition_name
 from .summary import GROUP_COLUMNS
 
@@ -27,6 +28,10 @@ DISAGREEMENT = 0.05
 """Relative difference of counter and integrated power, over all runs, above which it is noted. The
 counter's tick comes on top: of a short run it is much, and no disagreement."""
 
+WHOLE_CHANGE, WHOLE_P_VALUE = 0.002, 0.01
+"""Relative difference of single runs' energies and the pooled one above which it is noted, where it
+is no chance."""
+
 WATCHED = ("it_per_s", "j_per_img")
 
 
@@ -36,7 +41,7 @@ def protocol_notes(runs: pd.DataFrame) -> list[str]:
     groups = counted.groupby([*GROUP_COLUMNS, "energy_meter"], dropna=False, sort=False)
     notes = []
     for _, group in groups:
-        found = [*_dependence(group), *_idle_change(group), *_disagreement(group)]
+        found = [*_dependence(group), *_idle_change(group), *_disagreement(group), *_whole(group)]
         notes += [f"{condition_name(group.iloc[0])}: {note}" for note in found]
     return list(dict.fromkeys(notes))
 
@@ -63,9 +68,8 @@ def _dependence(group: pd.DataFrame) -> Iterator[str]:
 
 
 def _idle_change(group: pd.DataFrame) -> Iterator[str]:
-    for _, visit in group.groupby("process_id"):
-        before_w = visit["idle_power_before_w"].mean()
-        after_w = visit["idle_power_after_w"].mean()
+    visits = group.groupby("process_id")[["idle_power_before_w", "idle_power_after_w"]].mean()
+    for before_w, after_w in visits.itertuples(index=False):
         if abs(after_w - before_w) > IDLE_CHANGE * min(before_w, after_w):
             yield (
                 f"idle power was {before_w:.4g} W before and {after_w:.4g} W after the runs; "
@@ -81,4 +85,19 @@ def _disagreement(group: pd.DataFrame) -> Iterator[str]:
         yield (
             f"over all runs integrated power is {np.mean(ratio) - 1:+.1%} off the counter; "
             "one of the two is wrong"
+        )
+
+
+def _whole(group: pd.DataFrame) -> Iterator[str]:
+    """A run's own dozen of ticks may tell its energy worse than those of all runs together."""
+    from scipy.stats import ttest_1samp
+
+    energies_j = group["energy_j"]
+    off_j = (group[[*ENERGIES]].sum(axis=1, skipna=False) - energies_j).dropna().to_numpy()
+    if len(off_j) < 2 or abs(np.mean(off_j)) < WHOLE_CHANGE * np.mean(energies_j):
+        return
+    if ttest_1samp(off_j, 0.0).pvalue < WHOLE_P_VALUE:
+        yield (
+            "J/img is of single runs, which are short for this counter; by the ticks of all runs "
+            f"together it is {np.mean(off_j) / np.mean(energies_j):+.1%}"
         )

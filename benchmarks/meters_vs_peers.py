@@ -1,15 +1,16 @@
 """WattBench's meter beside Zeus and CodeCarbon, on the same simulated NVIDIA board.
 
     python benchmarks/meters_vs_peers.py [--experiments 3] [--out output/meters_vs_peers]
-        [--response-ms 50] [--tick-ms 100]
+        [--response-ms 50] [--tick-ms 100] [--board alternating]
 
 The board is the tests' simulated libnvidia-ml.so.1 under the real nvidia-ml-py, so the truth is
-known from the script of its power. Its counter ticks every 100 ms, and its power jumps
-unless ``--response-ms`` gives it a time constant. An experiment is ten runs of
-60 ms encoding, 20 steps of 45 ms and 80 ms decoding at different powers, as in an image's making;
-nobody computes, so the CPU time is that of the tool. All tools watch the same board at the same
-time, each in a process of its own and used as its documentation tells a user. It needs Linux and a
-C compiler; a peer that is not installed is left out (pip install zeus codecarbon).
+known from the script of its power. Its counter ticks every 100 ms, and its power jumps unless
+``--response-ms`` gives it a time constant; ``--board`` says how it goes on from step to step. An
+experiment is ten runs of 60 ms encoding, 20 steps of 45 ms and 80 ms decoding at different powers,
+as in an image's making; nobody computes, so the CPU time is that of the tool. All tools watch the
+same board at the same time, each in a process of its own and used as its documentation tells a
+user. It needs Linux and a C compiler; a peer that is not installed is left out (pip install zeus
+codecarbon).
 """
 
 from __future__ import annotations
@@ -72,10 +73,10 @@ def main() -> int:
     count = args.experiments * args.runs
     slots = [1 + i * PERIOD_S + rng.uniform(0, JITTER_S) for i in range(count + SPARE_SLOTS)]
     script = args.out / "board.script"
-    text = board_script(slots, origin_s, args.response_ms, args.tick_ms)
+    text = board_script(slots, origin_s, args)
     script.write_text(text, encoding="ascii")
     job = {"slots": [origin_s + slot for slot in slots], "count": count, "runs": args.runs}
-    job["response_s"] = args.response_ms / 1000
+    job |= {"response_s": args.response_ms / 1000, "board": args.board}
     print(f"{count} runs of {', '.join(tools)}: at most {slots[-1]:.0f} s", flush=True)
     results = measure(tools, job, script, library, args.out)
     idle = results.pop(peers.NOTHING)
@@ -84,6 +85,7 @@ def main() -> int:
     for tool in tools:
         if results[tool].blank:
             print(f"{tool} gave no energy for {results[tool].blank} further runs")
+        print_coverage(tool, results[tool], args.runs)
     print(verdict(scores))
     write_csv(scores, args.out / "meters_vs_peers.csv")
     return 0
@@ -105,6 +107,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--tools", nargs="+", default=list(peers.TOOLS), choices=list(peers.TOOLS))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--response-ms", type=float, default=0.0, help="the board's time constant")
+    parser.add_argument("--board", default="flat", choices=list(peers.BOARDS))
     parser.add_argument("--tick-ms", type=float, default=100.0, help="of its counter")
     parser.add_argument("--out", type=Path, default=Path("output") / "meters_vs_peers")
     return parser.parse_args()
@@ -164,17 +167,17 @@ def measure(
     return results
 
 
-def board_script(
-    slots: Sequence[float], origin_s: float, response_ms: float, tick_ms: float
-) -> str:
+def board_script(slots: Sequence[float], origin_s: float, args: argparse.Namespace) -> str:
     """The simulated board's power over time."""
     lines = [f"origin {origin_s}", "gpu", "uuid GPU-1", "name Simulated", "pci 0:1:0", "arch 8"]
     lines += ["memory 24000000000 0 1000000000", "limit_mw 350000", "counter_mj 1000000"]
-    lines += [f"response_ms {response_ms}", f"tick_ms {tick_ms}", f"power -100 {peers.IDLE_W}"]
+    lines += [f"response_ms {args.response_ms}", f"tick_ms {args.tick_ms}"]
+    lines.append(f"power -100 {peers.IDLE_W}")
+    parts = [part for phase in peers.PHASES for part in peers.segments(phase, args.board)]
     for start in slots:
-        for phase in peers.PHASES:
-            lines.append(f"power {start} {phase.power_w}")
-            start += phase.duration_s
+        for duration_s, power_w in parts:
+            lines.append(f"power {start} {power_w}")
+            start += duration_s
         lines.append(f"power {start} {peers.IDLE_W}")
     return "\n".join(lines) + "\n"
 
@@ -207,6 +210,18 @@ def score(tool: str, result: peers.Result, runs: int, idle: peers.Result) -> lis
         for label, found in methods.items()
         if found
     ]
+
+
+def print_coverage(tool: str, result: peers.Result, runs: int) -> None:
+    """How many of the stated intervals hold the truth, of a tool that states some."""
+    truth = means(result.true_j, runs)
+    hits = [
+        abs(mean[name] - true[name]) <= half[name]
+        for mean, half, true in zip(result.pooled_j, result.half_j, truth, strict=False)
+        for name in mean
+    ]
+    if hits:
+        print(f"{tool}: {sum(hits)} of {len(hits)} intervals of 95 % hold the truth")
 
 
 def means(values: Sequence[peers.Joules], runs: int) -> list[peers.Joules]:

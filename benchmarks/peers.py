@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +43,31 @@ PHASES = (
 )
 
 
+STEPS = 20
+"""Of denoising, equally long."""
+
+BOARDS = {
+    "flat": (300.0,) * STEPS,
+    "alternating": (220.0, 380.0) * (STEPS // 2),
+    "ramped": tuple(240.0 + 120.0 * step / (STEPS - 1) for step in range(STEPS)),
+    "capped": (360.0,) * 6 + (280.0,) * (STEPS - 6),
+}
+"""Watts of each step, by the kind of board."""
+
+
+def segments(phase: PhaseScript, board: str) -> list[tuple[float, float]]:
+    """Seconds and watts of a phase's parts: denoising has its steps."""
+    if phase.name != "denoise":
+        return [(phase.duration_s, phase.power_w)]
+    return [(phase.duration_s / STEPS, power_w) for power_w in BOARDS[board]]
+
+
 @dataclass
 class Result:
     """What a tool measured, and what the board drew in the same windows.
 
-    ``pooled_j`` has an entry for each experiment where the tool pools its runs. CPU seconds are
+    ``pooled_j`` has an entry for each experiment where the tool pools its runs, ``half_j`` the half
+    widths of its 95 % intervals. CPU seconds are
     those of the process, its threads and its children while ``elapsed_s`` went by; ``beside_s``
     are those of them that other threads spent than the one that is measured. ``blank`` counts runs
     for which the tool gave no energy.
@@ -56,6 +76,7 @@ class Result:
     measured_j: list[Joules] = field(default_factory=list)
     true_j: list[Joules] = field(default_factory=list)
     pooled_j: list[Joules] = field(default_factory=list)
+    half_j: list[Joules] = field(default_factory=list)
     cpu_s: float = 0.0
     beside_s: float = 0.0
     elapsed_s: float = 0.0
@@ -86,11 +107,17 @@ class Tool:
         yield
         self.joules[name] = 0.0
 
+    def step(self) -> None:
+        """A sampling step is over, within the phase that goes on."""
+
     def keep(self) -> None:
         """The last run counts."""
 
-    def pooled(self, runs: int) -> list[Joules]:
-        """Mean joules of each phase from ``runs`` kept runs at a time; empty without pooling."""
+    def pooled(self, runs: int) -> list[tuple[Joules, Joules]]:
+        """Mean joules and half width of each phase, of ``runs`` kept runs at a time.
+
+        Empty without pooling, and for runs whose phases the tool leaves blank.
+        """
         return []
 
 
@@ -101,8 +128,10 @@ class WattBench(Tool):
         import torch
 
         wattbench = import_pack()
-        self._pooling = wattbench("measure.energy.pooling")
-        self._interval = wattbench("measure.energy.attribution").Interval
+        self._records = wattbench("records")
+        self._pooled_phases = wattbench("measure.energy.phases").pooled_phases
+        self._estimate = wattbench("stats").estimate
+        self._runs = wattbench("measure.recording.runs")
         device_id = wattbench("measure.meters").DeviceId("cpu")
         instrument = wattbench("measure.recording.instrument").Instrument
         self._stack = ExitStack()
@@ -127,29 +156,35 @@ class WattBench(Tool):
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        with self._window.phase(name):
+        with self._window.phase(name) as self._span:
             yield
+
+    def step(self) -> None:
+        self._window.step(self._span)
 
     def keep(self) -> None:
         self._recordings.append(self._recording)
 
-    def pooled(self, runs: int) -> list[Joules]:
+    def pooled(self, runs: int) -> list[tuple[Joules, Joules]]:
         names = [script.name for script in PHASES]
         found = []
         for first in range(0, len(self._recordings), runs):
-            ticked = [self._ticked(one) for one in self._recordings[first : first + runs]]
-            means = self._pooling.pool(ticked, names).mean(axis=0)
-            found.append(dict(zip(names, map(float, means), strict=True)))
+            made = [self._run(one) for one in self._recordings[first : first + runs]]
+            phases = [one.energy_j for one in self._pooled_phases(made)]
+            if all(phases):
+                parts = {n: self._estimate([one[n] for one in phases], "J") for n in names}
+                means = {name: part.value for name, part in parts.items()}
+                found.append((means, {name: part.half_width for name, part in parts.items()}))
         return found
 
-    def _ticked(self, recording: Any) -> Any:
-        intervals = [
-            self._interval(phase.name, phase.start_s, phase.start_s + phase.duration_s)
-            for phase in recording.phases
-        ]
-        energy_j = sum(phase.energy.energy_j for phase in recording.phases)
-        trace = recording.trace
-        return self._pooling.TickedRun.of(trace.counter, intervals, trace.tick_error_s, energy_j)
+    def _run(self, recording: Any) -> Any:
+        """As a node makes it; nothing is known of a condition and an environment here."""
+        blank = {"condition": self._records.Condition, "environment": self._records.Environment}
+        parts = {
+            key: kind(**dict.fromkeys((f.name for f in fields(kind)), ""))
+            for key, kind in blank.items()
+        }
+        return self._runs.measured_run(self._runs.new_run(**parts, seed=0, visit=0), [recording])
 
 
 class Zeus(Tool):
@@ -220,7 +255,7 @@ class LateError(RuntimeError):
     """A run was not ready at its moment, or was held up."""
 
 
-def play(tool: Tool, start_s: float, response_s: float) -> tuple[Joules, Joules]:
+def play(tool: Tool, start_s: float, response_s: float, board: str) -> tuple[Joules, Joules]:
     """Let a tool measure a run at its moment: what it says, and what the board drew.
 
     A phase's window reaches from the moment that the tool was told of its start to that of its end.
@@ -237,19 +272,26 @@ def play(tool: Tool, start_s: float, response_s: float) -> tuple[Joules, Joules]
             raise LateError
         for script in PHASES:
             wait_until(at_s)
-            at_s += script.duration_s
             told_s = time.perf_counter()
             with tool.phase(script.name):
-                stall_s = max(stall_s, wait_until(at_s))
+                parts = segments(script, board)
+                for duration_s, _ in parts:
+                    at_s += duration_s
+                    late_s = wait_until(at_s)
+                    if len(parts) > 1:
+                        tool.step()
+                stall_s = max(stall_s, late_s)
                 windows[script.name] = (told_s, time.perf_counter())
     if stall_s > STALL_S:
         raise LateError
     return dict(tool.joules), {
-        name: drawn_j(start_s, *window, response_s) for name, window in windows.items()
+        name: drawn_j(start_s, *window, response_s, board) for name, window in windows.items()
     }
 
 
-def drawn_j(run_start_s: float, start_s: float, end_s: float, response_s: float) -> float:
+def drawn_j(
+    run_start_s: float, start_s: float, end_s: float, response_s: float, board: str
+) -> float:
     """Joules of a span, by the board's script, of a run that started at ``run_start_s``."""
 
     def risen_s(at_s: float) -> float:
@@ -260,9 +302,9 @@ def drawn_j(run_start_s: float, start_s: float, end_s: float, response_s: float)
         return sides[1] - sides[0]
 
     joules, at_s, power_w = IDLE_W * (end_s - start_s), run_start_s, IDLE_W
-    for script in PHASES:
-        joules += (script.power_w - power_w) * risen_s(at_s)
-        at_s, power_w = at_s + script.duration_s, script.power_w
+    for duration_s, level_w in [part for script in PHASES for part in segments(script, board)]:
+        joules += (level_w - power_w) * risen_s(at_s)
+        at_s, power_w = at_s + duration_s, level_w
     return joules + (IDLE_W - power_w) * risen_s(at_s)
 
 
@@ -273,7 +315,9 @@ def wait_until(moment_s: float) -> float:
     return time.perf_counter() - max(moment_s, began_s)
 
 
-def measure(tool: Tool, slots: Sequence[float], count: int, runs: int, response_s: float) -> Result:
+def measure(
+    tool: Tool, slots: Sequence[float], count: int, runs: int, response_s: float, board: str
+) -> Result:
     """Let a tool measure ``count`` of the board's runs, which start at these times.
 
     They are of ``time.perf_counter``. The first run is a warm-up, in which a tool may still import
@@ -286,7 +330,7 @@ def measure(tool: Tool, slots: Sequence[float], count: int, runs: int, response_
     with tool:
         for slot in slots:
             try:
-                measured_j, true_j = play(tool, slot, response_s)
+                measured_j, true_j = play(tool, slot, response_s, board)
             except LateError:
                 continue
             if not began_s:
@@ -302,7 +346,9 @@ def measure(tool: Tool, slots: Sequence[float], count: int, runs: int, response_
                 result.cpu_s = cpu_seconds() - cpu_s
                 result.beside_s = beside_seconds() - beside_s
                 result.elapsed_s = time.perf_counter() - began_s
-                result.pooled_j = tool.pooled(runs)
+                for means, halves in tool.pooled(runs):
+                    result.pooled_j.append(means)
+                    result.half_j.append(halves)
                 return result
     raise RuntimeError("too many runs were missed: this machine is too busy")
 
@@ -321,7 +367,8 @@ def beside_seconds() -> float:
 def main() -> int:
     job, path = json.loads(sys.argv[1]), Path(sys.argv[2])
     tool = TOOLS.get(job["tool"], Tool)()
-    result = measure(tool, job["slots"], job["count"], job["runs"], job["response_s"])
+    names = ("slots", "count", "runs", "response_s", "board")
+    result = measure(tool, *(job[name] for name in names))
     path.write_text(json.dumps(asdict(result)), encoding="utf-8")
     return 0
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CommandError, UsageError
+from ..incoming import MAX_WORKFLOW_BYTES, IncomingError, read_text
 from .matrix_progress import Progress
-from .run import host_and_port
+from .run import host_and_port, positive
 
 if TYPE_CHECKING:
     from ..study.cells import Ready
@@ -55,6 +56,23 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="tell events as JSON, a line each, for programs"
     )
+    parser.add_argument(
+        "--workload",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="measure only this workload of the plan; may be given more than once",
+    )
+    parser.add_argument(
+        "--last-block", type=positive, metavar="N", help="begin no block after number N this time"
+    )
+    parser.add_argument(
+        "--beside",
+        action="append",
+        default=[],
+        metavar="CARD",
+        help="another card of this machine that measures at the same time: noted in every run",
+    )
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--comfyui", type=Path, metavar="PATH", help="ComfyUI's folder")
     add_forge(where)
@@ -92,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
     from ..report import reserved
     from ..study.plan import read_plan
 
-    plan = read_plan(find_plan(args.plan), WORKFLOWS)
+    plan = read_plan(find_plan(args.plan), WORKFLOWS).only(args.workload)
     progress = Progress(is_json=args.json)
     rig = _forge_rig(args, plan) if args.forge else _comfyui_rig(args, plan, progress)
     prepare_folder(args.out)
@@ -152,13 +170,9 @@ def carry_out(
     from ..study.cells import ready
     from ..study.matrix import TRIES, Matrix
     from ..study.matrix_results import write_results
-    from ..study.visits import JOURNAL, read_visits
+    from ..study.visits import JOURNAL
 
-    journal = read_visits(args.out / JOURNAL)
-    if journal.header and not (args.resume or args.dry_run):
-        raise UsageError(
-            f"{args.out} holds a matrix already: go on with it by --resume, or name another folder"
-        )
+    journal = journal_of(args)
     for tries_left in reversed(range(TRIES)):
         try:
             with rig.open((), "levers") as bench:
@@ -175,13 +189,24 @@ def carry_out(
     if not found.cells:
         raise CommandError("no cell of this plan can run here; see above why")
     begin(journal, plan, found, environment, rig.arguments)
-    matrix = Matrix(plan, found, rig, journal, str(journal.header["study"]), set_cap, progress.tell)
+    matrix = Matrix(
+        plan,
+        found,
+        rig,
+        journal,
+        str(journal.header["study"]),
+        set_cap,
+        progress.tell,
+        last_block=args.last_block,
+        remarks=beside(args.beside),
+    )
+    is_over: bool | None = None
     try:
-        matrix.run()
+        is_over = matrix.run()
     finally:
         if journal.made:
             try:
-                progress.end(write_results(matrix, args.out))
+                progress.end(write_results(matrix, args.out), is_over)
             except OSError as error:
                 raise CommandError(
                     f"the tables cannot be written to {args.out}: {error}. What was measured is "
@@ -189,6 +214,32 @@ def carry_out(
                 ) from error
     failed = [visit for visit in journal.made if visit.error]
     return int(bool(failed))
+
+
+def beside(cards: Sequence[str]) -> tuple[str, ...]:
+    """The remark on runs that were made while other cards of the machine measured."""
+    if not cards:
+        return ()
+    return (f"measured together with {', '.join(cards)}: they share power, heat and host",)
+
+
+def journal_of(args: argparse.Namespace) -> Visits:
+    """The journal in the folder of results, which may be begun or gone on with.
+
+    Raises:
+        UsageError: it may not: something is lost otherwise.
+    """
+    from ..report import check_unused
+    from ..study.visits import JOURNAL, read_visits
+
+    journal = read_visits(args.out / JOURNAL)
+    if not (journal.header or args.dry_run):
+        check_unused(args.out)
+    if journal.header and not (args.resume or args.dry_run):
+        raise UsageError(
+            f"{args.out} holds a matrix already: go on with it by --resume, or name another folder"
+        )
+    return journal
 
 
 def find_plan(name: str) -> Path:
@@ -226,14 +277,18 @@ def begin(
     from ..records import short_hash
     from ..study.matrix import check_environment
 
+    try:
+        texts = {one.name: read_text(one.workflow, MAX_WORKFLOW_BYTES) for one in plan.workloads}
+    except IncomingError as error:
+        raise UsageError(str(error)) from error
     planned = {
         **asdict(plan),
-        "workloads": {
-            one.name: short_hash(one.workflow.read_text("utf-8")) for one in plan.workloads
-        },
+        "workloads": {name: short_hash(text) for name, text in texts.items()},
         "cells": [cell.name for cell in found.cells],
         "arguments": list(arguments),
     }
+    # Who measures a plan is no part of what it measures.
+    del planned["fleet"]
     planned = json.loads(json.dumps(planned))
     if not journal.header:
         study = f"{plan.name} {uuid.uuid4().hex[:12]}"

@@ -195,6 +195,8 @@ def _in_forge(args: argparse.Namespace) -> int:
         )
     if args.repeats is not None or args.visits != 1 or args.pue is not None:
         raise UsageError("with --forge the plan says all: leave out --repeats, --visits and --pue")
-    flags = dict.fromkeys(("dry_run", "resume", "json", "sudo"), False)
-    asked = {**vars(args), **flags, "plan": str(args.workflow), "gpu": "auto"}
+    parser = argparse.ArgumentParser()
+    matrix.add_options(parser)
+    defaults = vars(parser.parse_args(["--out", str(args.out)]))
+    asked = {**defaults, **vars(args), "plan": str(args.workflow)}
     return matrix.run(argparse.Namespace(**asked))

@@ -108,6 +108,7 @@ def run(args: argparse.Namespace) -> int:
     """Search; whatever was measured is written, also after a failure or Ctrl-C."""
     from ..hosts.remote.batch import prepare_folder
     from ..hosts.remote.comfy_run import check_installed
+    from ..report import check_unused
     from ..study.levels import choose, parse_levers
     from ..study.search import Rule
 
@@ -115,6 +116,8 @@ def run(args: argparse.Namespace) -> int:
     workflow = read_workflow(args.workflow)
     asked = parse_levers(args.levers)
     prepare_folder(args.out)
+    if not args.dry_run:
+        check_unused(args.out)
     rig = rig_of(args)
     with rig.open((), "levers") as bench:
         levels = choose(bench.levers(), asked, args.objective, own_servers=args.server is None)

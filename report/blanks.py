@@ -12,6 +12,7 @@ from ..analysis.breakdown import ENERGIES, TIMES
 from ..analysis.columns import ENVIRONMENT_COLUMNS, METRICS
 from ..analysis.comparison import COMPARED
 from ..analysis.notes import SEPARATOR, gathered
+from ..measure.energy.phases import SLOW_COUNTER
 from ..tables.table import BLANK, Table
 from .breakdown import ESTIMATED, IDLE_HEADING, METHOD_HEADING
 from .summary import DIFFERENCES, HEADINGS
@@ -39,10 +40,8 @@ COLUMNS = {
 }
 """The column behind each heading of both tables."""
 
-NEED_ENERGY = {
-    *ENERGIES,
-    *("j_per_step", "j_per_img", "img_per_kwh", "net_j_per_img", "energy_meter", "pooled_method"),
-}
+POOLED = {*ENERGIES, "j_per_step", "pooled_method"}
+NEED_ENERGY = {*POOLED, "j_per_img", "img_per_kwh", "net_j_per_img", "energy_meter"}
 
 OTHERWISE = {
     **dict.fromkeys(NEED_ENERGY, NO_ENERGY),
@@ -152,6 +151,8 @@ def _reason(heading: str, measured: pd.DataFrame, comparison_note: object) -> st
             # A part was measured: what follows the reason is about that part.
             notes = notes.str.partition(SEPARATOR)[0]
         return _told(notes) or NO_ENERGY
+    if column in POOLED and measured["energy_note"].str.contains(SLOW_COUNTER, regex=False).any():
+        return SLOW_COUNTER
     told = _told(measured["vram_note"]) if column == "peak_vram_bytes" else ""
     return told or OTHERWISE[column]
 

@@ -20,6 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ..errors import UsageError
 from ..incoming import IncomingError, read_file
 from ..measure.protocol import codec
 from ..records import SCHEMA_VERSION, Run
@@ -217,12 +218,16 @@ def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
 
 def _pictures(runs: Sequence[Run], folder: Path) -> Iterable[tuple[str, bytes]]:
     """Without what the files say of themselves: ComfyUI writes the whole workflow into them."""
-    from PIL import Image
-
     for run in runs:
         path = place_of(run.picture_file, folder) if run.picture_file else None
         if path is None:
             continue
+        try:
+            from PIL import Image
+        except ImportError as error:
+            raise UsageError(
+                f"{path} cannot be bundled without pillow: pip install pillow"
+            ) from error
         buffer = io.BytesIO()
         try:
             with Image.open(io.BytesIO(read_file(path, MAX_PICTURE_BYTES))) as image:

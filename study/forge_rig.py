@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,7 @@ from ..errors import CommandError
 from ..hosts.remote.client import ServerUnreachableError
 from ..hosts.remote.forge import IMG2IMG, TXT2IMG, ForgeClient
 from ..hosts.remote.graph import NOISE_SEED, Graph
-from ..incoming import IncomingError, check_file
+from ..incoming import IncomingError, read_json
 from .definitions import Definition, Definitions, Input
 from .levels import Offers
 from .measured import Instrumented, Prompt
@@ -98,8 +97,8 @@ class ForgeBench:
 
     def api_graph_of(self, file: Path) -> Graph:
         try:
-            return self.api_graph(json.loads(check_file(file, MAX_BYTES).read_text("utf-8")))
-        except (OSError, IncomingError, ValueError) as error:
+            return self.api_graph(read_json(file, MAX_BYTES))
+        except (OSError, IncomingError) as error:
             raise CommandError(f"{file} cannot be read: {error}") from error
 
     def with_levers(self, graph: Graph, settings: Settings) -> Graph:

@@ -126,7 +126,13 @@ def test_a_row_contradicts_neither_itself_nor_its_board(image, seed):
     assert row["energy_j"] <= LIMIT_W * total_s + SLACK_J
     assert row["energy_j"] == pytest.approx(truth_j, abs=SLACK_J + 2 * IDLE_W * IDLE_S)
     assert sum(row[f"{part}_energy_j"] for part in parts) == pytest.approx(row["energy_j"])
-    assert sum(row[f"{part}_pooled_j"] for part in parts) == pytest.approx(row["energy_j"])
+    if "ticks too seldom" in row["energy_note"]:
+        assert total_s < 3.01 * 1.05 * TICK_S
+        assert all(pd.isna(row[f"{part}_pooled_j"]) for part in parts)
+    else:
+        assert total_s > 2.99 * 0.95 * TICK_S
+        assert sum(row[f"{part}_pooled_j"] for part in parts) == pytest.approx(row["energy_j"])
+        assert row["j_per_step"] * image["step_count"] == pytest.approx(row["denoise_pooled_j"])
     assert row["energy_net_j"] == pytest.approx(row["energy_j"] - IDLE_W * total_s)
     assert row["mean_power_w"] * total_s == pytest.approx(row["energy_j"])
     assert row["j_per_img"] * row["batch_size"] == pytest.approx(row["energy_j"])
@@ -134,7 +140,6 @@ def test_a_row_contradicts_neither_itself_nor_its_board(image, seed):
     assert row["img_per_kwh"] * row["j_per_img"] == pytest.approx(3.6e6)
     assert row["steps_made"] == row["nfe"] == image["step_count"]
     assert row["it_per_s"] * image["denoise"][0] == pytest.approx(image["step_count"])
-    assert row["j_per_step"] * image["step_count"] == pytest.approx(row["denoise_pooled_j"])
     assert row["wall_time_s"] == pytest.approx(total_s + 2 * IDLE_S)
 
 

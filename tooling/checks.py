@@ -29,6 +29,7 @@ TYPED = (
     "hosts",
     "scripts",
     "study",
+    "fleet",
     "sharing",
     "nodes",
     "cli",

@@ -67,8 +67,9 @@ def _pooled(phase: str) -> Column[RunRow]:
         "number",
         "J",
         "the phases as this run's part in an estimate over all repeats in the table; they sum to "
-        "`energy_j`, or to what there is where not every phase was observed; single values are "
-        "rough and may be negative: see [method.md](method.md)",
+        "`energy_j` as well as a run's own ticks tell that; single values are rough and may be "
+        "negative; empty where `energy_note` says that the counter ticks too seldom: see "
+        "[method.md](method.md)",
         lambda row: _pooled_j(row.pooled, phase),
         PHASE_METRIC,
     )
@@ -321,7 +322,7 @@ ENERGY: tuple[Column[RunRow], ...] = (
         "text",
         "",
         "why energy is blank, or what to know of it",
-        lambda row: row.run.energy_note,
+        lambda row: "; ".join(filter(None, (row.run.energy_note, row.pooled_note))),
     ),
 )
 

@@ -219,8 +219,9 @@ PICTURE: tuple[Column[RunRow], ...] = (
         "picture_file",
         "text",
         "",
-        "the run's picture, of several the first, in the folder of results of `wattbench run`; "
-        "empty elsewhere, where the picture itself names the run: see [pictures](#pictures)",
+        "the run's picture, of several the first, in the folder of results of `wattbench run`, "
+        "`matrix` and `tune`; empty elsewhere, because the host saves it after the row was "
+        "written: the picture itself names the run then, see [pictures](#pictures)",
         lambda row: row.run.picture_file,
     ),
     _picture(

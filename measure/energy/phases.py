@@ -6,10 +6,18 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from ...records import COMPUTE_PHASES, EnergyReading, Method, Run
-from .attribution import Interval, integrate, tabulate
-from .pooling import Pool, TickedRun, pool, time_constant_s
+from .attribution import TickTable, integrate, tabulate_runs
+from .pooling import Pool, TickedRun, pool
+from .response import Floats, alike
 from .totals import observed_energy
+
+STEP = "step"
+
+TABULATED_RUNS = 512
+"""So many are laid over their intervals at once."""
 
 MOST_LEVELS = 60
 """So many steps may have levels of their own in the fit of phases, which is made for many time
@@ -19,18 +27,28 @@ MOST_STEPS = 200
 """Runs of more steps have no profile: its fit grows with the cube of their number."""
 
 
+LEAST_TICKS = 3
+"""A run that takes fewer of its counter's ticks has no pooled phases: power that is not even within
+them hides in a tick, and no interval would hold what that makes wrong."""
+
+SLOW_COUNTER = "the counter ticks too seldom to tell the phases of a run as short as this"
+
+
 @dataclass(frozen=True)
 class PooledPhases:
     """Joules of each compute phase that was observed, as its run's part of a pooled estimate.
 
     Mean and interval over the repeats are those of the estimate; a single run's value is rough and
-    may be negative. In every run they sum to what was measured of it. ``run_count`` runs share the
-    fit; it is 1 where the meter has no counter, and the values are then the run's own.
+    may be negative. ``run_count`` runs share the fit, which has found the board's
+    ``time_constant_s``. Where it is 1 (a single run, a meter without a counter) the values are the
+    run's own. Where ``note`` says why, there are none.
     """
 
     energy_j: dict[str, float]
     method: Method
     run_count: int
+    time_constant_s: float | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,47 +71,60 @@ def pooled_phases(
     """For each run its phases of these names; ``None`` where it does not count or has no energy."""
     found: list[PooledPhases | None] = [None] * len(runs)
     for group in _alike(runs, names):
+        chosen = [runs[index] for index in group]
+        parts = _observed(chosen[0], names)
         ticked = {}
-        for index, energy in group.items():
-            own = found[index] = _own_phases(runs[index], energy, names)
-            intervals = _phase_intervals(runs[index])
-            run = _ticked(runs[index], intervals, sum(own.energy_j.values()))
-            if run is not None:
-                ticked[index] = run
-        parts = _observed(runs[next(iter(group))], names)
-        values = _pooled([runs[i] for i in ticked], list(ticked.values()), parts) if ticked else []
-        for index, row in zip(ticked, values, strict=True):
+        for index, table in zip(group, _tabulated(chosen), strict=True):
+            found[index] = _own_phases(runs[index], group[index], parts)
+            if table is not None:
+                ticked[index] = _ticked(runs[index], table)
+        method = _method(group[next(iter(group))], "attributed")
+        for index in [i for i, run in ticked.items() if _is_too_short(runs[i], run.table, parts)]:
+            del ticked[index]
+            if len(parts) > 1:
+                found[index] = PooledPhases({}, method, 1, note=SLOW_COUNTER)
+        if len(ticked) < 2:
+            continue
+        pool = _pooled([runs[index] for index in ticked], list(ticked.values()), parts)
+        for index, row in zip(ticked, _by_part(pool, parts), strict=True):
             energy_j = dict(zip(parts, row, strict=True))
-            method = _method(group[index], "attributed")
-            found[index] = PooledPhases(energy_j, method, len(ticked))
+            found[index] = PooledPhases(energy_j, method, len(ticked), pool.constant_s)
     return found
 
 
-def _pooled(
-    runs: Sequence[Run], ticked: Sequence[TickedRun], parts: Sequence[str]
-) -> list[list[float]]:
-    """Joules of each part in each run.
+def _is_too_short(run: Run, table: TickTable, parts: Sequence[str]) -> bool:
+    span_s = sum(phase.duration_s for phase in run.phases if phase.name in parts)
+    return span_s < LEAST_TICKS * table.tick_s
+
+
+def _pooled(runs: Sequence[Run], ticked: Sequence[TickedRun], parts: Sequence[str]) -> Pool:
+    """The fit to the ticks of all runs.
 
     Where the power changes from step to step, a single level for all of them gives the wrong share
     of the ticks that they have in common with their neighbours. So each step has a level of its
-    own where that explains the ticks better.
+    own where that explains the ticks better, or as many of them as the ticks can tell.
     """
     coarse = Pool(ticked, parts)
     (step_count, *others) = {_step_count(run) for run in runs}
-    if others or not 1 < step_count <= MOST_LEVELS or "denoise" not in parts:
-        return coarse.values().tolist()
+    level_count = min(step_count, MOST_LEVELS, coarse.spare_levels)
+    if others or level_count < 2 or "denoise" not in parts:
+        return coarse
     stepped = [
-        TickedRun(intervals, tabulate(run.trace.counter, intervals), one.tick_error_s, one.energy_j)
-        for run, one in zip(runs, ticked, strict=True)
-        for intervals in (_step_intervals(run),)
+        _ticked(run, table)
+        for run, table in zip(runs, _tabulated(runs, level_count), strict=True)
+        if table is not None
     ]
-    steps = [_step_name(number) for number in range(1, step_count + 1)]
-    fine = Pool(stepped, [*parts, *steps])
-    if not fine.explains_more_than(coarse):
-        return coarse.values().tolist()
-    values = fine.values()
-    whole, number = values[:, : len(parts)], list(parts).index("denoise")
-    whole[:, number] += values[:, len(parts) :].sum(axis=1)
+    levels = [name for name in stepped[0].table.names if name.startswith(STEP)]
+    fine = Pool(stepped, [*parts, *levels])
+    return fine if fine.explains_more_than(coarse) else coarse
+
+
+def _by_part(pool: Pool, parts: Sequence[str]) -> list[list[float]]:
+    """Joules of each part in each run; a fit by steps has them behind the parts."""
+    values = pool.values()
+    whole = values[:, : len(parts)]
+    if values.shape[1] > len(parts):
+        whole[:, list(parts).index("denoise")] += values[:, len(parts) :].sum(axis=1)
     return whole.tolist()
 
 
@@ -111,8 +142,8 @@ def step_profiles(
         step_count = counts.most_common(1)[0][0]
         same = [index for index in group if _step_count(runs[index]) == step_count]
         if 0 < step_count <= MOST_STEPS:
-            denoise_j = [found.energy_j["denoise"] for i in same if (found := phases[i])]
-            profiles += _profile([runs[i] for i in same], group[same[0]], denoise_j, step_count)
+            found = [own for i in same if (own := phases[i]) is not None]
+            profiles += _profile([runs[i] for i in same], group[same[0]], found, step_count)
     return profiles
 
 
@@ -137,74 +168,111 @@ def _observed(run: Run, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _profile(
-    runs: Sequence[Run], energy: EnergyReading, denoise_j: Sequence[float], step_count: int
+    runs: Sequence[Run],
+    energy: EnergyReading,
+    phases: Sequence[PooledPhases],
+    step_count: int,
 ) -> Iterator[StepProfile]:
+    if any(own.note for own in phases):
+        return
     names = [_step_name(number) for number in range(1, step_count + 1)]
-    steps = [[i for i in _step_intervals(run) if i.name in names] for run in runs]
-    durations = [[interval.duration_s for interval in row] for row in steps]
-    ticked = [
-        _ticked(run, _step_intervals(run), joules)
-        for run, joules in zip(runs, denoise_j, strict=True)
-    ]
-    if None not in ticked:
+    steps = np.empty((len(runs), step_count, 2))
+    for places, spans in _spans(runs, step_count):
+        columns = [spans.names.index(name) for name in names]
+        steps[places] = np.stack([spans.start_s, spans.end_s], axis=2)[:, columns]
+    durations = (steps[..., 1] - steps[..., 0]).tolist()
+    tables = [table for table in _tabulated(runs, step_count) if table is not None]
+    if len(tables) == len(runs):
+        ticked = [
+            _ticked(run, table, own.energy_j["denoise"])
+            for run, table, own in zip(runs, tables, phases, strict=True)
+        ]
         # So many levels tell no time constant as well: it is the one of the phases.
-        whole = [_ticked(run, _phase_intervals(run), 0.0) for run in runs]
-        constant_s = time_constant_s([run for run in whole if run is not None], ["denoise"])
-        found = [run for run in ticked if run is not None]
-        energies = pool(found, [*names, "denoise"], constant_s)
+        energies = pool(ticked, [*names, "denoise"], phases[0].time_constant_s)
         joules = energies[:, :step_count].tolist()
         yield StepProfile(runs, durations, joules, energy.meter, _method(energy, "attributed"))
         return
     try:
         integrals = [
-            [integrate(run.trace.power, i.start_s, i.end_s) for i in row]
-            for run, row in zip(runs, steps, strict=True)
+            [integrate(run.trace.power, *span) for span in row]
+            for run, row in zip(runs, steps.tolist(), strict=True)
         ]
     except ValueError:
         return
     yield StepProfile(runs, durations, integrals, energy.meter, _method(energy, "integrated"))
 
 
-def _ticked(run: Run, intervals: Sequence[Interval], energy_j: float) -> TickedRun | None:
-    """The run as its counter saw it; ``None`` where it has none or its ticks cannot be shared."""
-    try:
-        return TickedRun.of(run.trace.counter, intervals, run.trace.tick_error_s, energy_j)
-    except ValueError:
-        return None
+@dataclass(frozen=True)
+class Spans:
+    """Intervals of runs that have as many of each name; times are ``[runs, intervals]``."""
+
+    names: tuple[str, ...]
+    start_s: Floats
+    end_s: Floats
 
 
-def _phase_intervals(run: Run) -> list[Interval]:
-    return [Interval(p.name, p.start_s, p.start_s + p.duration_s) for p in run.phases]
+def _spans(runs: Sequence[Run], level_count: int = 0) -> Iterator[tuple[list[int], Spans]]:
+    """The phases of the runs, which have some, with each run's place.
+
+    So many of their steps stand apart: those next to other phases. The rest is ``denoise``.
+    """
+    for group in alike(tuple((p.name, len(p.step_ends_s)) for p in run.phases) for run in runs):
+        for first in range(0, len(group), TABULATED_RUNS):
+            places = group[first : first + TABULATED_RUNS]
+            yield places, _spans_alike([runs[place] for place in places], level_count)
 
 
-def _step_intervals(run: Run) -> list[Interval]:
-    """As the phases, with each step apart and ``denoise`` for what comes after the last one."""
-    intervals, number = [], 0
-    for phase in run.phases:
-        start_s, end_s = phase.start_s, phase.start_s + phase.duration_s
-        for step_end_s in phase.step_ends_s:
-            number += 1
-            step_end_s = min(max(step_end_s, start_s), end_s)
-            intervals.append(Interval(_step_name(number), start_s, step_end_s))
-            start_s = step_end_s
-        intervals.append(Interval(phase.name, start_s, end_s))
-    return intervals
+def _spans_alike(runs: Sequence[Run], level_count: int) -> Spans:
+    phases = np.array([[(p.start_s, p.duration_s) for p in run.phases] for run in runs])
+    starts_s, ends_s = phases[..., 0], phases[..., 0] + phases[..., 1]
+    names = tuple(phase.name for phase in runs[0].phases)
+    if not level_count:
+        return Spans(names, starts_s, ends_s)
+    before = (level_count + 1) // 2
+    inner = range(before, _step_count(runs[0]) - (level_count - before))
+    spans: list[tuple[str, Floats, Floats]] = []
+    step = 0
+    for number, name in enumerate(names):
+        start_s, end_s = starts_s[:, number], ends_s[:, number]
+        for step_end_s in np.array([run.phases[number].step_ends_s for run in runs]).T:
+            until_s = np.minimum(np.maximum(step_end_s, start_s), end_s)
+            level = "denoise" if step in inner else _step_name(step + 1)
+            spans.append((level, start_s, until_s))
+            start_s, step = until_s, step + 1
+        spans.append((name, start_s, end_s))
+    columns = list(zip(*spans, strict=True))
+    return Spans(columns[0], np.stack(columns[1], axis=1), np.stack(columns[2], axis=1))
+
+
+def _tabulated(runs: Sequence[Run], level_count: int = 0) -> list[TickTable | None]:
+    """Each run as its counter saw it; ``None`` where it has none or its ticks cannot be shared."""
+    found: list[TickTable | None] = [None] * len(runs)
+    for places, spans in _spans(runs, level_count):
+        counters = [runs[place].trace.counter for place in places]
+        tables = tabulate_runs(counters, spans.names, spans.start_s, spans.end_s)
+        for place, table in zip(places, tables, strict=True):
+            found[place] = None if isinstance(table, str) else table
+    return found
+
+
+def _ticked(run: Run, table: TickTable, energy_j: float | None = None) -> TickedRun:
+    return TickedRun(table, run.trace.tick_error_s, energy_j)
 
 
 def _step_name(number: int) -> str:
-    return f"step {number}"
+    return f"{STEP} {number}"
 
 
 def _step_count(run: Run) -> int:
     return sum(len(phase.step_ends_s) for phase in run.phases)
 
 
-def _own_phases(run: Run, energy: EnergyReading, names: Sequence[str]) -> PooledPhases:
+def _own_phases(run: Run, energy: EnergyReading, observed: Sequence[str]) -> PooledPhases:
     """What the run alone says; each of its phases has energy."""
-    energy_j = {
-        name: sum(p.energy.energy_j for p in run.phases if p.name == name and p.energy is not None)
-        for name in _observed(run, names)
-    }
+    energy_j = dict.fromkeys(observed, 0.0)
+    for phase in run.phases:
+        if phase.name in energy_j and phase.energy is not None:
+            energy_j[phase.name] += phase.energy.energy_j
     return PooledPhases(energy_j, energy.method, 1)
 
 

@@ -10,7 +10,11 @@ The fit is common to all runs, so the scatter of the runs' shares hides its erro
 therefore the jackknife's: the fit is repeated without each run in turn, and run i has the
 pseudo-value n * (all) - (n - 1) * (all but i) (Tukey 1958; Efron and Tibshirani, An Introduction to
 the Bootstrap, 1993, chapter 11). Mean and Student-t interval of the pseudo-values are those of the
-pooled estimate. In every run they sum to that run's energy.
+pooled estimate.
+
+What a run drew altogether is part of the estimate: a dozen ticks of one run tell it worse than all
+of them do, and alike in all runs, so that phases that had to sum to it would be off by more than
+their interval.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
@@ -42,12 +47,11 @@ TICKS_PER_LEVEL, CHANCE = 2, 1e-4
 
 @dataclass(frozen=True)
 class TickedRun:
-    """A run as the counter saw it; ``energy_j`` is what its parts are known to sum to."""
+    """A run as the counter saw it; ``energy_j`` is what its parts are known to sum to, if it is."""
 
-    intervals: Sequence[Interval]
     table: TickTable
     tick_error_s: float
-    energy_j: float
+    energy_j: float | None = None
 
     @classmethod
     def of(
@@ -55,14 +59,14 @@ class TickedRun:
         ticks: Sequence[CounterSample],
         intervals: Sequence[Interval],
         tick_error_s: float,
-        energy_j: float,
+        energy_j: float | None = None,
     ) -> TickedRun:
         """Lay the ticks over the intervals, which are in order of time and do not overlap.
 
         Raises:
             ValueError: see :func:`.attribution.tabulate`.
         """
-        return cls(intervals, tabulate(ticks, intervals), tick_error_s, energy_j)
+        return cls(tabulate(ticks, intervals), tick_error_s, energy_j)
 
 
 def pool(
@@ -72,19 +76,14 @@ def pool(
 
     Args:
         runs: made alike: intervals of one name have the same power in all of them.
-        parts: names of intervals. They sum to each run's ``energy_j``; intervals of other names
-            take part in the fit and are left out of the sum.
+        parts: names of intervals. They sum to each run's ``energy_j`` where all runs have one;
+            intervals of other names take part in the fit and are left out of the sum.
         time_constant_s: of the board's response (:mod:`.response`); fitted where it is ``None``.
 
     Raises:
         ValueError: no runs.
     """
     return Pool(runs, parts, time_constant_s).values()
-
-
-def time_constant_s(runs: Sequence[TickedRun], parts: Sequence[str]) -> float:
-    """That of the board's response, as the fit of :func:`pool` finds it; in seconds."""
-    return Pool(runs, parts, None).constant_s
 
 
 class Pool:
@@ -106,14 +105,17 @@ class Pool:
         if not runs:
             raise ValueError("no runs to pool")
         self._runs, self._part_count = runs, len(parts)
-        names = dict.fromkeys([*parts, *(i.name for run in runs for i in run.intervals)])
+        seen = dict.fromkeys(run.table.names for run in runs)
+        names = dict.fromkeys([*parts, *chain.from_iterable(seen)])
         self._count = len(names)
         number = {name: index for index, name in enumerate(names)}
         self._stacks = list(stacked([run.table for run in runs], number))
         errors_s = [max(run.tick_error_s, BORDER_ERROR_S) for run in runs]
         self._tick_error_s = min(errors_s)
         self._weights = np.array([(self._tick_error_s / error_s) ** 2 for error_s in errors_s])
-        self._energy_j = np.array([run.energy_j for run in runs], dtype=float)
+        wholes = [run.energy_j for run in runs]
+        self._energy_j = None if None in wholes else np.array(wholes, dtype=float)
+        self._tick_count = sum(len(run.table.energy_j) for run in runs)
         self._set_powers()
         self._moves_s = np.zeros(len(runs))
         if time_constant_s is None:
@@ -124,14 +126,6 @@ class Pool:
         self._grams, self._moments = grams[:, 0], moments[:, 0]
         self._gram, self._moment = self._grams.sum(axis=0), self._moments.sum(axis=0)
         self._powers = self._solve(self._gram, self._moment)
-        self.shares, self._slopes = self._share(time_constant_s, self._powers)
-        self._bends = np.zeros_like(self.shares)
-        if self._moves_s.any():
-            other_s = time_constant_s + max(CONSTANT_STEP * time_constant_s, LEAST_STEP_S)
-            grams, moments, _ = self._sums(np.array([other_s]))
-            powers = self._solve(grams[:, 0].sum(axis=0), moments[:, 0].sum(axis=0))
-            shares, _ = self._share(other_s, powers)
-            self._bends = (shares - self.shares) / (other_s - time_constant_s)
 
     def _set_powers(self) -> None:
         """The mean power of all ticks, and that of the calmest one."""
@@ -147,20 +141,23 @@ class Pool:
 
     def values(self) -> Floats:
         """Joules of each part in each run, as jackknife pseudo-values, ``[runs, parts]``."""
-        count, whole = len(self._runs), self.shares.mean(axis=0)
+        shares, slopes = self._share(self.constant_s, self._powers)
+        count, whole = len(self._runs), shares.mean(axis=0)
         if count == 1:
             return np.asarray(whole[None, :])
-        return np.asarray(count * whole - (count - 1) * self._means_without())
+        return np.asarray(count * whole - (count - 1) * self._means_without(shares, slopes))
+
+    @property
+    def spare_levels(self) -> int:
+        """How many levels more the ticks could tell."""
+        return self._tick_count // TICKS_PER_LEVEL - self._count
 
     def explains_more_than(self, coarser: Pool) -> bool:
         """Whether more levels fit the same ticks better than chance would let them (F test)."""
         from scipy.stats import f
 
-        tick_count = sum(len(run.table.energy_j) for run in self._runs)
         more = self._count - coarser._count
-        free = tick_count - self._count - 1
-        if more < 1 or tick_count < TICKS_PER_LEVEL * self._count:
-            return False
+        free = self._tick_count - self._count - 1
         gain = (coarser._residual - self._residual) / more
         return bool(f.sf(gain * free / self._residual, more, free) < CHANCE)
 
@@ -172,14 +169,24 @@ class Pool:
         )
         return max(float(residual), sys.float_info.min)
 
-    def _means_without(self) -> Floats:
+    def _means_without(self, shares: Floats, slopes: Floats) -> Floats:
         """Mean joules of each part over all runs but one, by the fit without it, for each run."""
         powers = self._solve(self._gram - self._grams, self._moment - self._moments)
-        slopes = self._slopes.sum(axis=0) - self._slopes
-        total = self.shares.sum(axis=0) - self.shares
+        slopes = slopes.sum(axis=0) - slopes
+        total = shares.sum(axis=0) - shares
         total = total + (slopes @ (powers - self._powers)[..., None])[..., 0]
-        total = total + (self._bends.sum(axis=0) - self._bends) * self._moves_s[:, None]
+        if self._moves_s.any():
+            bends = self._bends(shares)
+            total = total + (bends.sum(axis=0) - bends) * self._moves_s[:, None]
         return np.asarray(total / (len(self._runs) - 1))
+
+    def _bends(self, shares: Floats) -> Floats:
+        """How the shares change with the time constant, in joules a second."""
+        other_s = self.constant_s + max(CONSTANT_STEP * self.constant_s, LEAST_STEP_S)
+        grams, moments, _ = self._sums(np.array([other_s]))
+        powers = self._solve(grams[:, 0].sum(axis=0), moments[:, 0].sum(axis=0))
+        others, _ = self._share(other_s, powers)
+        return np.asarray((others - shares) / (other_s - self.constant_s))
 
     def _find_constant(self) -> tuple[float, Floats]:
         """The time constant, and how far it moves without each run; of some runs, if of many."""
@@ -227,7 +234,7 @@ class Pool:
         shares = np.empty((len(self._runs), self._part_count))
         slopes = np.empty((*shares.shape, self._count + 1))
         for stack in self._stacks:
-            energy_j = self._energy_j[stack.places]
+            energy_j = None if self._energy_j is None else self._energy_j[stack.places]
             found = stack.shares(self._part_count, constant_s, powers, energy_j)
             shares[stack.places], slopes[stack.places] = found
         return shares, slopes

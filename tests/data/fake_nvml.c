@@ -35,7 +35,7 @@
 #include <unistd.h>
 
 enum { NEVER = -1, OK, UNINITIALIZED = 1, INVALID = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, TOO_SMALL = 7, UNKNOWN = 999 };
-enum { MAX_GPUS = 8, MAX_ITEMS = 1024 };
+enum { MAX_GPUS = 8, MAX_ITEMS = 8192 };
 
 typedef struct { double t_s, value; } Step;
 typedef struct { double t_s; char call[64]; int code; } Failure;

@@ -70,14 +70,16 @@ def test_summary_has_the_truth_within_its_intervals(make_image):
     assert row["j_per_step_mean"] == pytest.approx(13.5, rel=0.01)
     assert row["pooled_method"] == "attributed"
     whole = sum(row[f"{name}_pooled_j_mean"] for name in TRUTH)
-    assert whole == pytest.approx(2 * row["j_per_img_mean"])
+    assert whole == pytest.approx(2 * row["j_per_img_mean"], rel=1e-3)
 
 
 def test_phases_of_every_run_sum_to_its_energy(make_image):
     runs = [make_image(number) for number in range(10)]
     for run, phases in zip(runs, pooled_phases(runs), strict=True):
-        assert sum(phases.energy_j.values()) == pytest.approx(run.energy.energy_j)
+        assert sum(phases.energy_j.values()) == pytest.approx(run.energy.energy_j, rel=3e-3)
         assert phases.run_count == 10
+    [alone] = pooled_phases(runs[:1])
+    assert alone.energy_j == {phase.name: phase.energy.energy_j for phase in runs[0].phases}
 
 
 def test_only_alike_runs_that_count_are_pooled(make_image):
