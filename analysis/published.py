@@ -133,7 +133,8 @@ def _known(condition: ConditionRuns) -> dict[str, Any]:
     """What the runs of a condition have in common; ``None`` for what is blank."""
     import pandas as pd
 
-    return {name: None if pd.isna(value) else value for name, value in condition.identity.items()}
+    facts: dict[str, Any] = condition.identity
+    return {name: None if pd.isna(value) else value for name, value in facts.items()}
 
 
 def _is_reduced(identity: Mapping[str, Any]) -> bool:

@@ -130,7 +130,8 @@ def _forge_rig(args: argparse.Namespace, plan: Plan) -> ForgeRig:
             "a Forge that runs already has its device and its meter, which its settings name: "
             "leave --device and --estimate-if-unmetered"
         )
-    client = ForgeClient(*args.forge, timeout_s=plan.protocol.deadline_s)
+    host, number = args.forge
+    client = ForgeClient(host, number, plan.protocol.deadline_s)
     return ForgeRig(client, args.out.resolve())
 
 

@@ -84,8 +84,10 @@ class ForgeBench:
                 "this is no request to Forge: give the JSON body of a txt2img or img2img request, "
                 'as {"prompt": "a cat", "steps": 20}. ComfyUI\'s workflows run there only'
             )
-        names = {theirs: ours for ours, theirs in NAMES.items()}
-        asked = {names.get(name, name): value for name, value in workflow.items()}
+        asked = dict(workflow)
+        for ours, theirs in NAMES.items():
+            if theirs in asked:
+                asked[ours] = asked.pop(theirs)
         if asked.get(NOISE_SEED, 0) == -1:
             raise CommandError("the request's seed is -1, another one each time: give a number")
         override = dict(asked.pop(OVERRIDE, None) or {})
@@ -171,13 +173,13 @@ def request_of(graph: Graph, arguments: Mapping[str, Any]) -> tuple[str, dict[st
     Args:
         arguments: those of the pack's script in their order, with their defaults.
     """
-    inputs = dict(graph[NODE]["inputs"])
+    inputs: dict[str, Any] = dict(graph[NODE]["inputs"])
     chosen = {lever: inputs.pop(lever) for lever in LEVERS if lever in inputs}
     override = inputs.pop(OVERRIDE)
     model = inputs.pop(MODEL)
     if model:
         override = {**override, CHECKPOINT: model}
-    body = {NAMES.get(name, name): value for name, value in inputs.items()}
+    body: dict[str, Any] = {NAMES.get(name, name): value for name, value in inputs.items()}
     own = {**arguments, **ONE_BENCHMARK, **chosen}
     scripts = {**(body.get("alwayson_scripts") or {}), SCRIPT: {"args": list(own.values())}}
     body.update({OVERRIDE: override, "alwayson_scripts": scripts})
