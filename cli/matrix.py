@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import CommandError, UsageError
 from ..incoming import MAX_WORKFLOW_BYTES, IncomingError, read_text
 from .matrix_progress import Progress
-from .run import host_and_port, positive
+from .run import add_server_options, host_and_port, positive
 
 if TYPE_CHECKING:
     from ..study.cells import Ready
@@ -73,10 +73,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="CARD",
         help="another card of this machine that measures at the same time: noted in every run",
     )
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument("--comfyui", type=Path, metavar="PATH", help="ComfyUI's folder")
-    add_forge(where)
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add_forge(add_server_options(parser))
     parser.add_argument(
         "--estimate-if-unmetered",
         action="store_true",
@@ -90,7 +87,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="set the power limit through sudo: type `sudo -v` before",
     )
-    parser.set_defaults(passes_on=True)
 
 
 def add_forge(where: argparse._MutuallyExclusiveGroup) -> None:

@@ -92,9 +92,25 @@ def add_batch_options(
         metavar="DIR",
         help="for the results; they are added to the tables there",
     )
+    where = add_server_options(parser)
+    add_timeout(parser)
+    parser.set_defaults(server=None, estimate_if_unmetered=False)
+    return where
+
+
+def add_server_options(
+    parser: argparse.ArgumentParser,
+) -> argparse._MutuallyExclusiveGroup:
+    """What every command that starts a ComfyUI asks for; returns the group that names it."""
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--comfyui", type=Path, metavar="PATH", help="ComfyUI's folder")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.set_defaults(passes_on=True)
+    return where
+
+
+def add_timeout(parser: argparse.ArgumentParser) -> None:
+    """``--timeout``, for commands that wait for prompts to end."""
     parser.add_argument(
         "--timeout",
         type=positive,
@@ -102,8 +118,6 @@ def add_batch_options(
         metavar="S",
         help="longest silence of the server in seconds (default: 1800)",
     )
-    parser.set_defaults(passes_on=True, server=None, estimate_if_unmetered=False)
-    return where
 
 
 def positive(text: str) -> int:
