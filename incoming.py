@@ -5,13 +5,14 @@ No message quotes anything of a file's content, and of a name only what can be p
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 MAX_NAME_BYTES = 255
 """What file systems take for one name."""
@@ -117,22 +118,28 @@ def read_file(path: Path, limit_bytes: int) -> bytes:
     Raises:
         IncomingError: it is no such file, or cannot be read.
     """
+    with open_file(path, limit_bytes) as file:
+        # Room is made for what is asked for: so no more than there is, and what is added now.
+        content = file.read(os.fstat(file.fileno()).st_size + 1)
+        while len(content) <= limit_bytes and (more := file.read(ADDED_BYTES)):
+            content += more
+    if len(content) > limit_bytes:
+        raise _too_large(path, limit_bytes)
+    return content
+
+
+@contextlib.contextmanager
+def open_file(path: Path, limit_bytes: int) -> Iterator[BinaryIO]:
+    """As :func:`read_file`, to be read piece by piece; it may grow meanwhile."""
     check_file(path, limit_bytes)
     try:
         # What has been put there since then does not make this wait.
         number = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | _WITHOUT_WAITING)
         with os.fdopen(number, "rb") as file:
-            status = os.fstat(number)
-            _check_status(path, status, limit_bytes)
-            # Room is made for what is asked for: so no more than there is, and what is added now.
-            content = file.read(status.st_size + 1)
-            while len(content) <= limit_bytes and (more := file.read(ADDED_BYTES)):
-                content += more
+            _check_status(path, os.fstat(number), limit_bytes)
+            yield file
     except OSError as error:
         raise _unreadable(path, error) from error
-    if len(content) > limit_bytes:
-        raise _too_large(path, limit_bytes)
-    return content
 
 
 def read_text(path: Path, limit_bytes: int) -> str:

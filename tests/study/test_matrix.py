@@ -1,6 +1,7 @@
 """The runner of plans on a rig without servers: what is visited, what fails, what goes on."""
 
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -223,13 +224,32 @@ def test_a_journal_that_was_cut_anywhere_loses_the_visit_that_was_cut(carry_out,
             assert json.loads(path.read_bytes().splitlines()[-1])["block"] == 3
 
 
-def test_a_journal_that_is_damaged_within_is_refused_with_its_line(carry_out, tmp_path):
-    carry_out().run()
+def test_a_damaged_visit_is_told_and_made_again(carry_out, tmp_path, caplog):
+    matrix = carry_out()
+    matrix.run()
     path = tmp_path / "out" / JOURNAL
     lines = path.read_bytes().splitlines()
-    path.write_bytes(b"\n".join([*lines[:3], b'{"cell": 1}', *lines[4:]]) + b"\n")
-    with pytest.raises(UsageError, match=r"line 4 is damaged"):
-        read_visits(path)
+    digit = re.search(rb'"duration_s":[0-9]', lines[3]).end() - 1
+    another = b"%d" % ((int(lines[3][digit : digit + 1]) + 1) % 10)
+    in_a_run = re.search(rb'"run_id":"', lines[3]).end()
+    for damaged in (
+        b'{"cell": 1}',
+        b"[" * 100_000,
+        b"\xff\xfe",
+        lines[3][:digit] + another + lines[3][digit + 1 :],
+        lines[3][:in_a_run] + b"x" + lines[3][in_a_run:],
+    ):
+        path.write_bytes(b"\n".join([*lines[:3], damaged, *lines[4:]]) + b"\n")
+        caplog.clear()
+        again = carry_out()
+        assert len(again.journal.made) == len(lines) - 2
+        assert "line 4 is left out" in caplog.text
+        again.run()
+        assert sorted(places(again)) == sorted(places(matrix))
+
+
+def test_what_is_no_journal_of_a_matrix_is_refused(tmp_path):
+    path = tmp_path / JOURNAL
     path.write_text('{"a": 1}\n', "utf-8")
     with pytest.raises(UsageError, match="no journal of `wattbench matrix`"):
         read_visits(path)
