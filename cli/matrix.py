@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from ..errors import CommandError, UsageError
 from ..incoming import MAX_WORKFLOW_BYTES, IncomingError, read_text
 from .matrix_progress import Progress
-from .run import positive
+from .run import add_server_options, host_and_port, positive
 
 if TYPE_CHECKING:
     from ..study.cells import Ready
+    from ..study.forge_rig import ForgeRig
     from ..study.plan import Plan
     from ..study.rig import ServerRig
     from ..study.visits import Visits
@@ -72,8 +73,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="CARD",
         help="another card of this machine that measures at the same time: noted in every run",
     )
-    parser.add_argument("--comfyui", type=Path, metavar="PATH", help="ComfyUI's folder")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add_forge(add_server_options(parser))
     parser.add_argument(
         "--estimate-if-unmetered",
         action="store_true",
@@ -87,28 +87,64 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="set the power limit through sudo: type `sudo -v` before",
     )
-    parser.set_defaults(passes_on=True)
+
+
+def add_forge(where: argparse._MutuallyExclusiveGroup) -> None:
+    """``--forge``, instead of a ComfyUI."""
+    where.add_argument(
+        "--forge",
+        type=host_and_port,
+        metavar="HOST:PORT",
+        help="a running Forge with the pack, started with --api, instead of ComfyUI; the plan's "
+        "workflows are then bodies of its txt2img or img2img requests",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Carry the plan out; what is measured is written, also after a failure or Ctrl-C."""
-    from ..hosts.remote.batch import needs_estimate, prepare_folder
-    from ..hosts.remote.comfy_run import check_installed
-    from ..hosts.remote.server import device_arguments, find_comfyui
+    from ..hosts.remote.batch import prepare_folder
     from ..report import reserved
     from ..study.plan import read_plan
+
+    plan = read_plan(find_plan(args.plan), WORKFLOWS).only(args.workload)
+    progress = Progress(is_json=args.json)
+    rig = _forge_rig(args, plan) if args.forge else _comfyui_rig(args, plan, progress)
+    prepare_folder(args.out)
+    with reserved(args.out), power_limit(args, plan) as (set_cap, cap_refused):
+        return carry_out(args, plan, rig, progress, set_cap, cap_refused)
+
+
+def _forge_rig(args: argparse.Namespace, plan: Plan) -> ForgeRig:
+    """The Forge that runs at ``--forge``."""
+    from ..hosts.remote.forge import ForgeClient
+    from ..study.forge_rig import ForgeRig
+
+    if args.comfyui_arguments:
+        raise UsageError("a Forge that runs already keeps its launch options: leave those after --")
+    if args.estimate_if_unmetered or args.device != "auto":
+        raise UsageError(
+            "a Forge that runs already has its device and its meter, which its settings name: "
+            "leave --device and --estimate-if-unmetered"
+        )
+    host, number = args.forge
+    client = ForgeClient(host, number, plan.protocol.deadline_s)
+    return ForgeRig(client, args.out.resolve())
+
+
+def _comfyui_rig(args: argparse.Namespace, plan: Plan, progress: Progress) -> ServerRig:
+    """Servers of our own."""
+    from ..hosts.remote.batch import needs_estimate
+    from ..hosts.remote.comfy_run import check_installed
+    from ..hosts.remote.server import device_arguments, find_comfyui
     from ..study.rig import ServerRig
 
     check_installed()
-    plan = read_plan(find_plan(args.plan), WORKFLOWS).only(args.workload)
     comfyui = find_comfyui(args.comfyui)
-    prepare_folder(args.out)
     device = device_arguments(args.device)
     environment = {}
     if args.estimate_if_unmetered and needs_estimate(on_cpu="--cpu" in device):
         environment["WATTBENCH_METER"] = "estimate"
-    progress = Progress(is_json=args.json)
-    rig = ServerRig(
+    return ServerRig(
         comfyui,
         (*device, *args.comfyui_arguments),
         environment,
@@ -117,14 +153,12 @@ def run(args: argparse.Namespace) -> int:
         progress.follow,
         prompt_limit_s=plan.protocol.deadline_s,
     )
-    with reserved(args.out), power_limit(args, plan) as (set_cap, cap_refused):
-        return carry_out(args, plan, rig, progress, set_cap, cap_refused)
 
 
 def carry_out(
     args: argparse.Namespace,
     plan: Plan,
-    rig: ServerRig,
+    rig: ServerRig | ForgeRig,
     progress: Progress,
     set_cap: Callable[[int | None], None],
     cap_refused: Callable[[int], str],

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CommandError, UsageError
 from ..incoming import MAX_WORKFLOW_BYTES, IncomingError, read_json
-from .run import host_and_port, positive
+from .run import add_server_options, add_timeout, host_and_port, positive
 
 if TYPE_CHECKING:
     from ..study.levels import Levels
@@ -53,23 +53,14 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--json", action="store_true", help="tell events as JSON, a line each, for programs"
     )
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument("--comfyui", type=Path, metavar="PATH", help="ComfyUI's folder")
+    where = add_server_options(parser)
     where.add_argument(
         "--server",
         type=host_and_port,
         metavar="HOST:PORT",
         help="a running ComfyUI with the pack: one visit, without launch options",
     )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument(
-        "--timeout",
-        type=positive,
-        default=1800,
-        metavar="S",
-        help="longest silence of the server in seconds (default: 1800)",
-    )
-    parser.set_defaults(passes_on=True)
+    add_timeout(parser)
 
 
 def _add_limits(parser: argparse.ArgumentParser) -> None:

@@ -17,7 +17,7 @@ from ..hosts.remote.graph import repeated_in_block, repeats_itself
 from ..measure.power_limit.base import TOLERANCE_W
 from ..records import Run
 from .cells import Ready
-from .measured import Instrumented, Prompt, instrumented, measures_itself
+from .measured import Prompt
 from .plan import Cell, Plan
 from .precision import is_precise
 from .rig import Bench, Rig
@@ -161,8 +161,7 @@ class Matrix:
         stem = f"b{block + 1}_c{self.ready.cells.index(cell) + 1}"
         prompts: list[Prompt] = []
         for number, graph in enumerate(graphs):
-            own = measures_itself(graph)
-            made = Instrumented(graph, "") if own else instrumented(graph, bench.definitions)
+            made = bench.instrumented(graph)
             self.tell({"event": "image", "image": number + 1, "of": len(graphs)})
             prompts.append(bench.measure(made, f"{stem}_{number + 1}"))
             if prompts[-1].error:

@@ -113,7 +113,7 @@ def made_run(run_id="run", denoise_s=10.0, meter="nvml:0", **changes):
     return replace(run, **changes)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_run():
     """:func:`made_run`."""
     return made_run

@@ -30,8 +30,9 @@ MAY_IMPORT = {
 NOT_THE_PACK = {"tests", "benchmarks", "tooling", ".venv", ".comfyui", ".git", "output", "build"}
 MODULES = sorted(
     path
-    for path in ROOT.rglob("*.py")
-    if path.relative_to(ROOT).parts[0] not in NOT_THE_PACK and path.name != "tasks.py"
+    for top in ROOT.iterdir()
+    if top.name not in NOT_THE_PACK and top.name != "tasks.py"
+    for path in ([top] if top.suffix == ".py" else top.rglob("*.py"))
 )
 WITHOUT_TORCH = {"records", "stats", "tables", "analysis", "report", "law"}
 HEAVY = {

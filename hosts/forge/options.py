@@ -14,6 +14,7 @@ from ...measure.meters.replay import MAX_TRACE_BYTES
 from .attention import FORGE, attention_choices
 from .host import FOLDER_OPTION, HOST, METER_OPTION
 from .selection import AS_LOADED, MEMORY_FORMATS
+from .storage import AS_SET, storage_names
 
 CHOSEN = "wattbench"
 """The attribute of a generation that holds what axes have chosen for it: a dict by field."""
@@ -50,10 +51,11 @@ class Options:
     max_error: float = Setting.max_error
     timed: bool = False
     memory_format: str = AS_LOADED
+    weights: str = AS_SET
 
     @property
     def is_wanted(self) -> bool:
-        """Whether there is anything to do."""
+        """Whether there is anything to do while the picture is made."""
         chosen = self.attention != FORGE or self.memory_format != AS_LOADED
         return self.measure or self.benchmark or chosen
 
@@ -121,7 +123,11 @@ def _checked(name: str, value: Any, kind: type[Any]) -> Any:
         return kind(value)
     if not isinstance(value, kind):
         raise ValueError(f"WattBench: {name} is {value!r:.60}, which is no {kind.__name__}")
-    allowed = {"attention": attention_choices(), "memory_format": list(MEMORY_FORMATS)}
+    allowed = {
+        "attention": attention_choices(),
+        "memory_format": list(MEMORY_FORMATS),
+        "weights": [AS_SET, *storage_names()],
+    }
     if name in allowed and value not in allowed[name]:
         raise ValueError(
             f"WattBench: {name} is {shown(value)}; choose one of {', '.join(allowed[name])}"
