@@ -183,3 +183,18 @@ def test_names_of_runs_are_found_whatever_is_in_them(tmp_path, runs):
     found = [json.loads(line)["run_id"] for line in (tmp_path / "runs.jsonl").open("rb")]
     assert found == [odd.run_id, "run 2"]
     assert list(read_runs(tmp_path / "runs.csv")["run_id"]) == found
+
+
+def test_names_that_no_text_can_hold_lose_no_table(tmp_path, runs):
+    """A file's name on Linux need not be UTF-8, and stands in errors and conditions."""
+    odd = [
+        replace(run, error="" if n else "no file a\udcff", condition=replace(
+            run.condition, model="m\udcff"))
+        for n, run in enumerate(runs[:4])
+    ]  # fmt: skip
+    append_runs(odd[:2], tmp_path)
+    append_runs(odd[2:], tmp_path)
+    table = read_runs(tmp_path / "runs.csv")
+    assert set(table["model"]) == {"m\\udcff"}
+    assert table["error"].tolist()[0] == "no file a\\udcff"
+    assert len(table) == 4
