@@ -322,7 +322,9 @@ ENERGY: tuple[Column[RunRow], ...] = (
         "text",
         "",
         "why energy is blank, or what to know of it",
-        lambda row: "; ".join(filter(None, (row.run.energy_note, row.pooled and row.pooled.note))),
+        lambda row: "; ".join(
+            filter(None, (row.run.energy_note, row.pooled.note if row.pooled else ""))
+        ),
     ),
 )
 
