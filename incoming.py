@@ -5,13 +5,15 @@ No message quotes anything of a file's content, and of a name only what can be p
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+from unicodedata import category
 
 MAX_NAME_BYTES = 255
 """What file systems take for one name."""
@@ -36,6 +38,11 @@ RESERVED = frozenset(
 
 FORBIDDEN = frozenset('<>:"|?*\\/')
 """What a name cannot hold on every system."""
+
+
+CONTROLS = frozenset({"Cc", "Zl", "Zp"})
+TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Categories and letters that make a name look like another, or break a line."""
 
 
 class IncomingError(ValueError):
@@ -75,10 +82,25 @@ def check_path(path: str) -> str:
         raise IncomingError(f"{shown(path)} is on another machine or a device: copy the file here")
     if len(path.encode()) > MAX_PATH_BYTES:
         raise IncomingError(f"the path {shown(path)} is longer than {MAX_PATH_BYTES} bytes")
-    without_drive = re.sub(r"^[A-Za-z]:", "", path)
-    for part in re.split(r"[\\/]", without_drive):
+    for part in _parts(path):
         _check_part(part)
     return path
+
+
+def below(path: str, root: Path) -> Path | None:
+    """The whole path of ``path`` below ``root``, links followed; ``None`` where it lies elsewhere.
+
+    Raises:
+        IncomingError: :func:`check_path` refuses it, or it means another file on another system.
+            To Windows ``a:b`` is a part of the file ``a`` that no list shows, and ``a.`` is ``a``.
+    """
+    root = root.resolve()
+    place = (root / check_path(path)).resolve()
+    if not place.is_relative_to(root):
+        return None
+    for part in place.relative_to(root).parts:
+        check_name(part)
+    return place
 
 
 def resolve(path: str | Path, folders: Sequence[Path]) -> Path:
@@ -87,10 +109,9 @@ def resolve(path: str | Path, folders: Sequence[Path]) -> Path:
     Raises:
         IncomingError: it lies elsewhere, links followed, or :func:`check_path` refuses it.
     """
-    text = check_path(str(path))
-    roots = [folder.resolve() for folder in folders]
-    places = [(root / text).resolve() for root in roots]
-    inside = [p for p in places if any(p != root and p.is_relative_to(root) for root in roots)]
+    text, roots = check_path(str(path)), [folder.resolve() for folder in folders]
+    places = [below(text, root) for root in roots]
+    inside = [place for place in places if place is not None and place not in roots]
     if not inside:
         named = " or ".join(str(folder) for folder in folders)
         raise IncomingError(f"{shown(text)} is not a file in {named}: put it there")
@@ -117,22 +138,28 @@ def read_file(path: Path, limit_bytes: int) -> bytes:
     Raises:
         IncomingError: it is no such file, or cannot be read.
     """
+    with open_file(path, limit_bytes) as file:
+        # Room is made for what is asked for: so no more than there is, and what is added now.
+        content = file.read(os.fstat(file.fileno()).st_size + 1)
+        while len(content) <= limit_bytes and (more := file.read(ADDED_BYTES)):
+            content += more
+    if len(content) > limit_bytes:
+        raise _too_large(path, limit_bytes)
+    return content
+
+
+@contextlib.contextmanager
+def open_file(path: Path, limit_bytes: int) -> Iterator[BinaryIO]:
+    """As :func:`read_file`, to be read piece by piece; it may grow meanwhile."""
     check_file(path, limit_bytes)
     try:
         # What has been put there since then does not make this wait.
         number = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | _WITHOUT_WAITING)
         with os.fdopen(number, "rb") as file:
-            status = os.fstat(number)
-            _check_status(path, status, limit_bytes)
-            # Room is made for what is asked for: so no more than there is, and what is added now.
-            content = file.read(status.st_size + 1)
-            while len(content) <= limit_bytes and (more := file.read(ADDED_BYTES)):
-                content += more
+            _check_status(path, os.fstat(number), limit_bytes)
+            yield file
     except OSError as error:
         raise _unreadable(path, error) from error
-    if len(content) > limit_bytes:
-        raise _too_large(path, limit_bytes)
-    return content
 
 
 def read_text(path: Path, limit_bytes: int) -> str:
@@ -161,11 +188,16 @@ def shown(name: str) -> str:
     return f"'{clean if len(clean) <= MAX_SHOWN else clean[:MAX_SHOWN] + '…'}'"
 
 
+def _parts(path: str) -> list[str]:
+    """The names in a path, without a drive."""
+    return re.split(r"[\\/]", re.sub(r"^[A-Za-z]:", "", path))
+
+
 _WITHOUT_WAITING = getattr(os, "O_NONBLOCK", 0)
 
 
 def _check_text(text: str) -> None:
-    if any(ord(letter) < 32 or ord(letter) == 127 for letter in text):
+    if any(category(letter) in CONTROLS or letter in TURNING for letter in text):
         raise IncomingError(f"the name {shown(text)} holds control characters")
     try:
         text.encode()
@@ -174,7 +206,7 @@ def _check_text(text: str) -> None:
 
 
 def _check_part(part: str) -> None:
-    if part.split(".")[0].strip().upper() in RESERVED:
+    if re.split("[.:]", part)[0].strip().upper() in RESERVED:
         raise IncomingError(f"{shown(part)} is the name of a device on Windows: choose another")
     if len(part.encode()) > MAX_NAME_BYTES:
         raise IncomingError(f"the name {shown(part)} is longer than {MAX_NAME_BYTES} bytes")

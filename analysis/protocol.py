@@ -68,9 +68,8 @@ def _dependence(group: pd.DataFrame) -> Iterator[str]:
 
 
 def _idle_change(group: pd.DataFrame) -> Iterator[str]:
-    for _, visit in group.groupby("process_id"):
-        before_w = visit["idle_power_before_w"].mean()
-        after_w = visit["idle_power_after_w"].mean()
+    visits = group.groupby("process_id")[["idle_power_before_w", "idle_power_after_w"]].mean()
+    for before_w, after_w in visits.itertuples(index=False):
         if abs(after_w - before_w) > IDLE_CHANGE * min(before_w, after_w):
             yield (
                 f"idle power was {before_w:.4g} W before and {after_w:.4g} W after the runs; "

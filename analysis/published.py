@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -108,11 +108,8 @@ class PublishedFormat:
 
 def published_formats(conditions: Sequence[ConditionRuns]) -> list[PublishedFormat]:
     """The benchmark's lines of an architecture and a number of steps that a condition has."""
-    own = {
-        (condition.identity["architecture"], condition.identity["steps"])
-        for condition in conditions
-        if len(condition.measured) and not _is_reduced(condition)
-    }
+    measured = [_known(condition) for condition in conditions if len(condition.measured)]
+    own = {(one["architecture"], one["steps"]) for one in measured if not _is_reduced(one)}
     return [
         PublishedFormat(
             str(line["model"]),
@@ -132,18 +129,25 @@ def _card(line: dict[Any, Any], workload: Workload) -> Published:
     return Published(str(line["gpu"]), workload.name, speed, workload.steps / speed, energy_j)
 
 
-def _is_reduced(condition: ConditionRuns) -> bool:
+def _known(condition: ConditionRuns) -> dict[str, Any]:
+    """What the runs of a condition have in common; ``None`` for what is blank."""
+    import pandas as pd
+
+    facts: dict[str, Any] = condition.identity
+    return {name: None if pd.isna(value) else value for name, value in facts.items()}
+
+
+def _is_reduced(identity: Mapping[str, Any]) -> bool:
     """Whether the model is a tiny one with random weights, or the picture small: another world."""
-    identity = condition.identity
     is_tiny = identity["weights"] == "synthetic" and str(identity["model"]).endswith(" tiny")
     sides = [identity["width_px"], identity["height_px"]]
     return is_tiny or not all(isinstance(side, int) and side >= LEAST_PX for side in sides)
 
 
 def _likeness(condition: ConditionRuns, workload: Workload) -> Likeness | None:
-    identity = condition.identity
+    identity = _known(condition)
     size = (identity["width_px"], identity["height_px"])
-    is_its_size = size == (EDGE_PX, EDGE_PX) and not _is_reduced(condition)
+    is_its_size = size == (EDGE_PX, EDGE_PX) and not _is_reduced(identity)
     if identity["architecture"] != workload.architecture or not is_its_size:
         return None
     is_same = (

@@ -84,6 +84,8 @@ def judged_metrics() -> list[Metric]:
 
 def _pictures(measured: pd.DataFrame, metric: str) -> pd.Series:
     known = measured.loc[measured[metric].notna(), [*PICTURE, metric]]
+    if known.empty:  # As most metrics are of most conditions: no need to group nothing.
+        return known.set_index(PICTURE)[metric]
     return known.groupby(PICTURE, dropna=False)[metric].mean()
 
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..measure.energy.phases import PooledPhases, pooled_phases
-from ..records import Run
+from ..records import Condition, Environment, Run
 from ..tables.columns import ColumnType
-from .columns import COLUMNS, RUN_COLUMNS, TEXT_COLUMNS, RunRow
+from .columns import COLUMNS, IDENTIFYING, RUN_COLUMNS, TEXT_COLUMNS, RunRow
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,8 +37,17 @@ def runs_frame(
     import pandas as pd
 
     parts = pooled_phases(runs) if pooled is None else pooled
-    rows = [RunRow(run, part) for run, part in zip(runs, parts, strict=True)]
-    values = {column.name: [column.value(row) for row in rows] for column in COLUMNS}
+    of_run = [column for column in COLUMNS if column not in IDENTIFYING]
+    in_common: dict[tuple[Condition, Environment], list[object]] = {}
+    rows = []
+    # Run by run and not column by column: what belongs to a run lies together in memory.
+    for run, part in zip(runs, parts, strict=True):
+        row, what = RunRow(run, part), (run.condition, run.environment)
+        if what not in in_common:
+            in_common[what] = [column.value(row) for column in IDENTIFYING]
+        rows.append([*in_common[what], *[column.value(row) for column in of_run]])
+    names = [column.name for column in (*IDENTIFYING, *of_run)]
+    values = dict(zip(names, zip(*rows, strict=True), strict=False))
     return typed(pd.DataFrame(values, columns=RUN_COLUMNS))
 
 

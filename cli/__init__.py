@@ -20,6 +20,7 @@ COMMANDS = (
     "tune",
     "matrix",
     "study",
+    "fleet",
     "powercap",
     "summary",
     "report",
@@ -97,7 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args.comfyui_arguments = given[cut + 1 :]
     if args.comfyui_arguments and not getattr(args, "passes_on", False):
         parser.error(
-            "only run, tune, matrix, powercap and serve take arguments after --, for ComfyUI"
+            "only run, tune, matrix, study, fleet run, powercap and serve take arguments after "
+            "--, for ComfyUI"
         )
     try:
         with cancelling():

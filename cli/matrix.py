@@ -5,16 +5,19 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CommandError, UsageError
+from ..incoming import MAX_WORKFLOW_BYTES, IncomingError, read_text
 from .matrix_progress import Progress
+from .run import add_server_options, host_and_port, positive
 
 if TYPE_CHECKING:
     from ..study.cells import Ready
+    from ..study.forge_rig import ForgeRig
     from ..study.plan import Plan
     from ..study.rig import ServerRig
     from ..study.visits import Visits
@@ -53,8 +56,24 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="tell events as JSON, a line each, for programs"
     )
-    parser.add_argument("--comfyui", type=Path, metavar="PATH", help="ComfyUI's folder")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument(
+        "--workload",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="measure only this workload of the plan; may be given more than once",
+    )
+    parser.add_argument(
+        "--last-block", type=positive, metavar="N", help="begin no block after number N this time"
+    )
+    parser.add_argument(
+        "--beside",
+        action="append",
+        default=[],
+        metavar="CARD",
+        help="another card of this machine that measures at the same time: noted in every run",
+    )
+    add_forge(add_server_options(parser))
     parser.add_argument(
         "--estimate-if-unmetered",
         action="store_true",
@@ -68,28 +87,64 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="set the power limit through sudo: type `sudo -v` before",
     )
-    parser.set_defaults(passes_on=True)
+
+
+def add_forge(where: argparse._MutuallyExclusiveGroup) -> None:
+    """``--forge``, instead of a ComfyUI."""
+    where.add_argument(
+        "--forge",
+        type=host_and_port,
+        metavar="HOST:PORT",
+        help="a running Forge with the pack, started with --api, instead of ComfyUI; the plan's "
+        "workflows are then bodies of its txt2img or img2img requests",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Carry the plan out; what is measured is written, also after a failure or Ctrl-C."""
-    from ..hosts.remote.batch import needs_estimate, prepare_folder
-    from ..hosts.remote.comfy_run import check_installed
-    from ..hosts.remote.server import device_arguments, find_comfyui
+    from ..hosts.remote.batch import prepare_folder
     from ..report import reserved
     from ..study.plan import read_plan
+
+    plan = read_plan(find_plan(args.plan), WORKFLOWS).only(args.workload)
+    progress = Progress(is_json=args.json)
+    rig = _forge_rig(args, plan) if args.forge else _comfyui_rig(args, plan, progress)
+    prepare_folder(args.out)
+    with reserved(args.out), power_limit(args, plan) as (set_cap, cap_refused):
+        return carry_out(args, plan, rig, progress, set_cap, cap_refused)
+
+
+def _forge_rig(args: argparse.Namespace, plan: Plan) -> ForgeRig:
+    """The Forge that runs at ``--forge``."""
+    from ..hosts.remote.forge import ForgeClient
+    from ..study.forge_rig import ForgeRig
+
+    if args.comfyui_arguments:
+        raise UsageError("a Forge that runs already keeps its launch options: leave those after --")
+    if args.estimate_if_unmetered or args.device != "auto":
+        raise UsageError(
+            "a Forge that runs already has its device and its meter, which its settings name: "
+            "leave --device and --estimate-if-unmetered"
+        )
+    host, number = args.forge
+    client = ForgeClient(host, number, plan.protocol.deadline_s)
+    return ForgeRig(client, args.out.resolve())
+
+
+def _comfyui_rig(args: argparse.Namespace, plan: Plan, progress: Progress) -> ServerRig:
+    """Servers of our own."""
+    from ..hosts.remote.batch import needs_estimate
+    from ..hosts.remote.comfy_run import check_installed
+    from ..hosts.remote.server import device_arguments, find_comfyui
     from ..study.rig import ServerRig
 
     check_installed()
-    plan = read_plan(find_plan(args.plan), WORKFLOWS)
     comfyui = find_comfyui(args.comfyui)
-    prepare_folder(args.out)
     device = device_arguments(args.device)
     environment = {}
     if args.estimate_if_unmetered and needs_estimate(on_cpu="--cpu" in device):
         environment["WATTBENCH_METER"] = "estimate"
-    progress = Progress(is_json=args.json)
-    rig = ServerRig(
+    return ServerRig(
         comfyui,
         (*device, *args.comfyui_arguments),
         environment,
@@ -98,14 +153,12 @@ def run(args: argparse.Namespace) -> int:
         progress.follow,
         prompt_limit_s=plan.protocol.deadline_s,
     )
-    with reserved(args.out), power_limit(args, plan) as (set_cap, cap_refused):
-        return carry_out(args, plan, rig, progress, set_cap, cap_refused)
 
 
 def carry_out(
     args: argparse.Namespace,
     plan: Plan,
-    rig: ServerRig,
+    rig: ServerRig | ForgeRig,
     progress: Progress,
     set_cap: Callable[[int | None], None],
     cap_refused: Callable[[int], str],
@@ -114,13 +167,9 @@ def carry_out(
     from ..study.cells import ready
     from ..study.matrix import TRIES, Matrix
     from ..study.matrix_results import write_results
-    from ..study.visits import JOURNAL, read_visits
+    from ..study.visits import JOURNAL
 
-    journal = read_visits(args.out / JOURNAL)
-    if journal.header and not (args.resume or args.dry_run):
-        raise UsageError(
-            f"{args.out} holds a matrix already: go on with it by --resume, or name another folder"
-        )
+    journal = journal_of(args)
     for tries_left in reversed(range(TRIES)):
         try:
             with rig.open((), "levers") as bench:
@@ -137,13 +186,24 @@ def carry_out(
     if not found.cells:
         raise CommandError("no cell of this plan can run here; see above why")
     begin(journal, plan, found, environment, rig.arguments)
-    matrix = Matrix(plan, found, rig, journal, str(journal.header["study"]), set_cap, progress.tell)
+    matrix = Matrix(
+        plan,
+        found,
+        rig,
+        journal,
+        str(journal.header["study"]),
+        set_cap,
+        progress.tell,
+        last_block=args.last_block,
+        remarks=beside(args.beside),
+    )
+    is_over: bool | None = None
     try:
-        matrix.run()
+        is_over = matrix.run()
     finally:
         if journal.made:
             try:
-                progress.end(write_results(matrix, args.out))
+                progress.end(write_results(matrix, args.out), is_over)
             except OSError as error:
                 raise CommandError(
                     f"the tables cannot be written to {args.out}: {error}. What was measured is "
@@ -151,6 +211,32 @@ def carry_out(
                 ) from error
     failed = [visit for visit in journal.made if visit.error]
     return int(bool(failed))
+
+
+def beside(cards: Sequence[str]) -> tuple[str, ...]:
+    """The remark on runs that were made while other cards of the machine measured."""
+    if not cards:
+        return ()
+    return (f"measured together with {', '.join(cards)}: they share power, heat and host",)
+
+
+def journal_of(args: argparse.Namespace) -> Visits:
+    """The journal in the folder of results, which may be begun or gone on with.
+
+    Raises:
+        UsageError: it may not: something is lost otherwise.
+    """
+    from ..report import check_unused
+    from ..study.visits import JOURNAL, read_visits
+
+    journal = read_visits(args.out / JOURNAL)
+    if not (journal.header or args.dry_run):
+        check_unused(args.out)
+    if journal.header and not (args.resume or args.dry_run):
+        raise UsageError(
+            f"{args.out} holds a matrix already: go on with it by --resume, or name another folder"
+        )
+    return journal
 
 
 def find_plan(name: str) -> Path:
@@ -188,14 +274,18 @@ def begin(
     from ..records import short_hash
     from ..study.matrix import check_environment
 
+    try:
+        texts = {one.name: read_text(one.workflow, MAX_WORKFLOW_BYTES) for one in plan.workloads}
+    except IncomingError as error:
+        raise UsageError(str(error)) from error
     planned = {
         **asdict(plan),
-        "workloads": {
-            one.name: short_hash(one.workflow.read_text("utf-8")) for one in plan.workloads
-        },
+        "workloads": {name: short_hash(text) for name, text in texts.items()},
         "cells": [cell.name for cell in found.cells],
         "arguments": list(arguments),
     }
+    # Who measures a plan is no part of what it measures.
+    del planned["fleet"]
     planned = json.loads(json.dumps(planned))
     if not journal.header:
         study = f"{plan.name} {uuid.uuid4().hex[:12]}"

@@ -83,10 +83,10 @@ class Progress:
             self._rate = f"{steps / (now_s - self._first_step[1]):.2f} it/s"
         self._show(self._line())
 
-    def end(self, lines: Sequence[str]) -> None:
-        """What was written."""
+    def end(self, lines: Sequence[str], is_over: bool | None = True) -> None:
+        """What was written, and whether nothing of the plan is left; ``None`` after a failure."""
         if self._is_json:
-            self._print({"event": "end", "files": list(lines)})
+            self._print({"event": "end", "files": list(lines), "over": is_over})
             return
         print("\n" * self._in_place + "\n".join(lines), flush=True)
 

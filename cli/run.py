@@ -29,6 +29,13 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     where.add_argument(
         "--server", type=host_and_port, metavar="HOST:PORT", help="a running ComfyUI with the pack"
     )
+    where.add_argument(
+        "--forge",
+        type=host_and_port,
+        metavar="HOST:PORT",
+        help="a running Forge with the pack, started with --api: WORKFLOW is then a plan, as of "
+        "`wattbench matrix`, whose workflows are bodies of txt2img requests",
+    )
     add_pue(parser)
     parser.add_argument(
         "--estimate-if-unmetered",
@@ -85,9 +92,25 @@ def add_batch_options(
         metavar="DIR",
         help="for the results; they are added to the tables there",
     )
+    where = add_server_options(parser)
+    add_timeout(parser)
+    parser.set_defaults(server=None, estimate_if_unmetered=False)
+    return where
+
+
+def add_server_options(
+    parser: argparse.ArgumentParser,
+) -> argparse._MutuallyExclusiveGroup:
+    """What every command that starts a ComfyUI asks for; returns the group that names it."""
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--comfyui", type=Path, metavar="PATH", help="ComfyUI's folder")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.set_defaults(passes_on=True)
+    return where
+
+
+def add_timeout(parser: argparse.ArgumentParser) -> None:
+    """``--timeout``, for commands that wait for prompts to end."""
     parser.add_argument(
         "--timeout",
         type=positive,
@@ -95,8 +118,6 @@ def add_batch_options(
         metavar="S",
         help="longest silence of the server in seconds (default: 1800)",
     )
-    parser.set_defaults(passes_on=True, server=None, estimate_if_unmetered=False)
-    return where
 
 
 def positive(text: str) -> int:
@@ -146,6 +167,8 @@ def planned(args: argparse.Namespace) -> Batch:
 
 def run(args: argparse.Namespace) -> int:
     """Measure; whatever was measured is written, also after a failure or Ctrl-C."""
+    if args.forge:
+        return _in_forge(args)
     from ..errors import CommandError
     from ..hosts.remote.batch import NOTHING_MEASURED, Results
     from ..report import reserved
@@ -168,3 +191,26 @@ def run(args: argparse.Namespace) -> int:
     if not results.runs:
         raise CommandError(NOTHING_MEASURED)
     return 0
+
+
+def _in_forge(args: argparse.Namespace) -> int:
+    """Carry a plan out in a running Forge, as ``wattbench matrix --forge`` does.
+
+    Raises:
+        UsageError: it is no plan, or something is asked for that a plan has.
+    """
+    from ..errors import UsageError
+    from . import matrix
+
+    if args.workflow.suffix != ".toml":
+        raise UsageError(
+            f"with --forge {args.workflow} must be a plan (TOML) that names a request's JSON file; "
+            "docs/forge.md has one to copy"
+        )
+    if args.repeats is not None or args.visits != 1 or args.pue is not None:
+        raise UsageError("with --forge the plan says all: leave out --repeats, --visits and --pue")
+    parser = argparse.ArgumentParser()
+    matrix.add_options(parser)
+    defaults = vars(parser.parse_args(["--out", str(args.out)]))
+    asked = {**defaults, **vars(args), "plan": str(args.workflow)}
+    return matrix.run(argparse.Namespace(**asked))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from .run import port
+from .run import add_server_options, port
 
 DEFAULT_PORT = 8188
 
@@ -17,10 +16,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Start ComfyUI with this pack under a base directory of its own. "
         "Arguments after -- go to ComfyUI.",
     )
-    parser.add_argument("--comfyui", type=Path, metavar="PATH", help="ComfyUI's folder")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add_server_options(parser)
     parser.add_argument("--port", type=port, default=DEFAULT_PORT, help="default: %(default)s")
-    parser.set_defaults(passes_on=True)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import CommandError, UsageError
-from ..incoming import MAX_TABLE_BYTES, IncomingError, check_file, read_file
+from ..incoming import MAX_TABLE_BYTES, IncomingError, check_file, open_file
 from .run import add_pue
 
 MAX_SHOWN = 10
@@ -32,14 +33,17 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "runs", type=Path, metavar="RUNS", help="a runs.csv, its folder, or a journal.jsonl"
     )
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="also write runs.csv, summary.csv and report.md"
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="also add the runs to the runs.csv, summary.csv and report.md there",
     )
     add_pue(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     from ..analysis.analysis import Analysis
-    from ..report import analysis_text, write_analysis
+    from ..report import analysis_text, append_runs, write_table
     from ..tables.text import terminal_width
 
     path = args.runs / "runs.csv" if args.runs.is_dir() else args.runs
@@ -56,7 +60,12 @@ def run(args: argparse.Namespace) -> int:
     print(analysis_text(analysis, terminal_width()))
     if args.out is not None:
         try:
-            paths = write_analysis(analysis, args.out)
+            if is_journal:
+                paths = append_runs(analysis.runs, args.out)
+            else:
+                paths = write_table(analysis, args.out)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
         except OSError as error:
             raise CommandError(f"cannot write into {args.out}: {error}") from error
         print("\n".join(f"wrote {path}" for path in paths))
@@ -69,12 +78,18 @@ def read_journal(path: Path) -> list[Run]:
     Raises:
         UsageError: the file cannot be read, or nothing in it.
     """
-    from ..measure.protocol.journal import MAX_JOURNAL_BYTES, read
+    from ..measure.protocol.journal import MAX_JOURNAL_BYTES, read_from
 
+    # Records form no cycles, and looking for some among millions takes longer than decoding them.
+    gc.disable()
     try:
-        contents = read(read_file(path, MAX_JOURNAL_BYTES))
+        with open_file(path, MAX_JOURNAL_BYTES) as file:
+            contents = read_from(file)
     except IncomingError as error:
         raise UsageError(str(error)) from error
+    finally:
+        gc.freeze()
+        gc.enable()
     lines = [f"line {line} is left out: {reason}" for line, reason in contents.left_out]
     if lines and not contents.runs:
         raise UsageError(f"{path} holds no run that can be read: {lines[0]}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CommandError, UsageError
 from ..incoming import MAX_WORKFLOW_BYTES, IncomingError, read_json
-from .run import host_and_port, positive
+from .run import add_server_options, add_timeout, host_and_port, positive
 
 if TYPE_CHECKING:
     from ..study.levels import Levels
@@ -53,23 +53,14 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--json", action="store_true", help="tell events as JSON, a line each, for programs"
     )
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument("--comfyui", type=Path, metavar="PATH", help="ComfyUI's folder")
+    where = add_server_options(parser)
     where.add_argument(
         "--server",
         type=host_and_port,
         metavar="HOST:PORT",
         help="a running ComfyUI with the pack: one visit, without launch options",
     )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument(
-        "--timeout",
-        type=positive,
-        default=1800,
-        metavar="S",
-        help="longest silence of the server in seconds (default: 1800)",
-    )
-    parser.set_defaults(passes_on=True)
+    add_timeout(parser)
 
 
 def _add_limits(parser: argparse.ArgumentParser) -> None:
@@ -108,6 +99,7 @@ def run(args: argparse.Namespace) -> int:
     """Search; whatever was measured is written, also after a failure or Ctrl-C."""
     from ..hosts.remote.batch import prepare_folder
     from ..hosts.remote.comfy_run import check_installed
+    from ..report import check_unused
     from ..study.levels import choose, parse_levers
     from ..study.search import Rule
 
@@ -115,6 +107,8 @@ def run(args: argparse.Namespace) -> int:
     workflow = read_workflow(args.workflow)
     asked = parse_levers(args.levers)
     prepare_folder(args.out)
+    if not args.dry_run:
+        check_unused(args.out)
     rig = rig_of(args)
     with rig.open((), "levers") as bench:
         levels = choose(bench.levers(), asked, args.objective, own_servers=args.server is None)

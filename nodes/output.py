@@ -22,6 +22,18 @@ from ..tables.files import write_text
 from .types import CATEGORY, Runs, refused
 
 
+def _runs_and_folder() -> list[io.Input]:
+    """The inputs of a node that writes runs into a folder."""
+    return [
+        Runs.Input("runs", tooltip="From Benchmark or Collect Runs."),
+        io.String.Input(
+            "folder",
+            default="wattbench",
+            tooltip="A folder within ComfyUI's output folder. It is made if need be.",
+        ),
+    ]
+
+
 class WattBenchExportCSV(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -36,14 +48,7 @@ class WattBenchExportCSV(io.ComfyNode):
             ),
             search_aliases=["save csv", "save runs", "export measurements"],
             is_output_node=True,
-            inputs=[
-                Runs.Input("runs", tooltip="From Benchmark or Collect Runs."),
-                io.String.Input(
-                    "folder",
-                    default="wattbench",
-                    tooltip="A folder within ComfyUI's output folder. It is made if need be.",
-                ),
-            ],
+            inputs=_runs_and_folder(),
             outputs=[],
         )
 
@@ -83,12 +88,7 @@ class WattBenchExportReport(io.ComfyNode):
             search_aliases=["html report", "share results", "charts"],
             is_output_node=True,
             inputs=[
-                Runs.Input("runs", tooltip="From Benchmark or Collect Runs."),
-                io.String.Input(
-                    "folder",
-                    default="wattbench",
-                    tooltip="A folder within ComfyUI's output folder. It is made if need be.",
-                ),
+                *_runs_and_folder(),
                 io.Combo.Input("language", options=list(LANGUAGES), tooltip="Of the page."),
             ],
             outputs=[],

@@ -20,6 +20,12 @@ class UnmeasuredError(ValueError):
     """A picture that a metric says nothing of; the message is the reason of a blank."""
 
 
+def check_sides(metric: str, least_px: int, picture: np.ndarray) -> None:
+    """Raise UnmeasuredError where a side of ``[height, width, ...]`` is shorter than that."""
+    if min(picture.shape[:2]) < least_px:
+        raise UnmeasuredError(f"{metric} needs {least_px} points a side, got {picture.shape[:2]}")
+
+
 @dataclass(frozen=True)
 class Seen:
     """A picture with what it can be measured against.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .base import Metric, Network, Seen, UnmeasuredError
+from .base import Metric, Network, Seen, check_sides
 from .networks import VGG16, as_tensor, files_of, has, named, taps, weights_of
 
 if TYPE_CHECKING:
@@ -54,8 +54,7 @@ class Dists:
         """
         import torch
 
-        if min(picture.shape[:2]) < LEAST_PX:
-            raise UnmeasuredError(f"DISTS needs {LEAST_PX} points a side, got {picture.shape[:2]}")
+        check_sides("DISTS", LEAST_PX, picture)
         with torch.inference_mode():
             pairs = zip(self._taps(reference), self._taps(picture), strict=True)
             alike = sum(

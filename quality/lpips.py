@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .base import Metric, Network, Seen, UnmeasuredError
+from .base import Metric, Network, Seen, check_sides
 from .networks import ALEXNET, VGG16, as_tensor, files_of, has, named, taps, weights_of
 
 if TYPE_CHECKING:
@@ -57,8 +57,7 @@ class Lpips:
         """
         import torch
 
-        if min(picture.shape[:2]) < LEAST_PX:
-            raise UnmeasuredError(f"LPIPS needs {LEAST_PX} points a side, got {picture.shape[:2]}")
+        check_sides("LPIPS", LEAST_PX, picture)
         with torch.inference_mode():
             pairs = zip(self._taps(reference), self._taps(picture), strict=True)
             return sum(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .base import Metric, Seen, UnmeasuredError
+from .base import Metric, Seen, check_sides
 
 SIGMA_PX = 1.5
 TRUNCATE = 3.5
@@ -23,8 +23,7 @@ def ssim(reference: np.ndarray, picture: np.ndarray) -> float:
     """
     from scipy.ndimage import gaussian_filter
 
-    if min(reference.shape[:2]) < LEAST_PX:
-        raise UnmeasuredError(f"SSIM needs {LEAST_PX} points a side, got {reference.shape[:2]}")
+    check_sides("SSIM", LEAST_PX, reference)
     x, y = reference.astype(np.float64), picture.astype(np.float64)
 
     def smooth(values: np.ndarray) -> np.ndarray:

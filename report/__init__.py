@@ -11,7 +11,7 @@ from ..analysis.runs_table import runs_frame
 from ..records import Run
 from ..tables.table import Table
 from .csv import read_runs
-from .export import append_runs, reserved, write_analysis
+from .export import append_runs, check_unused, reserved, write_analysis, write_table
 from .summary import summary_table
 from .text import analysis_text
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "analysis_text",
     "append_runs",
+    "check_unused",
     "read_runs",
     "reserved",
     "runs_frame",
@@ -28,6 +29,7 @@ __all__ = [
     "table_of",
     "write_all",
     "write_analysis",
+    "write_table",
 ]
 
 

@@ -6,10 +6,13 @@ What stands between ``<!-- columns of X -->`` and ``<!-- end -->`` is written, t
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from ..analysis.columns import ALL_METRICS, COLUMNS
-from ..tables.columns import documented
+from ..tables.columns import Column, documented
+from .nodes import MEASURED, SEAL
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "columns.md"
 GENERATED = re.compile(r"(?<=<!-- columns of )([\w.]+)( -->\n).*?(?=<!-- end -->)", re.S)
@@ -21,16 +24,23 @@ def written(page: str) -> str:
     Raises:
         KeyError: a table that nothing declares.
     """
-    rows = ["| column | type | unit | meaning |", "|---|---|---|---|"]
-    rows += [f"| {' | '.join(cells)} |" for cells in documented(COLUMNS)]
     metrics = [f"- `{name}`{unit and f' ({unit})'}" for name, unit in ALL_METRICS.items()]
-    tables = {"runs.csv": rows, "metrics": metrics}
+    tables = {
+        "runs.csv": _rows(COLUMNS),
+        "nodes.csv": _rows((*MEASURED, SEAL)),
+        "metrics": metrics,
+    }
 
     def replaced(found: re.Match[str]) -> str:
         lines = "\n".join(tables[found[1]])
         return f"{found[1]}{found[2]}\n{lines}\n\n"
 
     return GENERATED.sub(replaced, page)
+
+
+def _rows(columns: Iterable[Column[Any]]) -> list[str]:
+    heading = ["| column | type | unit | meaning |", "|---|---|---|---|"]
+    return heading + [f"| {' | '.join(cells)} |" for cells in documented(columns)]
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ from ..analysis.columns import IDENTIFYING
 from ..analysis.runs_table import DTYPES, runs_frame
 from ..analysis.steps import STEP_COLUMNS
 from ..errors import UsageError
-from ..measure.protocol.journal import dumps, parse
+from ..incoming import open_file
+from ..measure.protocol.journal import MAX_JOURNAL_BYTES, dumps, parse
 from ..processes.signals import held
 from ..records import Run
 from ..tables.csv import read_frame, write_frame
@@ -63,6 +64,58 @@ def reserved(folder: Path) -> Iterator[None]:
         ) from error
 
 
+def check_unused(folder: Path) -> None:
+    """Raise UsageError where results lie that those of another study would replace."""
+    there = [name for name in ("runs.csv", "verdict.json") if (folder / name).exists()]
+    if there:
+        raise UsageError(
+            f"{folder} holds results already ({', '.join(there)}), and these would take their "
+            "place: name another folder"
+        )
+
+
+@held()
+def write_table(analysis: Analysis, folder: Path) -> list[Path]:
+    """:func:`write_analysis` of a table without raw samples, where that loses nothing.
+
+    Raises:
+        UsageError: ``folder`` has runs that are not in the table, or steps of other runs.
+        OSError: the folder cannot be made or written.
+        ValueError: the ``runs.csv`` there is none of this version's; it is left alone.
+    """
+    with _locked(folder):
+        there = _read_table(newest(folder / "runs.csv"))
+        known = set() if there is None else set(there["run_id"])
+        lost = len(known - set(analysis.frame["run_id"]))
+        if lost:
+            raise UsageError(
+                f"{folder} holds {lost} runs that are not among these and would be lost: name "
+                "another folder, or the journal that these came from, whose runs are added"
+            )
+        if (folder / "steps.csv").exists() and known != set(analysis.frame["run_id"]):
+            raise UsageError(
+                f"the steps.csv in {folder} is of other runs, and a runs.csv tells no steps: name "
+                "another folder, or the journal that these came from"
+            )
+        return write_analysis(analysis, folder)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Make the folder, and be the only one that adds to its tables."""
+    from filelock import FileLock, Timeout
+
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / LOCK_FILE, timeout=LOCK_TIMEOUT_S):
+            yield
+    except Timeout as error:
+        raise OSError(
+            f"another program has been writing into {folder} for {LOCK_TIMEOUT_S:g} s; end it, or "
+            "choose another folder"
+        ) from error
+
+
 @held()
 def write_analysis(
     analysis: Analysis,
@@ -73,7 +126,8 @@ def write_analysis(
     """Write the tables and ``report.md`` in place of those in ``folder``; returns where they lie.
 
     ``preface`` are lines of the report that come before its tables, ``steps`` another table of
-    steps than the analysis' own. Signals wait until all are written.
+    steps than the analysis' own. Without raw samples the ``steps.csv`` there stays. Signals wait
+    until all are written.
 
     Raises:
         OSError: the folder cannot be made or written.
@@ -86,7 +140,8 @@ def write_analysis(
     steps = analysis.steps if steps is None else steps
     if len(steps):
         return [*paths, write_frame(steps, folder / "steps.csv")]
-    (folder / "steps.csv").unlink(missing_ok=True)
+    if analysis.runs:
+        (folder / "steps.csv").unlink(missing_ok=True)
     return paths
 
 
@@ -101,34 +156,23 @@ def append_runs(runs: Sequence[Run], folder: Path, preface: Sequence[str] = ()) 
         OSError: the folder cannot be made or written.
         ValueError: the ``runs.csv`` there is none of this version's; it is left alone.
     """
-    from filelock import FileLock, Timeout
-
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / LOCK_FILE, timeout=LOCK_TIMEOUT_S):
-            return _append_runs(runs, folder, preface)
-    except Timeout as error:
-        raise OSError(
-            f"another program has been writing into {folder} for {LOCK_TIMEOUT_S:g} s; end it, or "
-            "choose another folder"
-        ) from error
+    with _locked(folder):
+        return _append_runs(runs, folder, preface)
 
 
 def _append_runs(runs: Sequence[Run], folder: Path, preface: Sequence[str]) -> list[Path]:
     given = {run.run_id: run for run in runs}
-    table = _read_table(newest(folder / "runs.csv"))
-    if table is None:
-        (folder / RAW_FILE).unlink(missing_ok=True)
-        analysis = Analysis.of(list(given.values()))
-        _append_raw(given.values(), folder / RAW_FILE)
-        return write_analysis(analysis, folder, preface)
-    same_condition = _identities(table).isin(_identities(runs_frame(list(given.values()))))
-    wanted = set(table.loc[same_condition | table["run_id"].isin(list(given)), "run_id"])
+    table, wanted = _read_table(newest(folder / "runs.csv")), set(given)
+    if table is not None:
+        same_condition = _identities(table).isin(_identities(runs_frame(list(given.values()))))
+        wanted |= set(table.loc[same_condition, "run_id"])
     earlier = {run.run_id: run for run in _read_raw(folder / RAW_FILE, wanted)}
     _append_raw(
         [run for run_id, run in given.items() if earlier.get(run_id) != run], folder / RAW_FILE
     )
     pooled = Analysis.of(list({**earlier, **given}.values()))
+    if table is None:
+        return write_analysis(pooled, folder, preface)
     analysis = Analysis(_joined(table, pooled.frame))
     steps = _joined_steps(newest(folder / "steps.csv"), pooled, analysis.frame)
     return write_analysis(analysis, folder, preface, steps)
@@ -208,9 +252,10 @@ def _read_raw(path: Path, wanted: set[str]) -> list[Run]:
     """
     if not path.exists() or not wanted:
         return []
-    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        lines = [line for line in file if _is_wanted(line, wanted)]
     try:
+        with open_file(path, MAX_JOURNAL_BYTES) as file:
+            texts = (line.decode("utf-8", "surrogateescape") for line in file)
+            lines = [line for line in texts if _is_wanted(line, wanted)]
         return [run for run in parse("".join(lines)) if run.run_id in wanted]
     except ValueError as error:
         raise ValueError(f"{path} cannot be added to: {error}. Choose another folder.") from error

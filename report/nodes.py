@@ -5,41 +5,113 @@ from __future__ import annotations
 import csv
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..measure.graph.costs import GraphCost, NodeCost
+from ..tables.columns import Column, cells, names
 from ..tables.csv import csv_text
+from ..tables.files import writable
 
-CHECKSUM = "crc32"
 MAX_LINE_BYTES = 65536
 
 NODES_SCHEMA_VERSION = 1
 """Raised whenever a column of ``nodes.csv`` changes its meaning."""
 
-NODE_COLUMNS = [
-    "schema_version",
-    "prompt_id",
-    "started_at",
-    "node_id",
-    "parent_id",
-    "display_id",
-    "class_type",
-    "title",
-    "state",
-    "start_s",
-    "time_s",
-    "energy_j",
-    "energy_method",
-    "energy_meter",
-    "peak_vram_bytes",
-    "vram_source",
-    "device",
-    "note",
+
+@dataclass(frozen=True)
+class NodeRow:
+    """A node of a watched prompt."""
+
+    cost: GraphCost
+    node: NodeCost
+
+
+def _of_prompt(name: str) -> Callable[[NodeRow], object]:
+    return lambda row: getattr(row.cost, name)
+
+
+def _of_node(name: str) -> Callable[[NodeRow], object]:
+    return lambda row: getattr(row.node, name)
+
+
+def _of_graph(name: str) -> Callable[[NodeRow], object]:
+    return lambda row: getattr(row.node.node, name)
+
+
+def _of_energy(name: str, blank: object = "") -> Callable[[NodeRow], object]:
+    return lambda row: getattr(row.node.energy, name) if row.node.energy else blank
+
+
+def _of_vram(name: str, blank: object = "") -> Callable[[NodeRow], object]:
+    return lambda row: getattr(row.node.vram, name) if row.node.vram else blank
+
+
+MEASURED: tuple[Column[NodeRow], ...] = (
+    Column("schema_version", "integer", "", "of this table", lambda row: NODES_SCHEMA_VERSION),
+    Column("prompt_id", "text", "", "ComfyUI's id of the prompt", _of_prompt("prompt_id")),
+    Column("started_at", "text", "", "ISO 8601, UTC", _of_prompt("started_at")),
+    Column(
+        "node_id",
+        "text",
+        "",
+        "as ComfyUI runs it; `7:3` is node 3 of the subgraph node 7",
+        _of_graph("node_id"),
+    ),
+    Column(
+        "parent_id",
+        "text",
+        "",
+        "the subgraph node that it lies in, or the node that made it",
+        _of_graph("parent_id"),
+    ),
+    Column(
+        "display_id",
+        "text",
+        "",
+        "the node of the workflow that stands for it",
+        _of_graph("display_id"),
+    ),
+    Column("class_type", "text", "", "the node's type", _of_graph("class_type")),
+    Column("title", "text", "", "its title where the prompt holds one", _of_graph("title")),
+    Column("state", "text", "", "`executed`, `cached`, `failed` or `not_run`", _of_node("state")),
+    Column("start_s", "number", "s", "from the start of the watching", _of_node("start_s")),
+    Column(
+        "time_s",
+        "number",
+        "s",
+        "the node's own, without the nodes that it made",
+        _of_node("time_s"),
+    ),
+    Column(
+        "energy_j", "number", "J", "of the whole device in that time", _of_energy("energy_j", None)
+    ),
+    Column("energy_method", "text", "", "how it was found, and by what", _of_energy("method")),
+    Column("energy_meter", "text", "", "how it was found, and by what", _of_energy("meter")),
+    Column(
+        "peak_vram_bytes",
+        "integer",
+        "B",
+        "the highest reading in that time",
+        _of_vram("peak_bytes", None),
+    ),
+    Column("vram_source", "text", "", "what was read", _of_vram("source")),
+    Column("device", "text", "", "its name", _of_prompt("device")),
+    Column("note", "text", "", "why a cell is empty, or what to know", lambda row: _note(row)),
+)
+
+SEAL: Column[NodeRow] = Column(
     "crc32",
-]
-"""``crc32`` is a checksum of what a line holds before it, in eight hexadecimal digits."""
+    "text",
+    "",
+    "of what the line holds before it, in eight hexadecimal digits; `wattbench journal check "
+    "nodes.csv` compares",
+    lambda row: _checksum(_measured(row)),
+)
+
+NODE_COLUMNS = names((*MEASURED, SEAL))
 
 
 def append_nodes(cost: GraphCost, path: Path) -> None:
@@ -55,10 +127,9 @@ def append_nodes(cost: GraphCost, path: Path) -> None:
     columns = check_nodes_table(path) if path.exists() else []
     lines = [] if columns else [_line(NODE_COLUMNS)]
     for node in cost.nodes:
-        row = _row(cost, node)
-        line = _line([row[column] for column in NODE_COLUMNS if column != CHECKSUM])
-        is_sealed = not columns or CHECKSUM in columns
-        lines.append(f"{line},{_checksum(line)}" if is_sealed else line)
+        row = NodeRow(cost, node)
+        is_sealed = not columns or SEAL.name in columns
+        lines.append(_measured(row) + (f",{SEAL.value(row)}" if is_sealed else ""))
     # One write, at the end of the file: no reader sees half of a prompt.
     with path.open("ab+") as file:
         if file.tell():
@@ -104,7 +175,7 @@ def broken_lines(data: bytes) -> tuple[int, list[tuple[int, str]]]:
         kept, _, checksum = text.rpartition(",")
         if len(_cells(text)) != len(columns):
             broken.append((number, "cut short or damaged: it has not as many cells as the header"))
-        elif columns[-1] == CHECKSUM and checksum != _checksum(kept):
+        elif columns[-1] == SEAL.name and checksum != _checksum(kept):
             broken.append((number, "damaged: its checksum is not that of its bytes"))
         else:
             whole += 1
@@ -127,7 +198,7 @@ def _columns(line: bytes) -> list[str]:
 
 def _line(cells: Sequence[Any]) -> str:
     """One line of the table: a row never takes several."""
-    flat = [" ".join(cell.split()) if isinstance(cell, str) else cell for cell in cells]
+    flat = [writable(" ".join(cell.split())) if isinstance(cell, str) else cell for cell in cells]
     return csv_text([flat]).removesuffix("\n")
 
 
@@ -135,32 +206,14 @@ def _checksum(line: str) -> str:
     return f"{zlib.crc32(line.encode('utf-8', 'surrogateescape')):08x}"
 
 
-def _row(cost: GraphCost, node: NodeCost) -> dict[str, Any]:
-    known = node.node
-    return {
-        "schema_version": NODES_SCHEMA_VERSION,
-        "prompt_id": cost.prompt_id,
-        "started_at": cost.started_at,
-        "node_id": known.node_id,
-        "parent_id": known.parent_id,
-        "display_id": known.display_id,
-        "class_type": known.class_type,
-        "title": known.title,
-        "state": node.state,
-        "start_s": node.start_s,
-        "time_s": node.time_s,
-        "energy_j": node.energy.energy_j if node.energy else None,
-        "energy_method": node.energy.method if node.energy else "",
-        "energy_meter": node.energy.meter if node.energy else "",
-        "peak_vram_bytes": node.vram.peak_bytes if node.vram else None,
-        "vram_source": node.vram.source if node.vram else "",
-        "device": cost.device,
-        "note": _note(cost, node),
-    }
+def _measured(row: NodeRow) -> str:
+    """A line without its seal."""
+    return _line(list(cells(MEASURED, row).values()))
 
 
-def _note(cost: GraphCost, node: NodeCost) -> str:
+def _note(row: NodeRow) -> str:
     """Why a value of this row is blank, or what to know of it."""
+    cost, node = row.cost, row.node
     notes = [node.note]
     if node.time_s is not None:
         notes.append(f"energy: {cost.energy_note}" if cost.energy_note else "")

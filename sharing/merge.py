@@ -55,6 +55,8 @@ def source_of(path: Path) -> Source:
 def merged(sources: Sequence[Source]) -> list[Run]:
     """The runs of all sources, by the time they began; of one run, the one that tells most counts.
 
+    Those of a study stay together, and its cells keep their order: its plan says what is compared.
+
     Raises:
         MergeError: two sources say other things of one run.
     """
@@ -75,8 +77,26 @@ def merged(sources: Sequence[Source]) -> list[Run]:
             # Of a run and its shareable form, the run itself.
             if earlier == shareable(run, scrub):
                 found[run.run_id] = run, source.path
-    runs = [run for run, _ in found.values()]
-    return sorted(runs, key=lambda run: (run.started_at, run.run_id))
+    return _ordered([run for run, _ in found.values()], sources)
+
+
+def _ordered(runs: Sequence[Run], sources: Sequence[Source]) -> list[Run]:
+    began: dict[str, str] = {}
+    for run in runs:
+        began[run.study] = min(run.started_at, began.get(run.study, run.started_at))
+    cells: dict[tuple[str, str], int] = {}
+    # The source that has most of a study has most of its plan's order.
+    for source in sorted(sources, key=lambda source: -len(source.runs)):
+        for run in source.runs:
+            cells.setdefault((run.study, run.cell), len(cells))
+
+    def place(run: Run) -> tuple[str, str, int, int, str, str]:
+        if not run.study:
+            return run.started_at, "", 0, 0, "", run.run_id
+        cell = cells[run.study, run.cell]
+        return began[run.study], run.study, cell, run.visit, run.started_at, run.run_id
+
+    return sorted(runs, key=place)
 
 
 def _journal_in(folder: Path) -> Path:

@@ -11,11 +11,9 @@ from .axes import AS_IS, AXES, with_level
 from .definitions import Definitions
 from .levels import Offers, level_refused
 from .levers import LEVERS
-from .measured import instrumented, measures_itself
 from .plan import Cell, Excluded, Plan
 from .rig import Bench
 from .search import Settings
-from .wiring import nodes_of, put_in
 
 POWER_CAP = "power_cap_w"
 LAUNCH = "launch"
@@ -73,7 +71,7 @@ def ready(plan: Plan, bench: Bench, cap_refused: Callable[[int], str]) -> Ready:
         reason = problems.get(cell.workload) or next(filter(None, reasons), "")
         if not reason:
             try:
-                found.asked[cell] = _asked(cell, graphs[cell.workload], bench.definitions, offered)
+                found.asked[cell] = _asked(cell, graphs[cell.workload], bench, offered)
             except (ValueError, UsageError) as error:
                 reason = str(error)
         if reason:
@@ -83,7 +81,7 @@ def ready(plan: Plan, bench: Bench, cap_refused: Callable[[int], str]) -> Ready:
     return found
 
 
-def _asked(cell: Cell, graph: Graph, definitions: Definitions, offered: Offers) -> Asked:
+def _asked(cell: Cell, graph: Graph, bench: Bench, offered: Offers) -> Asked:
     """What to run for a cell.
 
     Raises:
@@ -97,11 +95,10 @@ def _asked(cell: Cell, graph: Graph, definitions: Definitions, offered: Offers) 
     settings: Settings = tuple(
         (axis, str(level)) for axis, level in levels.items() if axis in LEVER_NAMES
     )
-    graph = put_in(graph, nodes_of(settings, definitions), definitions)
-    if not measures_itself(graph):
-        instrumented(graph, definitions)
+    graph = bench.with_levers(graph, settings)
+    bench.instrumented(graph)
     repeated_in_block(graph, 1, 0)
-    _check_choices(graph, definitions)
+    _check_choices(graph, bench.definitions)
     needed = [
         offer.get("needs", "")
         for axis, level in settings
@@ -121,6 +118,6 @@ def _check_choices(graph: Graph, definitions: Definitions) -> None:
             value = node["inputs"].get(item.name)
             if item.choices is not None and isinstance(value, str) and value not in item.choices:
                 raise ValueError(
-                    f"this ComfyUI has no {item.name} {value!r} for {node['class_type']}: put the "
+                    f"this server has no {item.name} {value!r} for {node['class_type']}: put the "
                     "file into its models, or install what offers it"
                 )

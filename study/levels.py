@@ -103,7 +103,9 @@ def level_refused(lever: str, level: str, offered: Offers) -> str:
     Raises:
         UsageError: no machine has it.
     """
-    offers = {offer["name"]: offer for offer in _with_auto(lever, offered.get(lever, ()))}
+    if lever not in offered:
+        return f"this server has no lever {lever!r}"
+    offers = {offer["name"]: offer for offer in _with_auto(lever, offered[lever])}
     if level in offers:
         return "" if offers[level]["available"] else _reason(offers[level])
     if lever_named(lever).place == "server" and level.startswith("--"):

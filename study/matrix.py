@@ -17,7 +17,7 @@ from ..hosts.remote.graph import repeated_in_block, repeats_itself
 from ..measure.power_limit.base import TOLERANCE_W
 from ..records import Run
 from .cells import Ready
-from .measured import Instrumented, Prompt, instrumented, measures_itself
+from .measured import Prompt
 from .plan import Cell, Plan
 from .precision import is_precise
 from .rig import Bench, Rig
@@ -42,6 +42,8 @@ class Matrix:
         set_cap: sets the board's power limit in watts, or back where it was for ``None``.
         tell: gets every event.
         rest: waits so many seconds.
+        last_block: no block after this one is begun in this run; they count from 1.
+        remarks: what a reader of every run must know, such as what ran beside.
     """
 
     plan: Plan
@@ -53,11 +55,16 @@ class Matrix:
     tell: Callable[[Event], None] = lambda event: None
     clock: Callable[[], float] = time.monotonic
     rest: Callable[[float], None] = time.sleep
+    last_block: int | None = None
+    remarks: tuple[str, ...] = ()
     _began_s: float = 0.0
     _made_before: int = 0
 
-    def run(self) -> None:
+    def run(self) -> bool:
         """Make what is missing; what is made is in the journal, whatever ends this.
+
+        Returns:
+            Whether the plan is over: nothing is left for another run.
 
         Raises:
             UsageError: the environment is no longer that of the journal.
@@ -69,12 +76,15 @@ class Matrix:
             done = self.journal.done(block)
             left = [cell for cell in cells if not self.is_out(cell, block)]
             if not left:
-                break
+                return True
+            if self.last_block is not None and block >= self.last_block:
+                return False
             self._block(block, [cell for cell in left if cell.name not in done])
             self.tell({"event": "block", "block": block + 1, "visits": len(self.journal.made)})
             enough = block + 1 >= self.plan.stop.blocks_min
             if enough and is_precise(self.plan, self.ready.cells, self.journal.made):
-                break
+                return True
+        return True
 
     def is_out(self, cell: Cell, block: int) -> bool:
         """Whether a cell failed before a block: then it costs no more."""
@@ -151,8 +161,7 @@ class Matrix:
         stem = f"b{block + 1}_c{self.ready.cells.index(cell) + 1}"
         prompts: list[Prompt] = []
         for number, graph in enumerate(graphs):
-            own = measures_itself(graph)
-            made = Instrumented(graph, "") if own else instrumented(graph, bench.definitions)
+            made = bench.instrumented(graph)
             self.tell({"event": "image", "image": number + 1, "of": len(graphs)})
             prompts.append(bench.measure(made, f"{stem}_{number + 1}"))
             if prompts[-1].error:
@@ -190,7 +199,8 @@ class Matrix:
                     is_warmup = number < warmups
                     repeat = number if is_warmup else number - warmups
                     run = replace(run, repeat=repeat, is_warmup=is_warmup)
-                run = replace(run, study=self.study, cell=cell.name, visit=block + 1)
+                board = replace(run.board, flags=(*run.board.flags, *self.remarks))
+                run = replace(run, study=self.study, cell=cell.name, visit=block + 1, board=board)
                 marked.append(replace(run, picture_file=files.get(run.run_id, "")))
         return marked
 

@@ -1,4 +1,4 @@
-"""What a matrix leaves: tables, a page, a row for each cell, also for those that never ran."""
+"""What a matrix leaves: tables, a page, raw runs, a row for each cell, also where none ran."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..analysis.analysis import Analysis
+from ..measure.protocol.journal import dumps
 from ..report import write_analysis
+from ..report.export import RAW_FILE
 from ..report.folder import CELL_COLUMNS, CELLS_FILE
 from ..report.html import write_page
 from ..tables.csv import write_frame
+from ..tables.files import write_text
 from ..tables.markdown import bullets
 from .matrix import Matrix
 from .pictures import with_distances
@@ -22,7 +25,7 @@ MEASURED, FAILED, SKIPPED = "measured", "failed", "skipped"
 
 
 def write_results(matrix: Matrix, folder: Path) -> list[str]:
-    """Write the tables, ``cells.csv`` and the page; what to tell of them, a line each.
+    """Write the tables, ``cells.csv``, the raw runs and the page; what to tell, a line each.
 
     Raises:
         OSError: the folder cannot be written.
@@ -33,6 +36,7 @@ def write_results(matrix: Matrix, folder: Path) -> list[str]:
     runs = with_distances(matrix.runs(), baseline_of, folder)
     if not runs:
         return [*lines, "nothing was measured, so there are no tables"]
+    write_text("".join(f"{dumps(run)}\n" for run in runs), folder / RAW_FILE)
     missing = cells[cells["status"] != MEASURED]
     told = [f"{row.cell}: {row.status}, {row.reason}" for row in missing.itertuples()]
     preface = ["## Cells that were not measured", "", *bullets(told), ""] if told else []

@@ -11,7 +11,7 @@ import itertools
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from .axes import AS_IS, AXES, axis_named
 Level = str | int | float
 MAX_PLAN_BYTES = 2**20
 
-SECTIONS = ("name", "seed", "workload", "axes", "baseline", "exclude", "run", "stop")
+SECTIONS = ("name", "seed", "workload", "axes", "baseline", "exclude", "run", "stop", "fleet")
 WORKLOAD_KEYS = ("name", "workflow")
 REASON = "reason"
 
@@ -62,6 +62,34 @@ class Stop:
 
 
 @dataclass(frozen=True)
+class CardsWanted:
+    """Cards of a fleet that have all of these labels; an empty one is any.
+
+    ``gpu`` is part of the card's name, ``driver`` how its version begins, ``host`` the machine's
+    name. ``workloads`` are those that these cards measure; none are all of the plan's.
+    """
+
+    gpu: str = ""
+    driver: str = ""
+    host: str = ""
+    workloads: tuple[str, ...] = ()
+
+    @property
+    def labels(self) -> str:
+        """What is asked for, as ``gpu = RTX 3090, host = oak``."""
+        asked = {name: getattr(self, name) for name in ("gpu", "driver", "host")}
+        return ", ".join(f"{name} = {value}" for name, value in asked.items() if value) or "any"
+
+
+@dataclass(frozen=True)
+class FleetWanted:
+    """Who of a fleet measures the plan; ``together`` lets cards of one machine run at once."""
+
+    cards: tuple[CardsWanted, ...] = (CardsWanted(),)
+    together: bool = False
+
+
+@dataclass(frozen=True)
 class Cell:
     """One combination of levels of one workload."""
 
@@ -95,6 +123,20 @@ class Plan:
     excludes: tuple[tuple[Mapping[str, Level], str], ...]
     protocol: Protocol
     stop: Stop
+    fleet: FleetWanted = FleetWanted()
+
+    def only(self, workloads: Sequence[str]) -> Plan:
+        """The plan with these of its workloads; with all of them where none is named.
+
+        Raises:
+            UsageError: it has no such workload.
+        """
+        known = [workload.name for workload in self.workloads]
+        for name in workloads:
+            if name not in known:
+                raise UsageError(f"the plan has no workload {name!r}{nearest(name, known)}")
+        kept = [one for one in self.workloads if not workloads or one.name in workloads]
+        return replace(self, workloads=tuple(kept))
 
     def cells(self) -> list[Cell]:
         """Every combination that is not excluded, the baseline of each workload first."""
@@ -182,15 +224,17 @@ class _Reader:
                 "cells that differ in power_cap_w alone are answered from the cache of a server "
                 "that they share: isolation = 'process'",
             )
+        workloads = self._workloads(data.get("workload"))
         return Plan(
             name=str(data.get("name", self._path.stem)),
             seed=self._seed(data.get("seed", 0)),
-            workloads=self._workloads(data.get("workload")),
+            workloads=workloads,
             axes=axes,
             baseline=baseline,
             excludes=self._excludes(data.get("exclude", []), axes),
             protocol=protocol,
             stop=self._section("stop", data.get("stop", {}), Stop()),
+            fleet=self._fleet(data.get("fleet", {}), [one.name for one in workloads]),
         )
 
     def _seed(self, value: Any) -> int:
@@ -254,6 +298,26 @@ class _Reader:
                 raise self._error("exclude", "an exclude needs levels and a reason")
             found.append((pattern, str(entry[REASON])))
         return tuple(found)
+
+    def _fleet(self, data: Any, workloads: Sequence[str]) -> FleetWanted:
+        self._check_keys(data, ("cards", "together"), "[fleet]")
+        together, entries = data.get("together", False), data.get("cards", [{}])
+        if not isinstance(together, bool):
+            raise self._error("together", "together is true or false")
+        if not isinstance(entries, list) or not entries:
+            raise self._error("cards", 'cards are a list, such as [{ gpu = "RTX 3090" }]')
+        cards = []
+        for entry in entries:
+            self._check_keys(entry, [field.name for field in fields(CardsWanted)], "a card")
+            own = entry.get("workloads", [])
+            if not isinstance(own, list) or any(name not in workloads for name in own):
+                raise self._error("cards", f"workloads = {own!r}: name some of the plan's")
+            labels = {key: value for key, value in entry.items() if key != "workloads"}
+            for key, value in labels.items():
+                if not isinstance(value, str) or not value:
+                    raise self._error("cards", f"{key} = {value!r} is no text")
+            cards.append(CardsWanted(**labels, workloads=tuple(own)))
+        return FleetWanted(tuple(cards), together)
 
     def _section(self, name: str, data: Any, default: Any) -> Any:
         known = {field.name: getattr(default, field.name) for field in fields(default)}

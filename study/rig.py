@@ -20,7 +20,9 @@ from ..hosts.remote.pictures import fetch_pictures
 from ..hosts.remote.server import ComfyServer
 from .definitions import Definitions, definitions_of
 from .levels import Offers
-from .measured import Instrumented, Prompt, prompt_of
+from .measured import Instrumented, Prompt, instrumented, measures_itself, prompt_of
+from .search import Settings
+from .wiring import nodes_of, put_in
 
 LEVERS_ROUTE, ENVIRONMENT_ROUTE = "/wattbench/levers", "/wattbench/environment"
 """As :mod:`..hosts.comfyui.levers_route` serves them."""
@@ -52,6 +54,22 @@ class Bench(Protocol):
         """
         ...
 
+    def with_levers(self, graph: Graph, settings: Settings) -> Graph:
+        """A graph with levels of levers.
+
+        Raises:
+            ValueError: it has no place for one of them.
+        """
+        ...
+
+    def instrumented(self, graph: Graph) -> Instrumented:
+        """A graph that measures itself as it is, another with instruments.
+
+        Raises:
+            ValueError: it makes nothing that could be measured.
+        """
+        ...
+
     def measure(self, instrumented: Instrumented, name: str) -> Prompt:
         """Run one prompt; a failure is in :attr:`Prompt.error`. ``name`` is for its pictures."""
         ...
@@ -67,8 +85,21 @@ class Rig(Protocol):
         ...
 
 
+class Wired:
+    """What is put into ComfyUI's graphs, by the definitions of its nodes."""
+
+    definitions: Definitions
+
+    def with_levers(self, graph: Graph, settings: Settings) -> Graph:
+        return put_in(graph, nodes_of(settings, self.definitions), self.definitions)
+
+    def instrumented(self, graph: Graph) -> Instrumented:
+        own = measures_itself(graph)
+        return Instrumented(graph, "") if own else instrumented(graph, self.definitions)
+
+
 @dataclass(frozen=True)
-class ServerBench:
+class ServerBench(Wired):
     """A ComfyUI server; ``server`` is ``None`` where it is not ours."""
 
     client: ComfyClient

@@ -7,6 +7,7 @@ visit is made again; so each visit exists once.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CommandError, UsageError
+from ..incoming import IncomingError, read_file
 from ..measure.protocol import journal
 from ..records import Run
 
@@ -76,10 +78,10 @@ class Visits:
         return {visit.cell: visit for visit in self.made if visit.block == block}
 
     def _write(self, data: Mapping[str, Any]) -> None:
-        line = json.dumps(data, allow_nan=False, separators=(",", ":")) + "\n"
+        line = journal.sealed(json.dumps(data, allow_nan=False, separators=(",", ":")))
         try:
             with self.path.open("ab") as file:
-                file.write(line.encode())
+                file.write(f"{line}\n".encode())
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
@@ -92,27 +94,33 @@ class Visits:
 def read_visits(path: Path) -> Visits:
     """The journal of a matrix; without a header where nothing was begun yet.
 
-    An end that was cut short is taken off the file.
+    An end that was cut short is taken off the file. A damaged visit is left out and told: it is
+    made again.
 
     Raises:
         UsageError: it holds something else.
     """
     found = Visits(path)
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
+    if not path.exists():
         return found
+    try:
+        data = read_file(path, journal.MAX_JOURNAL_BYTES)
+    except IncomingError as error:
+        raise UsageError(f"{error}. Name another folder") from error
     whole = data.rfind(b"\n") + 1
-    lines = data[:whole].splitlines()
-    if lines and not _is_json(lines[-1]):
+    lines = data[:whole].split(b"\n")[:-1]
+    if lines and not lines[-1].endswith(b"}"):
         whole -= len(lines.pop()) + 1
     for number, line in enumerate(lines, 1):
         try:
-            _take(found, json.loads(line))
-        except (ValueError, KeyError, TypeError) as error:
-            raise UsageError(
-                f"{path}, line {number} is damaged: {error}. Name another folder"
-            ) from error
+            _take(found, journal.checked(line.decode("utf-8", "surrogateescape")))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if not found.header:
+                raise UsageError(
+                    f"{path}, line {number} is damaged: {error}. Name another folder"
+                ) from error
+            told = "%s, line %d is left out (%s): its visit will be made again"
+            logging.getLogger(__name__).warning(told, path, number, error)
     if whole < len(data):
         with path.open("r+b") as file:
             file.truncate(whole)
@@ -125,6 +133,7 @@ def _take(found: Visits, data: dict[str, Any]) -> None:
     Raises:
         ValueError: it is of a later version, or says nothing of a matrix.
     """
+    data.pop("crc32", None)
     if "header" in data:
         if data["version"] != VERSION:
             raise ValueError(f"it has version {data['version']}, this WattBench reads {VERSION}")
@@ -133,15 +142,9 @@ def _take(found: Visits, data: dict[str, Any]) -> None:
     if not found.header:
         raise ValueError("it is no journal of `wattbench matrix`")
     runs = journal.parse("\n".join(json.dumps(run, separators=(",", ":")) for run in data["runs"]))
+    if len(runs) < len(data["runs"]):
+        raise ValueError("a run in it is damaged")
     found.made.append(Visited(**{**data, "runs": tuple(runs)}))
-
-
-def _is_json(line: bytes) -> bool:
-    try:
-        json.loads(line)
-    except ValueError:
-        return False
-    return True
 
 
 def _sync_folder(folder: Path) -> None:

@@ -19,6 +19,7 @@ from .in_comfyui import conditioning, hundred_watts, tiny_models, workspace_fold
 from .in_prompt import execute
 from .made_runs import make_run, simulated_time
 from .servers import ON_CPU, bare_python, journal_server, limited_board, write_workflow
+from .spread import longest_first, scheduler
 
 __all__ = [
     "bare_python",
@@ -52,6 +53,15 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
         Path(__file__).parent.parent / ".pytest_cache" / "bytecode"
     )
     sys.dont_write_bytecode = False
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return scheduler(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+def pytest_collection_modifyitems(items):
+    longest_first(items)
 
 
 @pytest.fixture(scope="session")

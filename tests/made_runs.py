@@ -84,38 +84,39 @@ def make_phases(denoise_s=10.0, **energy):
     return tuple(phases)
 
 
-@pytest.fixture
+def made_run(run_id="run", denoise_s=10.0, meter="nvml:0", **changes):
+    """A run of 12 s at 200 W, varied by keywords."""
+    total = DURATIONS["text_encode"] + denoise_s + DURATIONS["decode"]
+    run = Run(
+        run_id=run_id,
+        started_at="2026-11-20T09:00:00.000+00:00",
+        condition=CONDITION,
+        environment=ENVIRONMENT,
+        seed=2**63 + 1,
+        visit=1,
+        repeat=0,
+        is_warmup=False,
+        phases=make_phases(denoise_s, meter=meter),
+        wall_time_s=total + 1.2,
+        energy=reading(total, meter=meter),
+        idle_power_w=30.0,
+        vram=MemoryReading(10 * 2**30, 9.0 * 2**30, f"{meter}, whole device, sampled", 600),
+        allocator_peak_bytes=8 * 2**30,
+        rss=MemoryReading(2**30, 2.0**29, "resident set of the process, sampled", 600),
+        trace=Trace(power=(PowerSample(0.0, 200.0),)),
+    )
+    if "process_id" not in changes:
+        changes["process_id"] = f"visit {changes.get('visit', 1)}"
+    condition = changes.get("condition", CONDITION)
+    if "samplings" not in changes and condition.steps:
+        changes["samplings"] = (sampling_of(condition, denoise_s),)
+    return replace(run, **changes)
+
+
+@pytest.fixture(scope="session")
 def make_run():
-    """A function that makes a run of 12 s at 200 W, varied by keywords."""
-
-    def make(run_id="run", denoise_s=10.0, meter="nvml:0", **changes):
-        total = DURATIONS["text_encode"] + denoise_s + DURATIONS["decode"]
-        run = Run(
-            run_id=run_id,
-            started_at="2026-11-20T09:00:00.000+00:00",
-            condition=CONDITION,
-            environment=ENVIRONMENT,
-            seed=2**63 + 1,
-            visit=1,
-            repeat=0,
-            is_warmup=False,
-            phases=make_phases(denoise_s, meter=meter),
-            wall_time_s=total + 1.2,
-            energy=reading(total, meter=meter),
-            idle_power_w=30.0,
-            vram=MemoryReading(10 * 2**30, 9.0 * 2**30, f"{meter}, whole device, sampled", 600),
-            allocator_peak_bytes=8 * 2**30,
-            rss=MemoryReading(2**30, 2.0**29, "resident set of the process, sampled", 600),
-            trace=Trace(power=(PowerSample(0.0, 200.0),)),
-        )
-        if "process_id" not in changes:
-            changes["process_id"] = f"visit {changes.get('visit', 1)}"
-        condition = changes.get("condition", CONDITION)
-        if "samplings" not in changes and condition.steps:
-            changes["samplings"] = (sampling_of(condition, denoise_s),)
-        return replace(run, **changes)
-
-    return make
+    """:func:`made_run`."""
+    return made_run
 
 
 @pytest.fixture

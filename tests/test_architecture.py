@@ -22,18 +22,30 @@ MAY_IMPORT = {
     "scripts": set(),
     "sharing": GROUND | FIRST | {"analysis", "report"},
     "nodes": GROUND | FIRST | {"analysis", "report", "hosts/comfyui"},
-    "cli": GROUND | FIRST | {"analysis", "report", "hosts/remote", "study", "sharing"},
+    "fleet": GROUND | FIRST | {"analysis", "report", "hosts/remote", "study", "sharing"},
+    "cli": GROUND | FIRST | {"analysis", "report", "hosts/remote", "study", "sharing", "fleet"},
 }
 """Rooms that a room may import besides itself. The ground floor imports none."""
 
 NOT_THE_PACK = {"tests", "benchmarks", "tooling", ".venv", ".comfyui", ".git", "output", "build"}
 MODULES = sorted(
     path
-    for path in ROOT.rglob("*.py")
-    if path.relative_to(ROOT).parts[0] not in NOT_THE_PACK and path.name != "tasks.py"
+    for top in ROOT.iterdir()
+    if top.name not in NOT_THE_PACK and top.name != "tasks.py"
+    for path in ([top] if top.suffix == ".py" else top.rglob("*.py"))
 )
 WITHOUT_TORCH = {"records", "stats", "tables", "analysis", "report", "law"}
-HEAVY = {"torch", "pandas", "scipy", "torchao", "bitsandbytes", "amdsmi", "pynvml", "matplotlib"}
+HEAVY = {
+    "ray",
+    "torch",
+    "pandas",
+    "scipy",
+    "torchao",
+    "bitsandbytes",
+    "amdsmi",
+    "pynvml",
+    "matplotlib",
+}
 COMFY_INTERNALS = {"comfy", "comfy_execution", "comfyui_version", "folder_paths", "server"}
 FORGE_INTERNALS = {"modules", "modules_forge", "backend", "gradio"}
 HOSTED = COMFY_INTERNALS | FORGE_INTERNALS | {"comfy_api"}
@@ -118,6 +130,14 @@ def test_only_the_hosts_know_their_host():
             "hosts/forge": FORGE_INTERNALS,
         }.get(here(path), set())
         return roots & HOSTED - allowed
+
+    assert offenders(known) == {}
+
+
+def test_only_the_fleet_knows_ray():
+    def known(path):
+        is_fleet = here(path) == "fleet"
+        return () if is_fleet else {"ray"} & {name.split(".")[0] for name in imports(path)}
 
     assert offenders(known) == {}
 

@@ -12,6 +12,7 @@ import pytest
 
 from wattbench.measure.meters.base import Provenance
 from wattbench.records import Method, Scope
+from wattbench.report.translation import PAGE_TEXTS
 from wattbench.study.search import Stage
 
 ROOT = Path(__file__).parents[1]
@@ -148,6 +149,7 @@ SPEAKING = (
 def test_what_the_server_says_is_translated():
     messages = load("pt-BR", "main")["wattbench"]["messages"]
     rooms = ("measure/**/*.py", "analysis/**/*.py", "report/*.py", "quality/*.py", "hosts/**/*.py")
+    rooms = (*rooms, "cli/matrix.py")
     assert set(messages) - said_in("nodes/*.py", *rooms) == set()
     assert [text for text in messages if text.count("…") != messages[text].count("…")] == []
     sentences = {
@@ -228,3 +230,12 @@ def test_no_text_is_message_syntax(language):
             if MESSAGE_SYNTAX & set(text)
         }
         assert broken == {}
+
+
+def test_no_text_stands_twice():
+    def once(pairs):
+        assert len(dict(pairs)) == len(pairs), [key for key, _ in pairs]
+        return dict(pairs)
+
+    for file in (PAGE_TEXTS, *LOCALES.rglob("*.json")):
+        json.loads(file.read_text("utf-8"), object_pairs_hook=once)

@@ -29,6 +29,7 @@ TYPED = (
     "hosts",
     "scripts",
     "study",
+    "fleet",
     "sharing",
     "nodes",
     "cli",
@@ -45,13 +46,15 @@ def lint_steps() -> list[tuple[str, list[str]]]:
 
 
 def pytest_step(arguments: list[str]) -> tuple[str, list[str]]:
-    """pytest with ``arguments``; without any, all tests, a file at a time on each core.
+    """pytest with ``arguments``; without any, all tests, a group of them at a time on each core.
 
-    More than four at once would only wait for each other: each starts a ComfyUI and a browser.
+    ``tests/spread.py`` makes the groups and puts the long ones first. More than four at once
+    would only wait for each other: each starts a ComfyUI and a browser.
     """
     workers = min(4, os.cpu_count() or 1)
-    spread = ["-n", str(workers), "--dist", "loadfile"] if not arguments and workers > 1 else []
-    return "pytest", ["pytest", *spread, *arguments]
+    spread = ["-n", str(workers), "--dist", "loadfile", "--no-loadscope-reorder"]
+    alone = arguments or workers == 1
+    return "pytest", ["pytest", *([] if alone else spread), *arguments]
 
 
 def package_link() -> Path:

@@ -22,7 +22,8 @@ STUDY = FOLDER / "sdxl_illustrious.json"
 """Its benchmark's prompt is that of all of them."""
 RUNS, WARMUPS, IDLE_S = 10, 2, 30.0
 NAMESPACE = uuid.UUID("e1c0d4f6-6a3b-4b0e-9c53-6f6c0f6e2a61")
-GAP_PX, ROW_PX = 60, 300
+TOP_PX, GAP_PX, HEIGHT_PX = 60, 60, 120
+"""Where columns begin; between nodes; of a node, before it is measured."""
 
 Output = tuple[int, int, str]
 """Where a wire begins: a node's number, the place of its output, what it carries."""
@@ -36,12 +37,16 @@ class Canvas:
     nodes: list[dict[str, Any]] = field(default_factory=list)
     links: list[list[Any]] = field(default_factory=list)
     x: int = 40
-    y: int = 60
+    y: int = TOP_PX
     widest: int = 0
 
-    def column(self) -> None:
-        """What is added from now on lies to the right of all before."""
-        self.x, self.y, self.widest = self.x + self.widest + 70, 60, 0
+    def column(self, is_raised: bool = False) -> None:
+        """What is added from now on lies to the right of all before.
+
+        A raised node lies above the wires that pass by it.
+        """
+        self.x, self.widest = self.x + self.widest + 70, 0
+        self.y = TOP_PX - is_raised * (HEIGHT_PX + 2 * GAP_PX)
 
     def add(
         self,
@@ -50,6 +55,7 @@ class Canvas:
         wires: Mapping[str, Output] | None = None,
         widgets: Sequence[tuple[str, str, Any]] = (),
         width_px: int = 360,
+        height_px: int = HEIGHT_PX,
         **more: Any,
     ) -> list[Output]:
         """Put a node below the last one; ``widgets`` are name, type and value of each.
@@ -75,7 +81,7 @@ class Canvas:
                 "id": number,
                 "type": kind,
                 "pos": [self.x, self.y],
-                "size": [width_px, ROW_PX - GAP_PX],
+                "size": [width_px, height_px],
                 "flags": {},
                 "order": number - 1,
                 "mode": 0,
@@ -86,12 +92,12 @@ class Canvas:
                 **more,
             }
         )
-        self.y, self.widest = self.y + ROW_PX, max(self.widest, width_px)
+        self.y, self.widest = self.y + height_px + GAP_PX, max(self.widest, width_px)
         return [(number, place, carried) for place, carried in enumerate(outputs)]
 
     def note(self, text: str) -> None:
         colours = {"color": "#432", "bgcolor": "#653"}
-        self.add("MarkdownNote", title="Read me", **colours)
+        self.add("MarkdownNote", height_px=360, title="Read me", **colours)
         self.nodes[-1].update(properties={}, widgets_values=[text])
 
     def workflow(self) -> dict[str, Any]:
@@ -154,7 +160,7 @@ def _of_files(canvas: Canvas, model: dict[str, Any]) -> None:
         (vae,) = _load(canvas, "VAELoader", ("VAE",), model["vae"])
     canvas.note(_about(model, _files(model)))
     if "lora" in model:
-        canvas.column()
+        canvas.column(is_raised=True)
         strength = [("strength_model", "FLOAT", 1.0)]
         wires = {"model": denoiser}
         (denoiser,) = _load(
@@ -223,17 +229,17 @@ def _measured(
     steps, size_px, given = model["steps"], model["size_px"], {}
     sizes = [("width", "INT", size_px), ("height", "INT", size_px)]
     if "model_sampling" in model:
-        canvas.column()
+        canvas.column(is_raised=True)
         widgets = [("sampling", "COMBO", model["model_sampling"]), ("zsnr", "BOOLEAN", False)]
         wires = {"model": denoiser}
         (denoiser,) = canvas.add("ModelSamplingDiscrete", ("MODEL",), wires, widgets, 300)
     if model.get("sigmas") == "SDTurboScheduler":
-        canvas.column()
+        canvas.column(is_raised=True)
         widgets = [("steps", "INT", steps), ("denoise", "FLOAT", 1.0)]
         wires = {"model": denoiser}
         (given["sigmas"],) = canvas.add("SDTurboScheduler", ("SIGMAS",), wires, widgets, 300)
     elif model.get("sigmas") == "Flux2Scheduler":
-        canvas.column()
+        canvas.column(is_raised=True)
         widgets = [("steps", "INT", steps), *sizes]
         (given["sigmas"],) = canvas.add("Flux2Scheduler", ("SIGMAS",), None, widgets, 300)
     canvas.column()
@@ -261,9 +267,8 @@ def _measured(
     canvas.column()
     folder = f"wattbench/{canvas.name}"
     prefix = [("filename_prefix", "STRING", f"{folder}/picture")]
-    canvas.add("SaveImage", (), {"images": images}, prefix, 420)
-    canvas.add("WattBenchShowSummary", (), {"runs": runs}, (), 620)
-    canvas.column()
+    canvas.add("SaveImage", (), {"images": images}, prefix, 420, 330)
+    canvas.add("WattBenchShowSummary", (), {"runs": runs}, (), 620, 470)
     canvas.add("WattBenchExportCSV", (), {"runs": runs}, [("folder", "STRING", folder)], 280)
 
 

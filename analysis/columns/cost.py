@@ -322,9 +322,7 @@ ENERGY: tuple[Column[RunRow], ...] = (
         "text",
         "",
         "why energy is blank, or what to know of it",
-        lambda row: "; ".join(
-            filter(None, (row.run.energy_note, row.pooled.note if row.pooled else ""))
-        ),
+        lambda row: "; ".join(filter(None, (row.run.energy_note, row.pooled_note))),
     ),
 )
 

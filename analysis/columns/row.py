@@ -10,7 +10,7 @@ from ...law.flop import FORMULAS
 from ...measure.energy.phases import PooledPhases
 from ...measure.energy.totals import observed_energy, total_energy
 from ...measure.recording.work import unlike
-from ...records import COMPUTE_PHASES, EnergyReading, Operation, Run, Scope
+from ...records import COMPUTE_PHASES, EnergyReading, Operation, Phase, Run, Scope
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,11 @@ class RunRow:
     def observed(self) -> EnergyReading | None:
         """Energy of those compute phases that were observed, all or not."""
         return observed_energy(self.run.phases)[0]
+
+    @property
+    def pooled_note(self) -> str:
+        """Why its phases are not pooled; empty where they are, or were never to be."""
+        return self.pooled.note if self.pooled else ""
 
     @cached_property
     def beside(self) -> dict[str, EnergyReading | None]:
@@ -54,9 +59,17 @@ class RunRow:
             return None
         return sum(r.energy_j for r in self.scopes.values()) * (self.run.pue or 1.0)
 
+    @cached_property
+    def phases(self) -> dict[str, list[Phase]]:
+        """The run's phases by their names."""
+        found: dict[str, list[Phase]] = {}
+        for phase in self.run.phases:
+            found.setdefault(phase.name, []).append(phase)
+        return found
+
     def time_s(self, phase: str) -> float | None:
-        durations = [found.duration_s for found in self.run.phases if found.name == phase]
-        return sum(durations) if durations else None
+        found = self.phases.get(phase)
+        return sum([one.duration_s for one in found]) if found else None
 
     @cached_property
     def busy_share(self) -> float | None:
@@ -121,7 +134,7 @@ class RunRow:
 
     def energy_j(self, phase: str) -> float | None:
         """Joules of a phase from this run alone; ``None`` where a part of it has none."""
-        energies = [found.energy for found in self.run.phases if found.name == phase]
+        energies = [found.energy for found in self.phases.get(phase, ())]
         known = [energy.energy_j for energy in energies if energy is not None]
         return sum(known) if known and len(known) == len(energies) else None
 
@@ -132,6 +145,8 @@ class RunRow:
 
     def kernels(self, operation: Operation, which: str) -> str:
         """Kernels ``requested``, ``executed`` or as ``fallbacks``, as ``sage_2: 560; sdpa: 12``."""
+        if not self.run.kernel_calls:
+            return ""
         counted: Counter[str] = Counter()
         for calls in self.run.kernel_calls:
             if calls.operation == operation:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...records import SCHEMA_VERSION, Condition
 from ...tables.columns import Column, ColumnType
+from ...tables.files import writable
 from .row import RunRow
 
 if TYPE_CHECKING:
@@ -18,11 +19,18 @@ CONDITION, ENVIRONMENT = "condition", "environment"
 
 
 def _condition(name: str, kind: ColumnType, unit: str, meaning: str) -> Column[RunRow]:
-    return Column(name, kind, unit, meaning, attrgetter(f"run.condition.{name}"), CONDITION)
+    value = attrgetter(f"run.condition.{name}")
+    return Column(name, kind, unit, meaning, lambda row: _writable(value(row)), CONDITION)
 
 
 def _environment(name: str, kind: ColumnType, unit: str, meaning: str) -> Column[RunRow]:
-    return Column(name, kind, unit, meaning, attrgetter(f"run.environment.{name}"), ENVIRONMENT)
+    value = attrgetter(f"run.environment.{name}")
+    return Column(name, kind, unit, meaning, lambda row: _writable(value(row)), ENVIRONMENT)
+
+
+def _writable(value: object) -> object:
+    """Text as a file will have it, so that it is equal to what is read."""
+    return writable(value) if isinstance(value, str) else value
 
 
 def _run(name: str, kind: ColumnType, unit: str, meaning: str) -> Column[RunRow]:
@@ -62,7 +70,7 @@ CONDITIONS: tuple[Column[RunRow], ...] = (
         "text",
         "",
         "a name made of the columns that follow: equal names are equal conditions",
-        lambda row: row.run.condition.label,
+        lambda row: _writable(row.run.condition.label),
         CONDITION,
     ),
     Column(

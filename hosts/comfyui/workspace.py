@@ -13,7 +13,7 @@ from comfy_execution.progress import get_progress_state
 from comfy_execution.utils import get_executing_context
 
 from ...attention.choices import Choices
-from ...incoming import check_path, shown
+from ...incoming import below, shown
 from ...records import Run, short_hash
 from .host import HOST
 
@@ -184,8 +184,8 @@ def folder_in_output(folder: str) -> Path:
         ValueError: it lies outside, or is no name of a folder on every system.
     """
     root = HOST.output_folder().resolve()
-    target = (root / (check_path(folder) if folder else "")).resolve()
-    if not target.is_relative_to(root):
+    target = below(folder, root) if folder else root
+    if target is None:
         raise ValueError(
             f"folder {shown(folder)} lies outside of ComfyUI's output folder {root}; "
             "give a name without '..' or a drive."

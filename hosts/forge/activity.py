@@ -15,11 +15,13 @@ from ...measure.protocol.session import open_journal
 from ...processes.identity import process_id
 from ...records import Run
 from ...requirements import PackagesMissingError
+from .axes import Changed
 from .benchmark import Benchmark
 from .generation import INNER, Generation
 from .hooks import replaced
 from .host import HOST
 from .options import options_of
+from .storage import AS_SET
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +81,8 @@ class Activity:
             self.current = Refused(p, error)
             self.current.begin()
             return
+        if options.weights != AS_SET:
+            HOST.kept(Changed).set_weights(options.weights)
         if options.benchmark:
             self.current = Benchmark(p, options, self._tell)
             self.current.begin()

@@ -7,16 +7,15 @@ from contextlib import ExitStack
 from typing import Any
 
 from modules import scripts, sd_models
-from modules_forge import main_entry
 
 from ...measure.power_limit.guarded import GuardedLimit
 from .attention import attention_choices
 from .host import FORGE
 from .options import CHOSEN
 from .selection import MEMORY_FORMATS
+from .storage import parameters_with, storage_names
 
 LABEL = "[WattBench] "
-STORAGE = "unet_storage_dtype"
 
 
 class Changed:
@@ -35,12 +34,7 @@ class Changed:
             self._stack.callback(
                 setattr, data, "forge_loading_parameters", data.forge_loading_parameters
             )
-        storage = main_entry.forge_unet_storage_dtype_options[name]
-        parameters = {
-            **data.forge_loading_parameters,
-            STORAGE: storage[0] if isinstance(storage, tuple) else storage,
-        }
-        data.forge_loading_parameters = parameters
+        data.forge_loading_parameters = parameters_with(name)
 
     def set_cap_w(self, cap_w: float) -> None:
         """Set the board's power limit; :meth:`restore` puts it back, and so does a crash.
@@ -92,7 +86,7 @@ def _axes(kind: Any) -> list[Any]:
 
         return confirm
 
-    known_storage = list(getattr(main_entry, "forge_unet_storage_dtype_options", {}))
+    known_storage = storage_names()
     return [
         kind(
             f"{LABEL}Attention",

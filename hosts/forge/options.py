@@ -9,11 +9,12 @@ from typing import Any
 from modules import shared
 
 from ...attention.plan import Setting
-from ...incoming import check_file, check_path, resolve, shown
+from ...incoming import below, check_file, resolve, shown
 from ...measure.meters.replay import MAX_TRACE_BYTES
 from .attention import FORGE, attention_choices
 from .host import FOLDER_OPTION, HOST, METER_OPTION
 from .selection import AS_LOADED, MEMORY_FORMATS
+from .storage import AS_SET, storage_names
 
 CHOSEN = "wattbench"
 """The attribute of a generation that holds what axes have chosen for it: a dict by field."""
@@ -50,10 +51,11 @@ class Options:
     max_error: float = Setting.max_error
     timed: bool = False
     memory_format: str = AS_LOADED
+    weights: str = AS_SET
 
     @property
     def is_wanted(self) -> bool:
-        """Whether there is anything to do."""
+        """Whether there is anything to do while the picture is made."""
         chosen = self.attention != FORGE or self.memory_format != AS_LOADED
         return self.measure or self.benchmark or chosen
 
@@ -102,8 +104,8 @@ def results_folder() -> Path:
     """
     root = HOST.output_folder().resolve()
     name = str(shared.opts.data.get(FOLDER_OPTION) or "wattbench")
-    target = (root / check_path(name)).resolve()
-    if not target.is_relative_to(root):
+    target = below(name, root)
+    if target is None:
         raise ValueError(
             f"the folder {shown(name)} of the settings lies outside of Forge's output folder "
             f"{root}; give a name without '..' or a drive"
@@ -121,7 +123,11 @@ def _checked(name: str, value: Any, kind: type[Any]) -> Any:
         return kind(value)
     if not isinstance(value, kind):
         raise ValueError(f"WattBench: {name} is {value!r:.60}, which is no {kind.__name__}")
-    allowed = {"attention": attention_choices(), "memory_format": list(MEMORY_FORMATS)}
+    allowed = {
+        "attention": attention_choices(),
+        "memory_format": list(MEMORY_FORMATS),
+        "weights": [AS_SET, *storage_names()],
+    }
     if name in allowed and value not in allowed[name]:
         raise ValueError(
             f"WattBench: {name} is {shown(value)}; choose one of {', '.join(allowed[name])}"

@@ -16,6 +16,7 @@ from .captions import captioned
 from .host import FOLDER_OPTION, FORGE, MEASURE_OPTION, METER_OPTION, PNG_OPTION
 from .options import CHOSEN, RANGES, Options
 from .selection import MEMORY_FORMATS
+from .storage import AS_SET, storage_names
 
 TITLE = "WattBench"
 SECTION = ("wattbench", TITLE)
@@ -113,6 +114,7 @@ class WattBenchScript(scripts.Script):
             self._number("max_error", "Largest error of a kernel that quantizes"),
             self._checkbox("timed", "Time every attention call"),
             self._dropdown("memory_format", "Memory format", list(MEMORY_FORMATS)),
+            self._dropdown("weights", "Weights", [AS_SET, *storage_names()]),
         ]
 
     def _checkbox(self, name: str, label: str, value: bool = False) -> Any:

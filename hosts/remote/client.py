@@ -1,4 +1,4 @@
-"""The few things we ask of a ComfyUI server over HTTP. Workflows go through comfy-cli instead."""
+"""The few things we ask of a server over HTTP. ComfyUI's workflows go through comfy-cli instead."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 import urllib.parse
 from collections.abc import Mapping
 from email.message import Message
-from typing import Any
+from typing import Any, ClassVar
 
 from ...errors import CommandError
 
@@ -19,11 +19,13 @@ JSON_HEADERS = {"Content-Type": "application/json"}
 
 
 class ServerUnreachableError(CommandError):
-    """Nobody answers at that address, or not as ComfyUI does."""
+    """Nobody answers at that address, or not as the program that is expected there does."""
 
 
-class ComfyClient:
-    """A ComfyUI server at ``host:port``, whose answers are waited for by ``timeout_s`` at most."""
+class HttpClient:
+    """A server at ``host:port``, whose answers are waited for by ``timeout_s`` at most."""
+
+    program: ClassVar[str] = "ComfyUI"
 
     def __init__(self, host: str, port: int, timeout_s: float = HTTP_TIMEOUT_S) -> None:
         self.host = host
@@ -46,7 +48,31 @@ class ComfyClient:
         try:
             return json.loads(body)
         except ValueError as error:
-            raise ServerUnreachableError(f"{self.address}{path} is not ComfyUI: {error}") from error
+            raise ServerUnreachableError(
+                f"{self.address}{path} is not {self.program}: {error}"
+            ) from error
+
+    def _request(
+        self, path: str, data: Any = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, bytes, Message]:
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=self._timeout_s)
+        try:
+            if data is None:
+                connection.request("GET", path, headers=dict(headers or {}))
+            else:
+                connection.request("POST", path, json.dumps(data), JSON_HEADERS)
+            response = connection.getresponse()
+            return response.status, response.read(), response.headers
+        except (OSError, http.client.HTTPException) as error:
+            raise ServerUnreachableError(
+                f"no {self.program} answers at {self.address} ({error}): is it running?"
+            ) from error
+        finally:
+            connection.close()
+
+
+class ComfyClient(HttpClient):
+    """A ComfyUI server."""
 
     def output_size(self, filename: str, subfolder: str) -> int:
         """Size in bytes of a file in ComfyUI's output folder; 0 where there is none yet."""
@@ -93,24 +119,6 @@ class ComfyClient:
             if not any(entry[1] == prompt_id for entry in running):
                 return
             time.sleep(0.1)
-
-    def _request(
-        self, path: str, data: Any = None, headers: Mapping[str, str] | None = None
-    ) -> tuple[int, bytes, Message]:
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=self._timeout_s)
-        try:
-            if data is None:
-                connection.request("GET", path, headers=dict(headers or {}))
-            else:
-                connection.request("POST", path, json.dumps(data), JSON_HEADERS)
-            response = connection.getresponse()
-            return response.status, response.read(), response.headers
-        except (OSError, http.client.HTTPException) as error:
-            raise ServerUnreachableError(
-                f"no ComfyUI answers at {self.address} ({error}): is it running?"
-            ) from error
-        finally:
-            connection.close()
 
 
 def view_path(filename: str, subfolder: str, folder_type: str) -> str:

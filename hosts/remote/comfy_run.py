@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ...errors import CommandError, UsageError
+from ...incoming import MAX_WORKFLOW_BYTES, IncomingError, read_json
 from ...processes.children import Child, clean_environment, module_command, run
 from ...processes.signals import held
 from .client import ComfyClient, ServerUnreachableError
@@ -56,13 +57,16 @@ def to_api_format(client: ComfyClient, workflow: Path) -> dict[str, Any]:
         CommandError: it holds no workflow, the server lacks one of its nodes, or the graph is not
             what the file says.
     """
+    try:
+        content = read_json(workflow, MAX_WORKFLOW_BYTES)
+    except IncomingError as error:
+        raise CommandError(str(error)) from error
     command = _command(client, workflow, "--print-prompt", "--json")
     done = run(command, _environment(client))
     events = list(_events(done.stdout.splitlines()))
     previews = [event["prompt"] for event in events if event.get("type") == "prompt_preview"]
     if done.returncode != 0 or not previews:
         raise CommandError(f"{workflow} cannot be run: {_failure(events, done.stderr)}")
-    content = json.loads(workflow.read_text("utf-8"))
     graph = dict(previews[-1])
     return checked(graph, content) if is_ui_format(content) else graph
 

@@ -11,19 +11,18 @@ The fit may take the ticks of one run, or of many runs that were made alike: :mo
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...records import CounterSample, PowerSample
 from .response import (
     TIME_CONSTANTS_S,
     Floats,
     Segments,
+    alike,
     around_best,
     is_significant,
     lowest,
@@ -35,6 +34,8 @@ whatever the board's calmest tick was."""
 
 LEAST_ERROR_S = 1e-5
 """A tick's time is never taken to be known better than this."""
+
+STANDS_STILL = "the energy counter did not advance during the run"
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,14 @@ class Interval:
 class TickTable:
     """The ticks of one run against its intervals; ``energy_j`` is what the counter gained in each.
 
-    What a tick has besides the intervals (before, between and after them) is rest.
+    What a tick has besides the intervals (before, between and after them) is rest. ``names`` are
+    the intervals', ``tick_s`` is the median of the ticks' lengths.
     """
 
-    intervals: Sequence[Interval]
+    names: tuple[str, ...]
     segments: Segments
     energy_j: Floats
+    tick_s: float
 
     @property
     def duration_s(self) -> Floats:
@@ -74,13 +77,8 @@ class TickTable:
     def response(self, names: Sequence[str], time_constants_s: Floats) -> Floats:
         """Seconds of each name in each segment, ``[constants, segments, names + 1]``; rest last."""
         number = {name: index for index, name in enumerate(names)}
-        columns = [number[interval.name] for interval in self.intervals]
+        columns = [number[name] for name in self.names]
         return self.segments.response(columns, len(names), time_constants_s)
-
-    def owner(self, number: Mapping[str, int]) -> NDArray[np.intp]:
-        """The level of each segment, by the number of its interval's name; rest has the next."""
-        columns = [*(number[interval.name] for interval in self.intervals), len(number)]
-        return np.array(columns, dtype=np.intp)[self.segments.interval]
 
     def shares(self, seconds: Floats, powers: Floats) -> Floats:
         """Joules of each segment: each tick's energy in proportion to the power that was fitted."""
@@ -99,18 +97,74 @@ def tabulate(ticks: Sequence[CounterSample], intervals: Sequence[Interval]) -> T
         ValueError: fewer than two ticks, ticks that do not reach around the intervals or are not in
             order of time, or a counter that runs backwards or stands still.
     """
-    _check(ticks, intervals)
-    first = bisect_right(ticks, intervals[0].start_s, key=_time) - 2
-    last = bisect_left(ticks, intervals[-1].end_s, key=_time) + 1
-    ticks = ticks[max(first, 0) : last + 1]
-    if ticks[0].energy_j == ticks[-1].energy_j:
-        raise ValueError("the energy counter did not advance during the run")
-    segments = Segments.of(
-        np.array([tick.t_s for tick in ticks]),
-        np.array([interval.start_s for interval in intervals]),
-        np.array([interval.end_s for interval in intervals]),
-    )
-    return TickTable(intervals, segments, np.diff([tick.energy_j for tick in ticks]))
+    names = tuple(interval.name for interval in intervals)
+    starts_s = np.array([[interval.start_s for interval in intervals]])
+    ends_s = np.array([[interval.end_s for interval in intervals]])
+    [table] = tabulate_runs([ticks], names, starts_s, ends_s)
+    if isinstance(table, str):
+        raise ValueError(table)
+    return table
+
+
+def tabulate_runs(
+    ticks: Sequence[Sequence[CounterSample]],
+    names: tuple[str, ...],
+    starts_s: Floats,
+    ends_s: Floats,
+) -> list[TickTable | str]:
+    """As :func:`tabulate`, of many runs at once; instead of a table what it would raise.
+
+    Args:
+        ticks: of each run.
+        names: of the intervals, in all runs the same.
+        starts_s: of the intervals, ``[runs, intervals]``.
+        ends_s: the same.
+    """
+    found: list[TickTable | str] = [STANDS_STILL] * len(ticks)
+    for places in alike(map(len, ticks)):
+        if len(ticks[places[0]]) > 1:
+            numbers = chain.from_iterable(chain.from_iterable(ticks[place] for place in places))
+            samples = np.fromiter(numbers, float).reshape(len(places), -1, 2)
+            tables = _tables(names, samples, starts_s[places], ends_s[places])
+            for place, table in zip(places, tables, strict=True):
+                found[place] = table
+    return found
+
+
+def _tables(
+    names: tuple[str, ...], samples: Floats, starts_s: Floats, ends_s: Floats
+) -> list[TickTable | str]:
+    """As :func:`tabulate_runs`, of runs with as many ticks, ``[runs, ticks, 2]``."""
+    times, energies_j = samples[..., 0], samples[..., 1]
+    faults = {
+        "the energy counter ran backwards (reset or wrapped) during the run": (
+            np.diff(energies_j, axis=1) < 0
+        ).any(axis=1),
+        "the energy counter's ticks are not in order of time": (np.diff(times, axis=1) <= 0).any(
+            axis=1
+        ),
+        "the energy counter's ticks do not reach around the run": (
+            (times[:, 0] > starts_s.min(axis=1)) | (times[:, -1] < ends_s.max(axis=1))
+        ),
+    }
+    firsts = np.maximum((times <= starts_s[:, :1]).sum(axis=1) - 2, 0)
+    lasts = np.minimum((times < ends_s[:, -1:]).sum(axis=1) + 1, times.shape[1] - 1)
+    found: list[TickTable | str] = [""] * len(samples)
+    for fault, has_it in faults.items():
+        for place in np.flatnonzero(has_it):
+            found[place] = found[place] or fault
+    good = np.array([place for place, fault in enumerate(found) if not fault], dtype=np.intp)
+    for group in alike((lasts - firsts)[good].tolist()):
+        places = good[group]
+        columns = firsts[places, None] + np.arange(lasts[places[0]] - firsts[places[0]] + 1)
+        own_s = np.take_along_axis(times[places], columns, axis=1)
+        own_j = np.take_along_axis(energies_j[places], columns, axis=1)
+        segments = Segments.of_runs(own_s, starts_s[places], ends_s[places])
+        gained_j = np.diff(own_j, axis=1)
+        ticks_s = np.median(np.diff(own_s, axis=1), axis=1).tolist()
+        for place, one, joules, tick_s in zip(places, segments, gained_j, ticks_s, strict=True):
+            found[place] = TickTable(names, one, joules, tick_s) if joules.any() else STANDS_STILL
+    return found
 
 
 def share_ticks(
@@ -195,23 +249,6 @@ def _non_negative(gram: Floats, moment: Floats) -> Floats:
     factor = np.linalg.cholesky(gram)
     solution, _ = nnls(factor.T, solve_triangular(factor, moment, lower=True))
     return np.asarray(solution)
-
-
-def _check(ticks: Sequence[CounterSample], intervals: Sequence[Interval]) -> None:
-    if len(ticks) < 2:
-        raise ValueError("the energy counter did not advance during the run")
-    if any(b.energy_j < a.energy_j for a, b in pairwise(ticks)):
-        raise ValueError("the energy counter ran backwards (reset or wrapped) during the run")
-    if any(b.t_s <= a.t_s for a, b in pairwise(ticks)):
-        raise ValueError("the energy counter's ticks are not in order of time")
-    start_s = min(interval.start_s for interval in intervals)
-    end_s = max(interval.end_s for interval in intervals)
-    if ticks[0].t_s > start_s or ticks[-1].t_s < end_s:
-        raise ValueError("the energy counter's ticks do not reach around the run")
-
-
-def _time(tick: CounterSample) -> float:
-    return tick.t_s
 
 
 def integrate(samples: Sequence[PowerSample], start_s: float, end_s: float) -> float:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from ...records import COMPUTE_PHASES, EnergyReading, Method, Run
-from .attribution import Interval, integrate
+from .attribution import TickTable, integrate, tabulate_runs
 from .pooling import Pool, TickedRun, pool
+from .response import Floats, alike
 from .totals import observed_energy
 
 STEP = "step"
+
+TABULATED_RUNS = 512
+"""So many are laid over their intervals at once."""
 
 MOST_LEVELS = 60
 """So many steps may have levels of their own in the fit of phases, which is made for many time
@@ -67,15 +71,15 @@ def pooled_phases(
     """For each run its phases of these names; ``None`` where it does not count or has no energy."""
     found: list[PooledPhases | None] = [None] * len(runs)
     for group in _alike(runs, names):
+        chosen = [runs[index] for index in group]
+        parts = _observed(chosen[0], names)
         ticked = {}
-        for index, energy in group.items():
-            found[index] = _own_phases(runs[index], energy, names)
-            run = _ticked(runs[index], _phase_intervals(runs[index]))
-            if run is not None:
-                ticked[index] = run
-        parts = _observed(runs[next(iter(group))], names)
+        for index, table in zip(group, _tabulated(chosen), strict=True):
+            found[index] = _own_phases(runs[index], group[index], parts)
+            if table is not None:
+                ticked[index] = _ticked(runs[index], table)
         method = _method(group[next(iter(group))], "attributed")
-        for index in [index for index, run in ticked.items() if _is_too_short(run, parts)]:
+        for index in [i for i, run in ticked.items() if _is_too_short(runs[i], run.table, parts)]:
             del ticked[index]
             if len(parts) > 1:
                 found[index] = PooledPhases({}, method, 1, note=SLOW_COUNTER)
@@ -88,9 +92,9 @@ def pooled_phases(
     return found
 
 
-def _is_too_short(run: TickedRun, parts: Sequence[str]) -> bool:
-    span_s = sum(i.duration_s for i in run.intervals if i.name in parts)
-    return span_s < LEAST_TICKS * float(np.median(run.table.duration_s))
+def _is_too_short(run: Run, table: TickTable, parts: Sequence[str]) -> bool:
+    span_s = sum(phase.duration_s for phase in run.phases if phase.name in parts)
+    return span_s < LEAST_TICKS * table.tick_s
 
 
 def _pooled(runs: Sequence[Run], ticked: Sequence[TickedRun], parts: Sequence[str]) -> Pool:
@@ -106,20 +110,13 @@ def _pooled(runs: Sequence[Run], ticked: Sequence[TickedRun], parts: Sequence[st
     if others or level_count < 2 or "denoise" not in parts:
         return coarse
     stepped = [
-        TickedRun.of(run.trace.counter, _outer_steps(run, level_count), one.tick_error_s)
-        for run, one in zip(runs, ticked, strict=True)
+        _ticked(run, table)
+        for run, table in zip(runs, _tabulated(runs, level_count), strict=True)
+        if table is not None
     ]
-    levels = dict.fromkeys(i.name for i in stepped[0].intervals if i.name.startswith(STEP))
+    levels = [name for name in stepped[0].table.names if name.startswith(STEP)]
     fine = Pool(stepped, [*parts, *levels])
     return fine if fine.explains_more_than(coarse) else coarse
-
-
-def _outer_steps(run: Run, level_count: int) -> list[Interval]:
-    """So many steps apart: those next to other phases. The rest is one level."""
-    step_count = _step_count(run)
-    first = (level_count + 1) // 2
-    inner = {_step_name(n + 1) for n in range(first, step_count - (level_count - first))}
-    return [replace(i, name="denoise") if i.name in inner else i for i in _step_intervals(run)]
 
 
 def _by_part(pool: Pool, parts: Sequence[str]) -> list[list[float]]:
@@ -179,55 +176,87 @@ def _profile(
     if any(own.note for own in phases):
         return
     names = [_step_name(number) for number in range(1, step_count + 1)]
-    steps = [[i for i in _step_intervals(run) if i.name in names] for run in runs]
-    durations = [[interval.duration_s for interval in row] for row in steps]
-    ticked = [
-        _ticked(run, _step_intervals(run), own.energy_j["denoise"])
-        for run, own in zip(runs, phases, strict=True)
-    ]
-    if None not in ticked:
-        found = [run for run in ticked if run is not None]
+    steps = np.empty((len(runs), step_count, 2))
+    for places, spans in _spans(runs, step_count):
+        columns = [spans.names.index(name) for name in names]
+        steps[places] = np.stack([spans.start_s, spans.end_s], axis=2)[:, columns]
+    durations = (steps[..., 1] - steps[..., 0]).tolist()
+    tables = [table for table in _tabulated(runs, step_count) if table is not None]
+    if len(tables) == len(runs):
+        ticked = [
+            _ticked(run, table, own.energy_j["denoise"])
+            for run, table, own in zip(runs, tables, phases, strict=True)
+        ]
         # So many levels tell no time constant as well: it is the one of the phases.
-        energies = pool(found, [*names, "denoise"], phases[0].time_constant_s)
+        energies = pool(ticked, [*names, "denoise"], phases[0].time_constant_s)
         joules = energies[:, :step_count].tolist()
         yield StepProfile(runs, durations, joules, energy.meter, _method(energy, "attributed"))
         return
     try:
         integrals = [
-            [integrate(run.trace.power, i.start_s, i.end_s) for i in row]
-            for run, row in zip(runs, steps, strict=True)
+            [integrate(run.trace.power, *span) for span in row]
+            for run, row in zip(runs, steps.tolist(), strict=True)
         ]
     except ValueError:
         return
     yield StepProfile(runs, durations, integrals, energy.meter, _method(energy, "integrated"))
 
 
-def _ticked(
-    run: Run, intervals: Sequence[Interval], energy_j: float | None = None
-) -> TickedRun | None:
-    """The run as its counter saw it; ``None`` where it has none or its ticks cannot be shared."""
-    try:
-        return TickedRun.of(run.trace.counter, intervals, run.trace.tick_error_s, energy_j)
-    except ValueError:
-        return None
+@dataclass(frozen=True)
+class Spans:
+    """Intervals of runs that have as many of each name; times are ``[runs, intervals]``."""
+
+    names: tuple[str, ...]
+    start_s: Floats
+    end_s: Floats
 
 
-def _phase_intervals(run: Run) -> list[Interval]:
-    return [Interval(p.name, p.start_s, p.start_s + p.duration_s) for p in run.phases]
+def _spans(runs: Sequence[Run], level_count: int = 0) -> Iterator[tuple[list[int], Spans]]:
+    """The phases of the runs, which have some, with each run's place.
+
+    So many of their steps stand apart: those next to other phases. The rest is ``denoise``.
+    """
+    for group in alike(tuple((p.name, len(p.step_ends_s)) for p in run.phases) for run in runs):
+        for first in range(0, len(group), TABULATED_RUNS):
+            places = group[first : first + TABULATED_RUNS]
+            yield places, _spans_alike([runs[place] for place in places], level_count)
 
 
-def _step_intervals(run: Run) -> list[Interval]:
-    """As the phases, with each step apart and ``denoise`` for what comes after the last one."""
-    intervals, number = [], 0
-    for phase in run.phases:
-        start_s, end_s = phase.start_s, phase.start_s + phase.duration_s
-        for step_end_s in phase.step_ends_s:
-            number += 1
-            step_end_s = min(max(step_end_s, start_s), end_s)
-            intervals.append(Interval(_step_name(number), start_s, step_end_s))
-            start_s = step_end_s
-        intervals.append(Interval(phase.name, start_s, end_s))
-    return intervals
+def _spans_alike(runs: Sequence[Run], level_count: int) -> Spans:
+    phases = np.array([[(p.start_s, p.duration_s) for p in run.phases] for run in runs])
+    starts_s, ends_s = phases[..., 0], phases[..., 0] + phases[..., 1]
+    names = tuple(phase.name for phase in runs[0].phases)
+    if not level_count:
+        return Spans(names, starts_s, ends_s)
+    before = (level_count + 1) // 2
+    inner = range(before, _step_count(runs[0]) - (level_count - before))
+    spans: list[tuple[str, Floats, Floats]] = []
+    step = 0
+    for number, name in enumerate(names):
+        start_s, end_s = starts_s[:, number], ends_s[:, number]
+        for step_end_s in np.array([run.phases[number].step_ends_s for run in runs]).T:
+            until_s = np.minimum(np.maximum(step_end_s, start_s), end_s)
+            level = "denoise" if step in inner else _step_name(step + 1)
+            spans.append((level, start_s, until_s))
+            start_s, step = until_s, step + 1
+        spans.append((name, start_s, end_s))
+    columns = list(zip(*spans, strict=True))
+    return Spans(columns[0], np.stack(columns[1], axis=1), np.stack(columns[2], axis=1))
+
+
+def _tabulated(runs: Sequence[Run], level_count: int = 0) -> list[TickTable | None]:
+    """Each run as its counter saw it; ``None`` where it has none or its ticks cannot be shared."""
+    found: list[TickTable | None] = [None] * len(runs)
+    for places, spans in _spans(runs, level_count):
+        counters = [runs[place].trace.counter for place in places]
+        tables = tabulate_runs(counters, spans.names, spans.start_s, spans.end_s)
+        for place, table in zip(places, tables, strict=True):
+            found[place] = None if isinstance(table, str) else table
+    return found
+
+
+def _ticked(run: Run, table: TickTable, energy_j: float | None = None) -> TickedRun:
+    return TickedRun(table, run.trace.tick_error_s, energy_j)
 
 
 def _step_name(number: int) -> str:
@@ -238,12 +267,12 @@ def _step_count(run: Run) -> int:
     return sum(len(phase.step_ends_s) for phase in run.phases)
 
 
-def _own_phases(run: Run, energy: EnergyReading, names: Sequence[str]) -> PooledPhases:
+def _own_phases(run: Run, energy: EnergyReading, observed: Sequence[str]) -> PooledPhases:
     """What the run alone says; each of its phases has energy."""
-    energy_j = {
-        name: sum(p.energy.energy_j for p in run.phases if p.name == name and p.energy is not None)
-        for name in _observed(run, names)
-    }
+    energy_j = dict.fromkeys(observed, 0.0)
+    for phase in run.phases:
+        if phase.name in energy_j and phase.energy is not None:
+            energy_j[phase.name] += phase.energy.energy_j
     return PooledPhases(energy_j, energy.method, 1)
 
 

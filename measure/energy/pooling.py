@@ -22,6 +22,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
@@ -48,7 +49,6 @@ TICKS_PER_LEVEL, CHANCE = 2, 1e-4
 class TickedRun:
     """A run as the counter saw it; ``energy_j`` is what its parts are known to sum to, if it is."""
 
-    intervals: Sequence[Interval]
     table: TickTable
     tick_error_s: float
     energy_j: float | None = None
@@ -66,7 +66,7 @@ class TickedRun:
         Raises:
             ValueError: see :func:`.attribution.tabulate`.
         """
-        return cls(intervals, tabulate(ticks, intervals), tick_error_s, energy_j)
+        return cls(tabulate(ticks, intervals), tick_error_s, energy_j)
 
 
 def pool(
@@ -105,7 +105,8 @@ class Pool:
         if not runs:
             raise ValueError("no runs to pool")
         self._runs, self._part_count = runs, len(parts)
-        names = dict.fromkeys([*parts, *(i.name for run in runs for i in run.intervals)])
+        seen = dict.fromkeys(run.table.names for run in runs)
+        names = dict.fromkeys([*parts, *chain.from_iterable(seen)])
         self._count = len(names)
         number = {name: index for index, name in enumerate(names)}
         self._stacks = list(stacked([run.table for run in runs], number))
@@ -125,14 +126,6 @@ class Pool:
         self._grams, self._moments = grams[:, 0], moments[:, 0]
         self._gram, self._moment = self._grams.sum(axis=0), self._moments.sum(axis=0)
         self._powers = self._solve(self._gram, self._moment)
-        self.shares, self._slopes = self._share(time_constant_s, self._powers)
-        self._bends = np.zeros_like(self.shares)
-        if self._moves_s.any():
-            other_s = time_constant_s + max(CONSTANT_STEP * time_constant_s, LEAST_STEP_S)
-            grams, moments, _ = self._sums(np.array([other_s]))
-            powers = self._solve(grams[:, 0].sum(axis=0), moments[:, 0].sum(axis=0))
-            shares, _ = self._share(other_s, powers)
-            self._bends = (shares - self.shares) / (other_s - time_constant_s)
 
     def _set_powers(self) -> None:
         """The mean power of all ticks, and that of the calmest one."""
@@ -148,10 +141,11 @@ class Pool:
 
     def values(self) -> Floats:
         """Joules of each part in each run, as jackknife pseudo-values, ``[runs, parts]``."""
-        count, whole = len(self._runs), self.shares.mean(axis=0)
+        shares, slopes = self._share(self.constant_s, self._powers)
+        count, whole = len(self._runs), shares.mean(axis=0)
         if count == 1:
             return np.asarray(whole[None, :])
-        return np.asarray(count * whole - (count - 1) * self._means_without())
+        return np.asarray(count * whole - (count - 1) * self._means_without(shares, slopes))
 
     @property
     def spare_levels(self) -> int:
@@ -175,14 +169,24 @@ class Pool:
         )
         return max(float(residual), sys.float_info.min)
 
-    def _means_without(self) -> Floats:
+    def _means_without(self, shares: Floats, slopes: Floats) -> Floats:
         """Mean joules of each part over all runs but one, by the fit without it, for each run."""
         powers = self._solve(self._gram - self._grams, self._moment - self._moments)
-        slopes = self._slopes.sum(axis=0) - self._slopes
-        total = self.shares.sum(axis=0) - self.shares
+        slopes = slopes.sum(axis=0) - slopes
+        total = shares.sum(axis=0) - shares
         total = total + (slopes @ (powers - self._powers)[..., None])[..., 0]
-        total = total + (self._bends.sum(axis=0) - self._bends) * self._moves_s[:, None]
+        if self._moves_s.any():
+            bends = self._bends(shares)
+            total = total + (bends.sum(axis=0) - bends) * self._moves_s[:, None]
         return np.asarray(total / (len(self._runs) - 1))
+
+    def _bends(self, shares: Floats) -> Floats:
+        """How the shares change with the time constant, in joules a second."""
+        other_s = self.constant_s + max(CONSTANT_STEP * self.constant_s, LEAST_STEP_S)
+        grams, moments, _ = self._sums(np.array([other_s]))
+        powers = self._solve(grams[:, 0].sum(axis=0), moments[:, 0].sum(axis=0))
+        others, _ = self._share(other_s, powers)
+        return np.asarray((others - shares) / (other_s - self.constant_s))
 
     def _find_constant(self) -> tuple[float, Floats]:
         """The time constant, and how far it moves without each run; of some runs, if of many."""

@@ -9,7 +9,8 @@ seconds that each phase has in each tick change, to the integral of its response
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,17 +43,33 @@ class Segments:
 
     @classmethod
     def of(cls, times: Floats, starts: Floats, ends: Floats) -> Segments:
-        inner = np.concatenate([starts, ends])
-        inner = inner[(inner > times[0]) & (inner < times[-1])]
-        borders = np.unique(np.concatenate([times, inner]))
-        middles = (borders[:-1] + borders[1:]) / 2
-        interval = np.searchsorted(starts, middles) - 1
-        inside = (interval >= 0) & (middles < ends[interval])
-        return cls(
-            np.diff(borders),
-            np.searchsorted(times, middles) - 1,
-            np.where(inside, interval, -1),
-        )
+        [segments] = cls.of_runs(times[None], starts[None], ends[None])
+        return segments
+
+    @classmethod
+    def of_runs(cls, times: Floats, starts: Floats, ends: Floats) -> list[Segments]:
+        """Those of each of many runs; arguments are ``[runs, ticks]`` and ``[runs, intervals]``."""
+        inner = np.concatenate([starts, ends], axis=1)
+        is_within = (inner > times[:, :1]) & (inner < times[:, -1:])
+        borders = np.concatenate([times, np.where(is_within, inner, times[:, :1])], axis=1)
+        borders.sort(axis=1)
+        is_new = np.diff(borders, axis=1, prepend=-np.inf) > 0
+        found: list[Segments] = [None] * len(times)  # type: ignore[list-item]
+        for places in alike(is_new.sum(axis=1).tolist()):
+            own = borders[places][is_new[places]].reshape(len(places), -1)
+            middles = (own[:, :-1] + own[:, 1:]) / 2
+            interval = _count_below(starts[places], middles) - 1
+            until = np.take_along_axis(ends[places], np.maximum(interval, 0), axis=1)
+            inside = (interval >= 0) & (middles < until)
+            columns = zip(
+                np.diff(own, axis=1),
+                _count_below(times[places], middles) - 1,
+                np.where(inside, interval, -1),
+                strict=True,
+            )
+            for place, column in zip(places, columns, strict=True):
+                found[place] = cls(*column)
+        return found
 
     def response(self, columns: Sequence[int], count: int, time_constants_s: Floats) -> Floats:
         """Seconds of each level in each segment, ``[time constants, segments, count + 1]``.
@@ -67,6 +84,19 @@ class Segments:
         """Sums over the segments of each tick; segments are the second axis but one."""
         firsts = np.flatnonzero(np.diff(self.tick, prepend=-1))
         return np.asarray(np.add.reduceat(seconds, firsts, axis=-2))
+
+
+def alike(keys: Iterable[Hashable]) -> list[list[int]]:
+    """The places of equal keys, together."""
+    places: dict[Hashable, list[int]] = defaultdict(list)
+    for place, key in enumerate(keys):
+        places[key].append(place)
+    return list(places.values())
+
+
+def _count_below(values: Floats, limits: Floats) -> NDArray[np.intp]:
+    """How many values of its row are less than each limit, ``[rows, limits]``."""
+    return np.asarray((values[:, None, :] < limits[:, :, None]).sum(axis=2))
 
 
 def responses(

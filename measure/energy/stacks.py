@@ -5,7 +5,6 @@ Each run's numbers are those that it would have alone, to the last bit.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .attribution import TickTable
-from .response import Floats, responses
+from .response import Floats, alike, responses
 
 MOST_RUNS = 512
 """Of a stack: its seconds take ``runs x constants x segments x columns`` numbers."""
@@ -110,10 +109,9 @@ class Stack:
 def stacked(tables: Sequence[TickTable], names: Mapping[str, int]) -> Iterator[Stack]:
     """All tables, in stacks; ``names`` numbers the levels of their intervals from 0 on."""
     count = len(names)
-    alike: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for place, table in enumerate(tables):
-        alike[len(table.segments.tick), len(table.energy_j)].append(place)
-    for places in alike.values():
+    for places in alike((t.names, len(t.segments.tick), len(t.energy_j)) for t in tables):
+        levels = [*(names[name] for name in tables[places[0]].names), count]
+        columns = np.array(levels, dtype=np.intp)
         for first in range(0, len(places), MOST_RUNS):
             own = places[first : first + MOST_RUNS]
             chosen = [tables[place] for place in own]
@@ -124,7 +122,7 @@ def stacked(tables: Sequence[TickTable], names: Mapping[str, int]) -> Iterator[S
                 count,
                 np.stack([table.segments.length_s for table in chosen]),
                 tick,
-                np.stack([table.owner(names) for table in chosen]),
+                columns[np.stack([table.segments.interval for table in chosen])],
                 np.nonzero(is_first)[1].reshape(len(own), -1),
                 np.stack([table.energy_j for table in chosen]).astype(float),
             )

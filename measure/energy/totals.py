@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Sequence
 
 from ...records import COMPUTE_PHASES, EnergyReading, Phase
 
@@ -38,17 +37,18 @@ def observed_energy(
         return None, "the parts of the run were measured by different meters"
     longest = max(readings, key=lambda reading: reading.duration_s)
     resolutions = [r.resolution_j for r in readings if r.resolution_j is not None]
-    return replace(
-        longest,
-        energy_j=sum(reading.energy_j for reading in readings),
-        duration_s=sum(reading.duration_s for reading in readings),
+    return EnergyReading(
+        energy_j=sum([reading.energy_j for reading in readings]),
+        duration_s=sum([reading.duration_s for reading in readings]),
+        meter=longest.meter,
+        scope=longest.scope,
+        method=longest.method,
         resolution_j=max(resolutions) if resolutions else None,
-        sample_count=sum(reading.sample_count for reading in readings),
-        counter_j=_sum_if_all(reading.counter_j for reading in readings),
-        integrated_j=_sum_if_all(reading.integrated_j for reading in readings),
+        sample_count=sum([reading.sample_count for reading in readings]),
+        counter_j=_sum_if_all([reading.counter_j for reading in readings]),
+        integrated_j=_sum_if_all([reading.integrated_j for reading in readings]),
     ), ""
 
 
-def _sum_if_all(values: Iterable[float | None]) -> float | None:
-    known = list(values)
-    return None if None in known else sum(value for value in known if value is not None)
+def _sum_if_all(values: Sequence[float | None]) -> float | None:
+    return None if None in values else sum(value for value in values if value is not None)

@@ -15,7 +15,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, partial
 from itertools import chain
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -26,6 +26,9 @@ Builder = Callable[[Any, list[str]], Any]
 """Makes a record of data, and adds the names of fields that it does not know to a list."""
 
 SHARED = (Condition, Environment)
+
+MOST_SHARED = 4096
+"""So many distinct ones are kept."""
 
 LARGEST = 1e300
 """No number that was measured, and no product of two, comes near to what a float holds."""
@@ -125,29 +128,48 @@ def _record_builder(record: Any) -> Builder:
         if not needed <= data.keys():
             missing = ", ".join(sorted(needed - data.keys()))
             raise ValueError(f"its {record.__name__} has no {missing}")
-        values = dict(defaults)
+        # As the frozen class's own __init__ would, in a fifth of its time.
+        made = object.__new__(record)
+        values = made.__dict__
+        values.update(defaults)
         for name, value in data.items():
             kind = kinds.get(name)
             if kind is None:
                 unknown.append(f"{record.__name__}.{_shown(name)}")
-            elif type(value) in kind.types:
-                values[name] = _finite(value) if type(value) in NUMBER else value
+                continue
+            what = type(value)
+            if what in kind.types:
+                values[name] = _finite(value) if what is float or what is int else value
             elif kind.build is not None:
                 values[name] = kind.build(value, unknown)
             else:
                 raise ValueError(f"{name} is no {kind.meant}")
-        # As the frozen class's own __init__ would, in a fifth of its time.
-        made = object.__new__(record)
-        made.__dict__.update(values)
-        return _shared(made) if record in SHARED else made
+        return made
 
-    return build
+    return _once_each(build) if record in SHARED else build
 
 
-@lru_cache(4096)
-def _shared(record: Any) -> Any:
-    """The first of equal records: thousands of runs have one condition and one environment."""
-    return record
+def _once_each(build: Builder) -> Builder:
+    """One record for equal data: thousands of runs have one condition and one environment."""
+    made: dict[object, Any] = {}
+
+    def found(data: Any, unknown: list[str]) -> Any:
+        if not isinstance(data, dict):
+            return build(data, unknown)
+        # With the types: 1, 1.0 and true are equal, and not all of them are numbers.
+        key = (*data, *data.values(), *map(type, data.values()))
+        try:
+            return made[key]
+        except (KeyError, TypeError):  # TypeError: a list or an object where a value belongs
+            count = len(unknown)
+            record = build(data, unknown)
+        if len(unknown) == count:
+            if len(made) >= MOST_SHARED:
+                made.clear()
+            made[key] = record
+        return record
+
+    return found
 
 
 def _tuple_builder(arguments: tuple[Any, ...]) -> Builder:
@@ -160,7 +182,11 @@ def _tuple_builder(arguments: tuple[Any, ...]) -> Builder:
     def build(data: Any, unknown: list[str]) -> Any:
         if not isinstance(data, list):
             raise ValueError("no list where there should be one")
-        return tuple(_item(value, inner, unknown) for value in data)
+        if inner.build is None and inner.types.issuperset(map(type, data)):
+            if inner.types <= NUMBER:
+                _all_finite(data)
+            return tuple(data)
+        return tuple([_item(value, inner, unknown) for value in data])
 
     return build
 
@@ -184,19 +210,19 @@ def _item(value: Any, kind: Kind, unknown: list[str]) -> Any:
 
 def _samples_builder(sample: Any) -> Builder:
     """Of a list of samples, each a list of numbers."""
-    size = len(sample._fields)
+    size, made = len(sample._fields), partial(tuple.__new__, sample)
 
     def build(data: Any, unknown: list[str]) -> Any:
         wrong = f"no list of {sample.__name__} where there should be one"
-        if not isinstance(data, list) or not all(type(one) is list for one in data):
+        if not isinstance(data, list) or not {list}.issuperset(map(type, data)):
             raise ValueError(wrong)
-        if not all(len(one) == size for one in data):
+        if not {size}.issuperset(map(len, data)):
             raise ValueError(wrong)
-        if not NUMBER.issuperset(map(type, chain.from_iterable(data))):
+        numbers = list(chain.from_iterable(data))
+        if not NUMBER.issuperset(map(type, numbers)):
             raise ValueError(f"a {sample.__name__} is not of numbers")
-        for value in chain.from_iterable(data):
-            _finite(value)
-        return tuple(map(sample._make, data))
+        _all_finite(numbers)
+        return tuple(map(made, data))
 
     return build
 
@@ -221,6 +247,13 @@ def _finite(value: float) -> float:
     if not -LARGEST <= value <= LARGEST:
         raise ValueError("a number in it is larger than any measured one")
     return value
+
+
+def _all_finite(values: list[float]) -> None:
+    """Raise as :func:`_finite` where one of them is none."""
+    if values:
+        _finite(min(values))
+        _finite(max(values))
 
 
 def _shown(name: str) -> str:

@@ -15,12 +15,23 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from ...records import SCHEMA_VERSION, Run, with_idle_after
 from . import codec
 
-__all__ = ["IDLE_AFTER", "Contents", "Journal", "Remark", "dumps", "parse", "read"]
+__all__ = [
+    "IDLE_AFTER",
+    "Contents",
+    "Journal",
+    "Remark",
+    "checked",
+    "dumps",
+    "parse",
+    "read",
+    "read_from",
+    "sealed",
+]
 
 MAX_JOURNAL_BYTES = 8 * 2**30
 """No larger file is taken for a journal."""
@@ -95,7 +106,7 @@ class Journal:
             "run_ids": [run.run_id for run in runs],
             "idle_power_after_w": idle_power_after_w,
         }
-        self._append_line(_sealed(json.dumps(record, allow_nan=False, separators=(",", ":"))))
+        self._append_line(sealed(json.dumps(record, allow_nan=False, separators=(",", ":"))))
 
     def _append_line(self, line: str) -> None:
         try:
@@ -116,7 +127,7 @@ class Journal:
 
 def dumps(run: Run) -> str:
     """One line of the journal."""
-    return _sealed(codec.dumps(run))
+    return sealed(codec.dumps(run))
 
 
 def read(data: bytes) -> Contents:
@@ -125,13 +136,20 @@ def read(data: bytes) -> Contents:
     Never refuses: a line that is damaged, foreign, cut short or of a later version is left out and
     told with its reason. Whole records within such a line are kept.
     """
-    if data.startswith(UTF16_MARKS):
-        data = data.decode("utf-16", "replace").encode("utf-8", "replace")
+    return read_from(io.BytesIO(data))
+
+
+def read_from(file: BinaryIO) -> Contents:
+    """As :func:`read`, of a file from its beginning on, line by line."""
+    start = file.read(2)
+    file.seek(0)
+    if start in UTF16_MARKS:
+        file = io.BytesIO(file.read().decode("utf-16", "replace").encode("utf-8", "replace"))
     runs: dict[str, Run] = {}
     left_out: list[Remark] = []
     notes: list[Remark] = []
     number = 0
-    for number, line in enumerate(io.BytesIO(data), 1):
+    for number, line in enumerate(file, 1):
         # A byte that is no UTF-8 stands for itself: so the checksum is that of what was read.
         text = line.decode("utf-8", "surrogateescape").strip(PADDING)
         for record in _records(text) if text else ():
@@ -162,7 +180,7 @@ def parse(text: str) -> list[Run]:
     return list(contents.runs)
 
 
-def _sealed(record: str) -> str:
+def sealed(record: str) -> str:
     """The record with a checksum of all that comes before it."""
     return f'{record[:-1]},"crc32":"{_checksum(record[:-1])}"}}'
 
@@ -191,7 +209,7 @@ def _read_record(record: str, earlier: Mapping[str, Run]) -> tuple[list[Run], li
     Raises:
         ValueError: it is no whole record of a known version.
     """
-    data = _checked(record)
+    data = checked(record)
     version = data.pop("schema_version", None)
     data.pop("crc32", None)
     if not isinstance(version, int) or version < 1:
@@ -211,7 +229,7 @@ def _read_record(record: str, earlier: Mapping[str, Run]) -> tuple[list[Run], li
     return [run], unknown
 
 
-def _checked(record: str) -> dict[str, Any]:
+def checked(record: str) -> dict[str, Any]:
     """The data of a record whose checksum, if it has one, is right.
 
     Raises:

@@ -45,7 +45,7 @@ def capture(device: DeviceId, meter: Meter | None, host: str, host_version: str)
         gpu_name="" if device.kind == "cpu" else device.name or device.kind,
         gpu_uuid=device.uuid,
         compute_capability="" if capability is None else f"{capability[0]}.{capability[1]}",
-        driver=_driver_version() if on_cuda else "",
+        driver=driver_version() if on_cuda else "",
         runtime=_runtime(torch.version) if on_cuda else "",
         torch=torch.__version__,
         host=host,
@@ -90,7 +90,7 @@ def _runtime(version: object) -> str:
     return f"rocm {hip}" if hip else f"cuda {cuda}"
 
 
-def _driver_version() -> str:
+def driver_version() -> str:
     """The kernel driver's version from ``/proc`` or ``/sys``; empty where neither tells."""
     for path in ("/sys/module/nvidia/version", "/sys/module/amdgpu/version"):
         try:

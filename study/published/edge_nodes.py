@@ -143,9 +143,8 @@ def _memory(own: dict[str, list[dict[Any, Any]]]) -> Section:
     for name in order:
         workload = next(one for one in WORKLOADS if one.name == name)
         for row in own[name]:
-            values = [
-                number(row[f"peak_vram_bytes_{part}"] / GIB) for part in ("mean", "stdev", "ci95")
-            ]
+            given = [row[f"peak_vram_bytes_{part}"] for part in ("mean", "stdev", "ci95")]
+            values = [number(None if value is None else value / GIB) for value in given]
             blanks = [BLANK] * 3
             cells = [*values, *blanks] if name == order[0] else [*blanks, *values]
             rows.append((f"yours: {name_of(row)}", *cells, likeness(row, workload.settings)))

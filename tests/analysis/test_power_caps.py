@@ -15,10 +15,10 @@ BLOCKS = ((350, 1.0), (250, 1.1), (150, 1.5), (350, 1.0))
 
 
 @pytest.fixture
-def sweep_runs(make_run):
-    """Runs whose power is their cap; ``jitter`` varies their energy by repeat.
+def labelled_runs(make_run):
+    """Runs whose power is their cap, with their blocks and caps.
 
-    They come as a table with their caps; ``frame.attrs["runs"]`` are the runs themselves.
+    ``jitter`` varies their energy by repeat.
     """
 
     def make(blocks=BLOCKS, repeats=3, visits=1, jitter=0.001, name="", **changes):
@@ -42,13 +42,32 @@ def sweep_runs(make_run):
                         )
                     )
                     labels.append((visit * len(blocks) + number, float(cap_w)))
-        frame = runs_frame(runs).assign(
-            block=[block for block, _ in labels], cap_w=[cap_w for _, cap_w in labels]
-        )
-        frame.attrs["runs"] = runs
-        return frame
+        return runs, labels
 
     return make
+
+
+def labelled_frame(runs, labels):
+    blocks, caps_w = zip(*labels, strict=True)
+    return runs_frame(runs).assign(block=blocks, cap_w=caps_w)
+
+
+@pytest.fixture
+def sweep_runs(labelled_runs):
+    """The table of such runs."""
+    return lambda *args, **changes: labelled_frame(*labelled_runs(*args, **changes))
+
+
+@pytest.fixture
+def write_sweep(labelled_runs):
+    """Write such runs with what is found in them, and return both."""
+
+    def write(folder, **changes):
+        runs, labels = labelled_runs(**changes)
+        sweeps = analyse(labelled_frame(runs, labels), 350.0)
+        return write_sweeps(runs, sweeps, folder), sweeps
+
+    return write
 
 
 def test_energy_time_and_their_ratios(sweep_runs):
@@ -168,10 +187,9 @@ def test_conditions_are_apart_and_one_without_a_baseline_is_left_out(sweep_runs)
     assert analyse(frame, 300.0) == []
 
 
-def test_files(sweep_runs, tmp_path):
-    frame = sweep_runs()
-    sweeps = analyse(frame, 350.0)
-    names = [path.name for path in write_sweeps(frame.attrs["runs"], sweeps, tmp_path)]
+def test_files(write_sweep, tmp_path):
+    paths, sweeps = write_sweep(tmp_path)
+    names = [path.name for path in paths]
     assert names == ["runs.csv", "summary.csv", "report.md", "powercap.csv", "powercap.svg"]
     assert all((tmp_path / name).stat().st_size > 0 for name in names)
     report = (tmp_path / "report.md").read_text("utf-8")
@@ -180,12 +198,11 @@ def test_files(sweep_runs, tmp_path):
     assert "150 W took the least" in sweep_text(sweeps[0])
 
 
-def test_a_later_sweep_keeps_all_that_was_measured_before(sweep_runs, tmp_path, make_run):
+def test_a_later_sweep_keeps_all_that_was_measured_before(write_sweep, tmp_path, make_run):
     append_runs([make_run("by run")], tmp_path)
     tables = []
     for name in ("a ", "bb ", "ccc "):
-        frame = sweep_runs(name=name, jitter=len(name) / 1000)
-        write_sweeps(frame.attrs["runs"], analyse(frame, 350.0), tmp_path)
+        write_sweep(tmp_path, name=name, jitter=len(name) / 1000)
         tables.append((tmp_path / "powercap.csv").read_bytes())
     assert len(set(tables)) == 3
     assert len(read_runs(tmp_path / "runs.csv")) == 1 + 3 * 12
@@ -194,9 +211,8 @@ def test_a_later_sweep_keeps_all_that_was_measured_before(sweep_runs, tmp_path, 
     assert (tmp_path / "powercap_2.svg").exists()
 
 
-def test_runs_of_a_sweep_tell_when_idling_pays(sweep_runs, tmp_path):
-    frame = sweep_runs()
-    write_sweeps(frame.attrs["runs"], analyse(frame, 350.0), tmp_path)
+def test_runs_of_a_sweep_tell_when_idling_pays(write_sweep, tmp_path):
+    write_sweep(tmp_path)
     points = points_of_runs(pd.read_csv(tmp_path / "runs.csv"))
     assert [point.label for point in points] == ["150 W", "250 W", "350 W"]
 

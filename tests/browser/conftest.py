@@ -10,6 +10,8 @@ from graphs import benchmark
 from playwright.sync_api import expect, sync_playwright
 from result_node import ResultNode
 
+from ..spread import group_of
+
 expect.set_options(timeout=TIMEOUT_MS)
 
 
@@ -26,6 +28,14 @@ def browser():
         pytest.skip(reason)
     with sync_playwright() as playwright, launch(playwright, executable) as browser:
         yield browser
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item, nextitem):
+    """A page draws all the time, seen or not: the last test that looks at it leaves it."""
+    goes_on = nextitem is None or group_of(nextitem.nodeid) == "page"
+    if group_of(item.nodeid) == "page" and not goes_on and "frontend" in item.funcargs:
+        item.funcargs["frontend"].page.goto("about:blank")
 
 
 @pytest.fixture(scope="session")

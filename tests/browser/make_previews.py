@@ -27,7 +27,7 @@ BADGES_OF = "watch_any_workflow"
 WIDTH_PX = 800
 MAX_BYTES = 120_000
 MARGIN_PX = 24
-MODEL_FOLDERS = ("checkpoints", "diffusion_models", "text_encoders", "vae")
+MODEL_FOLDERS = ("checkpoints", "diffusion_models", "loras", "text_encoders", "vae")
 SETTINGS = {
     "Comfy.VueNodes.Enabled": False,
     "Comfy.ColorPalette": "dark",

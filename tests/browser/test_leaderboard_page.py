@@ -10,8 +10,8 @@ from wattbench.sharing.board import Signed, board
 from wattbench.sharing.bundle import Bundle
 
 
-@pytest.fixture
-def path(make_run, tmp_path):
+@pytest.fixture(scope="module")
+def path(make_run, tmp_path_factory):
     """Two cards, and two sizes of one of them."""
     bundles = []
     for card in ("RTX 3090", "RTX 4090"):
@@ -21,7 +21,7 @@ def path(make_run, tmp_path):
         if card == "RTX 3090":
             runs.append(make_run("f1", condition=small, environment=environment))
         bundles.append(Signed(Bundle.of(runs)))
-    page = tmp_path / "leaderboard.html"
+    page = tmp_path_factory.mktemp("leaderboard") / "leaderboard.html"
     page.write_text(as_leaderboard(board(bundles)), "utf-8")
     return page
 

@@ -13,13 +13,14 @@ from wattbench.report.html import as_html
 from ..report.made_folder import made_folder
 
 
-@pytest.fixture
-def path(make_run, tmp_path):
+@pytest.fixture(scope="module")
+def path(make_run, tmp_path_factory):
     """A page with a picture of each condition."""
-    (tmp_path / "pictures").mkdir()
-    Image.new("RGB", (640, 480), (40, 90, 160)).save(tmp_path / "pictures" / "a.png")
-    folder = made_folder(make_run, tmp_path, picture_file="pictures/a.png")
-    page = tmp_path / "report.html"
+    folder = tmp_path_factory.mktemp("report")
+    (folder / "pictures").mkdir()
+    Image.new("RGB", (640, 480), (40, 90, 160)).save(folder / "pictures" / "a.png")
+    made_folder(make_run, folder, picture_file="pictures/a.png")
+    page = folder / "report.html"
     page.write_text(as_html(Analysis(read_runs(folder / "runs.csv")), [folder]), "utf-8")
     return page
 

@@ -61,7 +61,7 @@ SHOW = """async (told) => {
 def page(uncomplaining):
     """Once: the tab is the same in both node renderers."""
     if uncomplaining.page.evaluate("LiteGraph.vueNodesMode"):
-        pytest.skip("the tab knows no nodes")
+        pytest.skip("the tab draws no nodes: once, in the classic renderer, is enough")
     yield uncomplaining.page
     uncomplaining.page.evaluate("document.querySelector('#made-up')?.remove()")
 

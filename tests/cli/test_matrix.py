@@ -13,6 +13,7 @@ import pytest
 from wattbench.cli.matrix import PLANS, WORKFLOWS, begin, carry_out, find_plan
 from wattbench.cli.matrix_progress import Progress, hours_of
 from wattbench.errors import CommandError, UsageError
+from wattbench.report import append_runs
 from wattbench.study.cells import ready
 from wattbench.study.measured import Prompt
 from wattbench.study.plan import read_plan
@@ -152,6 +153,7 @@ def carry(small, tmp_path, make_run, capsys):
 
     def run(resume=False, dry_run=False, **rig):
         args = argparse.Namespace(out=tmp_path / "out", resume=resume, dry_run=dry_run)
+        args.last_block, args.beside = None, []
         args.out.mkdir(exist_ok=True)
         made = MadeRig(make_run, **rig)
         made.arguments = ("--cpu",)
@@ -219,3 +221,13 @@ def test_a_failed_cell_is_told_and_is_the_exit_code(carry, tmp_path):
     assert "Cells that were not measured" in report
     assert "out of memory" in report
     assert "needs a Blackwell card" in report
+
+
+def test_a_matrix_takes_no_other_results_place(carry, tmp_path, make_run):
+    append_runs([make_run("another's")], tmp_path / "out")
+    before = (tmp_path / "out" / "runs.csv").read_bytes()
+    for resume in (False, True):
+        with pytest.raises(UsageError, match=r"holds results already \(runs.csv\)"):
+            carry(resume=resume)
+    assert carry(dry_run=True)[0] == 0
+    assert (tmp_path / "out" / "runs.csv").read_bytes() == before

@@ -10,7 +10,7 @@ import pytest
 from wattbench.cli import main
 from wattbench.measure.protocol.journal import Journal
 from wattbench.records import Condition, EnergyReading, Environment, Phase, PowerSample, Run, Trace
-from wattbench.report import read_runs, write_all
+from wattbench.report import append_runs, read_runs, write_all
 
 CONDITION = Condition("sdxl", "moth", "file", "sdpa", "fp16", 64, 64, 1, 2, 7.0, "euler", "normal")
 ENVIRONMENT = Environment(*(["GPU"] + [""] * 12), None)
@@ -107,3 +107,43 @@ def test_a_pue_of_one_changes_nothing(journal, tmp_path):
     assert main(["summary", str(journal), "--pue", "1", "--out", str(tmp_path / "out")]) == 0
     runs = read_runs(tmp_path / "out" / "runs.csv")
     assert list(runs["energy_total_j"]) == list(runs["energy_j"])
+
+
+def ids(folder):
+    return sorted(read_runs(folder / "runs.csv")["run_id"])
+
+
+def test_a_journal_joins_what_lies_there(journal, tmp_path):
+    out = tmp_path / "out"
+    append_runs([make_run(7)], out)
+    for _ in range(2):
+        assert main(["summary", str(journal), "--out", str(out)]) == 0
+        assert ids(out) == sorted(make_run(n).run_id for n in (0, 1, 2, 7))
+    assert pd.read_csv(out / "steps.csv")["n"].tolist() == [4, 4]
+
+
+def test_a_journal_beside_its_tables_stays_as_it_is(tmp_path):
+    journal = Journal(tmp_path / "runs.jsonl")
+    journal.append(make_run(0))
+    journal.path.write_bytes(journal.path.read_bytes() + b"what somebody noted\n")
+    before = journal.path.read_bytes()
+    assert main(["summary", str(journal.path), "--out", str(tmp_path)]) == 0
+    assert journal.path.read_bytes() == before
+    assert ids(tmp_path) == [make_run(0).run_id]
+
+
+def test_a_table_takes_no_other_runs_place(journal, tmp_path, capsys):
+    out, source = tmp_path / "out", tmp_path / "source"
+    append_runs([make_run(7), make_run(0)], out)
+    append_runs([make_run(0)], source)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert main(["summary", str(source), "--out", str(out)]) == 2
+    assert "holds 1 runs that are not among these" in capsys.readouterr().err
+    append_runs([make_run(number) for number in (0, 7, 8)], source)
+    assert main(["summary", str(source), "--out", str(out)]) == 2
+    assert "steps.csv" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert main(["summary", str(out), "--out", str(out)]) == 0
+    assert (out / "steps.csv").read_bytes() == before["steps.csv"]
+    assert main(["summary", str(source), "--out", str(tmp_path / "new")]) == 0
+    assert ids(tmp_path / "new") == ids(source)

@@ -196,3 +196,18 @@ def test_conditions_that_differ_by_what_one_does_not_tell(make_run, tmp_path, co
     append_runs([untold], tmp_path)
     assert read_runs(tmp_path / "runs.csv")["condition"].nunique() == 2
     assert "moth" in (tmp_path / "report.md").read_text("utf-8")
+
+
+def test_names_that_no_text_can_hold_lose_no_table(tmp_path, runs):
+    """A file's name on Linux need not be UTF-8, and stands in errors and conditions."""
+    odd = [
+        replace(run, error="" if n else "no file a\udcff", condition=replace(
+            run.condition, model="m\udcff"))
+        for n, run in enumerate(runs[:4])
+    ]  # fmt: skip
+    append_runs(odd[:2], tmp_path)
+    append_runs(odd[2:], tmp_path)
+    table = read_runs(tmp_path / "runs.csv")
+    assert set(table["model"]) == {"m\\udcff"}
+    assert table["error"].tolist()[0] == "no file a\\udcff"
+    assert len(table) == 4

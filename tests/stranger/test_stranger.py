@@ -74,6 +74,8 @@ def environment(tmp_path):
         "LC_ALL": "C.UTF-8",
         "PYTHONIOENCODING": "cp932",
         **dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"), DEAD_PROXY),
+        # Where the bytecode of what they find installed lies.
+        **({"PYTHONPYCACHEPREFIX": sys.pycache_prefix} if sys.pycache_prefix else {}),
     }
 
 
@@ -238,6 +240,15 @@ def expect_compare(wattbench, request, folder):
     done = wattbench("compare", folder / "a é", folder / "b")
     assert done.returncode == 2
     assert "cannot be read" in done.stderr
+
+
+def expect_fleet(wattbench, request, folder):
+    out, page = folder / "out", folder / "Karten é.md"
+    done = wattbench("summary", request.getfixturevalue("journal"), "--out", out)
+    assert done.returncode == 0, done.stderr
+    done = wattbench("fleet", "page", out, "--out", page)
+    assert done.returncode == 0, done.stderr
+    assert "## modèle ✓ 日本, 1024x768" in page.read_text("utf-8")
 
 
 def expect_serve(wattbench, request, folder):

@@ -10,6 +10,7 @@ from wattbench.errors import CommandError
 from wattbench.records import EnergyReading, Phase
 from wattbench.study.definitions import Definition, Input
 from wattbench.study.measured import Prompt
+from wattbench.study.rig import Wired
 
 GRAPH = {
     "1": {"class_type": "Loader", "inputs": {}},
@@ -54,7 +55,7 @@ BEGAN = datetime(2026, 11, 1, tzinfo=timezone.utc)
 
 
 @dataclass
-class MadeRig:
+class MadeRig(Wired):
     """Opens itself. ``planned`` is asked before each prompt, with the levels in its graph."""
 
     make_run: object

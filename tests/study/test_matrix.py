@@ -1,6 +1,7 @@
 """The runner of plans on a rig without servers: what is visited, what fails, what goes on."""
 
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from wattbench.analysis.analysis import Analysis
 from wattbench.errors import UsageError
+from wattbench.measure.protocol.journal import read
 from wattbench.study.cells import ready
 from wattbench.study.matrix import Matrix
 from wattbench.study.matrix_results import write_results
@@ -206,6 +208,29 @@ def test_a_matrix_goes_on_where_it_was_interrupted(carry_out):
     pd.testing.assert_frame_equal(table[same], whole[same])
 
 
+def test_a_run_ends_after_its_last_block_and_another_goes_on(carry_out):
+    whole = carry_out(folder="whole")
+    assert whole.run() is True
+    blocks = max(visit.block for visit in whole.journal.made) + 1
+    for last in range(1, blocks + 1):
+        part = carry_out()
+        part.last_block = last
+        is_over = part.run()
+        assert max(visit.block for visit in part.journal.made) + 1 == last
+        assert is_over is (last == blocks)
+    assert places(part) == places(whole)
+
+
+def test_what_ran_beside_stands_in_every_run_and_raw_runs_are_written(carry_out, tmp_path):
+    matrix = carry_out()
+    matrix.last_block, matrix.remarks = 1, ("measured together with another",)
+    matrix.run()
+    assert all("measured together with another" in run.board.flags for run in matrix.runs())
+    write_results(matrix, tmp_path / "out")
+    raw = read((tmp_path / "out" / "runs.jsonl").read_bytes())
+    assert (list(raw.runs), raw.left_out) == (matrix.runs(), ())
+
+
 def test_a_journal_that_was_cut_anywhere_loses_the_visit_that_was_cut(carry_out, tmp_path):
     matrix = carry_out()
     matrix.run()
@@ -223,13 +248,32 @@ def test_a_journal_that_was_cut_anywhere_loses_the_visit_that_was_cut(carry_out,
             assert json.loads(path.read_bytes().splitlines()[-1])["block"] == 3
 
 
-def test_a_journal_that_is_damaged_within_is_refused_with_its_line(carry_out, tmp_path):
-    carry_out().run()
+def test_a_damaged_visit_is_told_and_made_again(carry_out, tmp_path, caplog):
+    matrix = carry_out()
+    matrix.run()
     path = tmp_path / "out" / JOURNAL
     lines = path.read_bytes().splitlines()
-    path.write_bytes(b"\n".join([*lines[:3], b'{"cell": 1}', *lines[4:]]) + b"\n")
-    with pytest.raises(UsageError, match=r"line 4 is damaged"):
-        read_visits(path)
+    digit = re.search(rb'"duration_s":[0-9]', lines[3]).end() - 1
+    another = b"%d" % ((int(lines[3][digit : digit + 1]) + 1) % 10)
+    in_a_run = re.search(rb'"run_id":"', lines[3]).end()
+    for damaged in (
+        b'{"cell": 1}',
+        b"[" * 100_000,
+        b"\xff\xfe",
+        lines[3][:digit] + another + lines[3][digit + 1 :],
+        lines[3][:in_a_run] + b"x" + lines[3][in_a_run:],
+    ):
+        path.write_bytes(b"\n".join([*lines[:3], damaged, *lines[4:]]) + b"\n")
+        caplog.clear()
+        again = carry_out()
+        assert len(again.journal.made) == len(lines) - 2
+        assert "line 4 is left out" in caplog.text
+        again.run()
+        assert sorted(places(again)) == sorted(places(matrix))
+
+
+def test_what_is_no_journal_of_a_matrix_is_refused(tmp_path):
+    path = tmp_path / JOURNAL
     path.write_text('{"a": 1}\n', "utf-8")
     with pytest.raises(UsageError, match="no journal of `wattbench matrix`"):
         read_visits(path)

@@ -34,6 +34,7 @@ DEFAULTS = {
     "max_error": 0.05,
     "timed": False,
     "memory_format": "as loaded",
+    "weights": "as set",
 }
 
 

@@ -165,6 +165,21 @@ def test_weights_are_loaded_anew_and_put_back(forge, axes):
     assert forge.sd_models.model_data.forge_loading_parameters is before
 
 
+def test_weights_of_one_generation(forge, monkeypatch):
+    """Asked for over the API: they are those of that generation, and of no other."""
+    seen = []
+    load = forge.sd_models.forge_model_reload
+
+    def reload():
+        seen.append(forge.sd_models.model_data.forge_loading_parameters.get("unet_storage_dtype"))
+        return load()
+
+    monkeypatch.setattr(forge.sd_models, "forge_model_reload", reload)
+    forge.generate(weights="bnb-nf4", measure=False)
+    forge.generate()
+    assert seen == ["nf4", None]
+
+
 def test_a_power_limit_needs_a_board(forge, axes):
     with pytest.raises(CommandError, match="Nothing was changed"):
         axes["Power limit (W)"].apply(forge.processing_of(), 150.0, [])

@@ -129,6 +129,7 @@ def test_a_journal_that_cannot_be_written_does_not_stop_it(forge, tmp_path, monk
     [
         ({"attention": "nonsense"}, "attention"),
         ({"memory_format": "sideways"}, "memory_format"),
+        ({"weights": "int3"}, "weights"),
         ({"repeats": 0}, "repeats"),
         ({"repeats": 10001}, "repeats"),
         ({"warmups": -1}, "warmups"),

@@ -107,7 +107,7 @@ def test_the_journal_is_served_from_a_byte_on(forge):
     assert routes.journal_from(told["end"] + 1)["text"] == ""
 
 
-@pytest.mark.parametrize(("password", "served"), [(None, 1), ("user:secret", 0)])
+@pytest.mark.parametrize(("password", "served"), [(None, 4), ("user:secret", 0)])
 def test_it_is_not_served_past_a_password(forge, password, served):
     forge.shared.cmd_opts.api_auth = password
     added = []

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from wattbench.cli import main
 from wattbench.measure.protocol.journal import read
 
 from ...waiting import until
@@ -54,6 +55,25 @@ SECOND_PASS = {
     "hr_additional_modules": ["Use same choices"],
     "denoising_strength": 0.7,
 }
+
+
+PLAN = """
+name = "real"
+seed = 1
+[[workload]]
+name = "cat"
+workflow = "cat.json"
+[axes]
+attention = ["as_is", "sdpa_math"]
+steps = [2, 3]
+weights = ["as_is", "float8-e4m3fn"]
+[run]
+warmup = 0
+repeats = 1
+[stop]
+blocks_min = 1
+blocks_max = 1
+"""
 
 
 class Server:
@@ -221,6 +241,26 @@ def test_channels_last_is_taken_back(server):
     _, (run,), _, _ = server.make(memory_format="channels_last")
     assert run.condition.optimizations == "channels_last"
     assert server.make(measure=False)[0][0] == bare
+
+
+def test_a_plan_is_carried_out(server, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    (tmp_path / "cat.json").write_text(json.dumps({**ASKED, "prompt": "a plan"}))
+    (tmp_path / "plan.toml").write_text(PLAN)
+    out = tmp_path / "out"
+    server.post("/sdapi/v1/options", {"wattbench_meter": "estimate"})
+    where = ["--forge", f"127.0.0.1:{PORT}", "--out", str(out)]
+    assert main(["run", str(tmp_path / "plan.toml"), *where]) == 0
+    assert server.get("/witness/changed") == []
+    runs = pandas.read_csv(out / "runs.csv")
+    cells = sorted(zip(runs["attention"], runs["steps"], runs["weight_format"], strict=True))
+    assert [(kernel, steps) for kernel, steps, _ in cells] == [
+        (kernel, steps) for kernel in ("sdpa_math", "sub_quadratic") for steps in (2, 2, 3, 3)
+    ]
+    assert len({weights for _, _, weights in cells}) == 2
+    assert (runs["energy_j"] > 0).all()
+    assert all((out / name).is_file() for name in runs["picture_file"])
+    assert "</html>" in (out / "report.html").read_text("utf-8")
 
 
 def test_a_cancelled_one_leaves_nothing(server):

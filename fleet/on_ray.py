@@ -1,0 +1,118 @@
+"""Places on Ray: a task for each assignment, pinned to its node, never tried twice by Ray."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from typing import Any
+
+from ..errors import CommandError
+from .cards import Machine, this_machine
+from .places import LostError
+from .ray_nodes import HOST_RESOURCE, Up, import_ray, ray_variables
+from .worker import Assignment, Outcome, default_home, work
+
+ASK_S = 45.0
+"""How long a machine may take to say which cards it has."""
+
+
+class OnRay:
+    """The nodes of a fleet.
+
+    Raises:
+        CommandError: the fleet cannot be reached, or has another Ray or Python.
+    """
+
+    def __init__(
+        self,
+        up: Up,
+        do: Callable[[Assignment], Outcome] = work,
+        ask: Callable[[], Machine] = this_machine,
+    ) -> None:
+        os.environ.update(ray_variables(default_home()))
+        self._ray = import_ray()
+        try:
+            with loopback_kept():
+                self._ray.init(address=up.address, log_to_driver=False, logging_level="ERROR")
+        except (ConnectionError, RuntimeError, ValueError, self._ray.exceptions.RayError) as error:
+            raise CommandError(f"the fleet at {up.address} is not to be had: {error}") from error
+        self._do, self._ask = self._ray.remote(do), self._ray.remote(ask)
+        self._known: dict[str, Machine] = {}
+        self.silent: dict[str, str] = {}
+        """Nodes that do not say what they are, by their address, with the reason."""
+
+    def machines(self) -> Mapping[str, Machine]:
+        """Nodes are asked once, and not while they measure: asking costs them time."""
+        alive = {node["NodeID"]: node for node in self._ray.nodes() if node["Alive"]}
+        asked = {
+            name: self._ask.options(**self._pinned(name)).remote()
+            for name in alive
+            if name not in self._known
+        }
+        if asked:
+            self._ray.wait(list(asked.values()), num_returns=len(asked), timeout=ASK_S)
+        for name, answer in asked.items():
+            try:
+                self._known[name] = self._ray.get(answer, timeout=0)
+                self.silent.pop(name, None)
+            except self._ray.exceptions.RayError as error:
+                self._ray.cancel(answer, force=True)
+                told = str(error).strip().splitlines()[-1:] or ["it does not answer"]
+                self.silent[name] = f"{alive[name]['NodeManagerAddress']}: {told[0]}"
+        return {name: self._known[name] for name in alive if name in self._known}
+
+    def free(self) -> float:
+        """How many of the machines measure nothing."""
+        return float(self._ray.available_resources().get(HOST_RESOURCE, 0.0))
+
+    def submit(self, place: str, assignment: Assignment, share: float) -> Future[Outcome]:
+        # Ray counts in steps of 0.0001; thirds would be more than the whole.
+        portion = int(share * 10_000) / 10_000
+        options = self._pinned(place, resources={HOST_RESOURCE: portion})
+        reference = self._do.options(**options).remote(assignment)
+        future: Future[Outcome] = Future()
+
+        def follow() -> None:
+            errors = self._ray.exceptions
+            gone = (errors.NodeDiedError, errors.TaskUnschedulableError)
+            try:
+                future.set_result(self._ray.get(reference))
+            except gone as error:
+                future.set_exception(LostError(_first_line(error), place_is_gone=True))
+            except errors.RayTaskError as error:
+                future.set_exception(error)
+            except errors.RayError as error:
+                future.set_exception(LostError(_first_line(error)))
+
+        threading.Thread(target=follow, daemon=True).start()
+        return future
+
+    def close(self) -> None:
+        """Leave the fleet; what it still measures for this process ends."""
+        self._ray.shutdown()
+
+    def _pinned(self, name: str, **options: Any) -> dict[str, Any]:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        pin = NodeAffinitySchedulingStrategy(name, soft=False)
+        return {"scheduling_strategy": pin, "max_retries": 0, "num_cpus": 0, **options}
+
+
+@contextlib.contextmanager
+def loopback_kept() -> Iterator[None]:
+    """Within the block Ray does not put this machine's address of the network for 127.0.0.1."""
+    from ray._private import services
+
+    before = services.resolve_ip_for_localhost
+    services.resolve_ip_for_localhost = lambda host: host
+    try:
+        yield
+    finally:
+        services.resolve_ip_for_localhost = before
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
