@@ -18,3 +18,12 @@ def told(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error)
+
+
+def named(error: BaseException) -> str:
+    """The kind of an error and its message; some cannot say theirs."""
+    try:
+        said = str(error)
+    except Exception:  # noqa: BLE001  (whatever its own code raises)
+        said = "it cannot say why"
+    return f"{type(error).__name__}: {said}"

@@ -13,6 +13,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
+from unicodedata import category
 
 MAX_NAME_BYTES = 255
 """What file systems take for one name."""
@@ -37,6 +38,11 @@ RESERVED = frozenset(
 
 FORBIDDEN = frozenset('<>:"|?*\\/')
 """What a name cannot hold on every system."""
+
+
+CONTROLS = frozenset({"Cc", "Zl", "Zp"})
+TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Categories and letters that make a name look like another, or break a line."""
 
 
 class IncomingError(ValueError):
@@ -76,10 +82,25 @@ def check_path(path: str) -> str:
         raise IncomingError(f"{shown(path)} is on another machine or a device: copy the file here")
     if len(path.encode()) > MAX_PATH_BYTES:
         raise IncomingError(f"the path {shown(path)} is longer than {MAX_PATH_BYTES} bytes")
-    without_drive = re.sub(r"^[A-Za-z]:", "", path)
-    for part in re.split(r"[\\/]", without_drive):
+    for part in _parts(path):
         _check_part(part)
     return path
+
+
+def below(path: str, root: Path) -> Path | None:
+    """The whole path of ``path`` below ``root``, links followed; ``None`` where it lies elsewhere.
+
+    Raises:
+        IncomingError: :func:`check_path` refuses it, or it means another file on another system.
+            To Windows ``a:b`` is a part of the file ``a`` that no list shows, and ``a.`` is ``a``.
+    """
+    root = root.resolve()
+    place = (root / check_path(path)).resolve()
+    if not place.is_relative_to(root):
+        return None
+    for part in place.relative_to(root).parts:
+        check_name(part)
+    return place
 
 
 def resolve(path: str | Path, folders: Sequence[Path]) -> Path:
@@ -88,10 +109,9 @@ def resolve(path: str | Path, folders: Sequence[Path]) -> Path:
     Raises:
         IncomingError: it lies elsewhere, links followed, or :func:`check_path` refuses it.
     """
-    text = check_path(str(path))
-    roots = [folder.resolve() for folder in folders]
-    places = [(root / text).resolve() for root in roots]
-    inside = [p for p in places if any(p != root and p.is_relative_to(root) for root in roots)]
+    text, roots = check_path(str(path)), [folder.resolve() for folder in folders]
+    places = [below(text, root) for root in roots]
+    inside = [place for place in places if place is not None and place not in roots]
     if not inside:
         named = " or ".join(str(folder) for folder in folders)
         raise IncomingError(f"{shown(text)} is not a file in {named}: put it there")
@@ -168,11 +188,16 @@ def shown(name: str) -> str:
     return f"'{clean if len(clean) <= MAX_SHOWN else clean[:MAX_SHOWN] + '…'}'"
 
 
+def _parts(path: str) -> list[str]:
+    """The names in a path, without a drive."""
+    return re.split(r"[\\/]", re.sub(r"^[A-Za-z]:", "", path))
+
+
 _WITHOUT_WAITING = getattr(os, "O_NONBLOCK", 0)
 
 
 def _check_text(text: str) -> None:
-    if any(ord(letter) < 32 or ord(letter) == 127 for letter in text):
+    if any(category(letter) in CONTROLS or letter in TURNING for letter in text):
         raise IncomingError(f"the name {shown(text)} holds control characters")
     try:
         text.encode()
@@ -181,7 +206,7 @@ def _check_text(text: str) -> None:
 
 
 def _check_part(part: str) -> None:
-    if part.split(".")[0].strip().upper() in RESERVED:
+    if re.split("[.:]", part)[0].strip().upper() in RESERVED:
         raise IncomingError(f"{shown(part)} is the name of a device on Windows: choose another")
     if len(part.encode()) > MAX_NAME_BYTES:
         raise IncomingError(f"the name {shown(part)} is longer than {MAX_NAME_BYTES} bytes")

@@ -139,7 +139,7 @@ def up(args: argparse.Namespace) -> int:
         print("end it by Ctrl-C, or `wattbench fleet down`", flush=True)
         while child.poll() is None:
             time.sleep(1)
-    raise CommandError(f"Ray has ended by itself: see {home / 'ray.log'} and {home / 'ray'}")
+    raise CommandError(f"Ray has ended by itself: see {home / 'ray.log'}. Start it again")
 
 
 def down(args: argparse.Namespace) -> int:

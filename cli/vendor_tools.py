@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
+import math
 import subprocess
 from collections.abc import Mapping
 
 from ..measure.meters.facts import BoardFacts
+from ..processes.children import find_program
 
 TIMEOUT_S = 20.0
 MIB = 2**20
@@ -78,11 +79,17 @@ def rocm_smi() -> list[BoardFacts]:
     try:
         # A warning may come before the document.
         document = json.loads(text[text.find("{") :])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ToolError(f"rocm-smi answered no JSON: {error}") from error
-    driver = str(document.get("system", {}).get("Driver version", ""))
-    cards = (card for key, card in sorted(document.items()) if key.startswith("card"))
-    return [_rocm_card(card, driver) for card in cards]
+    parts = document.items() if isinstance(document, dict) else ()
+    known = {key: _texts(part) for key, part in parts if isinstance(part, dict)}
+    driver = known.get("system", {}).get("Driver version", "")
+    return [_rocm_card(known[key], driver) for key in sorted(known) if key.startswith("card")]
+
+
+def _texts(part: Mapping[str, object]) -> dict[str, str]:
+    """Its values as text: some versions write numbers as such."""
+    return {key: str(value) for key, value in part.items()}
 
 
 def _rocm_card(card: Mapping[str, str], driver: str) -> BoardFacts:
@@ -102,13 +109,14 @@ def _rocm_card(card: Mapping[str, str], driver: str) -> BoardFacts:
 def _number(text: str) -> float | None:
     """A number, or ``None`` for such as ``[N/A]``."""
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
         return None
+    return value if math.isfinite(value) else None
 
 
 def _ask(tool: str, *options: str) -> str:
-    path = shutil.which(tool)
+    path = find_program(tool)
     if path is None:
         raise ToolError(f"{tool} is not on PATH")
     try:

@@ -66,7 +66,7 @@ class Placed:
 def this_machine() -> Machine:
     """The cards here: those that NVML lists and CUDA_VISIBLE_DEVICES leaves, else one of any kind.
 
-    A machine without NVML is one card, and ComfyUI finds by itself which.
+    Where there are none it is one card, and ComfyUI finds by itself which.
     """
     host = os.environ.get(HOST_VARIABLE) or platform.node() or "this machine"
     try:
@@ -79,7 +79,7 @@ def this_machine() -> Machine:
         Card(host, board.name, board.uuid, driver_version(), f"nvml:{board.index}")
         for board in shown
     )
-    return Machine(host, cards if boards else (Card(host),), pack_version(), git_commit())
+    return Machine(host, cards or (Card(host),), pack_version(), git_commit())
 
 
 def visible(boards: Sequence[Board], mask: str | None) -> list[Board]:

@@ -6,7 +6,7 @@ which the queue is done. The rest of H it idles at its idle power, unless it is 
 it has nothing to do. So fast cards that wait (race to idle) and slow settings that do not are
 weighed against each other, as in :mod:`..law.race_to_idle`. Under a power budget all cards that
 take part may draw the power of their hungriest setting at once, and the others idle. Energies are
-of the cards alone. Solved exactly in whole images, by scipy's mixed-integer solver.
+of the cards alone. Solved in whole images, by scipy's mixed-integer solver.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from .rows import CardRow
 Idle = Literal["queue", "deadline", "off"]
 """Until when cards that have nothing to do are on: the queue's end, the deadline, or not at all."""
 
-SOLVER_S = 60.0
-ROUNDING = 1e-7
+SOLVER_S = 20.0
+GAP = 1e-5
+"""Relative: an energy that is no further above the least one is the least one."""
 
 
 class NoPlanError(ValueError):
@@ -141,7 +142,7 @@ class _Problem:
             upper[end] = self.deadline_s
             lower[end] = self.deadline_s if self.idle == "deadline" else 0.0
         cost, whole = np.zeros(end + 1), np.zeros(end + 1)
-        whole[: 2 * count] = 1
+        whole[: count if self.power_w is None else 2 * count] = 1
         if least_time:
             cost[end] = 1.0
         else:
@@ -157,7 +158,7 @@ class _Problem:
             integrality=whole,
             bounds=Bounds(lower, upper),
             constraints=LinearConstraint(matrix, low, high),
-            options={"time_limit": SOLVER_S, "mip_rel_gap": 0.0},
+            options={"time_limit": SOLVER_S, "mip_rel_gap": GAP},
         )
         if found.x is None:
             return None
@@ -174,12 +175,12 @@ class _Problem:
         busy: dict[str, list[tuple[int, float]]] = {card: [] for card in self.cards}
         for n, row in enumerate(self.rows):
             busy[row.card].append((n, _seconds(row)))
-            used = [(n, 1.0), (count + n, -float(self.images[row.work]))]
-            limits.append((used, -math.inf, 0.0))
         limits += [([*terms, (end, -1.0)], -math.inf, 0.0) for terms in busy.values()]
         if self.power_w is None:
             return limits
         for n, row in enumerate(self.rows):
+            used = [(n, 1.0), (count + n, -float(self.images[row.work]))]
+            limits.append((used, -math.inf, 0.0))
             above = max(0.0, _power_w(row) - self.idle_w[row.card])
             peak = 2 * count + number[row.card]
             limits.append(([(peak, 1.0), (count + n, -above)], 0.0, math.inf))
@@ -219,7 +220,7 @@ class _Problem:
             idle_j,
             math.hypot(*halves),
             sum(peak_w.values()),
-            gap if gap > ROUNDING else 0.0,
+            gap if gap > 2 * GAP else 0.0,
         )
 
 

@@ -10,7 +10,6 @@ import argparse
 import json
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -25,7 +24,7 @@ LOOK_S = 1.0
 def main() -> int:
     """Keep a node until one of its processes ends; the code is 1 where it did not start."""
     parser = argparse.ArgumentParser()
-    for name in ("--listen", "--join", "--home"):
+    for name in ("--listen", "--join", "--folder"):
         parser.add_argument(name, required=True)
     parser.add_argument("--port", type=int, required=True)
     args = parser.parse_args()
@@ -54,7 +53,6 @@ def start(args: argparse.Namespace) -> Any:
     from ray._private.node import Node
     from ray._private.parameter import RayParams
 
-    folder = Path(args.home, "ray")
     given = {"gcs_address": args.join} if args.join else {"gcs_server_port": args.port}
     params = RayParams(
         **given,
@@ -67,7 +65,7 @@ def start(args: argparse.Namespace) -> Any:
         include_log_monitor=False,
         min_worker_port=0,
         max_worker_port=0,
-        temp_dir=str(folder),
+        temp_dir=args.folder,
     )
     return Node(params, head=not args.join, shutdown_at_exit=True, spawn_reaper=True)
 

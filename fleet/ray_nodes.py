@@ -11,7 +11,9 @@ import importlib
 import json
 import os
 import secrets
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -45,6 +47,7 @@ class Up:
     created_s: float
     address: str
     is_head: bool
+    folder: str
 
     @property
     def process(self) -> psutil.Process | None:
@@ -121,11 +124,15 @@ def make_token(home: Path, given: Path | None) -> Path:
 
 def read_up(home: Path) -> Up | None:
     """The node that runs here with this home; ``None`` where there is none."""
+    up = _last_up(home)
+    return up if up is not None and up.process is not None else None
+
+
+def _last_up(home: Path) -> Up | None:
     try:
-        up = Up(**read_json(home / UP_FILE, MAX_UP_BYTES))
+        return Up(**read_json(home / UP_FILE, MAX_UP_BYTES))
     except (IncomingError, TypeError):
         return None
-    return up if up.process is not None else None
 
 
 @contextlib.contextmanager
@@ -148,11 +155,16 @@ def node(
         raise UsageError(
             f"a node runs here already, in process {running.pid}: end it by `wattbench fleet down`"
         )
+    killed = _last_up(home)
+    if killed is not None:
+        shutil.rmtree(killed.folder, ignore_errors=True)
+    # Ray's sockets lie there, and the path of a socket is short.
+    folder = tempfile.mkdtemp(prefix="wattbench-")
     shim = home / "without_amdsmi"
     write_text('raise ImportError("kept from Ray")\n', shim / "amdsmi.py")
     environment = clean_environment({**ray_variables(home), **extra})
     environment["PYTHONPATH"] = str(shim)
-    words = ["--listen", listen, "--port", str(port), "--join", join, "--home", str(home)]
+    words = ["--listen", listen, "--port", str(port), "--join", join, "--folder", folder]
     given, taken = os.pipe()
     log = home / "ray.log"
     with os.fdopen(given, encoding="utf-8") as answers, log.open("wb") as told:
@@ -163,12 +175,13 @@ def node(
             try:
                 address = _address(answers, log)
                 process = psutil.Process()
-                up = Up(process.pid, process.create_time(), address, not join)
+                up = Up(process.pid, process.create_time(), address, not join, folder)
                 write_text(json.dumps(asdict(up)), home / UP_FILE)
                 yield child, up
             finally:
-                (home / UP_FILE).unlink(missing_ok=True)
                 child.end()
+                shutil.rmtree(folder, ignore_errors=True)
+                (home / UP_FILE).unlink(missing_ok=True)
 
 
 def _address(answers: Any, log: Path) -> str:

@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import site
+import stat
 import subprocess
 import sys
 import weakref
@@ -97,6 +98,21 @@ def _packages() -> list[str]:
     """The folders that this Python finds installed packages in."""
     own = [site.getusersitepackages()] if site.ENABLE_USER_SITE else []
     return [folder for folder in (*site.getsitepackages(), *own) if Path(folder).is_dir()]
+
+
+def find_program(name: str) -> str | None:
+    """The whole path of a program on PATH; ``None`` where there is none.
+
+    Not looked into: the current folder, and on POSIX folders that every user can put files into.
+    """
+    file = f"{name}.exe" if os.name == "nt" else name
+    for folder in map(Path, os.get_exec_path()):
+        path = folder / file
+        if not (folder.is_absolute() and path.is_file() and os.access(path, os.X_OK)):
+            continue
+        if os.name == "nt" or not folder.stat().st_mode & stat.S_IWOTH:
+            return str(path)
+    return None
 
 
 def clean_environment(

@@ -13,6 +13,7 @@ from typing import Any
 from ..measure.graph.costs import GraphCost, NodeCost
 from ..tables.columns import Column, cells, names
 from ..tables.csv import csv_text
+from ..tables.files import writable
 
 MAX_LINE_BYTES = 65536
 
@@ -197,7 +198,7 @@ def _columns(line: bytes) -> list[str]:
 
 def _line(cells: Sequence[Any]) -> str:
     """One line of the table: a row never takes several."""
-    flat = [" ".join(cell.split()) if isinstance(cell, str) else cell for cell in cells]
+    flat = [writable(" ".join(cell.split())) if isinstance(cell, str) else cell for cell in cells]
     return csv_text([flat]).removesuffix("\n")
 
 

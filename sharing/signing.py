@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+
+from ..processes.children import find_program
 
 NAMESPACE = "wattbench"
 TIMEOUT_S = 60.0
@@ -53,7 +54,7 @@ def signer_of(content: bytes, signature: bytes, signers: Path | None, identity: 
 
 
 def _keygen(*arguments: str, content: bytes = b"") -> str:
-    program = shutil.which("ssh-keygen")
+    program = find_program("ssh-keygen")
     if program is None:
         raise SignatureError("signatures need ssh-keygen, which OpenSSH brings; it is not here")
     try:

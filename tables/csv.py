@@ -18,9 +18,12 @@ from .files import write_text
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMULA = re.compile(r"'*[=+\-@\t\r]")
+FORMULA_START = r"'*(?:[\t\r\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20])"
+"""Also in full width, and behind what some spreadsheets take away."""
+
+FORMULA = re.compile(FORMULA_START)
 NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
-MADE_HARMLESS = re.compile(r"'(?='*[=+\-@\t\r])")
+MADE_HARMLESS = re.compile(f"'(?={FORMULA_START})")
 MAX_HEADINGS_BYTES = 2**17
 
 BOM = "\ufeff"

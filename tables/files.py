@@ -8,8 +8,16 @@ from uuid import uuid4
 
 
 def write_text(text: str, path: Path) -> Path:
-    """As :func:`write_bytes`, in UTF-8."""
-    return write_bytes(text.encode(), path)
+    """As :func:`write_bytes`, in UTF-8, as :func:`writable` has it."""
+    return write_bytes(writable(text).encode(), path)
+
+
+def writable(text: str) -> str:
+    """``text`` as UTF-8 can hold it.
+
+    Half of a surrogate pair, as in the name of a file that an error tells, becomes ``\\udc80``.
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def write_bytes(data: bytes, path: Path) -> Path:

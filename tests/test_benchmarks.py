@@ -49,9 +49,9 @@ def run_here(comfyui, tmp_path, monkeypatch, capsys):
     return run
 
 
-def test_gpu_script_runs_both_workloads_of_the_study(run_script, tmp_path):
+def test_gpu_script_runs_both_workloads_of_the_study(run_here, tmp_path):
     options = ["--size", "tiny", "--cpu", "--repeats", "1", "--warmup-runs", "0"]
-    printed = run_script("gpu.py", *options, "--idle-seconds", "0", "--meter", "estimate")
+    printed = run_here("gpu.py", *options, "--idle-seconds", "0", "--meter", "estimate")
     runs = pd.read_csv(tmp_path / "output" / "gpu" / "runs.csv")
     assert list(runs["architecture"]) == ["sdxl", "z_image_turbo"]
     assert list(runs["steps"]) == [30, 8]

@@ -8,6 +8,7 @@ import pytest
 from wattbench.incoming import (
     MAX_NAME_BYTES,
     IncomingError,
+    below,
     check_file,
     check_name,
     check_path,
@@ -140,3 +141,31 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path, kind):
     thread.join(60)
     assert len(answers) == 2
     assert all("not a file" in answer for answer in answers)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["a.csv:hidden", "a:b", "nul:", "dir./a", "dir /a", "a.", "a ", "..\\a", "CON.d/a", "a\u202eb"],
+)
+def test_what_means_another_file_on_another_system_is_refused_below_a_folder(tmp_path, path):
+    for name in (path, str(tmp_path / path)):
+        with pytest.raises(IncomingError):
+            below(name, tmp_path)
+        with pytest.raises(IncomingError):
+            resolve(name, (tmp_path,))
+
+
+def test_only_what_lies_below_is_looked_at(tmp_path):
+    root = tmp_path / "results 12:30."
+    assert below("sub/../a.csv", root) == root / "a.csv"
+    assert below(str(root / "a.csv"), root) == root / "a.csv"
+    assert below(".", root) == root
+    assert below("../a.csv", root) is None
+
+
+@pytest.mark.parametrize("letter", ["\x85", "\u2028", "\u2029", "\u202e", "\u2066"])
+def test_a_name_looks_like_what_it_is(letter):
+    for check in (check_name, check_path):
+        with pytest.raises(IncomingError, match="control characters"):
+            check(f"a{letter}b")
+    assert check_name("Bild 9.41\u202fam \u200d é") == "Bild 9.41\u202fam \u200d é"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...records import SCHEMA_VERSION, Condition
 from ...tables.columns import Column, ColumnType
+from ...tables.files import writable
 from .row import RunRow
 
 if TYPE_CHECKING:
@@ -18,11 +19,18 @@ CONDITION, ENVIRONMENT = "condition", "environment"
 
 
 def _condition(name: str, kind: ColumnType, unit: str, meaning: str) -> Column[RunRow]:
-    return Column(name, kind, unit, meaning, attrgetter(f"run.condition.{name}"), CONDITION)
+    value = attrgetter(f"run.condition.{name}")
+    return Column(name, kind, unit, meaning, lambda row: _writable(value(row)), CONDITION)
 
 
 def _environment(name: str, kind: ColumnType, unit: str, meaning: str) -> Column[RunRow]:
-    return Column(name, kind, unit, meaning, attrgetter(f"run.environment.{name}"), ENVIRONMENT)
+    value = attrgetter(f"run.environment.{name}")
+    return Column(name, kind, unit, meaning, lambda row: _writable(value(row)), ENVIRONMENT)
+
+
+def _writable(value: object) -> object:
+    """Text as a file will have it, so that it is equal to what is read."""
+    return writable(value) if isinstance(value, str) else value
 
 
 def _run(name: str, kind: ColumnType, unit: str, meaning: str) -> Column[RunRow]:
@@ -62,7 +70,7 @@ CONDITIONS: tuple[Column[RunRow], ...] = (
         "text",
         "",
         "a name made of the columns that follow: equal names are equal conditions",
-        lambda row: row.run.condition.label,
+        lambda row: _writable(row.run.condition.label),
         CONDITION,
     ),
     Column(
@@ -142,7 +150,9 @@ CONDITIONS: tuple[Column[RunRow], ...] = (
         "",
         "what else changes the model's cost: `channels_last`, `compile` with its options, the "
         "VAE's with `vae` before the name; a quantized text encoder's format with `text` before "
-        "it; patches of other nodes (`easycache`, `patched weights` for a LoRA); ComfyUI's launch "
+        "it; patches of other nodes (`easycache`, `patched weights` for a LoRA) and what such "
+        "nodes, samplers with options and noise levels were set to (`FreeU_V2 b1 1.3 b2 1.4`, "
+        "`LoraLoader lora_name a.safetensors strength_model 0.8`, `denoise 0.3`); ComfyUI's launch "
         "options (`--lowvram`, `--fast fp16_accumulation`)",
     ),
 )

@@ -9,6 +9,7 @@ from typing import Any
 
 from modules import processing, shared
 
+from ...errors import named
 from ...measure.protocol.observation import open_instrument
 from ...measure.protocol.session import open_journal
 from ...measure.recording.instrument import Instrument, Recording
@@ -122,7 +123,7 @@ class Generation:
         try:
             return original(p)
         except Exception as error:
-            self._journal.append(failed_run(self._new(), f"{type(error).__name__}: {error}"))
+            self._journal.append(failed_run(self._new(), named(error)))
             raise
         finally:
             self.is_inside = False

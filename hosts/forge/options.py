@@ -9,7 +9,7 @@ from typing import Any
 from modules import shared
 
 from ...attention.plan import Setting
-from ...incoming import check_file, check_path, resolve, shown
+from ...incoming import below, check_file, resolve, shown
 from ...measure.meters.replay import MAX_TRACE_BYTES
 from .attention import FORGE, attention_choices
 from .host import FOLDER_OPTION, HOST, METER_OPTION
@@ -104,8 +104,8 @@ def results_folder() -> Path:
     """
     root = HOST.output_folder().resolve()
     name = str(shared.opts.data.get(FOLDER_OPTION) or "wattbench")
-    target = (root / check_path(name)).resolve()
-    if not target.is_relative_to(root):
+    target = below(name, root)
+    if target is None:
         raise ValueError(
             f"the folder {shown(name)} of the settings lies outside of Forge's output folder "
             f"{root}; give a name without '..' or a drive"

@@ -90,7 +90,7 @@ class AmdSmiMeter(Meter):
 
     def read_power_w(self) -> float:
         call = f"amdsmi_get_power_info ({self._power_key}) of {self.name}"
-        power_w = self._read("amdsmi_get_power_info")[self._power_key]
+        power_w = self._read("amdsmi_get_power_info").get(self._power_key)
         if not isinstance(power_w, int):
             raise MeterReadError(f"{call} answered {power_w!r}")
         return believable_w(float(power_w), call)
@@ -155,13 +155,18 @@ class AmdSmiMeter(Meter):
 
     def _accumulator(self) -> tuple[int, float]:
         count = self._read("amdsmi_get_energy_count")
-        return count["energy_accumulator"], count["counter_resolution"] * 1e-6
+        ticks, step_uj = count.get("energy_accumulator"), count.get("counter_resolution")
+        if not isinstance(ticks, int) or not isinstance(step_uj, (int, float)):
+            raise MeterReadError(f"amdsmi_get_energy_count of {self.name} answered {count!r}")
+        return ticks, step_uj * 1e-6
 
     def _read(self, function: str) -> dict[str, Any]:
         try:
-            answer: dict[str, Any] = getattr(self._amdsmi, function)(self._handle)
-        except self._amdsmi.AmdSmiException as error:
+            answer = getattr(self._amdsmi, function)(self._handle)
+        except (self._amdsmi.AmdSmiException, AttributeError) as error:
             raise MeterReadError(f"{function} of {self.name}: {_one_line(error)}") from error
+        if not isinstance(answer, dict):
+            raise MeterReadError(f"{function} of {self.name} answered {answer!r}")
         return answer
 
 
@@ -266,7 +271,7 @@ def amdsmi_boards(amdsmi: Any) -> list[_Board]:
             _Board(index, handle, amdsmi.amdsmi_get_gpu_device_bdf(handle), _serial(amdsmi, handle))
             for index, handle in enumerate(handles)
         ]
-    except amdsmi.AmdSmiException as error:
+    except (amdsmi.AmdSmiException, AttributeError) as error:
         raise MeterUnavailableError(
             f"AMD SMI lists no GPU: {_one_line(error)}", _INSTALL
         ) from error
@@ -279,8 +284,8 @@ def _serial(amdsmi: Any, handle: Any) -> str:
     """The unique id that HIP makes its UUID of."""
     try:
         return str(amdsmi.amdsmi_get_gpu_asic_info(handle)["asic_serial"])
-    except amdsmi.AmdSmiException:
-        return ""
+    except (amdsmi.AmdSmiException, AttributeError, KeyError, TypeError):
+        return ""  # Forms of this answer differ over versions, and a board is found without it.
 
 
 def _files(sysfs: Path, board: _Board) -> AmdgpuFiles | None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from typing import TypeVar
 
+from ...errors import named
 from ...records import PowerSample
 from .base import DeviceStatus, Meter, MeterReadError
 
@@ -136,7 +137,7 @@ class PlausibleMeter(Meter):
         except MeterReadError:
             raise
         except Exception as error:
-            raise MeterReadError(f"{self.name} failed: {type(error).__name__}: {error}") from error
+            raise MeterReadError(f"{self.name} failed: {named(error)}") from error
 
     def _answer(self, read: Callable[[], N | None], channel: str = "") -> N | None:
         """A number, or ``None`` on a channel that has never told one."""

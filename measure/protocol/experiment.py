@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from ...errors import named
 from ...records import Run
 from .steady import Warmth, what_moves
 
@@ -132,7 +133,7 @@ def _attempt(trial: Trial, attempt: Attempt) -> Run:
     try:
         run = trial.measure(attempt)
     except RUN_FAILURES as error:
-        run = trial.failed(attempt, f"{type(error).__name__}: {error}")
+        run = trial.failed(attempt, named(error))
     try:
         trial.keep(run)
     except ValueError as error:

@@ -70,9 +70,12 @@ def test_a_wrong_row_is_found_if_it_is_the_last(heads, q_len, tensors):
 def test_the_error_is_that_of_all_where_all_is_compared(tensors, reference, distance):
     """Grouped heads, a mask of each kind and a scale; the definition in fp64 is the judge."""
     q, k, v = tensors(heads=4, kv_heads=2)
-    for mask in (None, torch.rand(1, 1, 70, 45) > 0.3, torch.rand(2, 4, 70, 45)):
+    random = torch.Generator().manual_seed(0)
+    masks = [torch.rand(shape, generator=random) for shape in ((1, 1, 70, 45), (2, 4, 70, 45))]
+    for mask in (None, masks[0] > 0.3, masks[1]):
         true = reference(q, k, v, mask, 0.3)
-        noisy = (true + 0.01 * torch.randn(true.shape, dtype=true.dtype)).float()
+        noise = torch.randn(true.shape, dtype=true.dtype, generator=random)
+        noisy = (true + 0.01 * noise).float()
         assert relative_error(noisy, q, k, v, mask, 0.3) == pytest.approx(
             distance(noisy, true), rel=1e-3
         )
@@ -103,7 +106,8 @@ def test_a_kernel_that_writes_in_place_is_refused_and_nothing_is_lost(which, ten
 
 def test_a_copy_of_an_expanded_mask_takes_no_more_memory(tensors):
     q, k, v = tensors()
-    mask = torch.rand(1, 1, 1, 45).expand(2, 4, 70, 45)
+    random = torch.Generator().manual_seed(0)
+    mask = torch.rand(1, 1, 1, 45, generator=random).expand(2, 4, 70, 45)
     copy = copies_of((q, k, v, mask, 0.3))
     assert torch.equal(copy[3], mask)
     assert copy[3].stride() == mask.stride()

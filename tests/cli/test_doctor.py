@@ -79,6 +79,7 @@ def test_rocm_smi_is_understood(put_tool):
         (nvidia_smi, "nvidia-smi", "No devices were found\n", 6, r"failed \(code 6\): No devices"),
         (nvidia_smi, "nvidia-smi", "one, two\n", 0, "'one,two', which is not understood"),
         (rocm_smi, "rocm-smi", "nothing here\n", 0, "answered no JSON"),
+        (rocm_smi, "rocm-smi", '{"a":' * 100_000 + "\n", 0, "answered no JSON"),
         (rocm_smi, "nvidia-smi", "", 0, "rocm-smi is not on PATH"),
     ],
 )
@@ -86,6 +87,32 @@ def test_tools_that_do_not_tell(put_tool, ask, tool, text, code, message):
     put_tool(tool, text, code)
     with pytest.raises(ToolError, match=message):
         ask()
+
+
+@posix_only
+@pytest.mark.parametrize(
+    ("document", "found"),
+    [
+        ("{}", []),
+        ('{"card0": "N/A", "system": []}', []),
+        ('{"card0": {}, "system": "N/A"}', [BoardFacts("", "", "", None, None, None)]),
+        (
+            '{"card0": {"VRAM Total Memory (B)": 1024, "Card Series": "N/A", "PCI Bus": null, '
+            '"Current Socket Graphics Package Power (W)": "nan"}}',
+            [BoardFacts("None", "", "", None, None, 1024)],
+        ),
+    ],
+)
+def test_what_rocm_smi_does_not_tell_is_blank(put_tool, document, found):
+    put_tool("rocm-smi", document + "\n")
+    assert rocm_smi() == found
+
+
+@posix_only
+@pytest.mark.parametrize("value", ["[N/A]", "nan", "inf", "-inf", ""])
+def test_what_nvidia_smi_does_not_tell_is_blank(put_tool, value):
+    put_tool("nvidia-smi", f"0:1:0, GPU, 580, {value}, {value}, {value}\n")
+    assert nvidia_smi() == [BoardFacts("0:1:0", "GPU", "580", None, None, None)]
 
 
 @posix_only

@@ -108,7 +108,8 @@ def test_noise_levels_that_are_none_are_refused(run_benchmark, levels):
 def test_idle_power_of_zero_seconds_is_blank(run_benchmark):
     _, runs = run_benchmark(warmup_runs=0, repeats=1, idle_seconds=0, max_warmup_seconds=0)
     assert runs[0].idle_power_w is None
-    assert runs[0].board.flags == ()
+    # ComfyUI may have warned of something else meanwhile.
+    assert not [flag for flag in runs[0].board.flags if "idle" in flag]
 
 
 def test_what_was_measured_before_a_cancellation_has_its_first_idle_power(

@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import psutil
 import pytest
@@ -16,6 +17,7 @@ from wattbench.processes.bootstrap import UnsafeCodeError, check_private
 from wattbench.processes.children import (
     Child,
     clean_environment,
+    find_program,
     module_command,
     pack_command,
     run,
@@ -388,3 +390,37 @@ def test_a_job_object_is_made_and_closed():
 def test_a_refused_job_is_an_error(function):
     with pytest.raises(OSError, match=f"{function} was refused"):
         windows_job.tie_to_this_process(4711, Kernel32(function))
+
+
+@pytest.fixture
+def tool(tmp_path):
+    """Put a program of a name into a folder; the folder."""
+
+    def put(name, folder, mode=0o755):
+        place = tmp_path / folder
+        place.mkdir()
+        program = place / (f"{name}.exe" if os.name == "nt" else name)
+        program.write_text("#!/bin/sh\n", "utf-8")
+        program.chmod(0o755)
+        place.chmod(mode)
+        return place
+
+    return put
+
+
+def test_a_program_is_found_on_path_and_nowhere_else(tool, tmp_path, monkeypatch):
+    trusted, here = tool("a-tool", "trusted"), tool("a-tool", "here")
+    monkeypatch.chdir(here)
+    for entries in ([""], ["."], ["../here"], [str(tmp_path / "none")]):
+        monkeypatch.setenv("PATH", os.pathsep.join(entries))
+        assert find_program("a-tool") is None
+    monkeypatch.setenv("PATH", os.pathsep.join([".", "", str(trusted)]))
+    assert Path(find_program("a-tool")).parent == trusted
+    assert find_program("another-tool") is None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes of POSIX")
+@pytest.mark.parametrize(("mode", "is_found"), [(0o757, False), (0o1777, False), (0o775, True)])
+def test_a_folder_that_everybody_can_fill_is_not_looked_into(tool, monkeypatch, mode, is_found):
+    monkeypatch.setenv("PATH", str(tool("a-tool", "folder", mode)))
+    assert (find_program("a-tool") is not None) == is_found

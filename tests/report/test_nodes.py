@@ -98,3 +98,12 @@ def test_a_title_of_several_lines_stays_one_row(tmp_path, cost):
     append_nodes(replace(cost, nodes=(node,)), path)
     assert broken_lines(path.read_bytes()) == (1, [])
     assert pd.read_csv(path)["title"][0] == 'two lines, "quoted"'
+
+
+def test_a_title_that_no_text_can_hold_is_a_row_that_is_whole(tmp_path, cost):
+    """A prompt can bring half of a surrogate pair."""
+    path = tmp_path / "nodes.csv"
+    nodes = (replace(cost.nodes[0], node=GraphNode("1", "A", "a\ud800\udcff")),)
+    append_nodes(replace(cost, nodes=nodes), path)
+    assert pd.read_csv(path)["title"].tolist() == ["a\\ud800\\udcff"]
+    assert broken_lines(path.read_bytes()) == (1, [])

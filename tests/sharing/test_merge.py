@@ -37,6 +37,22 @@ def test_the_order_of_sources_does_not_matter(make_run, tmp_path):
     assert merged([a, b]) == merged([b, a]) == merged([b, a, a, b]) == runs
 
 
+def test_a_study_keeps_the_order_of_its_plan(make_run, tmp_path):
+    """Its baseline comes first, although a random block began with another cell."""
+
+    def run(cell, visit, at):
+        study = {"study": "s", "cell": cell, "visit": visit}
+        began = f"2026-11-20T09:00:0{at}.000+00:00"
+        return make_run(f"{cell}{visit}", started_at=began, **study)
+
+    planned = [run("base", 1, 2), run("base", 2, 3), run("other", 1, 1), run("other", 2, 4)]
+    alone = make_run("alone", started_at="2026-11-20T09:00:05.000+00:00")
+    whole, part = Source(tmp_path / "a", tuple(planned)), Source(tmp_path / "b", (planned[2],))
+    single = Source(tmp_path / "c", (alone,))
+    for sources in ([part, whole, single], [single, whole, part]):
+        assert merged(sources) == [*planned, alone]
+
+
 def test_a_run_counts_before_its_bundle(make_run, tmp_path):
     run = make_run("a1", job_id="job-1")
     [shared] = Bundle.of([run]).runs

@@ -11,6 +11,7 @@ import pytest
 
 from wattbench.analysis.analysis import Analysis
 from wattbench.errors import UsageError
+from wattbench.measure.protocol.journal import read
 from wattbench.study.cells import ready
 from wattbench.study.matrix import Matrix
 from wattbench.study.matrix_results import write_results
@@ -205,6 +206,29 @@ def test_a_matrix_goes_on_where_it_was_interrupted(carry_out):
     table, whole = (Analysis.of(m.runs()).frame for m in (matrix, undisturbed))
     same = ["study", "cell", "visit", "repeat", "seed", "is_warmup", "condition_id"]
     pd.testing.assert_frame_equal(table[same], whole[same])
+
+
+def test_a_run_ends_after_its_last_block_and_another_goes_on(carry_out):
+    whole = carry_out(folder="whole")
+    assert whole.run() is True
+    blocks = max(visit.block for visit in whole.journal.made) + 1
+    for last in range(1, blocks + 1):
+        part = carry_out()
+        part.last_block = last
+        is_over = part.run()
+        assert max(visit.block for visit in part.journal.made) + 1 == last
+        assert is_over is (last == blocks)
+    assert places(part) == places(whole)
+
+
+def test_what_ran_beside_stands_in_every_run_and_raw_runs_are_written(carry_out, tmp_path):
+    matrix = carry_out()
+    matrix.last_block, matrix.remarks = 1, ("measured together with another",)
+    matrix.run()
+    assert all("measured together with another" in run.board.flags for run in matrix.runs())
+    write_results(matrix, tmp_path / "out")
+    raw = read((tmp_path / "out" / "runs.jsonl").read_bytes())
+    assert (list(raw.runs), raw.left_out) == (matrix.runs(), ())
 
 
 def test_a_journal_that_was_cut_anywhere_loses_the_visit_that_was_cut(carry_out, tmp_path):

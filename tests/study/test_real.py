@@ -26,7 +26,7 @@ def test_a_users_graph_is_measured_and_tuned(graph, rig, tmp_path):
     levers = (Lever("attention", ("sdpa_math",)),)
     rule = Rule(hopeless=1e9, helped=1e9, blocks_min=2, blocks_max=2)
     gallery = Gallery()
-    tuning = Tuning(graph, rig, Search(levers, rule, 0), "s_per_img", 2, 1e9, gallery)
+    tuning = Tuning(graph, rig, Search(levers, rule, 0), "s_per_img", 1, 1e9, gallery)
     tuning.run()
     assert tuning.search.faults == {}
     assert len(tuning.visits) == 2 * (2 + 2)

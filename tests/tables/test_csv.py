@@ -18,6 +18,11 @@ FORMULAS = [
     "\tx",
     "\rx",
     "--lowvram",
+    "\n=1+1",
+    " =1+1",
+    "\u3000\uff1d1+1",
+    "\uff0b1",
+    "\uff20SUM(1)",
 ]
 
 
@@ -27,19 +32,24 @@ def test_no_text_is_a_formula(text):
 
 
 @pytest.mark.parametrize(
-    "cell", ["a=b", "moth", "", "'quoted'", "-0.5", "+3", "-1e-05", -0.5, 3, None]
+    "cell", ["a=b", " moth", "", "'quoted'", "-0.5", "+3", "-1e-05", -0.5, 3, None]
 )
 def test_other_cells_stay(cell):
     assert harmless(cell) == cell
 
 
-@given(st.text(alphabet="'=+-@\t\ra1", max_size=6))
+@given(st.text(alphabet="'=+-@\t\r\n \uff1da1", max_size=6))
 def test_every_text_comes_back(text):
     assert as_it_was(harmless(text)) == text
 
 
 def test_rows_are_harmless():
     assert csv_text([("a", "b"), ("=1", -1.5), ("\r", "c")]) == "a,b\n'=1,-1.5\n\"'\r\",c\n"
+
+
+def test_half_of_a_surrogate_pair_does_not_lose_a_table(tmp_path):
+    path = write_frame(pd.DataFrame({"text": ["no file a\udcffb", "c"]}), tmp_path / "t.csv")
+    assert list(read_frame(path)["text"]) == ["no file a\\udcffb", "c"]
 
 
 @pytest.mark.parametrize("for_excel", [False, True])

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from wattbench.measure.meters import DeviceId
+from wattbench.measure.meters import DeviceId, MeterUnavailableError
+from wattbench.measure.meters.amdsmi import AmdSmiMeter, amdsmi_boards
 
 MI300 = """
 gpu
@@ -218,3 +219,53 @@ reply([vars(facts) for facts in amdsmi_facts()])
     assert facts["pci_bus_id"] == "0000:c1:00.0"
     assert facts["power_w"] == 400
     assert facts["memory_bytes"] is None
+
+
+class Answers:
+    """A module amdsmi of another version, whose functions answer what they are told to."""
+
+    class AmdSmiException(Exception):  # noqa: N818  (the name that the package has)
+        pass
+
+    def __init__(self, power, count, asic):
+        self.answers = {
+            "amdsmi_get_power_info": power,
+            "amdsmi_get_energy_count": count,
+            "amdsmi_get_gpu_asic_info": asic,
+            "amdsmi_get_gpu_device_bdf": "0000:c1:00.0",
+        }
+
+    def amdsmi_get_processor_handles(self):
+        return [object()]
+
+    def __getattr__(self, name):
+        answer = self.answers.get(name)
+        if answer is None:
+            raise AttributeError(name)
+        return lambda handle: answer
+
+
+@pytest.mark.parametrize(
+    ("power", "count", "refusal"),
+    [
+        (None, {}, "amdsmi_get_power_info"),
+        ("N/A", {}, "answered 'N/A'"),
+        ([400], {}, r"answered \[400\]"),
+        ({}, {}, "answered None"),
+        ({"current_socket_power": "N/A", "average_socket_power": "N/A"}, {}, "answered 'N/A'"),
+        ({"current_socket_power": 400}, None, "amdsmi_get_energy_count"),
+        ({"current_socket_power": 400}, "N/A", "answered 'N/A'"),
+        ({"current_socket_power": 400}, {"power": 1, "counter_resolution": 15.3}, "answered {"),
+        (
+            {"current_socket_power": 400},
+            {"energy_accumulator": "N/A", "counter_resolution": "N/A"},
+            "answered {",
+        ),
+    ],
+)
+@pytest.mark.parametrize("asic", [None, "N/A", {}, {"asic_serial": "N/A"}])
+def test_other_forms_of_an_answer_are_a_refusal(tmp_path, power, count, asic, refusal):
+    amdsmi = Answers(power, count, asic)
+    [board] = amdsmi_boards(amdsmi)
+    with pytest.raises(MeterUnavailableError, match=refusal):
+        AmdSmiMeter(amdsmi, board, "amdsmi:0", True, tmp_path)

@@ -128,6 +128,7 @@ def test_cancelling_keeps_what_was_measured(make_run):
         *(KeyError("sigma"), TypeError("a bug"), AssertionError(), AttributeError("a bug")),
         *(StopIteration(), RecursionError(), ImportError("xformers"), MemoryError(), OSError(28)),
         type("TheirOwnError", (Exception,), {})("of a custom node"),
+        type("SpeechlessError", (Exception,), {"__str__": lambda self: 1 / 0})(),
     ],
 )
 def test_whatever_a_sampler_raises_is_a_row(make_run, error):

@@ -188,7 +188,10 @@ print(json.dumps([[r.meter, r.scope, r.energy_j / phase.duration_s] for r in rea
 
 
 def test_a_simulated_board_and_its_packages(rapl, simulated_nvml):
-    """A counter that ticks ten times a second beside one that never stands still."""
+    """A counter that ticks ten times a second beside one that never stands still.
+
+    A tick is 7 % of what is measured: so much is off where the machine holds a reading up.
+    """
     script = f"origin {time.perf_counter() - 10}\ngpu\nname Simulated\nuuid GPU-1\n"
     environment = simulated_nvml(f"{script}counter_mj 1000\npower -100 300\n")
     done = subprocess.run(
@@ -200,6 +203,6 @@ def test_a_simulated_board_and_its_packages(rapl, simulated_nvml):
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == [
-        ["nvml:0", "gpu", pytest.approx(300, rel=0.02)],
-        ["rapl:package", "package", pytest.approx(50, rel=0.02)],
+        ["nvml:0", "gpu", pytest.approx(300, rel=0.07)],
+        ["rapl:package", "package", pytest.approx(50, rel=0.07)],
     ]
