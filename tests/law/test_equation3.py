@@ -89,6 +89,12 @@ def test_standard_errors_are_those_of_least_squares(study):
     assert fitted.scores.r2 == pytest.approx(reference.rvalue**2)
 
 
+def test_an_interval_is_of_90_percent_unless_another_is_asked_for(study):
+    fitted = law.fit_equation3(of(study, "flux"))
+    rows = of(study, "flux").iloc[:5]
+    assert fitted.predict(rows).equals(fitted.predict(rows, 0.9))
+
+
 def test_wider_for_more_confidence(study):
     fitted = law.fit_equation3(of(study, "flux"))
     half, most = (fitted.predict(study.iloc[:5], level) for level in (0.5, 0.95))
