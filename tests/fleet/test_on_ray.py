@@ -8,6 +8,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import psutil
 import pytest
 
 from wattbench.fleet.cards import HOST_VARIABLE
+from wattbench.fleet.ray_nodes import UP_FILE
 from wattbench.fleet.store import CARDS
 from wattbench.fleet.worker import HOME_VARIABLE
 from wattbench.study.visits import JOURNAL, read_visits
@@ -89,9 +91,13 @@ class Node:
 
     def kill(self):
         """SIGKILL of `up`; returns once nobody of it is left."""
+        up = self.home / UP_FILE
+        folder = json.loads(up.read_text("utf-8"))["folder"] if up.exists() else None
         self.process.kill()
         self.process.wait()
         until(lambda: not marked(self.mark), WAIT_S, 0.1)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def visits(self):
         """What its own journal holds."""
