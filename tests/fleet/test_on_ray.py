@@ -138,6 +138,13 @@ class Fleet:
         assert events, err
         return process.returncode, events
 
+    def command(self, node, action):
+        """What `wattbench fleet ACTION` prints there."""
+        command = [sys.executable, "-m", "wattbench", "fleet", action]
+        environment = node.environment | {MARK: "command"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return done.stdout
+
     def check(self):
         """Every visit once, on the node of its card and in what was pulled."""
         planned = {(f"moth: attention={a}", b) for a in ("as_is", "sdpa") for b in range(BLOCKS)}
@@ -202,6 +209,14 @@ def test_a_plan_on_two_nodes_outlives_the_death_of_a_worker_a_node_and_the_head(
     assert kinds["trouble"] >= 1
     assert {event["card"] for event in events if event.get("over")} == cards_of(events)
     fleet.check()
+
+    told = fleet.command(fleet.head, "status")
+    assert "oak: WattBench" in told
+    assert "  Made elm, driver" in told
+    assert "machines measure nothing now" in told
+    assert "the node has ended" in fleet.command(fleet.other, "down")
+    fleet.other.process.wait(WAIT_S)
+    until(lambda: not marked(fleet.other.mark), WAIT_S, 0.1)
 
 
 def test_the_head_dies_and_nothing_is_lost(fleet):
