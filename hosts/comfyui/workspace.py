@@ -163,8 +163,9 @@ def types_of(kind: Any) -> set[str]:
 
 
 def type_of(prompt: Any, link: Any) -> str:
-    """The type of a value that comes over a wire."""
-    name = _class_of(prompt.get_node(link[0])).RETURN_TYPES[link[1]]
+    """The type of a value that comes over a wire; of outputs that are made as needed, any."""
+    names = _class_of(prompt.get_node(link[0])).RETURN_TYPES
+    name = names[link[1]] if link[1] < len(names) else "*"
     return str(getattr(name, "value", name))
 
 

@@ -114,3 +114,8 @@ def test_options_of_a_sampler_and_noise_levels_are_told(told):
     )
     assert len({custom(0.5, 1.0), custom(1.0, 1.0), custom(0.5, 0.6)}) == 3
     assert custom(0.5, 1.0) == custom(0.5, 1.0, noise_seed=2)
+
+
+def test_outputs_that_a_class_does_not_declare_are_of_any_type(told):
+    """As nodes have that grow outputs."""
+    assert told(denoise=0.3, latent_image=["m", 9]) == "denoise 0.3"
