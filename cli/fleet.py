@@ -175,8 +175,8 @@ def status(args: argparse.Namespace) -> int:
                 print(f"  {card.gpu or 'what ComfyUI finds'}, driver {card.driver or 'unknown'}")
             if refused := mismatch(machine, here):
                 print(f"  it measures nothing: {refused}")
-        for reason in getattr(places, "silent", {}).values():
-            print(f"no answer: {reason}")
+        for reason in places.silent():
+            print(reason)
         if hasattr(places, "free"):
             print(f"{places.free():g} machines measure nothing now")
     return 0

@@ -154,6 +154,10 @@ def warn(notes: Sequence[str]) -> None:
         print(f"note: {note}", file=sys.stderr)
 
 
+MOST = 10**9
+"""Of anything that a run is counted in: steps, images, pixels of a side."""
+
+
 def count(text: str) -> int:
     """An argument that is a whole number of at least 1."""
     try:
@@ -162,6 +166,8 @@ def count(text: str) -> int:
         value = 0
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    if value > MOST:
+        raise argparse.ArgumentTypeError(f"{text!r} is more than {MOST}")
     return value
 
 

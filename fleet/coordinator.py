@@ -130,6 +130,8 @@ class Coordinator:
             elif working.placed.place != one.place and working.placed.place not in self._there:
                 working.placed, working.idle_tries = one, 0
                 self.tell({"event": "back", "card": one.card.key, "label": one.card.label})
+        silent = self.places.silent()
+        missing = {number: "; ".join((why, *silent)) for number, why in missing.items()}
         for number, reason in missing.items():
             if is_first or number not in self.missing:
                 self.tell({"event": "unplaceable", "cells": self._cells(number), "reason": reason})

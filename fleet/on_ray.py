@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from typing import Any
@@ -17,6 +18,9 @@ from .worker import Assignment, Outcome, default_home, work
 
 ASK_S = 45.0
 """How long a machine may take to say which cards it has."""
+
+ASK_AGAIN_S = 300.0
+"""When one that did not answer is asked again: whoever waits for an answer waits for all."""
 
 
 class OnRay:
@@ -41,8 +45,7 @@ class OnRay:
             raise CommandError(f"the fleet at {up.address} is not to be had: {error}") from error
         self._do, self._ask = self._ray.remote(do), self._ray.remote(ask)
         self._known: dict[str, Machine] = {}
-        self.silent: dict[str, str] = {}
-        """Nodes that do not say what they are, by their address, with the reason."""
+        self._silent: dict[str, tuple[float, str]] = {}
 
     def machines(self) -> Mapping[str, Machine]:
         """Nodes are asked once, and not while they measure: asking costs them time."""
@@ -50,19 +53,28 @@ class OnRay:
         asked = {
             name: self._ask.options(**self._pinned(name)).remote()
             for name in alive
-            if name not in self._known
+            if name not in self._known and not self._was_asked(name)
         }
         if asked:
             self._ray.wait(list(asked.values()), num_returns=len(asked), timeout=ASK_S)
         for name, answer in asked.items():
             try:
                 self._known[name] = self._ray.get(answer, timeout=0)
-                self.silent.pop(name, None)
+                self._silent.pop(name, None)
             except self._ray.exceptions.RayError as error:
                 self._ray.cancel(answer, force=True)
                 told = str(error).strip().splitlines()[-1:] or ["it does not answer"]
-                self.silent[name] = f"{alive[name]['NodeManagerAddress']}: {told[0]}"
+                reason = f"{alive[name]['NodeManagerAddress']} does not say what it has: {told[0]}"
+                self._silent[name] = time.monotonic(), reason
+        self._silent = {name: told for name, told in self._silent.items() if name in alive}
         return {name: self._known[name] for name in alive if name in self._known}
+
+    def silent(self) -> list[str]:
+        return [reason for _, reason in self._silent.values()]
+
+    def _was_asked(self, name: str) -> bool:
+        """Whether a node has not answered, lately."""
+        return name in self._silent and time.monotonic() - self._silent[name][0] < ASK_AGAIN_S
 
     def free(self) -> float:
         """How many of the machines measure nothing."""

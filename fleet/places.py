@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
@@ -28,6 +28,10 @@ class Places(Protocol):
         """Those that can be reached now, by the names of their places."""
         ...
 
+    def silent(self) -> Sequence[str]:
+        """Why others cannot be reached, a sentence each."""
+        ...
+
     def submit(self, place: str, assignment: Assignment, share: float) -> Future[Outcome]:
         """Begin; ``share`` is how much of the machine it takes, 1 for all of it.
 
@@ -44,6 +48,9 @@ class Here:
 
     def machines(self) -> Mapping[str, Machine]:
         return {HERE: this_machine()}
+
+    def silent(self) -> Sequence[str]:
+        return ()
 
     def submit(self, place: str, assignment: Assignment, share: float) -> Future[Outcome]:
         future: Future[Outcome] = Future()

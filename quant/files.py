@@ -6,6 +6,7 @@ By plain reads and not by mapping them into memory: a mapped file's pages count 
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -196,6 +197,8 @@ def _refusal(path: Path, start: bytes, error: Exception) -> str:
         )
     if start.startswith(GGUF_START):
         return f"{path} is a GGUF file: it is quantized already. Begin with the original file."
+    # What the library quotes of the file is left out.
+    said = re.split("[`\"']", str(error))[0].rstrip(" :")
     return (
-        f"{path} is no whole safetensors file ({error}). Was its download cut short? Get it again."
+        f"{path} is no whole safetensors file ({said}). Was its download cut short? Get it again."
     )

@@ -15,7 +15,7 @@ from ..analysis.notes import SEPARATOR, gathered
 from ..measure.energy.phases import SLOW_COUNTER
 from ..tables.table import BLANK, Table
 from .breakdown import ESTIMATED, IDLE_HEADING, METHOD_HEADING
-from .summary import DIFFERENCES, HEADINGS
+from .summary import DIFFERENCES, HEADINGS, OTHER_DIFFERENCES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +30,7 @@ NO_STEPS = "the number of steps is not known"
 NO_BATCH = "the number of images is not known"
 NO_RATIO = "not measured for both conditions by the same meter"
 UNSEEN = "this phase was not observed"
+UNKNOWN = "not known of these runs"
 
 COLUMNS = {
     **dict(zip(HEADINGS[2:-1], METRICS, strict=True)),
@@ -137,6 +138,8 @@ def notes_beside(
 def _reason(heading: str, measured: pd.DataFrame, comparison_note: object) -> str:
     if heading in DIFFERENCES.values():
         return "nothing was asked for"
+    if heading in OTHER_DIFFERENCES.values():
+        return UNKNOWN
     if heading in ENVIRONMENT_COLUMNS:
         return "unavailable on this machine"
     if measured.empty:

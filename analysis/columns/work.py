@@ -150,7 +150,9 @@ CONDITIONS: tuple[Column[RunRow], ...] = (
         "",
         "what else changes the model's cost: `channels_last`, `compile` with its options, the "
         "VAE's with `vae` before the name; a quantized text encoder's format with `text` before "
-        "it; patches of other nodes (`easycache`, `patched weights` for a LoRA); ComfyUI's launch "
+        "it; patches of other nodes (`easycache`, `patched weights` for a LoRA) and what such "
+        "nodes, samplers with options and noise levels were set to (`FreeU_V2 b1 1.3 b2 1.4`, "
+        "`LoraLoader lora_name a.safetensors strength_model 0.8`, `denoise 0.3`); ComfyUI's launch "
         "options (`--lowvram`, `--fast fp16_accumulation`)",
     ),
 )

@@ -16,7 +16,7 @@ from .host import HOST
 from .pictures import pictures_sha256
 from .thumbnails import keep_thumbnail
 from .unmeasured import unmeasured
-from .workspace import prompt_texts
+from .workspace import prompt_texts, settings_behind
 
 
 def made_of(values: Sequence[Any], made_by: set[str], observations: Sequence[Observation]) -> Made:
@@ -29,6 +29,7 @@ def made_of(values: Sequence[Any], made_by: set[str], observations: Sequence[Obs
     known = Made(
         note="" if denoised else _why_not_denoised(),
         prompt=short_hash(texts) if texts else "",
+        settings=settings_behind(HOST.node_id()),
         unmeasured=_unmeasured(made_by, observations),
     )
     samplings = [s for o in observations for s in o.recording.samplings]

@@ -20,10 +20,12 @@ from ...quality.prompts import prompt_id
 from ...records import Condition, PictureCheck
 from .core import blank, run_core
 from .describe import clip_facts, model_facts, vae_facts
+from .host import HOST
 from .ledgers import ledgers_of
 from .pictures import arrays, pictures_sha256
 from .sampling import observe_sampling
 from .thumbnails import keep_thumbnail
+from .workspace import settings_behind
 
 LATENT_PX = 8
 """Core's ``EmptyLatentImage`` makes a point of this many pixels, and drops the rest."""
@@ -123,7 +125,8 @@ class ImageJob:
         self._observed = observe_sampling(self.model, self._record)
         parts = model_facts(self.model), clip_facts(self.clip), vae_facts(self.vae)
         facts = {name: value for part in parts for name, value in part.items()}
-        facts["optimizations"] = join_optimizations(*parts)
+        settings = {"optimizations": settings_behind(HOST.node_id())}
+        facts["optimizations"] = join_optimizations(*parts, settings)
         self.condition = Condition(
             **facts,
             width_px=self.width,

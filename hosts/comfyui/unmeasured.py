@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from comfy_execution.graph_utils import is_link
@@ -15,10 +15,10 @@ from ...measure.graph.costs import GraphNode
 from ...measure.graph.log import NodeLog
 from ...measure.recording.runs import LEAST_SHARE
 from .progress import follow_prompt, follower_of
+from .workspace import VALUES, type_of, types_of
 
 NAME = "wattbench_collect"
 
-VALUES = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
 SETTINGS = VALUES | {
     *("MODEL", "CLIP", "VAE", "CLIP_VISION", "CONTROL_NET", "STYLE_MODEL", "UPSCALE_MODEL"),
     *("GLIGEN", "PHOTOMAKER", "LORA_MODEL", "MODEL_PATCH", "AUDIO_ENCODER"),
@@ -102,20 +102,8 @@ def unmeasured(
 
 def _works(node: dict[str, Any], prompt: Any, classes: Mapping[str, Any]) -> bool:
     """Whether a node makes something of what others made. Files and blanks come from nothing."""
-    outputs = _types(classes[node["class_type"]])
-    inputs = set(_input_types(node, prompt, classes))
+    outputs = types_of(classes[node["class_type"]])
+    inputs = {type_of(prompt, value) for value in node["inputs"].values() if is_link(value)}
     if outputs <= SETTINGS or inputs <= VALUES:
         return False
     return (outputs | inputs) - VALUES != {"CONDITIONING"}
-
-
-def _input_types(node: dict[str, Any], prompt: Any, classes: Mapping[str, Any]) -> Iterator[str]:
-    for value in node["inputs"].values():
-        if is_link(value):
-            kind = classes[prompt.get_node(value[0])["class_type"]]
-            name = kind.RETURN_TYPES[value[1]]
-            yield str(getattr(name, "value", name))
-
-
-def _types(kind: Any) -> set[str]:
-    return {str(getattr(name, "value", name)) for name in kind.RETURN_TYPES}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,18 @@ from comfy_execution.utils import get_executing_context
 
 from ...attention.choices import Choices
 from ...incoming import below, shown
-from ...records import Run
+from ...records import Run, short_hash
 from .host import HOST
 
 CORE_SAMPLERS = ("KSampler", "KSamplerAdvanced")
+
+PATCHED = {"MODEL", "CLIP", "VAE", "CONDITIONING", "CONTROL_NET", "HOOKS"}
+"""What nodes take, change, and give on."""
+
+MOST_CHARACTERS = 60
+"""A longer setting is told by its hash."""
+
+VALUES = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
 
 RUNS_KEY = "wattbench_runs"
 """Where a prompt's node says which runs it made."""
@@ -86,21 +94,9 @@ def prompt_texts(node_id: str) -> list[Any]:
 
     A text that comes over a wire is followed; what makes it stands for it where it is no constant.
     """
-    if not node_id:
-        return []
-    prompt = get_progress_state().dynprompt
-    classes = importlib.import_module("nodes").NODE_CLASS_MAPPINGS
     texts: list[Any] = []
-    seen: set[str] = set()
-
-    def visit(node_id: str) -> None:
-        seen.add(node_id)
-        node = prompt.get_node(node_id)
-        links = {name: value for name, value in node["inputs"].items() if is_link(value)}
-        for source, _ in links.values():
-            if source not in seen:
-                visit(source)
-        known = classes[node["class_type"]].INPUT_TYPES()
+    for prompt, node, kind in _behind_in_order(node_id):
+        known = kind.INPUT_TYPES()
         kinds = {**known.get("required", {}), **known.get("optional", {})}
         if any(kind[0] == "CLIP" for kind in kinds.values()):
             texts.extend(
@@ -108,9 +104,69 @@ def prompt_texts(node_id: str) -> list[Any]:
                 for name, value in node["inputs"].items()
                 if name in kinds and kinds[name][0] == "STRING"
             )
-
-    visit(node_id)
     return texts
+
+
+def settings_behind(node_id: str) -> str:
+    """What nodes behind one of the running prompt were set to that change what is sampled, and how.
+
+    As ``FreeU_V2 b1 1.3 b2 1.4``: nodes that patch a model, a text encoder or a conditioning
+    (LoRAs and their strengths among them), samplers with options, noise levels, a denoise below 1.
+    Two strengths are two conditions. Seeds are left out.
+    """
+    found = []
+    for prompt, node, kind in _behind_in_order(node_id):
+        name, given = node["class_type"], types_of(kind)
+        taken = {type_of(prompt, value) for value in node["inputs"].values() if is_link(value)}
+        is_patch = not name.startswith("WattBench") and bool(PATCHED & given & taken)
+        if is_patch or ({"SAMPLER", "SIGMAS"} & given and name != "KSamplerSelect"):
+            found.append(" ".join((name, *_settings(prompt, node))))
+        denoise = _constant(prompt, node["inputs"].get("denoise", 1.0))
+        if name.removeprefix("WattBench") in CORE_SAMPLERS and denoise != 1.0:
+            found.append(f"denoise {denoise}")
+    return ", ".join(dict.fromkeys(found))
+
+
+def _settings(prompt: Any, node: dict[str, Any]) -> Iterator[str]:
+    for name, value in node["inputs"].items():
+        if "seed" in name or (is_link(value) and type_of(prompt, value) not in VALUES):
+            continue
+        text = str(_constant(prompt, value)).replace(", ", " ")
+        yield f"{name} {text if len(text) <= MOST_CHARACTERS else short_hash(text)}"
+
+
+def _behind_in_order(node_id: str) -> Iterator[tuple[Any, dict[str, Any], Any]]:
+    """The running prompt, a node behind this one or itself, and its class; sources first."""
+    if not node_id:
+        return
+    prompt = get_progress_state().dynprompt
+    seen: set[str] = set()
+
+    def visit(node_id: str) -> Iterator[tuple[Any, dict[str, Any], Any]]:
+        seen.add(node_id)
+        node = prompt.get_node(node_id)
+        for value in node["inputs"].values():
+            if is_link(value) and value[0] not in seen:
+                yield from visit(value[0])
+        yield prompt, node, _class_of(node)
+
+    yield from visit(node_id)
+
+
+def _class_of(node: dict[str, Any]) -> Any:
+    return importlib.import_module("nodes").NODE_CLASS_MAPPINGS[node["class_type"]]
+
+
+def types_of(kind: Any) -> set[str]:
+    """What a class of nodes gives."""
+    return {str(getattr(name, "value", name)) for name in kind.RETURN_TYPES}
+
+
+def type_of(prompt: Any, link: Any) -> str:
+    """The type of a value that comes over a wire; of outputs that are made as needed, any."""
+    names = _class_of(prompt.get_node(link[0])).RETURN_TYPES
+    name = names[link[1]] if link[1] < len(names) else "*"
+    return str(getattr(name, "value", name))
 
 
 def _constant(prompt: Any, value: Any) -> Any:

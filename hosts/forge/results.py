@@ -8,8 +8,10 @@ from typing import Any
 
 from ...records import Run
 from ...report import append_runs
+from ...report.glance import NAMES
 from ...report.shown import summary_shown
 from ...requirements import complaint, missing
+from ...tables.table import BLANK
 from .activity import Activity, runs_of_this_process
 from .hooks import missing_points
 from .host import FORGE
@@ -47,7 +49,7 @@ def complaints() -> list[str]:
 
 
 def card(runs: Sequence[Run]) -> str:
-    """The summary of runs as HTML; every text in it is escaped."""
+    """What an image costs and the tables of it, as HTML; every text in it is escaped."""
     if not runs:
         return _note(NOTHING)
     shown = summary_shown(runs)
@@ -58,7 +60,31 @@ def card(runs: Sequence[Run]) -> str:
         (shown["headings"], shown["rows"]),
         (shown["phases"]["headings"], shown["phases"]["rows"]),
     )
-    return "".join((*(_table(*one) for one in tables), _list("", notes)))
+    numbers = "".join((*(_table(*one) for one in tables), _list("", notes)))
+    folded = f"<details><summary>All numbers</summary>{numbers}</details>"
+    return _glance(shown["glance"]) + folded if shown["glance"] else numbers
+
+
+def _glance(glance: dict[str, Any]) -> str:
+    """Three figures, where it goes, and what is cheaper where there is something to compare."""
+    row = glance["row"]
+    lines = [*glance["verdict"], " ".join(filter(None, (glance["where"], *glance["asides"])))]
+    figures = "".join(
+        _figure(NAMES[one["name"]], one["unit"], one["values"][row]) for one in glance["measures"]
+    )
+    return (
+        f"<p><strong>{escape(glance['common'] or glance['labels'][row])}</strong></p>"
+        f"<div style='display:flex;flex-wrap:wrap;gap:2em'>{figures}</div>"
+        + "".join(_note(line) for line in lines if line)
+    )
+
+
+def _figure(name: str, unit: str, value: dict[str, Any]) -> str:
+    if "reason" in value:
+        return f"<p>{escape(name)}<br><strong>{BLANK}</strong><br>{escape(value['reason'])}</p>"
+    half = f"± {value['half']}" if value["half"] else ""
+    large = f"<strong style='font-size:1.6em'>{escape(value['text'])} {escape(unit)}</strong>"
+    return f"<p>{escape(name)}<br>{large}<br>{escape(half)}</p>"
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -34,6 +34,10 @@ REFRESH_S = 0.1
 LONGEST_TICK_S = 1.0
 """The tick in which a counter is first read may have begun so long before."""
 
+WATCHED_S = 1.0
+"""A counter is also held to what it gains over this long: of a step alone the allowance for a late
+refresh hides that it runs ten times too fast."""
+
 MOST_BYTES = 2**50
 
 STILL_S = 0.5
@@ -57,6 +61,8 @@ class PlausibleMeter(Meter):
         self._last_j = math.nan
         # When the counter was last seen to have the value before its present one.
         self._before_s = self._read_s = 0.0
+        # A value that it went to, and when it was last seen to have the one before that.
+        self._since_j, self._since_s = math.nan, 0.0
         self._fault = ""
         self._told: set[str] = set()
 
@@ -72,6 +78,8 @@ class PlausibleMeter(Meter):
                 self._fault = self._fault_of(energy_j, now_s)
                 if self._fault:
                     raise MeterReadError(self._fault)
+                if self._read_s and not now_s - self._since_s < WATCHED_S:
+                    self._since_j, self._since_s = energy_j, self._read_s
                 self._before_s, self._last_j = self._read_s or now_s - LONGEST_TICK_S, energy_j
             self._read_s = now_s
             return energy_j
@@ -79,13 +87,15 @@ class PlausibleMeter(Meter):
     def _fault_of(self, energy_j: float, now_s: float) -> str:
         if not math.isfinite(energy_j):
             return f"the energy counter of {self.name} answered {energy_j}, which is no energy"
-        gained_j, span_s = energy_j - self._last_j, now_s - self._before_s + REFRESH_S
-        if math.isnan(gained_j) or not self._exceeds(gained_j / span_s):
-            return ""
-        return (
-            f"the energy counter of {self.name} rose by {gained_j:.4g} J within {span_s:.3g} s, "
-            f"which would be {gained_j / span_s:.4g} W, more than {self._bound()}. Run again"
-        )
+        for from_j, from_s in ((self._last_j, self._before_s), (self._since_j, self._since_s)):
+            gained_j, span_s = energy_j - from_j, now_s - from_s + REFRESH_S
+            if not math.isnan(gained_j) and self._exceeds(gained_j / span_s):
+                return (
+                    f"the energy counter of {self.name} rose by {gained_j:.4g} J within "
+                    f"{span_s:.3g} s, which would be {gained_j / span_s:.4g} W, more than "
+                    f"{self._bound()}. Run again"
+                )
+        return ""
 
     def read_power_w(self) -> float | None:
         power_w = self._answer(self._meter.read_power_w, "power")

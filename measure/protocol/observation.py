@@ -116,7 +116,8 @@ def _without(observation: Observation, cached: set[str]) -> Observation:
 class Made:
     """What a job made, as far as its host can tell; ``batch_size`` counts videos, not frames.
 
-    ``unmeasured`` names work on it that no observation covers, ``note`` why others are missing.
+    ``settings`` are those of what else had a part in it, ``unmeasured`` names work on it that no
+    observation covers, ``note`` why others are missing.
     """
 
     width_px: int | None = None
@@ -124,6 +125,7 @@ class Made:
     batch_size: int | None = None
     frames: int | None = None
     prompt: str = ""
+    settings: str = ""
     sha256: str = ""
     unmeasured: str = ""
     note: str = ""
@@ -151,7 +153,9 @@ def join(observations: Sequence[Observation], made: Made | None = None) -> Run:
             if unknown == ""
         },
         **{name: getattr(made, name) for name in ("width_px", "height_px", "batch_size", "frames")},
-        "optimizations": join_optimizations(*(o.facts for o in observations)),
+        "optimizations": join_optimizations(
+            *(o.facts for o in observations), {"optimizations": made.settings}
+        ),
         "prompts": made.prompt,
         "guidance": "",
     }

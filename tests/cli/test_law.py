@@ -380,7 +380,7 @@ def test_predict_tells_every_setting_and_which_it_assumed(capsys):
 @pytest.mark.parametrize(
     ("option", "values"),
     [
-        ("--batch-size", ["0", "-1", "1.5", "nan"]),
+        ("--batch-size", ["0", "-1", "1.5", "nan", "1000000001", "9" * 20]),
         ("--steps", ["0", "-4", "two"]),
         ("--width", ["0", "-8"]),
         ("--height", ["0", "-8"]),

@@ -110,7 +110,6 @@ GGUF_BOMBS = {
 SAFETENSORS_BOMBS = {
     "length": struct.pack("<Q", 2**63) + b"{}",
     "deep": struct.pack("<Q", 100_001) + b"{" + DEEP.encode(),
-    "shape": None,
     "empty": b"",
 }
 JSON_BOMBS = {
@@ -156,8 +155,27 @@ PICTURE_BOMBS = {
     "cut": png(64, 64)[:40],
     "text_file": b"hunter2",
 }
-header = json.dumps({"t": {"dtype": "F32", "shape": [2**62, 4], "data_offsets": [0, 0]}}).encode()
-SAFETENSORS_BOMBS["shape"] = struct.pack("<Q", len(header)) + header
+
+
+def entry(begin, end, shape=(4,), dtype="F32"):
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": [begin, end]}
+
+
+SAFETENSORS_HEADERS = {
+    "shape": {"t": entry(0, 0, [2**62, 4])},
+    "overlap": {"hunter2": entry(0, 16), "hunter2 ": entry(8, 24)},
+    "backwards": {"hunter2": entry(16, 0)},
+    "negative": {"hunter2": entry(-16, 0)},
+    "beyond": {"hunter2": entry(0, 2**40, [2**38])},
+    "dtype": {"t": entry(0, 16, dtype="hunter2")},
+    "metadata": {"__metadata__": "hunter2", "t": entry(0, 16)},
+    "dimensions": {"t": entry(0, 4, [1] * 100_000)},
+    "no_values": {"t": entry(0, 0, [0, 2**62])},
+    "list": ["hunter2"],
+}
+for name, header in SAFETENSORS_HEADERS.items():
+    written = json.dumps(header).encode()
+    SAFETENSORS_BOMBS[name] = struct.pack("<Q", len(written)) + written + bytes(16)
 
 KINDS = ("gguf", "safetensors", "law", "calibration", "trace", "workflow", "tuned", "plan")
 KINDS += ("table", "journal", "picture", "verdict")

@@ -87,10 +87,14 @@ class MadePlaces(Here):
     def __init__(self, machines, do=lambda assignment: work(assignment, MADE)):
         super().__init__(self._counted)
         self.there, self.real, self.sent = dict(machines), do, []
+        self.mute = ()
         self.most, self.now, self.lock = {}, {}, threading.Lock()
 
     def machines(self):
         return dict(self.there)
+
+    def silent(self):
+        return self.mute
 
     def _counted(self, assignment):
         host = assignment.card.host

@@ -108,10 +108,12 @@ cards = [{{ gpu = "gpu-1", workloads = ["bee"] }}, {{ host = "elm", driver = "58
 
 
 def test_nobody_there_is_said_before_anything_is_measured(coordinate):
-    fleet = coordinate(MadePlaces({}))
+    places = MadePlaces({})
+    places.mute = ("192.0.2.1 does not say what it has",)
+    fleet = coordinate(places)
     assert not fleet.run()
     assert fleet.told[0]["event"] == "unplaceable"
-    assert "there are: no machines" in fleet.told[0]["reason"]
+    assert "no machines; 192.0.2.1 does not say what it has" in fleet.told[0]["reason"]
     is_whole, lines = write_fleet(fleet)
     assert not is_whole
     assert "2 cells unplaceable" in lines

@@ -8,6 +8,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import psutil
 import pytest
 
 from wattbench.fleet.cards import HOST_VARIABLE
+from wattbench.fleet.ray_nodes import UP_FILE
 from wattbench.fleet.store import CARDS
 from wattbench.fleet.worker import HOME_VARIABLE
 from wattbench.study.visits import JOURNAL, read_visits
@@ -89,9 +91,13 @@ class Node:
 
     def kill(self):
         """SIGKILL of `up`; returns once nobody of it is left."""
+        up = self.home / UP_FILE
+        folder = json.loads(up.read_text("utf-8"))["folder"] if up.exists() else None
         self.process.kill()
         self.process.wait()
         until(lambda: not marked(self.mark), WAIT_S, 0.1)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def visits(self):
         """What its own journal holds."""
@@ -137,6 +143,13 @@ class Fleet:
         events = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
         assert events, err
         return process.returncode, events
+
+    def command(self, node, action):
+        """What `wattbench fleet ACTION` prints there."""
+        command = [sys.executable, "-m", "wattbench", "fleet", action]
+        environment = node.environment | {MARK: "command"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return done.stdout
 
     def check(self):
         """Every visit once, on the node of its card and in what was pulled."""
@@ -202,6 +215,14 @@ def test_a_plan_on_two_nodes_outlives_the_death_of_a_worker_a_node_and_the_head(
     assert kinds["trouble"] >= 1
     assert {event["card"] for event in events if event.get("over")} == cards_of(events)
     fleet.check()
+
+    told = fleet.command(fleet.head, "status")
+    assert "oak: WattBench" in told
+    assert "  Made elm, driver" in told
+    assert "machines measure nothing now" in told
+    assert "the node has ended" in fleet.command(fleet.other, "down")
+    fleet.other.process.wait(WAIT_S)
+    until(lambda: not marked(fleet.other.mark), WAIT_S, 0.1)
 
 
 def test_the_head_dies_and_nothing_is_lost(fleet):

@@ -18,6 +18,8 @@ from wattbench.report import append_runs, read_runs, reserved, write_all
 from wattbench.report import export as export_module
 from wattbench.tables.csv import write_frame
 
+from ..made_runs import CONDITION
+
 NAMES = ("runs.csv", "summary.csv", "steps.csv", "report.md")
 
 
@@ -183,6 +185,17 @@ def test_names_of_runs_are_found_whatever_is_in_them(tmp_path, runs):
     found = [json.loads(line)["run_id"] for line in (tmp_path / "runs.jsonl").open("rb")]
     assert found == [odd.run_id, "run 2"]
     assert list(read_runs(tmp_path / "runs.csv")["run_id"]) == found
+
+
+@pytest.mark.parametrize("column", ["vae", "text_encoder", "prompts", "work"])
+def test_conditions_that_differ_by_what_one_does_not_tell(make_run, tmp_path, column):
+    """A graph whose decoding was probed, and one whose was not, in one folder."""
+    told = make_run("a", condition=replace(CONDITION, **{column: "moth"}))
+    untold = make_run("b", condition=replace(CONDITION, **{column: ""}))
+    append_runs([told], tmp_path)
+    append_runs([untold], tmp_path)
+    assert read_runs(tmp_path / "runs.csv")["condition"].nunique() == 2
+    assert "moth" in (tmp_path / "report.md").read_text("utf-8")
 
 
 def test_names_that_no_text_can_hold_lose_no_table(tmp_path, runs):

@@ -38,6 +38,10 @@ def test_its_tables_and_its_card_are_there(forge):
     card = forge.face.results.latest_card()
     assert "<table" in card
     assert "a.safetensors" in card
+    lead, _, _ = card.partition("<details>")
+    assert "Energy per image" in lead
+    assert "± " in lead
+    assert "of its energy is " in lead
 
 
 def test_forges_own_cache_and_settings_stay_as_they_were(forge):

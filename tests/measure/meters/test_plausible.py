@@ -14,6 +14,7 @@ from wattbench.measure.meters.plausible import (
     NO_LIMIT_W,
     REFRESH_S,
     STILL_S,
+    WATCHED_S,
     PlausibleMeter,
     StillPower,
 )
@@ -217,3 +218,21 @@ def test_power_that_differs_by_a_digit_is_believed():
     watched.see(still(434.401, 60, 100), is_work=True)
     watched.see(still(434.4, 60, 200), is_work=False)
     assert not watched.fault
+
+
+@pytest.mark.parametrize(("share", "is_believed"), [(1.0, True), (1.2, False), (1000.0, False)])
+def test_a_counter_that_runs_too_fast_in_small_steps_is_refused(clock, share, is_believed):
+    """Of one step of 5 ms alone a counter of milli-units would seem to be refreshed late."""
+    power_w = share * HEADROOM * 350
+    rises = [7.0 + 0.005 * power_w * n for n in range(600)]
+    believed = PlausibleMeter(Scripted(energy_j=list(rises), limits_w=[350.0]))
+    found = []
+    for _ in rises:
+        clock.sleep(0.005)
+        try:
+            found.append(believed.read_energy_j())
+        except MeterReadError as error:
+            assert "more than 3 times the board's highest limit" in str(error)
+            break
+    assert (found == rises) == is_believed
+    assert is_believed or len(found) < WATCHED_S / 0.005
