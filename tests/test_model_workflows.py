@@ -14,7 +14,8 @@ from wattbench.study.definitions import definitions_of
 
 MODELS = {model["name"]: model for model in tomllib.loads(TABLE.read_text("utf-8"))["model"]}
 OF_A_KIND = {
-    (m["architecture"], m.get("sigmas"), m.get("model_sampling")): m for m in MODELS.values()
+    (m["architecture"], m.get("sigmas"), m.get("model_sampling")): m["name"]
+    for m in MODELS.values()
 }
 """One model for each that has other nodes or another architecture in its twin."""
 PX = 64
