@@ -32,6 +32,12 @@ NOTES = (
 )
 
 
+TOO_MANY = (
+    "These are too many runs for one table: each card's folder has its own, and the tables of the "
+    "study of edge nodes are left out."
+)
+
+
 def as_markdown(rows: Sequence[CardRow], analysis: Analysis | None = None) -> str:
     """The page; ``analysis`` of all runs adds the tables of the study of edge nodes."""
     lines = ["# Cards side by side", "", *bullets(NOTES), ""]
@@ -45,6 +51,8 @@ def as_markdown(rows: Sequence[CardRow], analysis: Analysis | None = None) -> st
     if analysis is not None:
         lines += [f"# {EDGE_NODES.title}", "", EDGE_NODES.source, ""]
         lines += EDGE_NODES.markdown(analysis).splitlines()[4:]
+    elif works:
+        lines += [TOO_MANY, ""]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -57,6 +57,8 @@ def write_fleet(coordinator: Coordinator) -> tuple[bool, list[str]]:
     analysis = analysis_of(folders)
     if analysis is not None:
         lines += [str(path) for path in write_analysis(analysis, store.folder)]
+    elif folders:
+        lines.append(f"more than {MOST_RUNS} runs: their tables are in {store.folder / 'cards'}")
     page = as_markdown(list(rows_of(folders)), analysis)
     lines.append(str(write_text(page, store.folder / PAGE)))
     wanted = all(cell.status in (MEASURED, SKIPPED) for cell in cells)

@@ -11,7 +11,8 @@ ADAPTIVE_SAMPLERS = ("dpm_adaptive",)
 ADAPTIVE_PATCHES = ("cache",)
 """What makes the number of evaluations or forwards depend on the picture, hence on the seed.
 
-Part of the names of ``optimizations``: EasyCache, LazyCache, TeaCache."""
+Part of the first words of ``optimizations``: EasyCache, LazyCache, TeaCache. What follows a first
+word are the settings of a node, which may name any file."""
 
 PLAIN_GUIDERS = ("CFGGuider", "Guider_Basic")
 """Guiders that the column ``cfg`` says all of."""
@@ -61,14 +62,18 @@ def unlike(samplings: Sequence[Sampling]) -> str:
     return ""
 
 
+def _has_adaptive_patch(condition: Condition) -> bool:
+    names = [entry.partition(" ")[0].lower() for entry in condition.optimizations.split(", ")]
+    return any(part in name for part in ADAPTIVE_PATCHES for name in names)
+
+
 def _work(condition: Condition, sampling: Sampling) -> str:
     """One sampling's forwards, as ``4 evaluations of 2x4x8x8, 77 tokens``."""
     calls = sampling.forwards
     kinds = sorted((kind.label, kind.call_count) for kind in calls)
     if not kinds:
         return f"{sampling.nfe} evaluations, forwards unseen"
-    has_adaptive_patch = any(part in condition.optimizations.lower() for part in ADAPTIVE_PATCHES)
-    if sampling.sampler in ADAPTIVE_SAMPLERS or has_adaptive_patch:
+    if sampling.sampler in ADAPTIVE_SAMPLERS or _has_adaptive_patch(condition):
         return f"adaptive evaluations of {' and '.join(label for label, _ in kinds)}"
     if len(kinds) == 1 and kinds[0][1] == sampling.nfe:
         return f"{sampling.nfe} evaluations of {kinds[0][0]}"

@@ -70,4 +70,6 @@ def test_of_too_many_runs_there_is_no_common_table(folder, monkeypatch, most, is
     monkeypatch.setattr(results, "MOST_RUNS", most)
     folders = list(folders_of([folder]))
     assert (results.analysis_of(folders) is not None) is is_there
-    assert ("# Your runs beside" in results.page_of([folder])) is is_there
+    page = results.page_of([folder])
+    assert ("# Your runs beside" in page) is is_there
+    assert ("too many runs for one table" in page) is not is_there

@@ -126,8 +126,9 @@ def main() -> None:
         write_models(data / "models" / "Stable-diffusion")
         (data / "extensions").mkdir()
         (data / "extensions" / "wattbench").symlink_to(ROOT, target_is_directory=True)
+        places = ["--data-dir", str(data), "--gradio-allowed-path", forge]
         process = subprocess.Popen(
-            [python, "launch.py", *OPTIONS, "--data-dir", str(data)],
+            [python, "launch.py", *OPTIONS, *places],
             cwd=forge,
             env={**os.environ, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""},
         )
