@@ -394,7 +394,7 @@ def test_a_setting_that_cannot_be_is_refused(capsys, option, values):
         with pytest.raises(SystemExit) as stopped:
             law(capsys, "predict", "--architecture", "sdxl", "--steps", 30, f"{option}={value}")
         assert stopped.value.code == 2
-        assert f"argument {option}: {value!r} is not" in capsys.readouterr().err
+        assert f"argument {option}: {value!r} is " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -255,10 +255,8 @@ def test_what_comes_is_checked(pulled):
         ({JOURNAL: Packed.of(files[JOURNAL])}, "no runs.jsonl came"),
         (packed({**files, "runs.jsonl": b""}), "lacks run"),
         (packed({**files, "runs.jsonl": changed}), "runs.jsonl, line 1"),
-        (
-            packed({**files, JOURNAL: files[JOURNAL].replace(b'"study"', b'"Study"', 1)}),
-            "no longer",
-        ),
+        (packed({**files, JOURNAL: files[JOURNAL].replace(b'"study"', b'"Study"', 1)}), "damaged"),
+        (packed({**files, JOURNAL: files[JOURNAL].splitlines(keepends=True)[0]}), "no longer"),
     ):
         with pytest.raises(PulledError, match=words):
             store.keep(card, given)
@@ -271,13 +269,15 @@ def test_numbers_that_do_not_follow_are_refused(pulled):
     (store.folder_of(card)).mkdir(parents=True)
     import json
 
-    from wattbench.measure.protocol.journal import dumps, read
+    from wattbench.measure.protocol.journal import dumps, read, sealed
 
     runs = [replace(run, wall_time_s=0.01) for run in read(files["runs.jsonl"]).runs]
     lines = [json.loads(line) for line in files[JOURNAL].splitlines()]
     for line, run in zip(lines[1:], runs, strict=True):
         line["runs"] = [json.loads(dumps(run))]
-    compact = [json.dumps(line, separators=(",", ":")) for line in lines]
+        del line["crc32"]
+    compact = [files[JOURNAL].decode().splitlines()[0]]
+    compact += [sealed(json.dumps(line, separators=(",", ":"))) for line in lines[1:]]
     journal = "\n".join((*compact, "")).encode()
     with pytest.raises(PulledError, match=r"do not follow from each other: run .* a phase ends"):
         store.keep(card, packed({**files, JOURNAL: journal}))

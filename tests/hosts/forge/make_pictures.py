@@ -31,10 +31,12 @@ PORT = 7914
 ADDRESS = f"http://127.0.0.1:{PORT}"
 OPTIONS = (
     *("--skip-prepare-environment", "--skip-torch-cuda-test", "--always-cpu", "--api"),
-    *("--no-download-sd-model", "--server-name", "127.0.0.1", "--port", str(PORT)),
+    *("--all-in-fp32", "--no-download-sd-model"),
+    *("--server-name", "127.0.0.1", "--port", str(PORT)),
 )
 REQUEST = {
     "prompt": "a small brown moth made of felt, holding a lit lamp",
+    "negative_prompt": "blurry",
     "steps": 4,
     "width": 256,
     "height": 256,
@@ -82,6 +84,7 @@ def photograph_accordion(page: Page) -> None:
     box.wait_for(timeout=300_000)
     box.locator("button.label-wrap").click()
     page.locator("#txt2img_prompt textarea").fill(REQUEST["prompt"])
+    page.locator("#txt2img_neg_prompt textarea").fill(REQUEST["negative_prompt"])
     for name in ("steps", "width", "height"):
         field = page.locator(f"#txt2img_{name} input[type=number]").first
         field.fill(str(REQUEST[name]))
