@@ -29,7 +29,8 @@ MOST_STEPS = 200
 
 LEAST_TICKS = 3
 """A run that takes fewer of its counter's ticks has no pooled phases: power that is not even within
-them hides in a tick, and no interval would hold what that makes wrong."""
+them hides in a tick, and no interval would hold what that makes wrong. An estimate from the CPU's
+load has no such power."""
 
 SLOW_COUNTER = "the counter ticks too seldom to tell the phases of a run as short as this"
 
@@ -79,7 +80,8 @@ def pooled_phases(
             if table is not None:
                 ticked[index] = _ticked(runs[index], table)
         method = _method(group[next(iter(group))], "attributed")
-        for index in [i for i, run in ticked.items() if _is_too_short(runs[i], run.table, parts)]:
+        short = [i for i, run in ticked.items() if _is_too_short(runs[i], run.table, parts)]
+        for index in short if method != "estimated" else ():
             del ticked[index]
             if len(parts) > 1:
                 found[index] = PooledPhases({}, method, 1, note=SLOW_COUNTER)

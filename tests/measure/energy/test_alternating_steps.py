@@ -113,6 +113,21 @@ def test_a_counter_too_slow_for_the_run_tells_no_phase(make_run, period_s, is_to
     assert told == (None if is_told else module.SLOW_COUNTER)
 
 
+def estimated(run):
+    phases = [replace(p, energy=replace(p.energy, method="estimated")) for p in run.phases]
+    return replace(run, phases=tuple(phases))
+
+
+def test_an_estimate_tells_its_phases_whatever_its_tick(make_run):
+    """A user without a meter, on a fast CPU: the power is the one that was assumed."""
+    rng = random.Random(3)
+    runs = [made(make_run, rng, TURNS_W, period_s=0.348)[0] for _ in range(6)]
+    found = pooled_phases([estimated(run) for run in runs])
+    assert {one.method for one in found} == {"estimated"}
+    assert all(one.energy_j for one in found)
+    assert {one.note for one in found} == {""}
+
+
 def test_of_many_steps_the_outer_ones_have_levels(make_run, monkeypatch):
     """As those of 100 steps, of which no more than 60 may have one."""
     monkeypatch.setattr(module, "MOST_LEVELS", 9)
