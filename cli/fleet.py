@@ -13,6 +13,7 @@ from ..errors import CommandError, UsageError
 from . import fleet_queue
 from .fleet_progress import FleetProgress
 from .matrix import find_plan
+from .powercap import seconds
 from .run import host_and_port, port
 
 if TYPE_CHECKING:
@@ -95,17 +96,6 @@ def _register_run(actions: argparse._SubParsersAction[argparse.ArgumentParser]) 
     run.add_argument("--json", action="store_true", help="tell events as JSON, a line each")
     _add_home(run)
     run.set_defaults(passes_on=True)
-
-
-def seconds(text: str) -> float:
-    """A number of seconds, for argparse."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
-    return value
 
 
 def run(args: argparse.Namespace) -> int:

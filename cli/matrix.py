@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 PACK = Path(__file__).parents[1]
 PLANS, WORKFLOWS = PACK / "plans", PACK / "workflows"
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 SERVER_START_S = 15.0
 """What a start of ComfyUI is thought to take, for the hours that are told beforehand."""
 
@@ -127,6 +128,11 @@ def _forge_rig(args: argparse.Namespace, plan: Plan) -> ForgeRig:
             "leave --device and --estimate-if-unmetered"
         )
     host, number = args.forge
+    if "power_cap_w" in plan.axes and host not in LOOPBACK:
+        raise UsageError(
+            f"power_cap_w sets the limit of a board of this machine, and Forge runs at {host}: "
+            "carry the plan out there"
+        )
     client = ForgeClient(host, number, plan.protocol.deadline_s)
     return ForgeRig(client, args.out.resolve())
 

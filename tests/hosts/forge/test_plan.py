@@ -193,6 +193,14 @@ def test_options_that_a_running_forge_cannot_follow(run_plan, capsys, options, r
     assert reason in capsys.readouterr().err
 
 
+def test_the_limit_of_another_machines_board_is_not_set_here(tmp_path, capsys):
+    (tmp_path / "plan.toml").write_text(PLAN.format(axes="power_cap_w = [100]"))
+    (tmp_path / "cat.json").write_text(json.dumps(REQUEST))
+    where = ["--forge", "192.0.2.1:7860", "--out", str(tmp_path / "out")]
+    assert main(["run", str(tmp_path / "plan.toml"), *where]) == 2
+    assert "Forge runs at 192.0.2.1: carry the plan out there" in capsys.readouterr().err
+
+
 def test_a_forge_without_the_pack(api, tmp_path, forge):
     port, _ = api
     client = ForgeClient("127.0.0.1", port, 60)
