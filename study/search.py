@@ -31,7 +31,8 @@ Settings = tuple[tuple[str, str], ...]
 BASELINE: Settings = ()
 
 EARLY_BLOCKS = 2
-"""Blocks of screening and of combinations: an order and its mirror image."""
+"""Blocks of screening and of combinations: an order and its mirror image. The second is left out
+where the time would not do for the finals."""
 
 
 class Stage(Enum):
@@ -73,8 +74,10 @@ class Rule:
         """The rule in words, for ``--dry-run`` and the report."""
         return (
             f"Each lever alone first. Those below {self.helped:g} x the baseline are combined, the "
-            f"largest gain first. The best {self.finalists} meet the baseline in blocks of random "
-            f"order and its mirror image, {self.blocks_min} to {self.blocks_max} of them, until "
+            "largest gain first. Both in a random order and its mirror image, which is left out "
+            f"where the time would not do for the finals. The best {self.finalists} meet the "
+            f"baseline in blocks of random order and its mirror image, {self.blocks_min} to "
+            f"{self.blocks_max} of them, until "
             f"every ratio is known within {self.half_width:.0%}. A candidate that falls back, "
             "breaks the picture or fails is out, and one whose interval lies behind the best is "
             f"measured no more. The best one wins if its interval, at {self.confidence:.0%} for "
@@ -157,6 +160,10 @@ class Search:
                 self.faults[settings] = outcome.fault
         values = {s: o.value for s, o in outcomes.items() if o.value is not None and not o.fault}
         self._results.setdefault(block.stage, []).append(values)
+
+    def leave(self) -> None:
+        """End the stage with the blocks that it has: the time is needed for the finals."""
+        self._advance()
 
     def stop(self) -> None:
         """No more blocks, because the time is used up or somebody cancelled."""
