@@ -19,7 +19,7 @@ from .levers import lever_named
 from .measured import Prompt, instrumented
 from .pictures import Gallery
 from .rig import Bench, Rig
-from .search import BASELINE, Block, Outcome, Search, Settings, Stage, Verdict
+from .search import BASELINE, BEFORE_FINALS, Block, Outcome, Search, Settings, Stage, Verdict
 from .wiring import WIRES, ends_of, nodes_of, put_in
 
 Objective = Literal["j_per_img", "s_per_img", "peak_vram"]
@@ -29,6 +29,9 @@ OBJECTIVES: dict[Objective, str] = {
     "peak_vram": "B",
 }
 LAUNCH = "launch"
+
+LEAST_FINALS = 3
+"""So many blocks of finals are worth more than trying what did not help alone."""
 
 
 @dataclass(frozen=True)
@@ -160,11 +163,12 @@ class Tuning:
         return not self.visits or self._takes_s(block.order) <= self._left_s()
 
     def _is_better_left_out(self, block: Block) -> bool:
-        """Whether ``block`` repeats one before the finals in time that these need."""
-        if block.stage is Stage.FINALS or block.number == 0:
+        """Whether the finals need the time of ``block``: one that repeats another, or additions."""
+        if block.stage not in BEFORE_FINALS or not (block.number or block.stage is Stage.ADDITIONS):
             return False
         rule = self.search.rule
-        finals_s = rule.blocks_min * self._takes_s(block.order[: rule.finalists + 1])
+        finals = rule.blocks_min if block.number else LEAST_FINALS
+        finals_s = finals * self._takes_s(block.order[: rule.finalists + 1])
         return self._takes_s(block.order) + finals_s > self._left_s()
 
     def _takes_s(self, order: Sequence[Settings]) -> float:
