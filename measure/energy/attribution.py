@@ -17,7 +17,8 @@ from itertools import chain
 
 import numpy as np
 
-from ...records import CounterSample, Packed, PowerSample
+from ...records import CounterSample, PowerSample
+from ..recording.packed import Packed
 from .response import (
     TIME_CONSTANTS_S,
     Floats,

@@ -22,7 +22,8 @@ from sys import intern
 from types import NoneType, UnionType
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
-from ...records import SCHEMA_VERSION, Condition, Environment, Packed, Phase, Run
+from ...records import SCHEMA_VERSION, Condition, Environment, Phase, Run
+from ..recording.packed import Packed
 
 Builder = Callable[[Any, list[str]], Any]
 """Makes a record of data, and adds the names of fields that it does not know to a list."""
