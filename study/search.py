@@ -82,8 +82,8 @@ class Rule:
             f"Each lever alone first. Those below {self.helped:g} x the baseline are combined, the "
             "largest gain first, and the others tried on top of the best. All in a random order "
             "and its mirror image, which is left out where the time would not do for the finals. "
-            f"The best {self.finalists} meet the baseline in blocks of random order and its mirror "
-            f"image, {self.blocks_min} to {self.blocks_max} of them, until "
+            f"The best {self.finalists}, or fewer where time is short, meet the baseline in blocks "
+            f"of random order and its mirror image, {self.blocks_min} to {self.blocks_max}, until "
             f"every ratio is known within {self.half_width:.0%}. A candidate that falls back, "
             "breaks the picture or fails is out, and one whose interval lies behind the best is "
             f"measured no more. The best one wins if its interval, at {self.confidence:.0%} for "
@@ -171,6 +171,17 @@ class Search:
     def leave(self) -> None:
         """End the stage with the blocks that it has: the time is needed for the finals."""
         self._advance()
+
+    def spare(self) -> bool:
+        """Leave a candidate of this stage out for want of time; whether there was one to spare.
+
+        Of combinations it is the one of the fewest levers, of finalists the last one.
+        """
+        entered = self._chain if self._stage is Stage.COMBINATIONS else self._finalists
+        if len(entered) < 2:
+            return False
+        del entered[0 if self._stage is Stage.COMBINATIONS else -1]
+        return True
 
     def stop(self) -> None:
         """No more blocks, because the time is used up or somebody cancelled."""

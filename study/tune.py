@@ -89,7 +89,7 @@ class Tuning:
     study: str = field(default_factory=lambda: f"tune {uuid.uuid4().hex[:12]}")
     visits: list[Visit] = field(default_factory=list)
     _graphs: dict[Settings, Graph] = field(default_factory=dict)
-    _visits_s: float = 0.0
+    _turns_s: dict[Settings, list[float]] = field(default_factory=dict)
     _starts_s: float = 0.0
     _start_count: int = 0
     _began_s: float = 0.0
@@ -108,6 +108,8 @@ class Tuning:
         while (block := self.search.next_block()) is not None:
             if self._is_better_left_out(block):
                 self.search.leave()
+                continue
+            if self._is_shortened(block):
                 continue
             if not self._fits(block):
                 self.search.stop()
@@ -166,16 +168,35 @@ class Tuning:
         """Whether the finals need the time of ``block``: one that repeats another, or additions."""
         if block.stage not in BEFORE_FINALS or not (block.number or block.stage is Stage.ADDITIONS):
             return False
-        rule = self.search.rule
-        finals = rule.blocks_min if block.number else LEAST_FINALS
-        finals_s = finals * self._takes_s(block.order[: rule.finalists + 1])
-        return self._takes_s(block.order) + finals_s > self._left_s()
+        finals = self.search.rule.blocks_min if block.number else LEAST_FINALS
+        return self._takes_s(block.order) + finals * self._finals_s(block) > self._left_s()
+
+    def _is_shortened(self, block: Block) -> bool:
+        """Leave one candidate out where ``block`` and finals of some blocks would take too long."""
+        if block.number or block.stage not in (Stage.COMBINATIONS, Stage.FINALS):
+            return False
+        is_final = block.stage is Stage.FINALS
+        needed_s = 0.0 if is_final else self._takes_s(block.order)
+        needed_s += LEAST_FINALS * (
+            self._takes_s(block.order) if is_final else self._finals_s(block)
+        )
+        return needed_s > self._left_s() and self.search.spare()
+
+    def _finals_s(self, block: Block) -> float:
+        """What a block of finals takes whose finalists are the dearest of ``block``."""
+        count = self.search.rule.finalists
+        dearest = sorted(set(block.order) - {BASELINE}, key=self._turn_s)[-count:]
+        return self._takes_s([BASELINE, *dearest])
 
     def _takes_s(self, order: Sequence[Settings]) -> float:
-        """By what visits and the starts of servers have taken."""
+        """By what turns and the starts of servers have taken."""
         starts = len(set(map(self.launch_of, order)))
-        visit_s, start_s = self._visits_s / len(self.visits), self._starts_s / self._start_count
-        return visit_s * len(order) + start_s * starts
+        return sum(map(self._turn_s, order)) + starts * self._starts_s / self._start_count
+
+    def _turn_s(self, settings: Settings) -> float:
+        """What a candidate's turn has taken, or that of the dearest of its levels alone."""
+        known = [settings] if settings in self._turns_s else [(pair,) for pair in settings]
+        return max(fmean(self._turns_s.get(one, [0.0])) for one in known)
 
     def _left_s(self) -> float:
         return self.budget_s - (self.clock() - self._began_s)
@@ -193,8 +214,9 @@ class Tuning:
                     if self.launch_of(settings) == launch:
                         began_s = self.clock()
                         visits.append(self._visit(bench, block, settings))
-                        visited_s += self.clock() - began_s
-        self._visits_s += visited_s
+                        turn_s = self.clock() - began_s
+                        visited_s += turn_s
+                        self._turns_s.setdefault(settings, []).append(turn_s)
         self._starts_s += self.clock() - block_began_s - visited_s
         self._start_count += len(launches)
         # The baseline's pictures come first: the others are compared with them.

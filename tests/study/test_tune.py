@@ -197,6 +197,20 @@ def test_a_short_budget_goes_to_the_finals(tune):
     assert dict(verdict.winner) == {"launch": "--fast", "weights": "fp8", "attention": "sage"}
 
 
+def test_where_time_is_short_the_fullest_combination_goes_on_alone(tune):
+    def candidates(tuning, stage):
+        return {v.settings for v in tuning.visits if v.stage is stage and v.settings != BASELINE}
+
+    short, verdict = tune(budget_s=230)
+    [fullest] = candidates(short, Stage.COMBINATIONS)
+    assert len(fullest) == 3
+    assert verdict.winner == fullest
+    assert len(candidates(short, Stage.FINALS)) < 3
+    long, _ = tune(budget_s=1000)
+    assert len(candidates(long, Stage.COMBINATIONS)) == 2
+    assert len(candidates(long, Stage.FINALS)) == 3
+
+
 @pytest.mark.parametrize(("objective", "value"), [("j_per_img", 0.27), ("peak_vram", 1.0)])
 def test_the_objective_decides(tune, objective, value):
     tuning, verdict = tune(objective=objective)
