@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
+from ..hosts.comfyui.beside_route import add_beside_route
 from ..hosts.comfyui.history import add_history_route
 from ..hosts.comfyui.kept import add_kept
 from ..hosts.comfyui.levers_route import add_levers_route
@@ -13,6 +14,7 @@ from ..hosts.comfyui.replaced_route import add_replaced_route
 from ..hosts.comfyui.runs_route import add_runs_route
 from ..hosts.comfyui.tune_route import add_tune_route
 from ..hosts.comfyui.watch_route import add_watch_route
+from ..report.beside import shown_beside
 from ..report.timeline import as_timeline
 from . import (
     attention,
@@ -52,6 +54,7 @@ class WattBenchExtension(ComfyExtension):
         add_watch_route(watch.GraphWatch)
         add_history_route(as_timeline, MEASURING)
         add_runs_route(output.shown)
+        add_beside_route(shown_beside)
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         families = (

@@ -160,7 +160,7 @@ def test_what_the_server_says_is_translated():
     assert sentences - set(messages) == set()
 
 
-RESULTS = ("card_view.js", "result_node.js", "tables.js", "actions.js")
+RESULTS = ("card_view.js", "result_node.js", "tables.js", "actions.js", "beside_view.js")
 
 
 def test_results_find_their_texts(language):

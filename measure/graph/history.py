@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+
+from filelock import FileLock, Timeout
 
 from ...tables.files import write_bytes
 from ..protocol.journal import checked, sealed
@@ -61,24 +62,21 @@ class History:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock: IO[bytes] | None = None
+        self._lock = FileLock(path.with_suffix(".lock"), timeout=0, thread_local=False)
 
     def __enter__(self) -> History:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        lock = self.path.with_suffix(".lock").open("ab")
-        if not _locked(lock):
-            lock.close()
+        try:
+            self._lock.acquire()
+        except Timeout as error:
             raise HistoryTakenError(
                 f"another ComfyUI keeps the history {self.path.name} of this user folder; give "
                 "this one a user folder of its own (--user-directory)"
-            )
-        self._lock = lock
+            ) from error
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        self._lock.release()
 
     def append(self, entry: dict[str, Any], most: int) -> None:
         """Add a prompt; the oldest are dropped where there are more than ``most``.
@@ -210,19 +208,3 @@ def _entry(line: bytes) -> dict[str, Any] | None:
         and all(isinstance(data.get(name), list) for name in LISTS)
     )
     return data if is_whole else None
-
-
-def _locked(file: IO[bytes]) -> bool:
-    """Whether an open file's lock could be had; it ends with the process, however that ends."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
