@@ -27,11 +27,10 @@ export function createBeside(own, compare, translate, language) {
   const status = make("p", "wattbench-beside-status");
   status.setAttribute("role", "status");
   const shown = make("div", "");
-  const input = make("input", "wattbench-unseen");
+  const input = make("input");
   input.type = "file";
   input.accept = ".csv,text/csv";
-  input.tabIndex = -1;
-  input.setAttribute("aria-label", translate("beside"));
+  input.hidden = true;
   const button = make("button", "wattbench-button", translate("beside"));
   button.type = "button";
   button.addEventListener("click", () => input.click());
