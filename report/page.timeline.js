@@ -119,7 +119,7 @@ function table(shown) {
       if (now === null) return make("td", "", of(shown[i])?.state === "cached" ? t("cached") : "—");
       const share = i && first ? 100 * (now / first - 1) : null;
       const sign = share > 0 ? "+" : "";
-      const change = share === null ? "" : ` (${sign}${share.toFixed(0)} %)`;
+      const change = share === null ? "" : ` (${sign}${share.toFixed(0)}\u00a0%)`;
       return make("td", "", `${figures(now)} ${unit}${change}`);
     });
   const header = (text, scope) => {

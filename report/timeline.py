@@ -22,7 +22,7 @@ SHEETS: tuple[Path, ...] = (HERE / "page.css", HERE / "page.timeline.css")
 
 HEADINGS = ("Began", "Workflow", "Time", "Energy", "Peak VRAM", "Δ", "Loaded", "Remarks")
 
-DAMAGED = "damaged lines of the history that were passed over"
+DAMAGED = "Damaged lines of the history that were passed over"
 
 NOTES = (
     "A node has the time in which its work ran on the device; a moment belongs to one node.",

@@ -57,7 +57,7 @@ export function createBeside(own, compare, translate, language) {
 
 /** @param {Beside} found @param {Translator} translate @param {string} language */
 function render({ name, note, left_over, rows }, translate, language) {
-  const headings = ["", translate("this_result"), name, translate("beside_ratio")];
+  const headings = [translate("measure"), translate("this_result"), name, translate("beside_ratio")];
   const parts = rows.flatMap(({ label, verdict, notes, metrics }) => [
     ...(verdict ? [make("p", "wattbench-lead", translate(verdict))] : []),
     createTable(
@@ -77,5 +77,5 @@ function render({ name, note, left_over, rows }, translate, language) {
     ? [`${translate("left_over")} ${left_over[0]}, ${name}: ${left_over[1]}.`]
     : [];
   const asides = [translate(note), ...left].map((text) => make("p", "wattbench-quiet", text));
-  return [make("h4", "", `${translate("beside_title")}: ${name}`), ...parts, ...asides];
+  return [make("p", "wattbench-beside-title", `${translate("beside_title")}: ${name}`), ...parts, ...asides];
 }

@@ -31,7 +31,7 @@ def test_prompts_are_compared_in_time_and_by_node(open_file, path):
     )
     assert second["width"] / first["width"] == pytest.approx(1 / 1.3, rel=0.02)
     sampler = page.locator("#compared tr", has_text="KSampler #4").locator("td")
-    expect(sampler).to_have_text(["3.12 s", "936 J", "2.4 s (-23 %)", "720 J (-23 %)"])
+    expect(sampler).to_have_text(["3.12 s", "936 J", "2.4 s (-23\u00a0%)", "720 J (-23\u00a0%)"])
     lanes.last.get_by_role("button").first.focus()
     for key, told in (
         ("ArrowRight", "Positive #2: 0.15 s (3.49 %), peak 8 GiB, loaded SDXLClipModel 1.5 GiB"),

@@ -71,7 +71,6 @@ def test_from_a_template_to_what_is_cheaper(uncomplaining, comfy_server, tmp_pat
     joules = beside.locator("tbody tr", has_text="J/img").locator("td")
     expect(joules.last).to_contain_text("0.010")
     expect(beside).to_contain_text("another environment (gpu_name)")
-    summary.locator("..").screenshot(path="/tmp/see/beside.png")
     found = Axe().run(page, context=".wattbench-result")
     assert found.violations_count == 0, found.generate_report()
     beside.locator("input").set_input_files(exported.parent / "report.md")
