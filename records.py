@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
 from typing import Literal, NamedTuple
 
 SCHEMA_VERSION = 2
@@ -54,7 +54,7 @@ class MemorySample(NamedTuple):
     used_bytes: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class EnergyReading:
     """Energy of one span of time.
 
@@ -75,7 +75,7 @@ class EnergyReading:
     integrated_j: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class MemoryReading:
     """Bytes in use on a device, or by a process, while a run went on."""
 
@@ -85,7 +85,7 @@ class MemoryReading:
     sample_count: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class BoardState:
     """The board while a run went on; ``None`` where its source does not tell.
 
@@ -104,7 +104,7 @@ class BoardState:
     power_default_limit_w: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Phase:
     """One named part of a run; ``start_s`` counts from the start of the run.
 
@@ -122,7 +122,7 @@ class Phase:
     beside: tuple[EnergyReading, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Forwards:
     """Calls of a model's forward that were alike.
 
@@ -144,7 +144,7 @@ class Forwards:
         return f"{'x'.join(map(str, self.shape))}{tokens}{control}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Busy:
     """The part of the time in which a device had work, by looks at it, or ``note`` why not."""
 
@@ -153,7 +153,7 @@ class Busy:
     note: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sampling:
     """One sampling of a run: what its sampler was asked for and what was counted meanwhile.
 
@@ -193,7 +193,7 @@ class Sampling:
         return " ".join(part for part in ("" if name == "CFG" else name, scales) if part)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Condition:
     """What a run was: as asked for, and in ``work`` as counted. Equal ones are repeats.
 
@@ -250,13 +250,13 @@ class Condition:
         )
         return ", ".join(part for part in parts if part)
 
-    @cached_property
+    @property
     def condition_id(self) -> str:
         """The label for programs: ten hexadecimal digits."""
         return short_hash(asdict(self), 10)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Environment:
     """The hardware and software a run happened on. Runs of different ones are never pooled.
 
@@ -279,19 +279,19 @@ class Environment:
     power_limit_w: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Trace:
     """The raw samples of a run, ``t_s`` counted from its start; what every energy derives from.
 
     ``tick_error_s`` is how well the times of the counter's ticks are known, on average.
     """
 
-    counter: tuple[CounterSample, ...] = ()
-    power: tuple[PowerSample, ...] = ()
+    counter: Sequence[CounterSample] = ()
+    power: Sequence[PowerSample] = ()
     tick_error_s: float = 0.005
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class KernelCalls:
     """Calls of one operation that were asked of one kernel and run by one kernel.
 
@@ -307,7 +307,7 @@ class KernelCalls:
     reason: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PictureCheck:
     """A run's picture, against that of a reference run of the same seed if there is one.
 
@@ -326,7 +326,7 @@ class PictureCheck:
     sha256: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Quality:
     """One metric of a run's pictures, their mean; see :mod:`.quality`.
 
@@ -341,7 +341,7 @@ class Quality:
     note: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """What was expected before a run was made; from ``low`` to ``high`` at ``confidence``.
 
@@ -356,7 +356,7 @@ class Prediction:
     source: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Run:
     """One measured run, or one that failed and says why in ``error``.
 

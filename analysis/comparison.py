@@ -167,18 +167,17 @@ def _in_turn(runs: pd.DataFrame) -> dict[tuple[Paired, int], int]:
     Runs that may be paired are of one block of a study, else of one process; several of one prompt
     and seed take turns.
     """
-    import pandas as pd
-
     names = ("repeat", "started_at", "study", "visit", "process_id", "prompt_id", "seed")
     repeats, *rest = (runs[name].tolist() for name in names)
+    is_blank, has_seed = runs["repeat"].isna().tolist(), runs["seed"].notna().tolist()
     # One without a number comes last.
-    repeats = [math.inf if pd.isna(repeat) else repeat for repeat in repeats]
+    repeats = [math.inf if no else repeat for repeat, no in zip(repeats, is_blank, strict=True)]
     rows = list(zip(repeats, *rest, strict=True))
     turns: Counter[Paired] = Counter()
     found: dict[tuple[Paired, int], int] = {}
     for index in sorted(range(len(rows)), key=lambda index: rows[index][:2]):
         _, _, study, visit, process_id, prompt_id, seed = rows[index]
-        if not pd.isna(seed):
+        if has_seed[index]:
             key = (f"{study} block {visit}" if study else process_id, prompt_id, seed)
             found[(key, turns[key])] = index
             turns[key] += 1

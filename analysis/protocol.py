@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..measure.recording.readings import LEAST_SAMPLES
-from ..stats import drift, lag1_autocorrelation
+from ..stats import drift, lag1_autocorrelation, two_sided_p
 from .breakdown import ENERGIES
 from .columns import METRICS, condition_name
 from .summary import GROUP_COLUMNS
@@ -90,13 +90,12 @@ def _disagreement(group: pd.DataFrame) -> Iterator[str]:
 
 def _whole(group: pd.DataFrame) -> Iterator[str]:
     """A run's own dozen of ticks may tell its energy worse than those of all runs together."""
-    from scipy.stats import ttest_1samp
-
     energies_j = group["energy_j"]
     off_j = (group[[*ENERGIES]].sum(axis=1, skipna=False) - energies_j).dropna().to_numpy()
     if len(off_j) < 2 or abs(np.mean(off_j)) < WHOLE_CHANGE * np.mean(energies_j):
         return
-    if ttest_1samp(off_j, 0.0).pvalue < WHOLE_P_VALUE:
+    error_j = np.std(off_j, ddof=1) / np.sqrt(len(off_j))
+    if error_j == 0 or two_sided_p(np.mean(off_j) / error_j, len(off_j) - 1) < WHOLE_P_VALUE:
         yield (
             "J/img is of single runs, which are short for this counter; by the ticks of all runs "
             f"together it is {np.mean(off_j) / np.mean(energies_j):+.1%}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -14,16 +15,14 @@ from .runs_table import DTYPES
 if TYPE_CHECKING:
     import pandas as pd
 
+PARTS = ("mean", "stdev", "ci95")
+
 STEP_COLUMNS = [
     *CONDITION_COLUMNS,
     "sampling",
     "step",
     "n",
-    *(
-        f"{metric}_{part}"
-        for metric in ("time_s", "energy_j")
-        for part in ("mean", "stdev", "ci95")
-    ),
+    *(f"{metric}_{part}" for metric in ("time_s", "energy_j") for part in PARTS),
     "energy_meter",
     "energy_method",
     *ENVIRONMENT_COLUMNS,
@@ -65,9 +64,8 @@ def steps_frame(profiles: Sequence[StepProfile]) -> pd.DataFrame:
 
 
 def _cells(metric: str, values: Sequence[float], unit: str) -> dict[str, float]:
-    found = estimate(values, unit)
-    return {
-        f"{metric}_mean": found.value,
-        f"{metric}_stdev": found.stdev,
-        f"{metric}_ci95": found.half_width,
-    }
+    found = (math.nan,) * len(PARTS)
+    if values:
+        known = estimate(values, unit)
+        found = known.value, known.stdev, known.half_width
+    return {f"{metric}_{part}": value for part, value in zip(PARTS, found, strict=True)}

@@ -110,7 +110,7 @@ def by_meter(measured: pd.DataFrame) -> Iterator[pd.DataFrame]:
 
     A run without energy still has a speed: where there is one meter it stays with the others.
     """
-    if len(set(measured["energy_meter"]) - {""}) < 2:
+    if len({*measured["energy_meter"].unique()} - {""}) < 2:
         yield measured
         return
     for _, group in measured.groupby("energy_meter", sort=False):
@@ -130,7 +130,7 @@ def _statistics(measured: pd.DataFrame) -> dict[str, object]:
     row["fallback_runs"] = int(fallen.sum())
     row["broken_pictures"] = int((measured["picture_fault"] != "").sum())
     for column in SOURCE_COLUMNS:
-        row[column] = ", ".join(sorted({str(value) for value in measured[column]} - {""}))
+        row[column] = ", ".join(sorted({str(value) for value in measured[column].unique()} - {""}))
     return row
 
 

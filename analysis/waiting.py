@@ -23,7 +23,7 @@ def waiting_notes(runs: pd.DataFrame) -> Iterator[str]:
     counted = runs[~runs["is_warmup"] & (runs["error"] == "") & (runs["not_counted"] == "")]
     for _, group in counted.groupby(GROUP_COLUMNS, dropna=False, sort=False):
         name, shares = condition_name(group.iloc[0]), group["gpu_busy_share"].dropna()
-        dynamic = sorted(set(group["dynamic_vram"]) - {""})
+        dynamic = sorted({*group["dynamic_vram"].unique()} - {""})
         if len(dynamic) > 1:
             yield f"{name}: dynamic VRAM was on in some runs, off in others: two costs in one row"
         if not len(shares) or 1 - shares.mean() < NOTABLE_WAIT:

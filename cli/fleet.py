@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,8 +19,15 @@ from .run import host_and_port, port
 
 if TYPE_CHECKING:
     from ..fleet.places import Places
+    from ..fleet.ray_nodes import Node
 
 PORT = 26379
+DOWN_S = 60.0
+"""How long a node may take to end, before it is killed."""
+
+AGAIN_S = 10.0
+"""How often a node that has ended by itself is tried to be started."""
+
 PAGE = "fleet.md"
 
 
@@ -107,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def up(args: argparse.Namespace) -> int:
-    """Keep a node until it ends, or somebody ends this."""
+    """Keep a node until somebody ends this: where Ray ends by itself, it is started again."""
     from ..fleet import ray_nodes
     from ..fleet.cards import HOST_VARIABLE
 
@@ -122,20 +130,33 @@ def up(args: argparse.Namespace) -> int:
     join = "{}:{}".format(*args.join) if args.join else ""
     extra = {"COMFYUI_PATH": str(args.comfyui.resolve())} if args.comfyui else {}
     extra |= {HOST_VARIABLE: args.name} if args.name else {}
-    with ray_nodes.node(home, args.listen, args.port, join, extra) as (child, found):
-        print(f"the fleet's head is at {found.address}; this process keeps a node of it")
+    with ray_nodes.Node(home, args.listen, args.port, join, extra) as node:
+        print(f"the fleet's head is at {node.start()}; this process keeps a node of it")
         if not join:
             print(f"its token is in {token}: who has it can run what they like on every node")
         print("end it by Ctrl-C, or `wattbench fleet down`", flush=True)
-        while child.poll() is None:
-            time.sleep(1)
-    raise CommandError(f"Ray has ended by itself: see {home / 'ray.log'}. Start it again")
+        while True:
+            node.wait()
+            print(f"Ray has ended by itself (see {node.log}), and is started again", flush=True)
+            _start_again(node)
+
+
+def _start_again(node: Node) -> None:
+    """Until it starts; the head of a joined node may take long to be up again."""
+    told = ""
+    while True:
+        try:
+            print(f"the node is back in the fleet at {node.start()}", flush=True)
+            return
+        except CommandError as error:
+            if str(error) != told:
+                told = str(error)
+                print(f"{told}. It is tried every {AGAIN_S:g} s", flush=True)
+            time.sleep(AGAIN_S)
 
 
 def down(args: argparse.Namespace) -> int:
     """End the node of this machine, and wait for it."""
-    import psutil
-
     from ..fleet.ray_nodes import read_up
 
     found = read_up(_home(args))
@@ -144,10 +165,11 @@ def down(args: argparse.Namespace) -> int:
         print("no node runs here")
         return 0
     process.terminate()
-    try:
-        process.wait(60)
-    except psutil.TimeoutExpired:
-        process.kill()
+    deadline_s = time.monotonic() + DOWN_S
+    while found is not None and (process := found.process) is not None:
+        if time.monotonic() > deadline_s:
+            process.kill()
+        time.sleep(0.1)
     print("the node has ended; what was measured here is kept")
     return 0
 
@@ -187,8 +209,9 @@ def carry_out(args: argparse.Namespace) -> int:
     prepare_folder(args.out)
     options = ["--device", args.device]
     options += ["--estimate-if-unmetered"] * args.estimate_if_unmetered + ["--sudo"] * args.sudo
-    progress = FleetProgress(is_json=args.json)
-    with reserved(args.out), _places(args) as places:
+    progress = FleetProgress(args.json, sys.stdout)
+    # Ray prints what it thinks of its nodes between the events.
+    with redirect_stdout(sys.stderr), reserved(args.out), _places(args) as places:
         coordinator = Coordinator(
             plan,
             parcel,

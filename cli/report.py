@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import CommandError, UsageError
-from .summary import read_journal, read_table
+from .summary import no_search_for_cycles, read_journal, read_table
 
 if TYPE_CHECKING:
     from ..analysis.analysis import Analysis
@@ -63,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+@no_search_for_cycles()
 def analysis_of(paths: list[Path]) -> Analysis:
     """Of the runs of all paths, each run once.
 

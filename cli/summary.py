@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import gc
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,6 +43,19 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add_pue(parser)
 
 
+@contextmanager
+def no_search_for_cycles() -> Iterator[None]:
+    """Records form none, and looking for some among millions takes longer than decoding them."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@no_search_for_cycles()
 def run(args: argparse.Namespace) -> int:
     from ..analysis.analysis import Analysis
     from ..report import analysis_text, append_runs, write_table
@@ -80,16 +95,11 @@ def read_journal(path: Path) -> list[Run]:
     """
     from ..measure.protocol.journal import MAX_JOURNAL_BYTES, read_from
 
-    # Records form no cycles, and looking for some among millions takes longer than decoding them.
-    gc.disable()
     try:
         with open_file(path, MAX_JOURNAL_BYTES) as file:
             contents = read_from(file)
     except IncomingError as error:
         raise UsageError(str(error)) from error
-    finally:
-        gc.freeze()
-        gc.enable()
     lines = [f"line {line} is left out: {reason}" for line, reason in contents.left_out]
     if lines and not contents.runs:
         raise UsageError(f"{path} holds no run that can be read: {lines[0]}")

@@ -32,6 +32,9 @@ PAUSE_S = 0.5
 RETRY_S = 5.0
 """How long a card rests after a failure: what has just died may take a while to be gone."""
 
+SAID_S = 300.0
+"""How often it is said that a block is still waited for."""
+
 Event = dict[str, Any]
 
 
@@ -58,9 +61,10 @@ class Working:
 
 @dataclass(frozen=True)
 class Sent:
-    """What is being carried out."""
+    """What is being carried out, and where: its card may be elsewhere by the time that it fails."""
 
     working: Working
+    place: str
     sent_s: float
 
 
@@ -91,6 +95,7 @@ class Coordinator:
     _there: frozenset[str] = frozenset()
     _gone: set[str] = field(default_factory=set)
     _flying: dict[Future[Outcome], Sent] = field(default_factory=dict)
+    _said_s: float = -math.inf
 
     def run(self) -> bool:
         """Measure until all is done or nobody comes; whether every card's plan is over."""
@@ -102,6 +107,7 @@ class Coordinator:
             self._send()
             if self._flying:
                 waits_since_s = self.clock()
+                self._say_waits()
             elif self._is_done() or self.clock() - waits_since_s >= self.patience_s:
                 break
             if not self._flying:
@@ -111,6 +117,24 @@ class Coordinator:
             for future in done:
                 self._take(self._flying.pop(future), future)
         return not self.missing and all(working.is_over for working in self.cards.values())
+
+    def _say_waits(self) -> None:
+        """Name, from time to time, the blocks that are long in coming."""
+        now_s = self.clock()
+        if now_s - self._said_s < SAID_S:
+            return
+        for sent in self._flying.values():
+            if now_s - sent.sent_s >= SAID_S:
+                self._said_s = now_s
+                working, waited_s = sent.working, now_s - sent.sent_s
+                self.tell(
+                    {
+                        "event": "waits",
+                        "card": working.card.key,
+                        "block": working.next_block,
+                        "waited_s": waited_s,
+                    }
+                )
 
     def _is_done(self) -> bool:
         return not self.missing and all(working.is_done for working in self.cards.values())
@@ -173,7 +197,7 @@ class Coordinator:
         )
         self.tell({"event": "begins", "card": working.card.key, "block": working.next_block})
         future = self.places.submit(working.placed.place, assignment, share)
-        self._flying[future] = Sent(working, self.clock())
+        self._flying[future] = Sent(working, working.placed.place, self.clock())
 
     def _take(self, sent: Sent, future: Future[Outcome]) -> None:
         """What came of an assignment."""
@@ -182,7 +206,7 @@ class Coordinator:
             outcome = future.result()
         except LostError as error:
             if error.place_is_gone:
-                self._gone.add(working.placed.place)
+                self._gone.add(sent.place)
             outcome = Outcome("failed", f"lost: {error}")
         took_s = self.clock() - sent.sent_s
         if outcome.status == "refused":

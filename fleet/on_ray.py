@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from typing import Any
@@ -16,11 +15,14 @@ from .places import LostError
 from .ray_nodes import HOST_RESOURCE, Up, import_ray, ray_variables
 from .worker import Assignment, Outcome, default_home, work
 
-ASK_S = 45.0
-"""How long a machine may take to say which cards it has."""
+ASK_S = 120.0
+"""How long is waited for a machine to say which cards it has; a later answer counts, too."""
 
-ASK_AGAIN_S = 300.0
-"""When one that did not answer is asked again: whoever waits for an answer waits for all."""
+FOLLOW_S = 15.0
+"""How often it is looked whether a node lives whose answer is waited for."""
+
+DEAD_LOOKS = 4
+"""After how many such looks in a row at a dead node Ray's own word of it is waited for no more."""
 
 
 class OnRay:
@@ -45,36 +47,40 @@ class OnRay:
             raise CommandError(f"the fleet at {up.address} is not to be had: {error}") from error
         self._do, self._ask = self._ray.remote(do), self._ray.remote(ask)
         self._known: dict[str, Machine] = {}
-        self._silent: dict[str, tuple[float, str]] = {}
+        self._asked: dict[str, Any] = {}
+        self._silent: dict[str, str] = {}
 
     def machines(self) -> Mapping[str, Machine]:
         """Nodes are asked once, and not while they measure: asking costs them time."""
         alive = {node["NodeID"]: node for node in self._ray.nodes() if node["Alive"]}
-        asked = {
+        for old in self._asked.keys() - alive.keys():
+            del self._asked[old]
+        new = {
             name: self._ask.options(**self._pinned(name)).remote()
             for name in alive
-            if name not in self._known and not self._was_asked(name)
+            if name not in self._known and name not in self._asked
         }
-        if asked:
-            self._ray.wait(list(asked.values()), num_returns=len(asked), timeout=ASK_S)
-        for name, answer in asked.items():
+        self._asked.update(new)
+        if new:
+            patience_s = 0 if self._known else ASK_S
+            self._ray.wait(list(new.values()), num_returns=len(new), timeout=patience_s)
+        self._silent = {}
+        for name, answer in list(self._asked.items()):
             try:
                 self._known[name] = self._ray.get(answer, timeout=0)
-                self._silent.pop(name, None)
+                del self._asked[name]
+                continue
+            except self._ray.exceptions.GetTimeoutError:
+                told = "it does not answer yet"
             except self._ray.exceptions.RayError as error:
-                self._ray.cancel(answer, force=True)
-                told = str(error).strip().splitlines()[-1:] or ["it does not answer"]
-                reason = f"{alive[name]['NodeManagerAddress']} does not say what it has: {told[0]}"
-                self._silent[name] = time.monotonic(), reason
-        self._silent = {name: told for name, told in self._silent.items() if name in alive}
+                told = _first_line(error)
+                del self._asked[name]
+            address = alive[name]["NodeManagerAddress"]
+            self._silent[name] = f"{address} does not say what it has: {told}"
         return {name: self._known[name] for name in alive if name in self._known}
 
     def silent(self) -> list[str]:
-        return [reason for _, reason in self._silent.values()]
-
-    def _was_asked(self, name: str) -> bool:
-        """Whether a node has not answered, lately."""
-        return name in self._silent and time.monotonic() - self._silent[name][0] < ASK_AGAIN_S
+        return list(self._silent.values())
 
     def free(self) -> float:
         """How many of the machines measure nothing."""
@@ -91,16 +97,32 @@ class OnRay:
             errors = self._ray.exceptions
             gone = (errors.NodeDiedError, errors.TaskUnschedulableError)
             try:
-                future.set_result(self._ray.get(reference))
+                future.set_result(self._answer(reference, place))
+            except LostError as error:
+                future.set_exception(error)
             except gone as error:
                 future.set_exception(LostError(_first_line(error), place_is_gone=True))
             except errors.RayTaskError as error:
                 future.set_exception(error)
             except errors.RayError as error:
                 future.set_exception(LostError(_first_line(error)))
+            except BaseException as error:  # noqa: BLE001 - whoever waits for it raises it
+                future.set_exception(error)
 
         threading.Thread(target=follow, daemon=True).start()
         return future
+
+    def _answer(self, reference: Any, place: str) -> Outcome:
+        """What came of a task; LostError where its node is dead and Ray does not say so of it."""
+        looks = 0
+        while looks < DEAD_LOOKS:
+            try:
+                outcome: Outcome = self._ray.get(reference, timeout=FOLLOW_S)
+                return outcome
+            except self._ray.exceptions.GetTimeoutError:
+                alive = {node["NodeID"] for node in self._ray.nodes() if node["Alive"]}
+                looks = 0 if place in alive else looks + 1
+        raise LostError("its node is dead", place_is_gone=True)
 
     def close(self) -> None:
         """Leave the fleet; what it still measures for this process ends."""

@@ -14,7 +14,8 @@ import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,8 @@ class Up:
         """Who keeps it; ``None`` where that has ended."""
         try:
             process = psutil.Process(self.pid)
-            return process if abs(process.create_time() - self.created_s) < 1 else None
+            is_it = abs(process.create_time() - self.created_s) < 1
+            return process if is_it and process.status() != psutil.STATUS_ZOMBIE else None
         except psutil.NoSuchProcess:
             return None
 
@@ -87,15 +89,28 @@ def import_ray() -> Any:
     return ray
 
 
+PATIENCE = {
+    "RAY_health_check_timeout_ms": "60000",
+    "RAY_worker_register_timeout_seconds": "300",
+    "RAY_gcs_rpc_server_connect_timeout_s": "60",
+}
+"""How long Ray waits for a machine that is busy: by its own defaults it declares a node dead that
+is still for a minute. One whose processes have died is noticed by the closed connection."""
+
+
 def ray_variables(home: Path) -> dict[str, str]:
-    """What Ray finds in its environment."""
+    """What Ray finds in its environment; of :data:`PATIENCE` what is set already stays."""
+    patience = {name: os.environ.get(name, value) for name, value in PATIENCE.items()}
     return {
+        **patience,
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(home / TOKEN_FILE),
         # The mask of cards is the matrix's, and Ray's idea of full memory would end measurements.
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_memory_monitor_refresh_ms": "0",
+        # What runs on a node ends with it, and can go on later: Ray need not wait for it.
+        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
         "RAY_LOG_TO_DRIVER": "0",
         HOME_VARIABLE: str(home),
     }
@@ -135,11 +150,8 @@ def _last_up(home: Path) -> Up | None:
         return None
 
 
-@contextlib.contextmanager
-def node(
-    home: Path, listen: str, port: int, join: str, extra: Mapping[str, str]
-) -> Iterator[tuple[Child, Up]]:
-    """A node of Ray for as long as the block lasts; a head where ``join`` is empty.
+class Node:
+    """A node of Ray, within the block; a head where ``join`` is empty.
 
     Args:
         listen: this machine's address.
@@ -148,40 +160,68 @@ def node(
         extra: variables for what is measured, such as COMFYUI_PATH.
 
     Raises:
-        CommandError: it does not start, or listens on more than it should.
+        UsageError: a node runs here already.
     """
-    running = read_up(home)
-    if running is not None:
-        raise UsageError(
-            f"a node runs here already, in process {running.pid}: end it by `wattbench fleet down`"
-        )
-    killed = _last_up(home)
-    if killed is not None:
-        shutil.rmtree(killed.folder, ignore_errors=True)
-    # Ray's sockets lie there, and the path of a socket is short.
-    folder = tempfile.mkdtemp(prefix="wattbench-")
-    shim = home / "without_amdsmi"
-    write_text('raise ImportError("kept from Ray")\n', shim / "amdsmi.py")
-    environment = clean_environment({**ray_variables(home), **extra})
-    environment["PYTHONPATH"] = str(shim)
-    words = ["--listen", listen, "--port", str(port), "--join", join, "--folder", folder]
-    given, taken = os.pipe()
-    log = home / "ray.log"
-    with os.fdopen(given, encoding="utf-8") as answers, log.open("wb") as told:
-        with os.fdopen(taken, "wb") as out:
-            command = pack_command("fleet.ray_node", *words)
-            child = Child(command, environment=environment, stdout=out, stderr=told)
-        with child:
-            try:
-                address = _address(answers, log)
-                process = psutil.Process()
-                up = Up(process.pid, process.create_time(), address, not join, folder)
-                write_text(json.dumps(asdict(up)), home / UP_FILE)
-                yield child, up
-            finally:
-                child.end()
-                shutil.rmtree(folder, ignore_errors=True)
-                (home / UP_FILE).unlink(missing_ok=True)
+
+    def __init__(
+        self, home: Path, listen: str, port: int, join: str, extra: Mapping[str, str]
+    ) -> None:
+        running = read_up(home)
+        if running is not None:
+            raise UsageError(
+                f"a node runs here already, in process {running.pid}: end it by `wattbench fleet "
+                "down`"
+            )
+        killed = _last_up(home)
+        if killed is not None:
+            shutil.rmtree(killed.folder, ignore_errors=True)
+        self._home, self._join, self.log = home, join, home / "ray.log"
+        shim = home / "without_amdsmi"
+        write_text('raise ImportError("kept from Ray")\n', shim / "amdsmi.py")
+        self._environment = clean_environment({**ray_variables(home), **extra})
+        self._environment["PYTHONPATH"] = str(shim)
+        self._words = ["--listen", listen, "--port", str(port), "--join", join]
+        self._child: Child | None = None
+        self._folder = ""
+
+    def start(self) -> str:
+        """Start it, also when it has ended; the address of the fleet's head.
+
+        Raises:
+            CommandError: it does not start, or listens on more than it should.
+        """
+        self._end()
+        # Ray's sockets lie there, and the path of a socket is short.
+        self._folder = tempfile.mkdtemp(prefix="wattbench-")
+        given, taken = os.pipe()
+        with os.fdopen(given, encoding="utf-8") as answers, self.log.open("ab") as told:
+            with os.fdopen(taken, "wb") as out:
+                command = pack_command("fleet.ray_node", *self._words, "--folder", self._folder)
+                self._child = Child(command, environment=self._environment, stdout=out, stderr=told)
+            address = _address(answers, self.log)
+        process = psutil.Process()
+        up = Up(process.pid, process.create_time(), address, not self._join, self._folder)
+        write_text(json.dumps(asdict(up)), self._home / UP_FILE)
+        return address
+
+    def wait(self) -> None:
+        """Until it has ended by itself."""
+        while self._child is not None and self._child.poll() is None:
+            time.sleep(1)
+
+    def _end(self) -> None:
+        if self._child is not None:
+            self._child.end()
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._child = None
+
+    def __enter__(self) -> Node:
+        self.log.write_bytes(b"")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._end()
+        (self._home / UP_FILE).unlink(missing_ok=True)
 
 
 def _address(answers: Any, log: Path) -> str:

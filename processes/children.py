@@ -14,6 +14,7 @@ import site
 import stat
 import subprocess
 import sys
+import time
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -198,17 +199,23 @@ def run(
 
 
 def end_process_tree(process: subprocess.Popen[bytes], patience_s: float = 10.0) -> None:
-    """Terminate ``process`` and its descendants, kill what is left after ``patience_s``."""
+    """Terminate ``process`` and its descendants, kill what is left after ``patience_s``.
+
+    Only ``process.wait`` takes its exit code: psutil would leave 0 to whoever else waits for it.
+    """
     try:
-        root = psutil.Process(process.pid)
-        family = [*root.children(recursive=True), root]
+        root = [psutil.Process(process.pid)]
+        descendants = root[0].children(recursive=True)
     except psutil.NoSuchProcess:
-        family = []
-    for member in family:
+        root = descendants = []
+    for member in (*descendants, *root):
         with contextlib.suppress(psutil.NoSuchProcess):
             member.terminate()
-    _, alive = psutil.wait_procs(family, timeout=patience_s)
-    for member in alive:
+    deadline_s = time.monotonic() + patience_s
+    _, alive = psutil.wait_procs(descendants, timeout=patience_s)
+    while not _has_ended(process) and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    for member in (*alive, *root):
         with contextlib.suppress(psutil.NoSuchProcess):
             member.kill()
     if isinstance(process, Child) and process.returncode is None and os.name != "nt":
@@ -217,3 +224,13 @@ def end_process_tree(process: subprocess.Popen[bytes], patience_s: float = 10.0)
             os.killpg(process.pid, signal.SIGKILL)
     psutil.wait_procs(alive, timeout=patience_s)
     process.wait()
+
+
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    """Without taking its exit code: until that is done its number is nobody else's."""
+    if process.returncode is not None:
+        return True
+    try:
+        return psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True

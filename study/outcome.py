@@ -53,9 +53,8 @@ class Candidate:
 
 def candidates_of(tuning: Tuning) -> list[Candidate]:
     """Everything that was measured: the baseline, then the best first, what is out at the end."""
-    order = (Stage.SCREENING, Stage.COMBINATIONS, Stage.FINALS)
     ratios: dict[Settings, tuple[Stage, Estimate]] = {}
-    for stage in order:
+    for stage in Stage:
         for settings, ratio in tuning.search.ratios(stage).items():
             ratios[settings] = (stage, ratio)
     found = []

@@ -1,12 +1,14 @@
 """The search of ``wattbench tune``: which candidates to measure next, and the verdict.
 
 It knows nothing of servers and graphs. It hands out blocks of candidates and takes what was
-measured; the rule is fixed before the first block. Three stages:
+measured; the rule is fixed before the first block. Four stages:
 
 1. *screening*: every level of every lever alone, beside the baseline;
 2. *combinations*: the best level of each lever that helped, added one after the other, the largest
    gain first;
-3. *finals*: the best few beside the baseline, in blocks that repeat until every interval is narrow
+3. *additions*: on top of the best so far, the levers that did not help alone: where the host is
+   what everything waits for, no kernel shows what it saves;
+4. *finals*: the best few beside the baseline, in blocks that repeat until every interval is narrow
    enough, or the blocks or the time are used up. Only these blocks decide, so that a candidate
    which was lucky in an earlier stage gains nothing by it.
 
@@ -30,16 +32,21 @@ Settings = tuple[tuple[str, str], ...]
 
 BASELINE: Settings = ()
 
-EARLY_BLOCKS = 2
-"""Blocks of screening and of combinations: an order and its mirror image."""
-
 
 class Stage(Enum):
     """Where a search is."""
 
     SCREENING = "screening"
     COMBINATIONS = "combinations"
+    ADDITIONS = "additions"
     FINALS = "finals"
+
+
+EARLY_BLOCKS = 2
+"""Blocks of each stage before the finals: an order and its mirror image. The second is left out
+where the time would not do for the finals."""
+
+BEFORE_FINALS = (Stage.SCREENING, Stage.COMBINATIONS, Stage.ADDITIONS)
 
 
 @dataclass(frozen=True)
@@ -73,8 +80,10 @@ class Rule:
         """The rule in words, for ``--dry-run`` and the report."""
         return (
             f"Each lever alone first. Those below {self.helped:g} x the baseline are combined, the "
-            f"largest gain first. The best {self.finalists} meet the baseline in blocks of random "
-            f"order and its mirror image, {self.blocks_min} to {self.blocks_max} of them, until "
+            "largest gain first, and the others tried on top of the best. All in a random order "
+            "and its mirror image, which is left out where the time would not do for the finals. "
+            f"The best {self.finalists}, or fewer where time is short, meet the baseline in blocks "
+            f"of random order and its mirror image, {self.blocks_min} to {self.blocks_max}, until "
             f"every ratio is known within {self.half_width:.0%}. A candidate that falls back, "
             "breaks the picture or fails is out, and one whose interval lies behind the best is "
             f"measured no more. The best one wins if its interval, at {self.confidence:.0%} for "
@@ -129,6 +138,7 @@ class Search:
     _results: dict[Stage, list[dict[Settings, float]]] = field(default_factory=dict)
     _stage: Stage | None = Stage.SCREENING
     _chain: list[Settings] = field(default_factory=list)
+    _added: list[Settings] = field(default_factory=list)
     _finalists: list[Settings] = field(default_factory=list)
 
     def candidates(self) -> tuple[Settings, ...]:
@@ -157,6 +167,21 @@ class Search:
                 self.faults[settings] = outcome.fault
         values = {s: o.value for s, o in outcomes.items() if o.value is not None and not o.fault}
         self._results.setdefault(block.stage, []).append(values)
+
+    def leave(self) -> None:
+        """End the stage with the blocks that it has: the time is needed for the finals."""
+        self._advance()
+
+    def spare(self) -> bool:
+        """Leave a candidate of this stage out for want of time; whether there was one to spare.
+
+        Of combinations it is the one of the fewest levers, of finalists the last one.
+        """
+        entered = self._chain if self._stage is Stage.COMBINATIONS else self._finalists
+        if len(entered) < 2:
+            return False
+        del entered[0 if self._stage is Stage.COMBINATIONS else -1]
+        return True
 
     def stop(self) -> None:
         """No more blocks, because the time is used up or somebody cancelled."""
@@ -234,8 +259,10 @@ class Search:
         if self._stage is Stage.FINALS:
             wanted = [] if self._is_precise(done) else self._in_front()
         elif done < EARLY_BLOCKS:
-            wanted = [s for s in entered if s not in ratios or ratios[s].value < self.rule.hopeless]
+            wanted = [s for s in entered if s not in ratios or ratios[s].value < self._limit()]
         else:
+            wanted = []
+        if self._stage is Stage.ADDITIONS and wanted == self._added[:1]:
             wanted = []
         left = {settings for settings in wanted if settings not in self.faults}
         if not left:
@@ -248,7 +275,14 @@ class Search:
         """All that a stage began with."""
         if self._stage is Stage.SCREENING:
             return self.candidates()
-        return self._chain if self._stage is Stage.COMBINATIONS else self._finalists
+        if self._stage is Stage.COMBINATIONS:
+            return self._chain
+        return self._added if self._stage is Stage.ADDITIONS else self._finalists
+
+    def _limit(self) -> float:
+        """From which ratio on a candidate is not measured again."""
+        front = self.ratios(Stage.ADDITIONS).get(self._added[0]) if self._added else None
+        return self.rule.hopeless * (front.value if front else 1.0)
 
     def _in_front(self) -> list[Settings]:
         """The finalists whose interval does not lie behind that of the best."""
@@ -269,6 +303,9 @@ class Search:
             self._chain = self._combinations()
             self._stage = Stage.COMBINATIONS
         elif self._stage is Stage.COMBINATIONS:
+            self._added = self._additions()
+            self._stage = Stage.ADDITIONS
+        elif self._stage is Stage.ADDITIONS:
             self._finalists = self._best()
             self._stage = Stage.FINALS if self._finalists else None
         else:
@@ -285,14 +322,40 @@ class Search:
 
     def _combinations(self) -> list[Settings]:
         """The best lever with the second, with the second and the third, and so on."""
-        order = {lever.name: place for place, lever in enumerate(self.levers)}
         chain: list[Settings] = []
         joined: Settings = ()
         for _, settings in self._gains():
-            joined = tuple(sorted((*joined, *settings), key=lambda pair: order[pair[0]]))
+            joined = self._joined(joined, settings)
             if len(joined) > 1:
                 chain.append(joined)
         return chain
+
+    def _additions(self) -> list[Settings]:
+        """The best so far, and it with each lever that it has not, if that was not tried.
+
+        Of a lever's levels the best one, and those that were not hopeless alone.
+        """
+        best = self._best()
+        if not best:
+            return []
+        alone = self.ratios(Stage.SCREENING)
+        levers = {lever for lever, _ in best[0]}
+        found: list[Settings] = []
+        tried: set[str] = set()
+        for settings in sorted(alone, key=lambda settings: alone[settings].value):
+            lever = settings[0][0]
+            if lever not in levers and (
+                lever not in tried or alone[settings].value < self.rule.hopeless
+            ):
+                tried.add(lever)
+                found.append(self._joined(best[0], settings))
+        new = [settings for settings in found if settings not in self._chain]
+        return [best[0], *new] if new else []
+
+    def _joined(self, *several: Settings) -> Settings:
+        order = {lever.name: place for place, lever in enumerate(self.levers)}
+        pairs = {pair for settings in several for pair in settings}
+        return tuple(sorted(pairs, key=lambda pair: order[pair[0]]))
 
     def _best(self) -> list[Settings]:
         """Who goes into the finals, best first, by the ratios of the stages before."""
@@ -301,7 +364,22 @@ class Search:
             for settings, ratio in self.ratios(stage).items():
                 seen.setdefault(settings, []).append(ratio.value)
         helped = {s: fmean(v) for s, v in seen.items() if fmean(v) < self.rule.helped}
-        return sorted(helped, key=lambda settings: helped[settings])[: self.rule.finalists]
+        best = sorted(helped, key=lambda settings: helped[settings])
+        return [*self._with_additions(), *best][: self.rule.finalists]
+
+    def _with_additions(self) -> list[Settings]:
+        """The best with all that helped on top of it; nothing where nothing did."""
+        ratios = self.ratios(Stage.ADDITIONS)
+        if not ratios or self._added[0] not in ratios:
+            return []
+        # What gains less than can be told is not asked of the user in the end.
+        limit = (1 - self.rule.half_width) * ratios[self._added[0]].value
+        helpful: dict[str, Settings] = {}
+        for settings in sorted(ratios, key=lambda settings: ratios[settings].value):
+            if settings in self._added[1:] and ratios[settings].value < limit:
+                (new,) = set(settings) - set(self._added[0])
+                helpful.setdefault(new[0], settings)
+        return [self._joined(*helpful.values())] if helpful else []
 
 
 def _ratio(pairs: Sequence[tuple[float, float]], confidence: float) -> Estimate:

@@ -19,7 +19,7 @@ from .levers import lever_named
 from .measured import Prompt, instrumented
 from .pictures import Gallery
 from .rig import Bench, Rig
-from .search import BASELINE, Block, Outcome, Search, Settings, Stage, Verdict
+from .search import BASELINE, BEFORE_FINALS, Block, Outcome, Search, Settings, Stage, Verdict
 from .wiring import WIRES, ends_of, nodes_of, put_in
 
 Objective = Literal["j_per_img", "s_per_img", "peak_vram"]
@@ -29,6 +29,9 @@ OBJECTIVES: dict[Objective, str] = {
     "peak_vram": "B",
 }
 LAUNCH = "launch"
+
+LEAST_FINALS = 3
+"""So many blocks of finals are worth more than trying what did not help alone."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,9 @@ class Tuning:
     study: str = field(default_factory=lambda: f"tune {uuid.uuid4().hex[:12]}")
     visits: list[Visit] = field(default_factory=list)
     _graphs: dict[Settings, Graph] = field(default_factory=dict)
-    _visit_s: list[float] = field(default_factory=list)
+    _turns_s: dict[Settings, list[float]] = field(default_factory=dict)
+    _starts_s: float = 0.0
+    _start_count: int = 0
     _began_s: float = 0.0
     _prompt_count: int = 0
     _block_count: int = 0
@@ -101,6 +106,11 @@ class Tuning:
         """
         self._began_s = self.clock()
         while (block := self.search.next_block()) is not None:
+            if self._is_better_left_out(block):
+                self.search.leave()
+                continue
+            if self._is_shortened(block):
+                continue
             if not self._fits(block):
                 self.search.stop()
                 break
@@ -151,12 +161,49 @@ class Tuning:
         return " ".join(dict.fromkeys([dict(settings).get(LAUNCH, ""), *needed])).strip()
 
     def _fits(self, block: Block) -> bool:
-        """Whether there is time for ``block``, by what visits have taken; the first one always."""
-        left_s = self.budget_s - (self.clock() - self._began_s)
-        return not self._visit_s or fmean(self._visit_s) * len(block.order) <= left_s
+        """Whether there is time for ``block``; the first one has it always."""
+        return not self.visits or self._takes_s(block.order) <= self._left_s()
+
+    def _is_better_left_out(self, block: Block) -> bool:
+        """Whether the finals need the time of ``block``: one that repeats another, or additions."""
+        if block.stage not in BEFORE_FINALS or not (block.number or block.stage is Stage.ADDITIONS):
+            return False
+        finals = self.search.rule.blocks_min if block.number else LEAST_FINALS
+        return self._takes_s(block.order) + finals * self._finals_s(block) > self._left_s()
+
+    def _is_shortened(self, block: Block) -> bool:
+        """Leave one candidate out where ``block`` and finals of some blocks would take too long."""
+        if block.number or block.stage not in (Stage.COMBINATIONS, Stage.FINALS):
+            return False
+        is_final = block.stage is Stage.FINALS
+        needed_s = 0.0 if is_final else self._takes_s(block.order)
+        needed_s += LEAST_FINALS * (
+            self._takes_s(block.order) if is_final else self._finals_s(block)
+        )
+        return needed_s > self._left_s() and self.search.spare()
+
+    def _finals_s(self, block: Block) -> float:
+        """What a block of finals takes whose finalists are the dearest of ``block``."""
+        count = self.search.rule.finalists
+        dearest = sorted(set(block.order) - {BASELINE}, key=self._turn_s)[-count:]
+        return self._takes_s([BASELINE, *dearest])
+
+    def _takes_s(self, order: Sequence[Settings]) -> float:
+        """By what turns and the starts of servers have taken."""
+        starts = len(set(map(self.launch_of, order)))
+        return sum(map(self._turn_s, order)) + starts * self._starts_s / self._start_count
+
+    def _turn_s(self, settings: Settings) -> float:
+        """What a candidate's turn has taken, or that of the dearest of its levels alone."""
+        known = [settings] if settings in self._turns_s else [(pair,) for pair in settings]
+        return max(fmean(self._turns_s.get(one, [0.0])) for one in known)
+
+    def _left_s(self) -> float:
+        return self.budget_s - (self.clock() - self._began_s)
 
     def _measure(self, block: Block) -> dict[Settings, Outcome]:
         """Visit every candidate of a block; those with the same launch options share a server."""
+        block_began_s, visited_s = self.clock(), 0.0
         self._block_count += 1
         visits: list[Visit] = []
         launches = list(dict.fromkeys(self.launch_of(settings) for settings in block.order))
@@ -167,7 +214,11 @@ class Tuning:
                     if self.launch_of(settings) == launch:
                         began_s = self.clock()
                         visits.append(self._visit(bench, block, settings))
-                        self._visit_s.append(self.clock() - began_s)
+                        turn_s = self.clock() - began_s
+                        visited_s += turn_s
+                        self._turns_s.setdefault(settings, []).append(turn_s)
+        self._starts_s += self.clock() - block_began_s - visited_s
+        self._start_count += len(launches)
         # The baseline's pictures come first: the others are compared with them.
         judged = map(self._judged, sorted(visits, key=lambda visit: visit.settings != BASELINE))
         kept = {visit.settings: visit for visit in judged}

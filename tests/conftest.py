@@ -15,6 +15,7 @@ from wattbench.hosts.comfyui.inprocess import load_comfyui
 from wattbench.hosts.remote.server import ComfyServer, find_comfyui
 from wattbench.processes.environment import child_environment
 
+from . import soaking
 from .in_comfyui import conditioning, hundred_watts, tiny_models, workspace_folder
 from .in_prompt import execute
 from .made_runs import make_run, simulated_time
@@ -45,7 +46,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile(
     "steady", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
-settings.load_profile("steady")
+settings.register_profile("soak", settings.get_profile("steady"), max_examples=1000)
+settings.load_profile("soak" if soaking.SOAKS else "steady")
 
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
     # Dozens of processes are started: without bytecode each compiles ComfyUI and torch anew.
@@ -60,7 +62,12 @@ def pytest_xdist_make_scheduler(config, log):
     return scheduler(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
-def pytest_collection_modifyitems(items):
+def pytest_configure(config):
+    config.addinivalue_line("markers", soaking.MARK)
+
+
+def pytest_collection_modifyitems(config, items):
+    soaking.choose(config, items)
     longest_first(items)
 
 

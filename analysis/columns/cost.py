@@ -106,11 +106,6 @@ def _ratio(value: float | None, by: float | None, scale: float) -> float | None:
     return value / by / scale if value is not None and by else None
 
 
-def _powers_w(row: RunRow) -> list[float]:
-    duration_s = row.run.wall_time_s or 0.0
-    return [s.power_w for s in row.run.trace.power if 0 <= s.t_s <= duration_s]
-
-
 def _prediction_error(row: RunRow) -> float | None:
     expected, measured = row.run.predicted_energy, row.run.energy
     return measured.energy_j / expected.value - 1 if expected and measured else None
@@ -248,7 +243,7 @@ ENERGY: tuple[Column[RunRow], ...] = (
         "number",
         "W",
         "the highest power that the meter gave during the run; empty for a meter without power",
-        lambda row: max(_powers_w(row), default=None),
+        lambda row: max(row.powers_w, default=None),
     ),
     Column(
         "pooled_method",
@@ -309,7 +304,7 @@ ENERGY: tuple[Column[RunRow], ...] = (
         "integer",
         "",
         "readings of power within the run. Beside a counter fewer than 15 check nothing",
-        lambda row: len(_powers_w(row)) or None,
+        lambda row: len(row.powers_w) or None,
     ),
     _energy(
         "energy_integrated_j",

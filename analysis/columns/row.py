@@ -60,6 +60,12 @@ class RunRow:
         return sum(r.energy_j for r in self.scopes.values()) * (self.run.pue or 1.0)
 
     @cached_property
+    def powers_w(self) -> list[float]:
+        """What the meter gave as power while the run went on."""
+        duration_s = self.run.wall_time_s or 0.0
+        return [power_w for t_s, power_w in self.run.trace.power if 0 <= t_s <= duration_s]
+
+    @cached_property
     def phases(self) -> dict[str, list[Phase]]:
         """The run's phases by their names."""
         found: dict[str, list[Phase]] = {}

@@ -106,6 +106,21 @@ class ComfyClient(HttpClient):
             raise ServerUnreachableError(f"{self.address}{path} answered HTTP {status}")
         return body
 
+    def queued(self) -> dict[str, dict[str, Any]]:
+        """The graphs of the prompts that run or wait, by their ids.
+
+        Raises:
+            ServerUnreachableError: no answer, or not ComfyUI's.
+        """
+        queue = self.get_json("/queue")
+        try:
+            entries = [*queue["queue_running"], *queue["queue_pending"]]
+            return {str(entry[1]): dict(entry[2]) for entry in entries}
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise ServerUnreachableError(
+                f"{self.address}/queue is not {self.program}'s: {error!r}"
+            ) from error
+
     def cancel(self, prompt_id: str) -> None:
         """Take a prompt off the queue or interrupt it, and give it a while to end.
 

@@ -8,6 +8,7 @@ import json
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,9 @@ Event = dict[str, Any]
 TIMED_OUT, CANCELLED = "ws_timeout", "cancelled"
 UNKNOWN_NODES, NODE_FAILED = "workflow_unknown_nodes", "execution_error"
 """comfy-cli's error codes: a silent server, an interrupted prompt, missing nodes, a failing one."""
+
+ARRIVES_S = 3.0
+"""How long a prompt that was sent may take to be in the queue."""
 
 
 @dataclass
@@ -88,13 +92,14 @@ def run_workflow(
         KeyboardInterrupt: or whatever ``on_event`` raises, after the prompt was cancelled.
     """
     job = Job()
+    before = _queued(client)
     events: list[Event] = []
     command = _command(client, workflow, "--wait", "--json", "--timeout", str(timeout_s))
     with (
         tempfile.TemporaryFile() as errors,
         contextlib.ExitStack() as unless_it_ends,
     ):
-        unless_it_ends.callback(_cancel, client, job)
+        unless_it_ends.callback(_give_up, client, job, workflow, before)
         with (
             _started(client, command, errors) as process,
             _deadline(process, deadline_s) as passed,
@@ -114,11 +119,11 @@ def run_workflow(
             job.error = _failure(events, errors.read().decode("utf-8", "replace"))
     if job.was_late:
         job.error = f"it did not end within its deadline of {deadline_s:g} s"
-        _cancel(client, job)
+        _give_up(client, job, workflow, before)
     error_code = _error_of(events).get("code")
     job.was_cancelled = error_code == CANCELLED
     if error_code == TIMED_OUT:
-        _cancel(client, job)
+        _give_up(client, job, workflow, before)
     return job
 
 
@@ -198,8 +203,45 @@ def _failure(events: list[Event], stderr: str) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def _cancel(client: ComfyClient, job: Job) -> None:
+def _queued(client: ComfyClient) -> dict[str, Any] | None:
+    """The prompts of a server; ``None`` where it does not say."""
+    try:
+        return client.queued()
+    except ServerUnreachableError:
+        return None
+
+
+def _give_up(client: ComfyClient, job: Job, workflow: Path, before: dict[str, Any] | None) -> None:
     """Free the server of a prompt that nobody waits for any more."""
+    if job.prompt_id is None and before is not None:
+        job.prompt_id = _unnamed(client, workflow, before)
     if job.prompt_id is not None:
         with contextlib.suppress(ServerUnreachableError):
             client.cancel(job.prompt_id)
+
+
+def _unnamed(client: ComfyClient, workflow: Path, before: dict[str, Any]) -> str | None:
+    """The prompt that comfy-cli had sent, and whose id it had not told yet when it was ended.
+
+    It was not in the queue ``before``, and has the nodes of ``workflow``, which is in API format.
+    """
+    try:
+        nodes = _classes(read_json(workflow, MAX_WORKFLOW_BYTES))
+    except IncomingError:
+        return None
+    deadline_s = time.monotonic() + ARRIVES_S
+    while (queued := _queued(client)) is not None:
+        for prompt_id, graph in queued.items():
+            if prompt_id not in before and _classes(graph) == nodes:
+                return prompt_id
+        if time.monotonic() >= deadline_s:
+            break
+        time.sleep(0.1)
+    return None
+
+
+def _classes(graph: Any) -> dict[str, Any]:
+    """The classes of the nodes of a graph in API format, by their ids."""
+    if not isinstance(graph, dict):
+        return {}
+    return {name: node.get("class_type") for name, node in graph.items() if isinstance(node, dict)}

@@ -18,6 +18,7 @@ from itertools import chain
 import numpy as np
 
 from ...records import CounterSample, PowerSample
+from ..recording.packed import Packed
 from .response import (
     TIME_CONSTANTS_S,
     Floats,
@@ -51,7 +52,7 @@ class Interval:
         return self.end_s - self.start_s
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TickTable:
     """The ticks of one run against its intervals; ``energy_j`` is what the counter gained in each.
 
@@ -123,12 +124,18 @@ def tabulate_runs(
     found: list[TickTable | str] = [STANDS_STILL] * len(ticks)
     for places in alike(map(len, ticks)):
         if len(ticks[places[0]]) > 1:
-            numbers = chain.from_iterable(chain.from_iterable(ticks[place] for place in places))
-            samples = np.fromiter(numbers, float).reshape(len(places), -1, 2)
+            samples = np.stack([_numbers(ticks[place]) for place in places])
             tables = _tables(names, samples, starts_s[places], ends_s[places])
             for place, table in zip(places, tables, strict=True):
                 found[place] = table
     return found
+
+
+def _numbers(ticks: Sequence[CounterSample]) -> Floats:
+    """Times and values of ticks, ``[ticks, 2]``."""
+    if isinstance(ticks, Packed):
+        return np.frombuffer(ticks.numbers).reshape(-1, 2)
+    return np.fromiter(chain.from_iterable(ticks), float, 2 * len(ticks)).reshape(-1, 2)
 
 
 def _tables(
@@ -162,8 +169,10 @@ def _tables(
         segments = Segments.of_runs(own_s, starts_s[places], ends_s[places])
         gained_j = np.diff(own_j, axis=1)
         ticks_s = np.median(np.diff(own_s, axis=1), axis=1).tolist()
-        for place, one, joules, tick_s in zip(places, segments, gained_j, ticks_s, strict=True):
-            found[place] = TickTable(names, one, joules, tick_s) if joules.any() else STANDS_STILL
+        gains = np.any(gained_j, axis=1)
+        rows = zip(places, segments, gained_j, ticks_s, strict=True)
+        for (place, one, joules, tick_s), is_good in zip(rows, gains, strict=True):
+            found[place] = TickTable(names, one, joules, tick_s) if is_good else STANDS_STILL
     return found
 
 

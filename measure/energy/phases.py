@@ -35,7 +35,7 @@ load has no such power."""
 SLOW_COUNTER = "the counter ticks too seldom to tell the phases of a run as short as this"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PooledPhases:
     """Joules of each compute phase that was observed, as its run's part of a pooled estimate.
 

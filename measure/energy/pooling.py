@@ -45,7 +45,7 @@ TICKS_PER_LEVEL, CHANCE = 2, 1e-4
 """A finer fit needs so many ticks for each of its levels, and to be better by more than chance."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TickedRun:
     """A run as the counter saw it; ``energy_j`` is what its parts are known to sum to, if it is."""
 
@@ -154,12 +154,12 @@ class Pool:
 
     def explains_more_than(self, coarser: Pool) -> bool:
         """Whether more levels fit the same ticks better than chance would let them (F test)."""
-        from scipy.stats import f
+        from scipy.special import fdtrc
 
         more = self._count - coarser._count
         free = self._tick_count - self._count - 1
         gain = (coarser._residual - self._residual) / more
-        return bool(f.sf(gain * free / self._residual, more, free) < CHANCE)
+        return bool(fdtrc(more, free, gain * free / self._residual) < CHANCE)
 
     @property
     def _residual(self) -> float:

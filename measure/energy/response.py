@@ -30,7 +30,7 @@ SIGNIFICANT = 10.0
 """A response has to explain so many times what one more number explains of mere noise."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Segments:
     """The stretches between all borders of ticks and intervals, in order of time.
 

@@ -81,6 +81,7 @@ class Stack:
         """Joules of each run's parts, ``[runs, parts]``, and their slopes in the levels.
 
         The parts are the first ``part_count`` levels; each run's sum to its ``energy_j``, if given.
+        Where the ticks of all parts gained nothing, that is shared by the levels alone.
         """
         seconds = self.response(np.array([constant_s]))
         ticks = self.by_tick(seconds)[:, 0]
@@ -96,7 +97,11 @@ class Stack:
         sums, turns = (part @ joules[..., None])[..., 0], part @ slope
         if energy_j is None:
             return sums, turns
+        is_still = sums.sum(axis=1) == 0
+        sums[is_still] = (part @ weights[..., None])[is_still, :, 0]
+        turns[is_still] = (part @ seconds)[is_still]
         whole_j = sums.sum(axis=1)
+        whole_j[whole_j == 0] = np.inf  # parts without length
         falls = sums[..., None] * turns.sum(axis=1)[:, None, :]
         turns = turns / whole_j[:, None, None] - falls / (whole_j * whole_j)[:, None, None]
         return sums * (energy_j / whole_j)[:, None], energy_j[:, None, None] * turns

@@ -27,26 +27,29 @@ def observed_energy(
 
     Its method is that of the longest of them, its resolution the coarsest.
     """
-    compute = [phase for phase in phases if phase.name in names]
-    readings = [phase.energy for phase in compute if phase.energy is not None]
-    if not readings:
+    readings = [phase.energy for phase in phases if phase.name in names]
+    known = [reading for reading in readings if reading is not None]
+    if not known:
         return None, ""
-    if len(readings) < len(compute):
+    if len(known) < len(readings):
         return None, "energy is missing for a part of the run"
-    if len({(reading.meter, reading.scope) for reading in readings}) > 1:
-        return None, "the parts of the run were measured by different meters"
-    longest = max(readings, key=lambda reading: reading.duration_s)
-    resolutions = [r.resolution_j for r in readings if r.resolution_j is not None]
+    longest = known[0]
+    for reading in known[1:]:
+        if reading.meter != longest.meter or reading.scope != longest.scope:
+            return None, "the parts of the run were measured by different meters"
+        if reading.duration_s > longest.duration_s:
+            longest = reading
+    resolutions = [r.resolution_j for r in known if r.resolution_j is not None]
     return EnergyReading(
-        energy_j=sum([reading.energy_j for reading in readings]),
-        duration_s=sum([reading.duration_s for reading in readings]),
-        meter=longest.meter,
-        scope=longest.scope,
-        method=longest.method,
-        resolution_j=max(resolutions) if resolutions else None,
-        sample_count=sum([reading.sample_count for reading in readings]),
-        counter_j=_sum_if_all([reading.counter_j for reading in readings]),
-        integrated_j=_sum_if_all([reading.integrated_j for reading in readings]),
+        sum([reading.energy_j for reading in known]),
+        sum([reading.duration_s for reading in known]),
+        longest.meter,
+        longest.scope,
+        longest.method,
+        max(resolutions) if resolutions else None,
+        sum([reading.sample_count for reading in known]),
+        _sum_if_all([reading.counter_j for reading in known]),
+        _sum_if_all([reading.integrated_j for reading in known]),
     ), ""
 
 

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from ..soaking import SOAKS
+
 
 @pytest.fixture(scope="session")
 def soaks():
     """Whether this is the long form."""
-    return "WATTBENCH_SOAK" in os.environ
+    return SOAKS
 
 
 @pytest.fixture

@@ -187,12 +187,11 @@ class Batch:
         return chosen + command if part != name else chosen or command
 
 
+@pytest.mark.soak("minutes; test_powercap.py kills a few")
 def test_killed_batches_leave_nobody_no_cap_and_lose_no_run(
-    tmp_path, pack, workflow, limited_board, monkeypatch, soaks, figures
+    tmp_path, pack, workflow, limited_board, monkeypatch, figures
 ):
     """A real ComfyUI that measures under caps; each phase meets each of its processes' deaths."""
-    if not soaks:
-        pytest.skip("minutes; test_powercap.py kills a few: `python tasks.py soak`")
     board = seen_here(limited_board(), monkeypatch)
     kills = int(os.environ.get("WATTBENCH_SOAK_BATCHES", "40"))
     line = ["powercap", str(workflow), "--out", str(tmp_path / "out"), "--device", "cpu"]

@@ -129,9 +129,8 @@ def test_a_killed_server_and_a_killed_matrix_lose_no_visit(killed):
     matrix.check()
 
 
-def test_twelve_kills_at_random_lose_no_visit(killed, soaks, figures):
-    if not soaks:
-        pytest.skip("a quarter of an hour and more: `python tasks.py soak`")
+@pytest.mark.soak("a quarter of an hour and more")
+def test_twelve_kills_at_random_lose_no_visit(killed, figures):
     matrix, targets, spared = killed(["as_is", "sdpa_math"], "process", 4), Counter(), -1
     matrix.begin()
     while targets.total() < 12 and len(matrix.visits()) < 8:

@@ -1,5 +1,7 @@
 import contextlib
+import importlib.util
 import io
+import os
 import subprocess
 import sys
 import threading
@@ -125,3 +127,17 @@ def coordinate(tmp_path, planned):
         return made
 
     return make
+
+
+@pytest.fixture
+def fleet(tmp_path, nvml_library):
+    """Two real nodes of Ray, not up yet."""
+    if os.name == "nt":
+        pytest.skip("Ray's nodes on Windows are not tried")
+    if importlib.util.find_spec("ray") is None:
+        pytest.skip("Ray is not installed")
+    from .ray_fleet import Fleet
+
+    made = Fleet(tmp_path, nvml_library)
+    yield made
+    made.end()

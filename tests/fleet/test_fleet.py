@@ -1,6 +1,7 @@
 """A plan on several cards: who measures, what comes back, what is lost, and the tables of all."""
 
 import subprocess
+import threading
 from collections import Counter
 from concurrent.futures import Future
 from dataclasses import replace
@@ -8,13 +9,14 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from wattbench.fleet.coordinator import TRIES
+from wattbench.fleet.coordinator import SAID_S, TRIES
 from wattbench.fleet.places import LostError
 from wattbench.fleet.results import write_fleet
 from wattbench.fleet.store import PulledError, Store
 from wattbench.fleet.worker import Outcome, Packed, work
 from wattbench.study.visits import JOURNAL, read_visits
 
+from ..waiting import until
 from .conftest import MADE, PLAN, MadePlaces, machine
 
 CELLS = ["moth: attention=as_is", "moth: attention=sdpa"]
@@ -214,6 +216,48 @@ def test_within_one_run_a_node_that_is_back_goes_on(in_process, coordinate):
     assert fleet.run()
     assert "back" in {event["event"] for event in fleet.told}
     assert visits_of(fleet.store) == once(*fleet.cards)
+
+
+def test_a_node_that_is_back_before_its_death_is_told_goes_on(in_process, coordinate):
+    """Ray may list a node anew while the task on the old one has not failed yet."""
+    places = MadePlaces({"a": machine("oak", "GPU-1")})
+    seconds, lost = iter(range(0, 10**6, 10)), iter([True])
+
+    def late(assignment):
+        if next(lost, False):
+            places.there = {"a again": machine("oak", "GPU-1")}
+            until(lambda: "back" in {event["event"] for event in fleet.told}, 120)
+            raise LostError("node a died", place_is_gone=True)
+        return work(assignment, MADE)
+
+    places.real = late
+    fleet = coordinate(places, patience_s=10**5, clock=lambda: next(seconds), rest=lambda s: None)
+    assert fleet.run()
+    assert visits_of(fleet.store) == once(*fleet.cards)
+
+
+def test_a_block_that_is_long_in_coming_is_named(coordinate):
+    """Once after five minutes, and again after five more."""
+    asked = threading.Event()
+    seconds = iter(range(0, 10**6, 50))
+
+    def slow(assignment):
+        assert asked.wait(600)
+        return Outcome("refused", "enough")
+
+    def tell(event):
+        told.append(event)
+        if sum(one["event"] == "waits" for one in told) == 2:
+            asked.set()
+
+    told = []
+    places = MadePlaces({"a": machine("oak", "GPU-1")}, slow)
+    clock = lambda: next(seconds)  # noqa: E731
+    coordinate(places, tell=tell, clock=clock).run()
+    first, second = [event["waited_s"] for event in told if event["event"] == "waits"]
+    assert SAID_S <= first < 2 * SAID_S
+    assert second - first >= SAID_S
+    assert {event["block"] for event in told if event["event"] == "waits"} == {1}
 
 
 def test_a_card_that_never_works_is_given_up(coordinate):

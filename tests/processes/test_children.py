@@ -311,6 +311,25 @@ def test_end_reaches_all_by_force(family_script):
 
 
 @posix_only
+@pytest.mark.parametrize("patience_s", [0.0, 60.0])
+@pytest.mark.parametrize("is_waited_for", [False, True])
+def test_who_was_ended_has_not_succeeded(tmp_path, patience_s, is_waited_for):
+    """Also for a thread that waits for it meanwhile, as whoever reads its output does."""
+    script, begun = tmp_path / "sleeps.py", tmp_path / "begun"
+    script.write_text(f"import time; open({str(begun)!r}, 'w').close(); time.sleep(600)", "utf-8")
+    codes = []
+    with Child(script_command(script)) as child:
+        until(begun.exists)
+        thread = threading.Thread(target=lambda: codes.append(child.wait()))
+        if is_waited_for:
+            thread.start()
+        child.end(patience_s)
+        if is_waited_for:
+            thread.join()
+    assert {*codes, child.returncode} <= {-signal.SIGTERM, -signal.SIGKILL}
+
+
+@posix_only
 def test_a_child_outlives_the_thread_that_started_it(family_script):
     script, pids = family_script
     children = []

@@ -4,7 +4,6 @@ The workflows begin with an attention that is slow by design, at a size where it
 """
 
 import json
-import os
 
 import pytest
 import torch
@@ -31,7 +30,6 @@ SLOW = {"backend": "sdpa_math", "strict": False, "max_error": 0.05, "timed": Fal
 CORNER = {"width": SHOWN_PX, "height": SHOWN_PX, "x": 0, "y": 0}
 FAST, FALLS_BACK = ("attention", "sdpa"), ("attention", "sage_2")
 RULE = Rule(hopeless=2.0, blocks_min=3, blocks_max=6, half_width=0.05)
-SOAKS = "WATTBENCH_SOAK" in os.environ
 
 
 def slow_canvas(bench, seed):
@@ -121,12 +119,11 @@ def check_tuned(bench, before, after):
     assert distance(*made) < 0.01
 
 
+@pytest.mark.soak("minutes")
 @pytest.mark.parametrize("kind", ["canvas", "advanced"])
 def test_what_is_faster_is_found_and_what_falls_back_never_wins(
     kind, comfy_server, tmp_path, request
 ):
-    if not SOAKS:
-        pytest.skip("minutes: `python tasks.py soak`")
     rig = RunningRig(comfy_server.client, tmp_path, 600)
     with rig.open((), "proof") as bench:
         if kind == "canvas":
@@ -146,9 +143,8 @@ def test_what_is_faster_is_found_and_what_falls_back_never_wins(
         check_tuned(bench, workflow, tuned)
 
 
+@pytest.mark.soak("minutes")
 def test_a_file_in_api_format_is_tuned_from_the_command_line(comfy_server, tmp_path, capsys):
-    if not SOAKS:
-        pytest.skip("minutes: `python tasks.py soak`")
     file = tmp_path / "graph.json"
     file.write_text(json.dumps(slow_graph(7000)), "utf-8")
     line = ["tune", str(file), "--out", str(tmp_path / "out"), "--repeats", "1", "--json"]

@@ -80,6 +80,26 @@ def test_intervals_cover_what_is_true():
     assert ranked >= 0.95 * 200
 
 
+class WaitingMachine(Machine):
+    """Its host queues work for 0.8 of the time, unless the model is compiled."""
+
+    def truth(self, settings):
+        levels = [level for _, level in settings]
+        host = 0.1 if "default" in levels else 0.8
+        return max(host, 0.6 * math.prod(self.factors.get(level, 1.0) for level in levels))
+
+
+def test_what_helps_only_where_the_host_is_not_waited_for_is_found(monkeypatch):
+    """Alone, a kernel saves nothing while the card waits, and costs the host some time more."""
+    monkeypatch.setattr(f"{__name__}.WITHIN", 0.001)
+    factors = {"auto": 0.9, "fp8": 0.8, "sage": 1.1, "nf4": 1.2, "sdpa_math": 1.3}
+    for seed in range(20):
+        machine = WaitingMachine(factors, seed)
+        verdict = search_on(machine, seed).verdict()
+        assert dict(verdict.winner) == {"weights": "fp8", "attention": "auto", "compile": "default"}
+        assert verdict.ratio.value == pytest.approx(0.6 * 0.9 * 0.8 / 0.8, rel=0.03)
+
+
 @pytest.mark.parametrize("broken", ["fp8", "auto"])
 def test_a_broken_lever_never_wins(broken):
     for seed in range(20):

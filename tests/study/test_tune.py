@@ -18,7 +18,7 @@ from wattbench.study.levels import Levels
 from wattbench.study.measured import Prompt
 from wattbench.study.outcome import candidates_of, sentence, write_outcome
 from wattbench.study.pictures import Gallery
-from wattbench.study.search import BASELINE, Lever, Rule, Search
+from wattbench.study.search import BASELINE, Lever, Rule, Search, Stage
 from wattbench.study.tune import Tuning
 
 from .made_rig import DEFINITIONS, GRAPH
@@ -185,6 +185,30 @@ def test_a_search_ends_within_its_budget(tune):
     enough, verdict = tune(budget_s=2000)
     assert enough.rig.seconds <= 2000
     assert verdict.winner != BASELINE
+
+
+def test_a_short_budget_goes_to_the_finals(tune):
+    """No mirror images before them, and never a combination that was not tried."""
+    tuning, verdict = tune(budget_s=300)
+    stages = [stage for stage, _ in dict.fromkeys((v.stage, v.block) for v in tuning.visits)]
+    assert stages[:2] == [Stage.SCREENING, Stage.COMBINATIONS]
+    assert set(stages[2:]) == {Stage.FINALS}
+    assert len(stages) >= 4
+    assert dict(verdict.winner) == {"launch": "--fast", "weights": "fp8", "attention": "sage"}
+
+
+def test_where_time_is_short_the_fullest_combination_goes_on_alone(tune):
+    def candidates(tuning, stage):
+        return {v.settings for v in tuning.visits if v.stage is stage and v.settings != BASELINE}
+
+    short, verdict = tune(budget_s=230)
+    [fullest] = candidates(short, Stage.COMBINATIONS)
+    assert len(fullest) == 3
+    assert verdict.winner == fullest
+    assert len(candidates(short, Stage.FINALS)) < 3
+    long, _ = tune(budget_s=1000)
+    assert len(candidates(long, Stage.COMBINATIONS)) == 2
+    assert len(candidates(long, Stage.FINALS)) == 3
 
 
 @pytest.mark.parametrize(("objective", "value"), [("j_per_img", 0.27), ("peak_vram", 1.0)])

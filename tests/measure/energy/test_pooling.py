@@ -62,6 +62,17 @@ def test_parts_sum_to_what_is_known_of_the_run():
     assert pool(runs, PHASES).sum(axis=1) == pytest.approx([sum(TRUE_J)] * 10, rel=0.01)
 
 
+def test_parts_whose_ticks_gained_nothing_are_shared_by_time():
+    """The load of a fast CPU: a run of milliseconds may lie where its counter stood."""
+    counted = [CounterSample(0.01 * i, energy_j) for i, energy_j in enumerate((0, 1, 1, 1, 2))]
+    intervals = [Interval("a", 0.012, 0.015), Interval("b", 0.018, 0.027)]
+    runs = [TickedRun.of(counted, intervals, 1e-4, energy_j=2.0) for _ in range(3)]
+    assert pool(runs, ["a", "b"]) == pytest.approx(np.array([[0.5, 1.5]] * 3), rel=0.05)
+    nothing = [Interval("a", 0.012, 0.012), Interval("b", 0.018, 0.018)]
+    runs = [TickedRun.of(counted, nothing, 1e-4, energy_j=0.0) for _ in range(3)]
+    assert pool(runs, ["a", "b"]).tolist() == [[0.0, 0.0]] * 3
+
+
 def test_steps_of_known_power():
     """Steps of alternating power, each shorter than half a tick, told apart over 40 runs."""
     powers = [200.0, 400.0, 300.0, 250.0]

@@ -1,7 +1,10 @@
 """Nothing that was measured is lost."""
 
+import copy
 import json
+import pickle
 import sys
+import tracemalloc
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +17,7 @@ from wattbench.records import (
     SCHEMA_VERSION,
     CounterSample,
     Forwards,
+    PowerSample,
     Sampling,
     Trace,
     with_idle_after,
@@ -25,6 +29,44 @@ OLD = Path(__file__).parents[2] / "data" / "journals"
 def test_a_run_comes_back_as_it_was(make_run):
     runs = [make_run("a"), make_run("b", energy=None, energy_note="no meter", phases=())]
     assert parse("".join(dumps(run) + "\n" for run in runs)) == runs
+
+
+def test_samples_that_are_read_are_equal_to_those_that_were_written(make_run):
+    counter = tuple(CounterSample(0.5 * n, 3.0 * n) for n in range(4))
+    trace = Trace(counter, (PowerSample(0.0, 2.0),))
+    [run] = parse(dumps(make_run("a", trace=trace)))
+    found = run.trace
+    assert found == trace and trace == found and hash(found) == hash(trace)
+    assert found != Trace(counter[:3], trace.power)
+    assert (found.counter[1], found.counter[-1], found.counter[1:3]) == (
+        counter[1],
+        counter[-1],
+        counter[1:3],
+    )
+    assert [sample.energy_j for sample in found.counter] == [0.0, 3.0, 6.0, 9.0]
+    assert len(found.power) == 1 and repr(found.power) == repr(trace.power)
+    with pytest.raises(IndexError):
+        found.counter[4]
+    assert found.power != found.counter[:1]
+    for copied in (copy.deepcopy(run), pickle.loads(pickle.dumps(run))):
+        assert copied == run
+    assert dumps(run) == dumps(make_run("a", trace=trace))
+
+
+def test_a_sample_that_is_read_takes_its_two_numbers_and_no_more(make_run):
+    """A hundred thousand runs are held at once; each has thousands of samples."""
+    count = 20_000
+    trace = Trace(power=tuple(PowerSample(0.01 * n, 200.0 + n) for n in range(count)))
+    line = dumps(make_run("a", trace=trace)).encode()
+    read(line)
+    tracemalloc.start()
+    try:
+        contents = read(line)
+        held_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(contents.runs[0].trace.power) == count
+    assert 16 * count <= held_bytes < 20 * count
 
 
 def test_samplings_come_back_as_they_were(make_run):
