@@ -68,8 +68,8 @@ def name_in_pictures(runs: Sequence[Run]) -> None:
 def asked_of_sampler() -> dict[str, Any]:
     """Sampler, scheduler and steps that core's sampler node being executed was asked for.
 
-    What comes over a wire is followed to its constant. Nothing of other nodes: what their inputs
-    of such names mean is theirs.
+    What comes over a wire is followed to its constant; what another node computes is not known
+    here. Nothing of other nodes: what their inputs of such names mean is theirs.
     """
     context = get_executing_context()
     if context is None:
@@ -123,7 +123,7 @@ def settings_behind(node_id: str) -> str:
             found.append(" ".join((name, *_settings(prompt, node))))
         denoise = _constant(prompt, node["inputs"].get("denoise", 1.0))
         if name.removeprefix("WattBench") in CORE_SAMPLERS and denoise != 1.0:
-            found.append(f"denoise {denoise}")
+            found.append(f"denoise {denoise}".replace(", ", " "))
     return ", ".join(dict.fromkeys(found))
 
 
@@ -170,12 +170,17 @@ def type_of(prompt: Any, link: Any) -> str:
 
 
 def _constant(prompt: Any, value: Any) -> Any:
-    """A value, or that of the node with a single input that it comes from."""
+    """A value, or that of the node that holds one and gives it on, as core's primitives do.
+
+    Of any other node what it is and was given: what it makes of that is its own.
+    """
     if not is_link(value):
         return value
     node = prompt.get_node(value[0])
     inputs = {name: _constant(prompt, source) for name, source in node["inputs"].items()}
-    return next(iter(inputs.values())) if len(inputs) == 1 else [node["class_type"], inputs]
+    makes_lists = any(getattr(_class_of(node), "OUTPUT_IS_LIST", None) or ())
+    holds = list(inputs) == ["value"] and not makes_lists
+    return inputs["value"] if holds else [node["class_type"], inputs]
 
 
 def folder_in_output(folder: str) -> Path:
