@@ -59,6 +59,12 @@ def pytest_collection_modifyitems(config, items):
 
 
 @pytest.fixture(scope="session")
+def soaks():
+    """Whether this is the long form."""
+    return soaking.SOAKS
+
+
+@pytest.fixture(scope="session")
 def comfy_server(tmp_path_factory, bare_python):
     """One real ComfyUI on the CPU with this pack, for all tests that only use a server.
 
