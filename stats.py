@@ -146,6 +146,32 @@ def unpaired_ratio(
     return Estimate(math.exp(log), low, high, confidence, count, "1", error)
 
 
+def ratio_of_means(baseline: Estimate, treatment: Estimate) -> Estimate:
+    """``treatment`` over ``baseline``, where only means and standard deviations are known.
+
+    The interval is Welch's on the logarithms, with the relative standard deviations as those of the
+    logarithms; its bounds are NaN where a side has a single value.
+
+    Raises:
+        ValueError: a mean that is not positive.
+    """
+    sides = (baseline, treatment)
+    if not all(side.value > 0 for side in sides):
+        raise ValueError("a ratio needs positive means on both sides")
+    ratio, confidence = treatment.value / baseline.value, baseline.confidence
+    count, nan = min(side.n for side in sides), math.nan
+    if count < 2 or any(math.isnan(side.stdev) for side in sides):
+        return Estimate(ratio, nan, nan, confidence, count, "1", nan)
+    parts = [(side.stdev / side.value) ** 2 / side.n for side in sides]
+    error = math.sqrt(sum(parts))
+    if error == 0:
+        return Estimate(ratio, ratio, ratio, confidence, count, "1", 0.0)
+    spread = sum(part**2 / (side.n - 1) for part, side in zip(parts, sides, strict=True))
+    half = student_t(error**4 / spread, confidence) * error
+    low, high = ratio * math.exp(-half), ratio * math.exp(half)
+    return Estimate(ratio, low, high, confidence, count, "1", error)
+
+
 @dataclass(frozen=True)
 class Drift:
     """A straight line through values in the order they were measured.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
+from ..hosts.comfyui.beside_route import add_beside_route
+from ..hosts.comfyui.history import add_history_route
 from ..hosts.comfyui.kept import add_kept
 from ..hosts.comfyui.levers_route import add_levers_route
 from ..hosts.comfyui.live import add_live_route
@@ -12,6 +14,8 @@ from ..hosts.comfyui.replaced_route import add_replaced_route
 from ..hosts.comfyui.runs_route import add_runs_route
 from ..hosts.comfyui.tune_route import add_tune_route
 from ..hosts.comfyui.watch_route import add_watch_route
+from ..report.beside import shown_beside
+from ..report.timeline import as_timeline
 from . import (
     attention,
     benchmark,
@@ -31,6 +35,11 @@ from . import (
     watch,
 )
 
+MEASURING = frozenset(
+    node.__name__ for family in (benchmark, probe, twins) for node in family.NODES
+)
+"""Nodes that measure by themselves."""
+
 
 class WattBenchExtension(ComfyExtension):
     """All nodes of the pack; to add one, put it into its family's ``NODES``."""
@@ -43,7 +52,9 @@ class WattBenchExtension(ComfyExtension):
         add_replaced_route()
         add_tune_route()
         add_watch_route(watch.GraphWatch)
+        add_history_route(as_timeline, MEASURING)
         add_runs_route(output.shown)
+        add_beside_route(shown_beside)
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         families = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
@@ -266,10 +266,10 @@ def check_same(forecast: Condition, benchmark: Condition) -> None:
     Raises:
         ValueError: the settings differ; the message names them.
     """
-    asked = vars(benchmark)
+    asked = asdict(benchmark)
     differing = [
         f"{name} {value!r} instead of {asked[name]!r}"
-        for name, value in vars(forecast).items()
+        for name, value in asdict(forecast).items()
         if value != asked[name] and name not in UNPREDICTED
     ]
     if differing:

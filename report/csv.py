@@ -29,7 +29,15 @@ def read_runs(path: Path) -> pd.DataFrame:
         OSError: it cannot be read.
     """
     types: dict[str, Any] = {**dict.fromkeys(TEXT_COLUMNS, str), "seed": "UInt64"}
-    frame = read_frame(path, types)
+    return typed_runs(read_frame(path, types), f"{path}")
+
+
+def typed_runs(frame: pd.DataFrame, path: str) -> pd.DataFrame:
+    """The table of a ``runs.csv`` that was read as text and numbers; ``path`` is for messages.
+
+    Raises:
+        ValueError: as for :func:`read_runs`.
+    """
     missing = [column for column in IDENTITY_COLUMNS if column not in frame]
     if missing:
         raise ValueError(f"{path} is not a runs.csv: it lacks the columns {', '.join(missing)}")

@@ -95,32 +95,33 @@ def render(template: Template, page: Page) -> str:
     )
 
 
-def inlined(*scripts: str) -> dict[str, object]:
+def inlined(*scripts: str, sheets: Sequence[Path] = STYLES) -> dict[str, object]:
     """Style and scripts of a page as markup, and the hash by which its policy knows the scripts."""
     from markupsafe import Markup
 
     script = "\n" + "\n".join((HERE / name).read_text("utf-8") for name in scripts)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return {
-        "css": Markup("\n".join(sheet.read_text("utf-8") for sheet in STYLES)),  # noqa: S704
+        "css": Markup("\n".join(sheet.read_text("utf-8") for sheet in sheets)),  # noqa: S704
         "script": Markup(script),  # noqa: S704
         "script_hash": f"sha256-{digest}",
     }
 
 
-def template_of(name: str) -> Template:
+def template_of(name: str, *, has_charts: bool = True) -> Template:
     """A page's template.
 
     Raises:
-        PageUnavailableError: without Jinja2 or matplotlib.
+        PageUnavailableError: without Jinja2, or matplotlib where it ``has_charts``.
     """
     try:
-        import matplotlib  # noqa: F401
+        if has_charts:
+            import matplotlib  # noqa: F401
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
     except ImportError as error:
         raise PageUnavailableError(
-            f"a page needs Jinja2 and matplotlib, and here is no {error.name}: "
-            "pip install jinja2 matplotlib"
+            f"a page needs Jinja2{' and matplotlib' if has_charts else ''}, and here is no "
+            f"{error.name}: pip install {'jinja2 matplotlib' if has_charts else 'jinja2'}"
         ) from error
     environment = Environment(
         loader=FileSystemLoader(HERE),

@@ -10,6 +10,7 @@ from ..analysis.glance import Axis, Compared, Glance
 from ..analysis.statements import failures
 from ..records import Estimate, Run
 from ..tables.decimals import with_half_width
+from .beside import own_text
 from .blanks import Unmeasured, blank_reasons, notes_beside, without_blank_columns
 from .breakdown import breakdown_table
 from .glance import HEADINGS
@@ -35,7 +36,8 @@ def summary_shown(
     gives for each row the reason of every blank cell, by its heading; notes that say no more than
     these are left out. Columns that are blank throughout for one reason are in ``unmeasured``
     instead, with it. ``series`` is as :func:`..analysis.series.series_of` has it. ``measured_at``
-    are the times (ISO 8601) at which the first and the last run began. ``pictures`` has for each
+    are the times (ISO 8601) at which the first and the last run began. ``csv`` is what
+    :func:`.beside.shown_beside` compares with another file. ``pictures`` has for each
     row what ``picture_of`` gives of the first of its runs that has one.
     """
     analysis = Analysis.of(runs)
@@ -68,6 +70,7 @@ def summary_shown(
             for c in analysis.conditions
         ],
         "series": analysis.series,
+        "csv": own_text(analysis.summary),
         "measured_at": started[:1] + started[-1:],
     }
 

@@ -81,21 +81,36 @@ def read_frame(path: Path, types: Mapping[str, Any] | None = None) -> pd.DataFra
         ValueError: the file is no CSV; a pipe or a device is not even opened.
         OSError: it cannot be read.
     """
-    import pandas as pd
-
     if path.exists() and not path.is_file():
         raise ValueError(f"{path} is no file but a folder, a pipe or a device")
     with path.open("rb") as file:
         if len(file.readline(MAX_HEADINGS_BYTES)) == MAX_HEADINGS_BYTES:
             raise ValueError(f"{path} is not a CSV table: its first line is too long for headings")
+    return _parsed(path, f"{path}", types)
+
+
+def parsed_frame(text: str, name: str, types: Mapping[str, Any] | None = None) -> pd.DataFrame:
+    """The same of a text, which messages call ``name``.
+
+    Raises:
+        ValueError: it is no CSV.
+    """
+    first, _, _ = text[:MAX_HEADINGS_BYTES].partition("\n")
+    if len(first) == MAX_HEADINGS_BYTES:
+        raise ValueError(f"{name} is not a CSV table: its first line is too long for headings")
+    return _parsed(io.StringIO(text.removeprefix(BOM)), name, types)
+
+
+def _parsed(source: Any, name: str, types: Mapping[str, Any] | None) -> pd.DataFrame:
+    import pandas as pd
 
     # From 3.1 on this is the default, and naming it is deprecated.
     has_exact_default = tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1)
     exact: dict[str, Any] = {} if has_exact_default else {"float_precision": "round_trip"}
     try:
-        frame = pd.read_csv(path, dtype=types, encoding="utf-8-sig", **exact)
+        frame = pd.read_csv(source, dtype=types, encoding="utf-8-sig", **exact)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a CSV table: {str(error).strip()}") from error
+        raise ValueError(f"{name} is not a CSV table: {str(error).strip()}") from error
     return _on_text(frame, as_it_was)
 
 

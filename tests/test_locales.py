@@ -149,7 +149,7 @@ SPEAKING = (
 def test_what_the_server_says_is_translated():
     messages = load("pt-BR", "main")["wattbench"]["messages"]
     rooms = ("measure/**/*.py", "analysis/**/*.py", "report/*.py", "quality/*.py", "hosts/**/*.py")
-    rooms = (*rooms, "cli/matrix.py")
+    rooms = (*rooms, "cli/matrix.py", "tables/*.py")
     assert set(messages) - said_in("nodes/*.py", *rooms) == set()
     assert [text for text in messages if text.count("…") != messages[text].count("…")] == []
     sentences = {
@@ -160,7 +160,7 @@ def test_what_the_server_says_is_translated():
     assert sentences - set(messages) == set()
 
 
-RESULTS = ("card_view.js", "result_node.js", "tables.js", "actions.js")
+RESULTS = ("card_view.js", "result_node.js", "tables.js", "actions.js", "beside_view.js")
 
 
 def test_results_find_their_texts(language):

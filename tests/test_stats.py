@@ -2,10 +2,20 @@
 
 import math
 
+import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from wattbench.stats import by_visit, drift, estimate, lag1_autocorrelation, paired_ratio, student_t
+from wattbench.stats import (
+    by_visit,
+    drift,
+    estimate,
+    lag1_autocorrelation,
+    paired_ratio,
+    ratio_of_means,
+    student_t,
+    unpaired_ratio,
+)
 
 
 def test_interval_agrees_with_scipy():
@@ -89,3 +99,22 @@ def test_repeats_of_a_visit_are_one_value_where_there_are_several():
     # Known in one of two visits only: one value, which has no interval.
     assert by_visit([1.0, 3.0, math.nan], [1, 1, 2]) == [2.0]
     assert by_visit([], []) == []
+
+
+def test_a_ratio_of_means_is_about_that_of_the_values():
+    """Of small spreads: the logarithm is nearly straight there."""
+    rng = np.random.default_rng(1)
+    first, second = rng.normal(100, 2, 8), rng.normal(80, 3, 5)
+    exact = unpaired_ratio(first, second)
+    known = ratio_of_means(estimate(list(first), "J"), estimate(list(second), "J"))
+    for part in ("value", "ci_low", "ci_high"):
+        assert getattr(known, part) == pytest.approx(getattr(exact, part), rel=2e-3)
+
+
+def test_a_ratio_of_means_needs_two_values_a_side_for_an_interval():
+    one, two = estimate([100.0], "J"), estimate([50.0, 52.0], "J")
+    assert ratio_of_means(one, two).value == 0.51
+    assert math.isnan(ratio_of_means(one, two).ci_low)
+    assert ratio_of_means(two, two).ci_low < 1 < ratio_of_means(two, two).ci_high
+    with pytest.raises(ValueError, match="positive"):
+        ratio_of_means(estimate([0.0, 0.0], "J"), two)

@@ -84,6 +84,11 @@ export function seconds(language, duration_s) {
     : `${figures(language, duration_s)} s`;
 }
 
+/** @param {string} language @param {number} share Without decimals. */
+export function share(language, share) {
+  return `${number(language, 100 * share, 0)}\u00a0%`;
+}
+
 /** @param {string} language @param {number} share */
 export function percent(language, share) {
   return `${number(language, 100 * share, 2)}\u00a0%`;

@@ -9,11 +9,13 @@ import { app } from "../../scripts/app.js";
 import { addStyleSheet, make } from "./dom.js";
 import { createFeed } from "./hud_feed.js";
 import { badgeText, createPanel, deviceName } from "./hud_view.js";
+import { leaveRecord, lookAtRecord, recordPanel } from "./record.js";
 import { BLANK } from "./tables.js";
 import { language, loadTranslator } from "./translator.js";
 import { follow, leave, tunePanel } from "./tune.js";
 
 const ROUTE = "/wattbench/live";
+const EVENT = "wattbench_live";
 const METERS_ROUTE = "/wattbench/meters";
 const TAB = "wattbench.hud";
 const BADGE_SETTING = "WattBench.HUD.Badge";
@@ -42,6 +44,7 @@ const feed = createFeed({
       signal,
     }),
   isWanted: () => isTabOpen || isBadgeWanted,
+  socket: () => api.clientId,
   intervalS,
   onState: show,
   onStatus(status) {
@@ -159,19 +162,22 @@ app.registerExtension({
       type: "custom",
       /** @param {HTMLElement} container */
       render(container) {
-        container.replaceChildren(panel.element, tunePanel);
+        container.replaceChildren(panel.element, recordPanel, tunePanel);
         isTabOpen = true;
         follow();
+        lookAtRecord();
         feed.update();
       },
       destroy() {
         isTabOpen = false;
         leave();
+        leaveRecord();
         feed.update();
       },
     });
     app.menu.settingsGroup.element.before(badge);
     api.addEventListener("reconnected", () => feed.retry());
+    api.addEventListener(EVENT, (/** @type {CustomEvent} */ { detail }) => feed.pushed(detail));
     setBadge(app.extensionManager.setting.get(BADGE_SETTING));
   },
 });

@@ -1,11 +1,16 @@
-/** Asks the server for the state of its boards, again and again, while somebody looks. */
+/**
+ * The state of the boards while somebody looks: asked for once, then pushed over the page's websocket.
+ * What does not come is asked for again.
+ */
 
 /**
  * As measure/live.py has it.
  *
  * @typedef {{job_id: string, is_running: boolean, duration_s: number}} Job
  * @typedef {Record<string, any> & {device: string, name: string}} Reading
- * @typedef {{sequence: number, devices: Reading[], job: Job | null, cost_share: number | null}} State
+ * @typedef {{cpu_share: number | null, ram_used_bytes: number, ram_total_bytes: number}} Host
+ * @typedef {{sequence: number, devices: Reading[], job: Job | null, cost_share: number | null,
+ *   host?: Host | null}} State
  *
  * `starting`: no reading yet. `paused`: nobody looks. `lost`: no answer; it is tried again.
  * @typedef {"starting" | "live" | "paused" | "lost"} Status
@@ -13,21 +18,26 @@
  * @typedef {object} Feed
  * @property {() => void} update Look again whether anybody looks, and how often.
  * @property {() => void} retry Ask at once if the server has not answered.
+ * @property {(state: State) => void} pushed A reading came by itself.
  */
 
 const LONGEST_WAIT_MS = 15_000;
 const REQUEST_TIMEOUT_MS = 5_000;
 
+/** A push may come so much later than after two intervals before it is asked for. */
+const PUSH_DELAY_MS = 1_000;
+
 /**
  * @param {object} options
  * @param {(body: object, signal?: AbortSignal) => Promise<Response>} options.post
  * @param {() => boolean} options.isWanted Whether anything is there to be shown.
- * @param {() => number} options.intervalS Seconds from one question to the next.
+ * @param {() => string | undefined} options.socket The id of the page's websocket.
+ * @param {() => number} options.intervalS Seconds from one reading to the next.
  * @param {(state: State) => void} options.onState Called once for each new reading.
  * @param {(status: Status) => void} options.onStatus Called on each change.
  * @returns {Feed}
  */
-export function createFeed({ post, isWanted, intervalS, onState, onStatus }) {
+export function createFeed({ post, isWanted, socket, intervalS, onState, onStatus }) {
   const watcher = `page-${Math.random().toString(36).slice(2)}`;
   /** @type {Status} */
   let status = "paused";
@@ -36,6 +46,7 @@ export function createFeed({ post, isWanted, intervalS, onState, onStatus }) {
   let isAsking = false;
   let failures = 0;
   let sequence = 0;
+  let toldIntervalS = 0;
 
   /** @param {Status} next */
   function become(next) {
@@ -48,9 +59,10 @@ export function createFeed({ post, isWanted, intervalS, onState, onStatus }) {
     clearTimeout(timer);
     if (isAsking) return;
     isAsking = true;
+    toldIntervalS = intervalS();
     try {
       const response = await post(
-        { watcher, interval_s: intervalS() },
+        { watcher, interval_s: toldIntervalS, push: socket() },
         AbortSignal.timeout(REQUEST_TIMEOUT_MS),
       );
       if (!response.ok) throw new Error(`the server answered ${response.status}`);
@@ -66,6 +78,14 @@ export function createFeed({ post, isWanted, intervalS, onState, onStatus }) {
     else pause();
   }
 
+  /** Until the first reading is there the interval is waited, then two of them for each push. */
+  function waitMs() {
+    const intervalMs = 1000 * intervalS();
+    if (status === "starting") return intervalMs;
+    if (!failures) return 2 * intervalMs + PUSH_DELAY_MS;
+    return Math.max(intervalMs, Math.min(intervalMs * 2 ** failures, LONGEST_WAIT_MS));
+  }
+
   /** @param {State | null} state */
   function take(state) {
     failures = 0;
@@ -74,12 +94,6 @@ export function createFeed({ post, isWanted, intervalS, onState, onStatus }) {
     if (!state || state.sequence === sequence) return;
     sequence = state.sequence;
     onState(state);
-  }
-
-  function waitMs() {
-    const intervalMs = 1000 * intervalS();
-    if (!failures) return intervalMs;
-    return Math.max(intervalMs, Math.min(intervalMs * 2 ** failures, LONGEST_WAIT_MS));
   }
 
   function pause() {
@@ -103,6 +117,12 @@ export function createFeed({ post, isWanted, intervalS, onState, onStatus }) {
     update,
     retry() {
       if (status === "lost" && isWatching()) ask();
+    },
+    pushed(state) {
+      if (status === "paused" || isAsking || !isWatching()) return;
+      clearTimeout(timer);
+      take(state);
+      timer = setTimeout(ask, intervalS() === toldIntervalS ? waitMs() : 0);
     },
   };
 }

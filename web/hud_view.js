@@ -28,7 +28,7 @@ const MAX_UNFOLDED = 2;
 const HOTTEST_C = 100;
 
 /** How the tops of the charts are written. */
-const WRITERS = [format.power, format.memory, format.temperature, format.clock];
+const WRITERS = [format.power, format.share, format.memory, format.temperature, format.clock];
 
 /** @param {Element} element @param {string} text Written only if it differs: readers would say it. */
 function setText(element, text) {
@@ -72,10 +72,11 @@ export function createPanel(translate, language) {
   const devices = make("div", "wattbench-hud-devices");
   const legend = make("p", "wattbench-hud-cost", translate("charts"));
   const cost = make("p", "wattbench-hud-cost");
+  const host = createHost(translate);
   const title = make("header", "", make("h2", "", translate("title")), statusLine);
   const findings = make("section", "wattbench-hud-findings");
   findings.hidden = true;
-  const element = make("div", "wattbench-hud", title, devices, findings, legend, cost);
+  const element = make("div", "wattbench-hud", title, devices, host.element, findings, legend, cost);
   /** @type {Status} */
   let status = "starting";
   let isThrottled = false;
@@ -113,7 +114,8 @@ export function createPanel(translate, language) {
       state.devices.forEach((device, i) =>
         views[i].show(device, state.job, time_s, intervalS, language()),
       );
-      legend.hidden = state.devices.every(
+      host.show(state.host ?? null, time_s, intervalS, language());
+      legend.hidden = !state.host && state.devices.every(
         (device) => !device.meter && device.vram_used_bytes === null,
       );
       isThrottled = state.devices.some((device) => device.throttle_reasons?.length);
@@ -152,17 +154,18 @@ function createDevice(translate, isFolded, isFirst) {
   const name = make(isFolded ? "span" : "h3", "wattbench-hud-name");
   const brief = make("span", "wattbench-hud-brief");
   const source = make("p", "wattbench-hud-source");
-  const charts = [createChart(), createChart(), createChart(), createChart()];
-  const [powerRow, energyRow, vramRow, temperatureRow, clockRow, throttleRow] = [
+  const charts = WRITERS.map(createChart);
+  const [powerRow, energyRow, busyRow, vramRow, temperatureRow, clockRow, throttleRow] = [
     createRow(translate("power"), charts[0].element),
     createRow(translate("energy")),
-    createRow(translate("vram"), charts[1].element),
-    createRow(translate("temperature"), charts[2].element),
-    createRow(translate("clock"), charts[3].element),
+    createRow(translate("busy"), charts[1].element),
+    createRow(translate("vram"), charts[2].element),
+    createRow(translate("temperature"), charts[3].element),
+    createRow(translate("clock"), charts[4].element),
     createRow(translate("throttle")),
   ];
-  const rows = [powerRow, energyRow, vramRow, temperatureRow, clockRow, throttleRow];
-  const plotted = [powerRow, vramRow, temperatureRow, clockRow];
+  const rows = [powerRow, energyRow, busyRow, vramRow, temperatureRow, clockRow, throttleRow];
+  const plotted = [powerRow, busyRow, vramRow, temperatureRow, clockRow];
   const meterRows = rows.filter((row) => row !== vramRow);
   const list = make("dl", "", ...rows.map((row) => row.element));
   const element = isFolded
@@ -192,12 +195,14 @@ function createDevice(translate, isFolded, isFirst) {
       energyText(device, job, translate, language),
       device.energy_reason === device.power_reason ? "" : translate(device.energy_reason),
     );
+    busyRow.write(optional(device.gpu_utilisation ?? null, format.share, language), untold);
     vramRow.write(vramText(device, language), translate(device.vram_reason));
     temperatureRow.write(optional(device.temperature_c, format.temperature, language), untold);
     clockRow.write(optional(device.sm_clock_hz, format.clock, language), untold);
     throttleRow.write(throttleText(device, translate), untold);
     const series = [
       [device.power_w, device.power_limit_w],
+      [device.gpu_utilisation ?? null, 1],
       [device.vram_used_bytes, device.vram_total_bytes],
       [device.temperature_c, HOTTEST_C],
       [device.sm_clock_hz, null],
@@ -206,6 +211,41 @@ function createDevice(translate, isFolded, isFirst) {
       const top = charts[i].add(time_s, value, full, intervalS);
       plotted[i].top(WRITERS[i](language, top));
     });
+  }
+
+  return { element, show };
+}
+
+/** The processors and the main memory. @param {Translator} translate */
+function createHost(translate) {
+  const charts = [createChart(), createChart()];
+  const rows = [
+    createRow(translate("cpu"), charts[0].element),
+    createRow(translate("ram"), charts[1].element),
+  ];
+  const list = make("dl", "", ...rows.map((row) => row.element));
+  const heading = make("h3", "wattbench-hud-name", translate("computer"));
+  const element = make("section", "wattbench-hud-device wattbench-hud-host", heading, list);
+
+  /**
+   * @param {import("./hud_feed.js").Host | null} host
+   * @param {number} time_s
+   * @param {number} intervalS
+   * @param {string} language
+   */
+  function show(host, time_s, intervalS, language) {
+    element.hidden = !host;
+    if (!host) return;
+    const { cpu_share, ram_used_bytes, ram_total_bytes } = host;
+    rows[0].write(optional(cpu_share, format.share, language), translate("status_starting"));
+    rows[1].write(
+      `${format.memory(language, ram_used_bytes)} / ${format.memory(language, ram_total_bytes)}`,
+      "",
+    );
+    rows[0].top(format.share(language, charts[0].add(time_s, cpu_share, 1, intervalS)));
+    rows[1].top(
+      format.memory(language, charts[1].add(time_s, ram_used_bytes, ram_total_bytes, intervalS)),
+    );
   }
 
   return { element, show };

@@ -26,6 +26,17 @@ async function leftOf(promptId) {
   return { label, result: summary };
 }
 
+/** @type {import("./beside_view.js").Compare} */
+async function compare(own, file) {
+  const response = await api.fetchApi("/wattbench/beside", {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ own, other: await file.text(), name: file.name }),
+  });
+  if (!response.ok) throw new Error(await response.text());
+  return response.json();
+}
+
 app.registerExtension({
   name: "WattBench.Summary",
 
@@ -40,6 +51,6 @@ app.registerExtension({
     className: "wattbench-summary",
     empty: () => translate("empty"),
     leftOf,
-    render: (summary) => renderSummary(summary, translate, language(), addressOf),
+    render: (summary) => renderSummary(summary, translate, language(), addressOf, compare),
   }),
 });

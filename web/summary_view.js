@@ -1,6 +1,7 @@
 /** A summary as elements: the card, the comparison, tables and charts; no ComfyUI in here. */
 
 import { createActions } from "./actions.js";
+import { createBeside } from "./beside_view.js";
 import { toPng } from "./card_image.js";
 import { createCard, createComparison } from "./card_view.js";
 import { make } from "./dom.js";
@@ -21,6 +22,7 @@ import { createReasons, createTable } from "./tables.js";
  * @property {{headings: string[], reason: string}[]} [unmeasured] Columns without any value.
  * @property {Table} [phases] A row for each row of the summary.
  * @property {import("./summary_charts.js").Series[]} [series]
+ * @property {string} [csv] What another file is compared with.
  * @property {[string, string]} [measured_at] When the first and the last run began, ISO 8601.
  *
  * @typedef {import("./tables.js").Table} Table
@@ -33,9 +35,10 @@ import { createReasons, createTable } from "./tables.js";
  * @param {Translator} translate
  * @param {string} language
  * @param {(picture: import("./card_view.js").Picture) => string} [addressOf] Of a picture.
+ * @param {import("./beside_view.js").Compare} [compare] With another file.
  * @returns {HTMLElement[]}
  */
-export function renderSummary(summary, translate, language, addressOf) {
+export function renderSummary(summary, translate, language, addressOf, compare) {
   const { glance, troubles = [], unmeasured = [] } = summary;
   const reasons = createReasons();
   const tables = [{ table: /** @type {Table} */ (summary), caption: translate("caption") }];
@@ -65,8 +68,12 @@ export function renderSummary(summary, translate, language, addressOf) {
     createCard(glance, troubles, pictures[glance.row], translate, language),
     ...createComparison(glance, pictures, translate, language),
   ];
+  const beside = summary.csv && compare
+    ? [createBeside(summary.csv, compare, translate, language)]
+    : [];
   return [
     ...posted,
+    ...beside,
     fold(translate("numbers"), ...numbers),
     ...charts(summary, translate, language),
     ...noteList.map((element) => fold(`${translate("notes")} (${notes.length})`, element)),

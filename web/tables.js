@@ -43,9 +43,10 @@ export function createReasons() {
  * @param {Reasons} reasons Gets those of this table.
  * @param {Translator} translate Of headings and cells too.
  * @param {string} language
+ * @param {boolean} [areRows] Whether rows stay rows, however few they are.
  */
-export function createTable(table, caption, reasons, translate, language) {
-  const isNarrow = table.rows.length <= MAX_COLUMNS;
+export function createTable(table, caption, reasons, translate, language, areRows = false) {
+  const isNarrow = !areRows && table.rows.length <= MAX_COLUMNS;
   const [head, ...lines] = isNarrow ? transposed(table) : asRows(table);
   const element = make(
     "table",

@@ -27,8 +27,12 @@ for (const nodeId of NODE_IDS) {
       output: "text",
       className: "wattbench-text",
       empty: () => translate("empty"),
-      render: (/** @type {string} */ text) =>
-        text.split("\n").map((line) => make("p", "", translate(line))),
+      render: (/** @type {string} */ text) => {
+        const lines = text.split("\n").map((line) => make("p", "", translate(line)));
+        // So that the keyboard reaches a text that scrolls.
+        lines[0].tabIndex = 0;
+        return lines;
+      },
       ...SMALL,
     }),
   });

@@ -14,8 +14,15 @@ import { pathTo } from "./graph.js";
  * @property {() => void} clear Remove all badges.
  */
 
-/** A contrast of 11 on its own ground, whatever the palette; as in watch.css. */
-const COLORS = { fgColor: "#ffffff", bgColor: "#1f3a5f" };
+/**
+ * How badges look on the canvas, and the class of their elements in Nodes 2.0, which has the same
+ * colours in watch.css: a contrast above 7 on their own ground, whatever the palette.
+ *
+ * @typedef {{fgColor: string, bgColor: string, className: string}} Look
+ */
+
+/** @type {Look} */
+const COST = { fgColor: "#ffffff", bgColor: "#1f3a5f", className: "wattbench-node-badge" };
 
 /**
  * @param {import("./translator.js").Translator} translate
@@ -45,21 +52,35 @@ export function createBadges(translate, language) {
       list.append(
         ...texts.map(({ node, text }) => make("li", "", `${node.title} #${node.id}: ${text}`)),
       );
-      // @ts-ignore ComfyUI puts LiteGraph on the window.
-      remove = window.LiteGraph.vueNodesMode ? putOnElements(app, texts) : putOnCanvas(texts);
+      remove = putBadges(app, texts, COST);
     },
   };
+}
+
+/**
+ * Put a badge on each of some nodes, by the renderer that is in use.
+ *
+ * @param {any} app
+ * @param {{node: any, text: string, title?: string}[]} texts
+ * @param {Look} look
+ * @returns {() => void} Takes them away.
+ */
+export function putBadges(app, texts, look) {
+  // @ts-ignore ComfyUI puts LiteGraph on the window.
+  const isVue = window.LiteGraph.vueNodesMode;
+  return isVue ? putOnElements(app, texts, look) : putOnCanvas(texts, look);
 }
 
 /**
  * LiteGraph's own badges.
  *
  * @param {{node: any, text: string}[]} texts
+ * @param {Look} look
  */
-function putOnCanvas(texts) {
+function putOnCanvas(texts, { fgColor, bgColor }) {
   const shown = texts.map(({ node, text }) => {
     // @ts-ignore ComfyUI puts LiteGraph's classes on the window.
-    const badge = new window.LGraphBadge({ text, ...COLORS });
+    const badge = new window.LGraphBadge({ text, fgColor, bgColor });
     node.badges.push(badge);
     node.graph?.setDirtyCanvas(true, true);
     return { node, badge };
@@ -78,18 +99,20 @@ function putOnCanvas(texts) {
  * a subgraph and back.
  *
  * @param {any} app
- * @param {{node: any, text: string}[]} texts
+ * @param {{node: any, text: string, title?: string}[]} texts
+ * @param {Look} look
  */
-function putOnElements(app, texts) {
+function putOnElements(app, texts, { className }) {
   const pane = document.querySelector("[data-testid=transform-pane]");
   if (!pane) return () => {};
 
   function put() {
-    for (const { node, text } of texts) {
+    for (const { node, text, title } of texts) {
       if (node.graph !== app.canvas.graph) continue;
       const element = pane?.querySelector(`[data-node-id="${node.id}"]`);
-      if (!element || element.querySelector(":scope > .wattbench-node-badge")) continue;
-      const badge = make("div", "wattbench-node-badge", text);
+      if (!element || element.querySelector(`:scope > .${className}`)) continue;
+      const badge = make("div", className, text);
+      badge.title = title ?? "";
       // The list has it already, with the node's name.
       badge.setAttribute("aria-hidden", "true");
       element.append(badge);
@@ -101,7 +124,7 @@ function putOnElements(app, texts) {
   put();
   return () => {
     observer.disconnect();
-    for (const badge of pane.querySelectorAll(".wattbench-node-badge")) badge.remove();
+    for (const badge of pane.querySelectorAll(`.${className}`)) badge.remove();
   };
 }
 

@@ -139,6 +139,7 @@ class Override:
         self.setting = setting
         self.machine = machine
         self.previous = previous
+        self.node_id = ""
         self._planner = Planner(
             setting, machine, choices, comfy_attention.REGISTERED_ATTENTION_FUNCTIONS
         )

@@ -13,7 +13,7 @@ from ...attention.plan import FIELD_NAMES
 from ...quant.files import SHORT_NAMES
 from .alterations import launch_options, patches_of, previews
 from .attention import OVERRIDE, override_name, override_of
-from .foreign import replaced_forward, replaced_functions
+from .foreign import replaced_functions, replaced_in_sampler, replaced_parts
 from .identity import ModelIdentity, identity_of, optimizations_of
 
 WEIGHT_FORMAT_KEY = "wattbench_weight_format"
@@ -115,7 +115,7 @@ def model_facts(model: Any) -> dict[str, Any]:
                 *optimizations_of(model),
                 *patches_of(model),
                 *replaced_functions(),
-                *replaced_forward(model),
+                *replaced_parts(model),
                 *launch_options(),
                 *previews(),
             )
@@ -166,8 +166,11 @@ def sampling_facts(
     model = guider.model_patcher
     latent = model.get_model_object("latent_format")
     function = getattr(getattr(sampler, "sampler_function", None), "__name__", "")
+    facts = model_facts(model)
+    others = (facts["optimizations"], *replaced_in_sampler(guider, sampler))
     return {
-        **model_facts(model),
+        **facts,
+        "optimizations": ", ".join(filter(None, others)),
         "width_px": shape[-1] * latent.spacial_downscale_ratio,
         "height_px": shape[-2] * latent.spacial_downscale_ratio,
         "batch_size": shape[0],

@@ -1,10 +1,11 @@
-"""The route that the page's HUD calls, ComfyUI's devices, and the prompt that runs."""
+"""What the page's HUD is told over its websocket, ComfyUI's devices, and the prompt that runs."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import comfy.model_management as management
@@ -13,12 +14,13 @@ from aiohttp import web
 from server import PromptServer
 
 from ...measure.live.device import LiveDevice, LiveTarget, open_devices
-from ...measure.live.monitor import INTERVAL_RANGE_S, LiveMonitor
+from ...measure.live.monitor import INTERVAL_RANGE_S, LiveMonitor, LiveState
 from ...measure.recording.environment import identify
 from ...measure.recording.memory import gauges_for
 from .requests import json_body
 
 ROUTE = "/wattbench/live"
+EVENT = "wattbench_live"
 WANTED = 'send {"watcher": "a name", "interval_s": 1}'
 LONGEST_NAME = 100
 
@@ -29,20 +31,36 @@ def add_live_route() -> None:
     The body is ``{"watcher": str, "interval_s": number}``, to be sent every interval, or
     ``{"watcher": str, "leave": true}`` at the end. The answer is a :class:`LiveState` as JSON, or
     ``null`` as long as there is no reading; a body that is neither is answered with status 400.
+    A page sends it once, with the id of its websocket as ``"push"``: as long as that is open, every
+    reading comes through it as the event ``wattbench_live``.
     Where ComfyUI runs without a server there is nobody to serve.
     """
     server = getattr(PromptServer, "instance", None)
     if server is None:
         return
-    monitor = LiveMonitor(_open_devices, running_prompt_id)
+    sockets: dict[str, str] = {}
+
+    def push(watcher: str, state: LiveState) -> None:
+        socket = sockets.get(watcher)
+        if socket is not None:
+            server.send_sync(EVENT, asdict(state), socket)
+
+    monitor = LiveMonitor(_open_devices, running_prompt_id, push)
 
     async def answer(request: web.Request) -> web.Response:
         start_s = time.thread_time()
-        watcher, interval_s = _parse(await json_body(request, WANTED))
+        body = await json_body(request, WANTED)
+        watcher, interval_s = _parse(body)
+        socket = body.get("push")
         if interval_s is None:
             monitor.leave(watcher)
+            sockets.pop(watcher, None)
             return web.json_response(None)
-        state = monitor.watch(watcher, interval_s)
+        is_there = None
+        if isinstance(socket, str) and socket in server.sockets:
+            sockets[watcher] = socket
+            is_there = partial(server.sockets.__contains__, socket)
+        state = monitor.watch(watcher, interval_s, is_there)
         response = web.json_response(None if state is None else asdict(state))
         monitor.charge(time.thread_time() - start_s)
         return response

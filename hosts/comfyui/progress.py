@@ -127,8 +127,8 @@ class EveryPrompt(CacheProvider):
     It caches nothing: it is a provider for the sake of :meth:`on_prompt_start`.
     """
 
-    def __init__(self, make: Callable[[], Follower]) -> None:
-        self._make = make
+    def __init__(self, make: Callable[[], Follower], name: str = NAME) -> None:
+        self._make, self._name = make, name
         self._lock = threading.Lock()
         self._is_on = self._is_prompt_running = self._is_registered = False
 
@@ -145,7 +145,7 @@ class EveryPrompt(CacheProvider):
             raise RuntimeError("ComfyUI executes this prompt outside of an asyncio task")
         self._set_prompt_running(True)
         task.add_done_callback(lambda _: self._set_prompt_running(False))
-        asyncio.get_running_loop().call_soon(follow_prompt, self._make, task)
+        asyncio.get_running_loop().call_soon(follow_prompt, self._make, task, self._name)
 
     def should_cache(self, context: CacheContext, value: CacheValue | None = None) -> bool:
         return False

@@ -10,7 +10,6 @@ from typing import Any
 from comfy.patcher_extension import WrappersMP
 
 from ...measure.recording.busy import BusyWatch
-from ...measure.recording.compiled import COMPILED, compiled_graphs
 from ...measure.recording.window import OpenSpan, Window
 from ...records import Forwards, Sampling
 from .describe import model_bytes, sampling_facts
@@ -101,11 +100,7 @@ class _Sampling:
                 window.step(span)
                 return callback(*step) if callback is not None else None
 
-            before = compiled_graphs()
-            result = executor(*args[:3], step_callback, *args[4:], **kw)
-            if compiled_graphs() != before:
-                window.faults.append(COMPILED)
-            return result
+            return executor(*args[:3], step_callback, *args[4:], **kw)
 
     def predict_noise(self, executor: Any, *args: Any, **kw: Any) -> Any:
         if self._denoise is not None and self._denoise.nfe is not None:

@@ -16,6 +16,7 @@ from ...attention.ledger import Ledger, clock_of
 from ...attention.packages import failure, kernel_errors
 from ...offer import Machine, machine_of
 from ...records import KernelCalls
+from .fallbacks import tell_fallbacks
 from .identity import attach_optimization
 from .ledgers import attach_ledger
 from .vae_copy import copy_vae
@@ -57,6 +58,7 @@ def choose_vae_attention(vae: Any, backend_name: str) -> Any:
         finally:
             for block, function in zip(blocks, own, strict=True):
                 block.optimized_attention = function
+        tell_fallbacks(attention.node_id, attention.read())
 
     changed = copy_vae(vae, NAME, chosen)
     attach_optimization(changed.patcher, NAME, f"{NAME} {backend_name}")
@@ -74,6 +76,7 @@ class _Attention:
     """What the blocks call in place of ComfyUI's function, and the ledger of these calls."""
 
     def __init__(self, backend: Backend, machine: Machine) -> None:
+        self.node_id = ""
         self._backend = backend
         self._machine = machine
         self._ledger = Ledger(f"vae {backend.name}", clock_of(machine.kind))

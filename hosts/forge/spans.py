@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol
 
-from ...measure.recording.compiled import COMPILED, compiled_graphs
 from ...measure.recording.window import OpenSpan, Window
 from ...records import Forwards, KernelCalls, Sampling
 
@@ -139,7 +138,6 @@ class Spans:
         planned = steps if self._schedule is None else min(steps, self._schedule)
         self._schedule = None
         self._denoising = denoising = _Denoising(self, sampler, planned)
-        before = compiled_graphs()
         try:
             denoising.begin()
             result = original(sampler, steps, func)
@@ -147,8 +145,6 @@ class Spans:
         finally:
             denoising.drop()
             self._denoising = None
-        if compiled_graphs() != before:
-            self._window().faults.append(COMPILED)
         return result
 
     def evaluation(self, original: Any, denoiser: Any, *args: Any, **kw: Any) -> Any:

@@ -44,7 +44,8 @@ class LiveReading:
 
     ``power_source`` is ``sensor``, or ``counter`` for the mean since the reading before.
     ``energy_j`` is the job's so far, good to ``energy_error_j``; ``energy_method`` is as in
-    :class:`.records.EnergyReading`. ``throttle_reasons`` is ``None`` where the meter does not say.
+    :class:`.records.EnergyReading`. ``throttle_reasons`` is ``None`` where the meter does not say,
+    ``gpu_utilisation`` the share of the last second or less in which a kernel ran.
     """
 
     device: str
@@ -66,6 +67,7 @@ class LiveReading:
     vram_reason: str = ""
     temperature_c: float | None = None
     sm_clock_hz: float | None = None
+    gpu_utilisation: float | None = None
     throttle_reasons: tuple[str, ...] | None = None
 
 
@@ -191,6 +193,7 @@ class LiveDevice:
             power_reason="" if power_w is not None else self._fault or FIRST_READING,
             temperature_c=status.temperature_c,
             sm_clock_hz=status.sm_clock_hz,
+            gpu_utilisation=status.gpu_utilisation,
             throttle_reasons=status.throttle_reasons,
             **self._read_energy(),
             **self._read_vram(),

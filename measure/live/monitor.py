@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from ..meters.bounded import ANSWER_S, OPEN_S, NoAnswerError
 from .device import LiveDevice, LiveReading
+from .host import HostGauge, HostReading
 
 TICK_S = 0.1
 """How often the thread looks whether a job began or ended, and reads power while one runs."""
@@ -52,6 +53,7 @@ class LiveState:
     devices: tuple[LiveReading, ...]
     job: LiveJob | None
     cost_share: float | None
+    host: HostReading | None = None
 
 
 class LiveMonitor:
@@ -64,15 +66,18 @@ class LiveMonitor:
         open_devices: opens all devices; called in the thread, again where one of them has no meter.
         running_job: the id of the job that runs now, or ``None``; called ten times a second, so a
             job's borders are known to a tenth of a second.
+        push: gives a reading to a watcher that asked for it.
     """
 
     def __init__(
         self,
         open_devices: Callable[[], Sequence[LiveDevice]],
         running_job: Callable[[], str | None],
+        push: Callable[[str, LiveState], None] = lambda watcher, state: None,
     ) -> None:
         self._open_devices = open_devices
         self._running_job = running_job
+        self._push = push
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -91,16 +96,22 @@ class LiveMonitor:
         with self._lock:
             return self._thread is not None
 
-    def watch(self, watcher: str, interval_s: float) -> LiveState | None:
+    def watch(
+        self, watcher: str, interval_s: float, is_there: Callable[[], bool] | None = None
+    ) -> LiveState | None:
         """Say that ``watcher`` looks, and get the last reading; ``None`` until there is one.
 
         Args:
             watcher: any name, one for each who looks.
             interval_s: how often it will call; brought into ``INTERVAL_RANGE_S``.
+            is_there: whether it still looks: then it need not call again, and each reading is
+                pushed to it.
         """
         low, high = INTERVAL_RANGE_S
         with self._lock:
-            self._watchers[watcher] = _Watcher(min(max(interval_s, low), high), time.perf_counter())
+            self._watchers[watcher] = _Watcher(
+                min(max(interval_s, low), high), time.perf_counter(), is_there
+            )
             if self._thread is None:
                 self._state = None
                 self._stop.clear()
@@ -134,7 +145,8 @@ class LiveMonitor:
     def _silence(self) -> LiveState:
         """What is known while a meter does not answer: nothing but that. It may come back."""
         reason = str(NoAnswerError(ANSWER_S))
-        state = self._state or LiveState(self._sequence, (LiveReading("", ""),), None, None)
+        self._sequence += 1
+        state = self._state or LiveState(0, (LiveReading("", ""),), None, None)
         blank = tuple(
             LiveReading(
                 seen.device,
@@ -146,13 +158,13 @@ class LiveMonitor:
             )
             for seen in state.devices
         )
-        return replace(state, devices=blank)
+        return replace(state, sequence=self._sequence, devices=blank)
 
     def _loop(self) -> None:
         try:
             self._patience_until_s = time.perf_counter() + OPEN_S
             self._refresh_devices()
-            cost = _Cost()
+            cost, host = _Cost(), HostGauge()
             read_s = looked_s = -math.inf
             while (interval_s := self._shortest_interval()) is not None:
                 now_s = time.perf_counter()
@@ -160,7 +172,7 @@ class LiveMonitor:
                 self._follow_job(now_s, now_s - looked_s)
                 looked_s = now_s
                 if now_s >= read_s + interval_s:
-                    self._publish(now_s, cost)
+                    self._publish(now_s, cost, host)
                     read_s = now_s
                 self._patience_until_s = math.inf
                 self._stop.wait(TICK_S)
@@ -215,26 +227,33 @@ class LiveMonitor:
             for device in self._devices:
                 device.begin_job(now_s, UNSEEN_START if is_first else "", gap_s)
 
-    def _publish(self, now_s: float, cost: _Cost) -> None:
+    def _publish(self, now_s: float, cost: _Cost, host: HostGauge) -> None:
         devices = tuple(device.read(now_s) for device in self._devices)
         job = self._job
         with self._lock:
             self._sequence += 1
             charged_s, self._charged_s = self._charged_s, 0.0
-            self._state = LiveState(
+            self._state = state = LiveState(
                 sequence=self._sequence,
                 devices=devices,
                 job=None if job is None else job.seen_at(now_s),
                 cost_share=cost.share(charged_s),
+                host=host.read(),
             )
+            pushed = [name for name, one in self._watchers.items() if one.is_there is not None]
+        for name in pushed:
+            self._push(name, state)
 
 
 @dataclass(frozen=True)
 class _Watcher:
     interval_s: float
     seen_s: float
+    is_there: Callable[[], bool] | None
 
     def is_gone(self, now_s: float) -> bool:
+        if self.is_there is not None:
+            return not self.is_there()
         return now_s - self.seen_s > max(LEAST_LAPSE_S, 3 * self.interval_s)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-COMPILED = "a model was compiled within the sampling"
+COMPILED = "a model was compiled meanwhile"
 
 
 def compiled_graphs() -> int:

@@ -24,6 +24,7 @@ from ..energy.attribution import Interval
 from ..meters import DeviceId, Meter, MeterUnavailableError, named_meters
 from ..meters.bounded import OPEN_S, NoAnswerError, never, within
 from .board_state import CLOCK_CHANGE, board_state
+from .compiled import COMPILED, compiled_graphs
 from .memory import Gauges, gauges_for
 from .reader import MeterReader
 from .readings import tick_error
@@ -171,7 +172,7 @@ class Instrument:
         recording, window = Recording(), Window(self._timeline)
         quiet_s = [reader.resume() for reader in self._readers]
         have_ticked = [reader.wait_for_tick() for reader in self._readers]
-        witness, logged = Witness(), LoggedWarnings()
+        witness, logged, compiled = Witness(), LoggedWarnings(), compiled_graphs()
         try:
             with ExitStack() as reading:
                 for reader in self._readers:
@@ -184,6 +185,8 @@ class Instrument:
         finally:
             if witness.stood_still_s:
                 window.faults.append(STOOD_STILL.format(witness.stood_still_s))
+            if compiled_graphs() != compiled:
+                window.faults.append(COMPILED)
             recording.flags = tuple(logged.messages)
             for reader in self._readers:
                 for _ in range(2):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from pathlib import Path
 
-PERIOD_S = 0.25
+PERIOD_S = 0.1
 """How often the witness looks at the clock."""
 
 LEAST_GAP_S = 1.0
@@ -15,6 +16,14 @@ LEAST_GAP_S = 1.0
 LEAST_CPU_SHARE = 0.02
 """A process that computed for less than this part of a gap did not merely wait for its turn."""
 
+BEFORE = 1.5 * PERIOD_S
+"""A process that is stopped has computed for a while since the last look, as it did before."""
+
+FIRST_CPU_RATE = 1.0
+"""Processor seconds a second of a process that nobody has looked at yet."""
+
+SCHEDSTAT = Path("/proc/thread-self/schedstat")
+
 LEAST_SUSPENDED_S = 0.1
 MOST_CHARACTERS = 200
 
@@ -22,10 +31,11 @@ MOST_CHARACTERS = 200
 class Witness:
     """Enter it around what is measured; ``stood_still_s`` says how long the process did not run.
 
-    A thread looks at the clock. Where it comes late, and the whole process has used next to no
-    processor time meanwhile, the process was stopped: by a signal, a debugger, swapping, or a
-    pause of its virtual machine. Time in which the machine was suspended is told by the difference
-    of two clocks, of which one goes on meanwhile.
+    A thread looks at the clock. Where it comes late, has not been waiting for a processor (which
+    Linux tells), and the whole process has used next to no processor time meanwhile, the process
+    was stopped: by a signal, a debugger, swapping, or a pause of its virtual machine. Time in which
+    the machine was suspended is told by the difference of two clocks, of which one goes on
+    meanwhile.
     """
 
     def __init__(self) -> None:
@@ -43,25 +53,41 @@ class Witness:
     def __exit__(self, *_: object) -> None:
         self._leave.release()
         self._thread.join()
-        self.saw(time.perf_counter(), time.process_time())
         suspended = suspended_s() - self._suspended_s
         if suspended > LEAST_SUSPENDED_S:
             self.stood_still_s += suspended
 
-    def began(self, now_s: float, cpu_s: float) -> None:
-        """Look for the first time."""
-        self._now_s, self._cpu_s = now_s, cpu_s
+    def began(self, now_s: float, cpu_s: float, waited_s: float | None = None) -> None:
+        """Look for the first time; ``waited_s`` is how long the thread has waited for its turn."""
+        self._now_s, self._cpu_s, self._waited_s = now_s, cpu_s, waited_s
+        self._cpu_rate = FIRST_CPU_RATE
 
-    def saw(self, now_s: float, cpu_s: float) -> None:
+    def saw(self, now_s: float, cpu_s: float, waited_s: float | None = None) -> None:
         """Look again, ``PERIOD_S`` later if nothing came in between."""
-        gap_s = now_s - self._now_s - PERIOD_S
-        if gap_s >= LEAST_GAP_S and cpu_s - self._cpu_s < LEAST_CPU_SHARE * gap_s:
+        passed_s, computed_s = now_s - self._now_s, cpu_s - self._cpu_s
+        gap_s, before_s = passed_s - PERIOD_S, 0.0
+        if waited_s is not None and self._waited_s is not None:
+            gap_s -= waited_s - self._waited_s
+            before_s = BEFORE * self._cpu_rate
+        if gap_s < LEAST_GAP_S or computed_s - before_s >= LEAST_CPU_SHARE * gap_s:
+            self._cpu_rate = computed_s / passed_s if passed_s > 0 else self._cpu_rate
+        else:
             self.stood_still_s += gap_s
-        self.began(now_s, cpu_s)
+        self._now_s, self._cpu_s, self._waited_s = now_s, cpu_s, waited_s
 
     def _loop(self) -> None:
+        self._waited_s = waited_for_turn_s()
         while not self._leave.acquire(timeout=PERIOD_S):
-            self.saw(time.perf_counter(), time.process_time())
+            self.saw(time.perf_counter(), time.process_time(), waited_for_turn_s())
+        self.saw(time.perf_counter(), time.process_time(), waited_for_turn_s())
+
+
+def waited_for_turn_s() -> float | None:
+    """How long this thread was ready to run and had no processor; ``None`` if nobody tells."""
+    try:
+        return int(SCHEDSTAT.read_bytes().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return None
 
 
 def suspended_s() -> float:

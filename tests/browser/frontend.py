@@ -39,8 +39,9 @@ QUIET = {
     "Comfy.Minimap.Visible": False,
     "Comfy.Graph.CanvasInfo": False,
     "Comfy.Workflow.Persist": False,
+    "WattBench.History.Keep": "off",
 }
-"""Settings that keep the frontend's own offers out of the way."""
+"""Settings that keep the frontend's offers, and the pack's, out of the way."""
 
 CONTRASTS = """(root) => {
     const channels = (color) => color.match(/[\\d.]+/g).map(Number);

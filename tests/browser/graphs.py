@@ -67,3 +67,12 @@ def watched_picture(seed: int) -> Graph:
     """:func:`picture` with Watch Graph."""
     watch = {"folder": "wattbench", "meter": "estimate"}
     return {**picture(seed), "7": {"class_type": "WattBenchWatchGraph", "inputs": watch}}
+
+
+def fallen_back(seed: int) -> Graph:
+    """:func:`picture` by a kernel that a CPU does not have."""
+    inputs = {"backend": "sage_1", "strict": False, "max_error": 0.05, "timed": False}
+    graph = picture(seed)
+    graph["4"]["inputs"]["model"] = ["8", 0]
+    chosen = {"class_type": "WattBenchAttentionBackend", "inputs": {"model": ["1", 0], **inputs}}
+    return {**graph, "8": chosen}

@@ -44,6 +44,7 @@ MADE_UP = {
     "vram_reason": "",
     "temperature_c": 71.0,
     "sm_clock_hz": 1.71e9,
+    "gpu_utilisation": 0.873,
     "throttle_reasons": ["sw_power_cap"],
 }
 
@@ -52,8 +53,9 @@ SHOW = """async (devices) => {
     const panel = createPanel((key) => key, () => "en");
     const job = { job_id: "a", is_running: true, duration_s: 12.34 };
     panel.setStatus("live");
+    const host = { cpu_share: 0.25, ram_used_bytes: 12 * 2 ** 30, ram_total_bytes: 32 * 2 ** 30 };
     for (const time_s of [0, 1, 2, 60, 61]) {
-        panel.show({ sequence: 1, devices, job, cost_share: 0.0012 }, time_s, 1, null);
+        panel.show({ sequence: 1, devices, job, cost_share: 0.0012, host }, time_s, 1, null);
     }
     document.querySelector("#made-up")?.remove();
     panel.element.id = "made-up";
@@ -172,6 +174,16 @@ def test_values_appear_and_update(page):
     path = panel(page).locator("path").first
     expect(path).to_have_attribute("d", re.compile("L"))
     expect(value(page, "Temperature")).to_have_text("—")
+
+
+def test_readings_are_pushed_not_asked_for(page):
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    for _ in range(4):
+        wait_for_change(value(page, "Power"))
+    expect(panel(page).locator(".wattbench-hud-host")).to_contain_text(re.compile(r"CPU.*\d\s%"))
+    # A machine that is held up may be asked once what a push did not bring in time.
+    assert len([url for url in asked if url.endswith("/wattbench/live")]) <= 1
 
 
 def test_the_badge_has_an_icon_and_the_name_under_the_tabs_icon_fits(frontend, page):
@@ -296,13 +308,16 @@ def test_many_devices_are_folded_and_all_is_said(page):
     assert values == [
         "213 W / 350 W",
         "1.23 ± 0.04 kJ · 12.3 s · counter",
+        "87\u00a0%",
         "9.8 GiB / 24.0 GiB",
         "71 °C",
         "1,710 MHz",
         "sw_power_cap",
     ]
     tops = shown.locator("details[open] .wattbench-hud-top").all_text_contents()
-    assert tops == ["350 W", "24.0 GiB", "100 °C", "1,710 MHz"]
+    assert tops == ["350 W", "100\u00a0%", "24.0 GiB", "100 °C", "1,710 MHz"]
+    host = shown.locator(".wattbench-hud-host .wattbench-hud-value")
+    expect(host).to_have_text(["25\u00a0%", "12.0 GiB / 32.0 GiB"])
     expect(shown.locator(".wattbench-hud-findings")).to_be_hidden()
     expect(shown.get_by_role("status")).to_have_text("status_live throttled")
     line = shown.locator("details[open] path").first.get_attribute("d")
@@ -323,14 +338,16 @@ def test_without_a_meter_the_reason_stands_there(page):
         "rapl ✓ CPU packages",
     ]
     expect(shown.get_by_text("no meter measures this")).to_have_count(1)
-    expect(shown.locator(".wattbench-hud-row:visible dt")).to_have_text(["vram"])
-    assert set(shown.locator(".wattbench-hud-value").all_text_contents()) == {"—"}
+    boards = shown.locator(".wattbench-hud-devices")
+    expect(boards.locator(".wattbench-hud-row:visible dt")).to_have_text(["vram"])
+    assert set(boards.locator(".wattbench-hud-value").all_text_contents()) == {"—"}
     page.evaluate("document.querySelector('#made-up').remove()")
 
 
 def test_a_failed_meter_says_why_once(page):
     lost = "nvml:0: GPU is lost"
     told_nothing = {"power_w", "energy_j", "temperature_c", "sm_clock_hz", "throttle_reasons"}
+    told_nothing.add("gpu_utilisation")
     device = {**MADE_UP, **dict.fromkeys(told_nothing)}
     device |= {"power_reason": lost, "energy_reason": lost}
     assert page.evaluate(SHOW, [device]) == "9.8 GiB / 24.0 GiB"

@@ -54,6 +54,7 @@ class LinearLedger:
     """
 
     def __init__(self, owner: str = "") -> None:
+        self.node_id = ""
         self._owner = owner
         self._formats: dict[str, str] = {}
         self._counts: defaultdict[str, Counter[tuple[str, Execution]]] = defaultdict(Counter)

@@ -56,6 +56,8 @@ def compiled(compiling, sd35):
 class CountedOverride:
     """Another node's override and ledger: hands every call on, and counts them."""
 
+    node_id = ""
+
     def __init__(self):
         self.calls = 0
 

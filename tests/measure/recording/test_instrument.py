@@ -14,6 +14,7 @@ from wattbench.measure.meters import (
     open_meter,
 )
 from wattbench.measure.meters.base import PcieLink
+from wattbench.measure.recording.compiled import COMPILED
 from wattbench.measure.recording.environment import identify
 from wattbench.measure.recording.instrument import Instrument
 from wattbench.measure.recording.sampler import Sampler
@@ -67,6 +68,26 @@ def test_power_is_integrated_over_each_phase(constant_power):
     assert denoise.step_ends_s == tuple(sorted(denoise.step_ends_s))
     assert recording.trace.power
     assert recording.rss.peak_bytes > 10_000_000
+
+
+@pytest.mark.parametrize(
+    ("phase", "function"),
+    [
+        ("text_encode", lambda x: x * 2),
+        ("denoise", lambda x: x * 3),
+        ("decode", lambda x: x * 4),
+    ],
+)
+def test_what_was_compiled_in_any_phase_is_a_fault(constant_power, phase, function):
+    """A text encoder or a VAE that another pack compiles, for one."""
+    double = torch.compile(function, backend="eager", dynamic=False)
+    with Instrument(CPU, identify(CPU), constant_power) as instrument:
+        found = []
+        for _ in range(2):
+            with instrument.record() as (window, recording), window.phase(phase):
+                double(torch.ones(3))
+            found.append(recording.faults)
+    assert found == [(COMPILED,), ()]
 
 
 def test_counter_is_shared_among_phases(ticking_counter):

@@ -1,0 +1,150 @@
+"""A second table of results beside a summary that is shown, for the page of Show Summary."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..analysis.analysis import Analysis
+from ..analysis.beside import METRICS, NEEDED, Beside, beside, estimate_of
+from ..analysis.columns import TEXT_COLUMNS
+from ..analysis.labels import labels_of
+from ..records import Estimate
+from ..stats import student_t
+from ..tables.csv import frame_text, parsed_frame
+from ..tables.decimals import decimals_for, with_half_width
+from ..tables.table import BLANK
+from .csv import IDENTITY_COLUMNS, typed_runs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+GIB = 2**30
+MOST_BYTES = 8 * 2**20
+UNITS = {"j_per_img": "J/img", "s_per_img": "s/img", "peak_vram_bytes": "GiB"}
+LESS = {
+    "j_per_img": "energy per image",
+    "s_per_img": "time per image",
+    "peak_vram_bytes": "memory",
+}
+NOTHING_ALIKE = (
+    "No condition of that file does the same work as one of these, so that nothing can be compared."
+)
+NOTE = (
+    "Ratios are of the means, with Welch's 95 % interval; nothing of the two files is pooled. A "
+    "ratio of runs that were measured together is narrower: wattbench compare finds such."
+)
+
+
+def own_text(summary: pd.DataFrame) -> str:
+    """What of a summary travels with it, so that it can be compared later."""
+    return frame_text(summary[list(NEEDED)])
+
+
+def shown_beside(own: str, other: str, name: str) -> dict[str, Any]:
+    """Differences of the table ``other`` from ``own``, ready for JSON.
+
+    ``rows`` have for each pair of conditions a ``label``, a ``verdict`` and ``notes``, and for each
+    metric its ``unit``, both values and their ratio, as text.
+
+    Args:
+        own: as :func:`own_text` gave it.
+        other: the text of a ``summary.csv`` or a ``runs.csv``.
+        name: of that file.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    first, second = _summary(own, "this result"), _summary(other, name)
+    pairs = beside(first, second)
+    rows = [first.to_dict("records"), second.to_dict("records")]
+    common, labels = labels_of(first)
+    return {
+        "name": name,
+        "note": NOTE if pairs else NOTHING_ALIKE,
+        "left_over": [len(first) - len(pairs), len(second) - len(pairs)],
+        "rows": [
+            _row(labels[pair.own] or common, rows[0][pair.own], rows[1][pair.other], pair)
+            for pair in pairs
+        ],
+    }
+
+
+def _summary(text: str, name: str) -> pd.DataFrame:
+    if len(text.encode("utf-8", "surrogatepass")) > MOST_BYTES:
+        raise ValueError(f"{name} is larger than {MOST_BYTES // 2**20} MiB: no summary is")
+    frame = parsed_frame(text, name, dict.fromkeys(TEXT_COLUMNS, str))
+    if all(column in frame for column in IDENTITY_COLUMNS):
+        frame = Analysis(typed_runs(frame, name)).summary
+    missing = [column for column in NEEDED if column not in frame]
+    if missing:
+        raise ValueError(
+            f"{name} is no summary.csv of this WattBench, and no runs.csv: it lacks "
+            f"{', '.join(missing[:3])}. Export CSV writes both."
+        )
+    numbers = [column for column in NEEDED if column.endswith(("_mean", "_stdev", "_n"))]
+    numbers += ["n", "fallback_runs", "broken_pictures"]
+    try:
+        return frame.astype(dict.fromkeys(numbers, "float64"))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} has a cell that is no number: {error}") from error
+
+
+def _row(
+    label: str, own: Mapping[Any, Any], other: Mapping[Any, Any], pair: Beside
+) -> dict[str, Any]:
+    return {
+        "label": label or BLANK,
+        "verdict": _verdict(pair.ratios),
+        "notes": list(pair.notes),
+        "metrics": [
+            {
+                "name": metric,
+                "unit": UNITS[metric],
+                "own": _cell(own, metric),
+                "other": _cell(other, metric),
+                "ratio": _ratio(pair.ratios.get(metric)),
+            }
+            for metric in METRICS
+        ],
+    }
+
+
+def _cell(row: Mapping[Any, Any], metric: str) -> str:
+    found = estimate_of(row, metric)
+    if found is None:
+        return BLANK
+    scale = GIB if metric == "peak_vram_bytes" else 1
+    half = math.nan
+    if found.n > 1 and not math.isnan(found.stdev):
+        half = student_t(found.n - 1, found.confidence) * found.stdev / math.sqrt(found.n)
+    return with_half_width(found.value / scale, half / scale)
+
+
+def _ratio(ratio: Estimate | None) -> str:
+    if ratio is None:
+        return BLANK
+    if math.isnan(ratio.ci_low):
+        return f"{ratio.value:.3f}"
+    digits = decimals_for(ratio.value, (ratio.ci_high - ratio.ci_low) / 2)
+    return f"{ratio.value:.{digits}f} ({ratio.ci_low:.{digits}f} to {ratio.ci_high:.{digits}f})"
+
+
+def _verdict(ratios: Mapping[str, Estimate]) -> str:
+    """By energy where it may be compared, else by time."""
+    metric = next((name for name in ("j_per_img", "s_per_img") if name in ratios), "")
+    if not metric:
+        return ""
+    ratio, what = ratios[metric], LESS[metric]
+    ends = [100 * (value - 1) for value in (ratio.value, ratio.ci_low, ratio.ci_high)]
+    if math.isnan(ratio.ci_low):
+        return f"The loaded file: {ends[0]:+.1f} % {what}; one run has no interval."
+    digits = min(2, decimals_for(ends[0], (ends[2] - ends[1]) / 2))
+    change, low, high = (f"{abs(end):.{digits}f}" for end in ends)
+    if ratio.ci_high < 1:
+        return f"The loaded file takes {change} % less {what} than this one ({high} to {low} %)."
+    if ratio.ci_low > 1:
+        return f"The loaded file takes {change} % more {what} than this one ({low} to {high} %)."
+    signed = ", ".join(f"{end:+.{digits}f} %" for end in ends[1:])
+    return f"The two cannot be told apart in {what}: {ends[0]:+.{digits}f} % ({signed})."
