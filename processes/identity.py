@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 
@@ -12,14 +13,18 @@ from ..records import short_hash
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
-@cache
 def process_id() -> str:
     """A hash of this boot of the machine, and of this process's number and start time.
 
     A number alone comes again after a restart, and containers have numbers of their own.
     """
-    process = psutil.Process()
-    return short_hash([boot_id(), process.pid, process.create_time()])
+    return _identity(os.getpid())
+
+
+@cache
+def _identity(pid: int) -> str:
+    """A process that was forked has what its parent has computed, and is another one."""
+    return short_hash([boot_id(), pid, psutil.Process(pid).create_time()])
 
 
 def boot_id() -> str:

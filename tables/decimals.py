@@ -16,7 +16,7 @@ def in_figures(value: float, figures: int) -> str:
     """``value`` with so many significant figures: 12345 in three is ``12300``."""
     if value == 0:
         return "0"
-    decimals = figures - 1 - math.floor(math.log10(abs(value)))
+    decimals = _decimals(abs(value), figures)
     return f"{round(value, decimals):.{max(0, decimals)}f}"
 
 
@@ -43,4 +43,10 @@ def decimals_for(mean: float, half: float) -> int:
     scale, figures = (half, 2) if half > ROUNDING * abs(mean) else (abs(mean), 4)
     if scale == 0:
         return 0
-    return max(0, figures - 1 - math.floor(math.log10(scale)))
+    return max(0, _decimals(scale, figures))
+
+
+def _decimals(value: float, figures: int) -> int:
+    """After which its rounding to so many figures ends; 0.996 in two is 1.0, and not 1.00."""
+    decimals = figures - 1 - math.floor(math.log10(value))
+    return decimals - (round(value, decimals) >= 10 ** (figures - decimals))

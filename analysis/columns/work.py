@@ -152,7 +152,9 @@ CONDITIONS: tuple[Column[RunRow], ...] = (
         "VAE's with `vae` before the name; a quantized text encoder's format with `text` before "
         "it; patches of other nodes (`easycache`, `patched weights` for a LoRA) and what such "
         "nodes, samplers with options and noise levels were set to (`FreeU_V2 b1 1.3 b2 1.4`, "
-        "`LoraLoader lora_name a.safetensors strength_model 0.8`, `denoise 0.3`); ComfyUI's launch "
+        "`LoraLoader lora_name a.safetensors strength_model 0.8`, `denoise 0.3`); functions of the "
+        "model, its layers, the guider, the sampler, the VAE and torch that another pack has "
+        "replaced (`sample_euler by ComfyUI-Faster`); ComfyUI's launch "
         "options (`--lowvram`, `--fast fp16_accumulation`)",
     ),
 )

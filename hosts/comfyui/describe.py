@@ -10,11 +10,10 @@ import comfy.ldm.modules.attention as comfy_attention
 from comfy.samplers import KSampler
 
 from ...attention.plan import FIELD_NAMES
-from ...law.flop.families import family_name
 from ...quant.files import SHORT_NAMES
 from .alterations import launch_options, patches_of, previews
 from .attention import OVERRIDE, override_name, override_of
-from .foreign import replaced_forward, replaced_functions
+from .foreign import replaced_functions, replaced_in_sampler, replaced_parts
 from .identity import ModelIdentity, identity_of, optimizations_of
 
 WEIGHT_FORMAT_KEY = "wattbench_weight_format"
@@ -23,6 +22,8 @@ WEIGHT_FORMAT_KEY = "wattbench_weight_format"
 
 def architecture_of(model: Any) -> str:
     """The pack's name of a MODEL's architecture, by its configuration and not by its file."""
+    from ...law.flop.families import family_name
+
     config = model.model.model_config
     return family_name(type(config).__name__, config.unet_config)
 
@@ -114,7 +115,7 @@ def model_facts(model: Any) -> dict[str, Any]:
                 *optimizations_of(model),
                 *patches_of(model),
                 *replaced_functions(),
-                *replaced_forward(model),
+                *replaced_parts(model),
                 *launch_options(),
                 *previews(),
             )
@@ -165,8 +166,11 @@ def sampling_facts(
     model = guider.model_patcher
     latent = model.get_model_object("latent_format")
     function = getattr(getattr(sampler, "sampler_function", None), "__name__", "")
+    facts = model_facts(model)
+    others = (facts["optimizations"], *replaced_in_sampler(guider, sampler))
     return {
-        **model_facts(model),
+        **facts,
+        "optimizations": ", ".join(filter(None, others)),
         "width_px": shape[-1] * latent.spacial_downscale_ratio,
         "height_px": shape[-2] * latent.spacial_downscale_ratio,
         "batch_size": shape[0],

@@ -6,7 +6,7 @@ import comfy.model_management as management
 from aiohttp import web
 from server import PromptServer
 
-from .foreign import replaced_forward, replaced_functions
+from .foreign import replaced_functions, replaced_parts
 
 ROUTE = "/wattbench/replaced"
 
@@ -24,8 +24,8 @@ def add_replaced_route() -> None:
 
 
 def replaced() -> list[str]:
-    """Replaced functions of ComfyUI's sampling, and forwards of the models that are loaded."""
+    """Replaced functions of ComfyUI's sampling, and parts of the models that are loaded."""
     loaded = [entry.model for entry in list(management.current_loaded_models)]
     denoisers = [m for m in loaded if m is not None and hasattr(m.model, "diffusion_model")]
-    forwards = [name for model in denoisers for name in replaced_forward(model)]
-    return list(dict.fromkeys([*replaced_functions(), *forwards]))
+    parts = [name for model in denoisers for name in replaced_parts(model)]
+    return list(dict.fromkeys([*replaced_functions(), *parts]))

@@ -14,6 +14,9 @@ from ...errors import CommandError
 from .graph import Graph
 
 PRIMITIVE, REROUTE = "PrimitiveNode", "Reroute"
+INPUT_NODE = -10
+"""Within a subgraph, wires from its inputs come from here."""
+
 ALWAYS = 0
 """A node's ``mode`` where it is neither muted nor bypassed."""
 
@@ -28,11 +31,17 @@ class _Link:
 
 @dataclass(frozen=True)
 class _Level:
-    """A workflow, or a subgraph in it; ``prefix`` is what ids of its nodes begin with."""
+    """A workflow, or a subgraph in it.
+
+    ``inputs`` are the names of a subgraph's own, ``prefix`` is what ids of its nodes begin with,
+    ``inner`` are the subgraphs within it, by the node that stands for each.
+    """
 
     nodes: Mapping[Any, dict[str, Any]]
     links: tuple[_Link, ...]
+    inputs: tuple[str, ...]
     prefix: str
+    inner: dict[Any, _Level]
 
 
 def is_ui_format(workflow: Any) -> bool:
@@ -50,8 +59,8 @@ def checked(graph: Graph, workflow: Mapping[str, Any]) -> Graph:
     for level in _levels(workflow):
         for node in level.nodes.values():
             if node["type"] == PRIMITIVE and node.get("mode", ALWAYS) == ALWAYS:
-                for target, slot in _targets(level, node["id"]):
-                    _place(found, level, node, target, slot)
+                for where, target, slot in _targets(level, node["id"]):
+                    _place(found, where, node, target, slot)
         for link in level.links:
             _check_link(found, level, link)
     return found
@@ -90,30 +99,59 @@ def _check_link(graph: Graph, level: _Level, link: _Link) -> None:
         )
 
 
-def _targets(level: _Level, node_id: Any) -> Iterator[tuple[dict[str, Any], int]]:
-    """The nodes and inputs that a node's outputs lead to, through reroutes."""
+def _targets(
+    level: _Level, node_id: Any, output: int | None = None
+) -> Iterator[tuple[_Level, dict[str, Any], int]]:
+    """The nodes and inputs that a node's outputs lead to, through reroutes and into subgraphs."""
     for link in level.links:
         target = level.nodes.get(link.target)
-        if link.source == node_id and target is not None:
-            if target["type"] == REROUTE:
-                yield from _targets(level, target["id"])
-            else:
-                yield target, link.target_slot
+        if link.source != node_id or target is None or output not in (None, link.source_slot):
+            continue
+        inner = level.inner.get(target["id"])
+        if target["type"] == REROUTE:
+            yield from _targets(level, target["id"])
+        elif inner is None:
+            yield level, target, link.target_slot
+        elif target.get("mode", ALWAYS) == ALWAYS:
+            name = target["inputs"][link.target_slot]["name"]
+            if name not in inner.inputs:
+                raise CommandError(
+                    f"the subgraph of node {target['id']} has no input {name}: save the workflow "
+                    "in API format"
+                )
+            yield from _targets(inner, INPUT_NODE, inner.inputs.index(name))
 
 
 def _levels(workflow: Mapping[str, Any]) -> Iterator[_Level]:
+    """The workflow and its subgraphs, each as often as a node stands for it.
+
+    Raises:
+        CommandError: a subgraph is within itself.
+    """
     definitions = {
         item["id"]: item for item in (workflow.get("definitions") or {}).get("subgraphs", ())
     }
 
-    def walk(content: Mapping[str, Any], prefix: str) -> Iterator[_Level]:
+    def level_of(content: Mapping[str, Any], prefix: str, around: tuple[Any, ...]) -> _Level:
         nodes = {node["id"]: node for node in content["nodes"]}
-        yield _Level(nodes, tuple(map(_link, content.get("links") or ())), prefix)
+        inner = {}
         for node in nodes.values():
+            if node["type"] in around:
+                raise CommandError(f"the subgraph of node {node['id']} holds itself")
             if node["type"] in definitions:
-                yield from walk(definitions[node["type"]], f"{prefix}{node['id']}:")
+                within = (*around, node["type"])
+                own = f"{prefix}{node['id']}:"
+                inner[node["id"]] = level_of(definitions[node["type"]], own, within)
+        links = tuple(map(_link, content.get("links") or ()))
+        inputs = tuple(given.get("name", "") for given in content.get("inputs") or ())
+        return _Level(nodes, links, inputs, prefix, inner)
 
-    return walk(workflow, "")
+    def walk(level: _Level) -> Iterator[_Level]:
+        yield level
+        for inner in level.inner.values():
+            yield from walk(inner)
+
+    return walk(level_of(workflow, "", ()))
 
 
 def _link(link: Any) -> _Link:

@@ -21,7 +21,14 @@ def rig(comfy_server, tmp_path):
     return RunningRig(comfy_server.client, tmp_path, 600)
 
 
-@pytest.mark.parametrize("graph", [PLAIN, ADVANCED], ids=["plain", "two samplers"])
+@pytest.mark.parametrize(
+    "graph",
+    [
+        pytest.param(PLAIN, marks=pytest.mark.soak("the one with two samplers has all of it")),
+        ADVANCED,
+    ],
+    ids=["plain", "two samplers"],
+)
 def test_a_users_graph_is_measured_and_tuned(graph, rig, tmp_path):
     levers = (Lever("attention", ("sdpa_math",)),)
     rule = Rule(hopeless=1e9, helped=1e9, blocks_min=2, blocks_max=2)
