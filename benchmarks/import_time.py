@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from pack import import_pack
 
 GOAL_S = 0.1
+HEAVY = ("jinja2", "matplotlib", "pandas", "pyarrow", "ray", "scipy", "skimage", "transformers")
 ROOT = Path(__file__).resolve().parent.parent
+ROOMS = {path.parent.name for path in ROOT.glob("[!.]*/__init__.py")}
 
 
 def main() -> int:
@@ -27,15 +31,16 @@ def main() -> int:
     parser.add_argument("--once", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.once:
-        print(load_seconds())
+        print(json.dumps(load()))
         return 0
     command = [sys.executable, __file__, "--once"]
-    seconds = [
-        float(
-            subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]
-        )
-        for _ in range(args.repeats)
-    ]
+    loads = []
+    for _ in range(args.repeats):
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        loads.append(json.loads(done.stdout.splitlines()[-1]))
+    seconds = [load["seconds"] for load in loads]
+    print(f"rooms: {', '.join(loads[0]['rooms'])}")
+    print(f"packages: {', '.join(loads[0]['packages']) or 'none'}")
     estimate = import_pack()("stats").estimate(seconds, "s")
     spread = "" if estimate.half_width is None else f" ± {estimate.half_width:.3f}"
     print(
@@ -45,8 +50,8 @@ def main() -> int:
     return int(min(seconds) > GOAL_S)
 
 
-def load_seconds() -> float:
-    """Seconds that ComfyUI takes to load the pack, once."""
+def load() -> dict[str, Any]:
+    """What ComfyUI takes to load the pack, once: seconds, our rooms, packages of others."""
     wattbench = import_pack()
     comfyui = wattbench("hosts.remote.server").find_comfyui(None)
     nodes = wattbench("hosts.comfyui.inprocess").load_comfyui(comfyui, cpu=True)
@@ -56,12 +61,17 @@ def load_seconds() -> float:
 
     for name in [name for name in sys.modules if name.split(".")[0] == "wattbench"]:
         del sys.modules[name]
+    before = set(sys.modules)
     start_s = time.perf_counter()
     loaded = asyncio.run(nodes.load_custom_node(str(ROOT)))
     seconds = time.perf_counter() - start_s
     if not loaded:
         raise SystemExit("ComfyUI could not load the pack; start ComfyUI and look at its log")
-    return seconds
+    new = [name.split(".") for name in sys.modules.keys() - before]
+    # ComfyUI names a pack by its folder.
+    ours = {words[-1] for words in new if words[-1] in ROOMS and len(words) > 1}
+    others = {words[0] for words in new if words[0] in HEAVY}
+    return {"seconds": seconds, "rooms": sorted(ours), "packages": sorted(others)}
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 
 from .run import add_server_options, port
 
@@ -34,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
         port=args.port,
         arguments=[*device_arguments(args.device, python), *args.comfyui_arguments],
         python=python,
+        say=partial(print, flush=True),
     )
     print(f"starting ComfyUI, log: {server.log_path}", flush=True)
     with server:

@@ -8,15 +8,11 @@ from typing import Any
 
 from comfy_api.latest import io, ui
 
-from ..analysis.analysis import Analysis
 from ..hosts.comfyui.host import HOST
 from ..hosts.comfyui.thumbnails import thumbnail_of
 from ..hosts.comfyui.workspace import folder_in_output
 from ..measure.protocol.session import open_journal
 from ..records import Run
-from ..report import append_runs
-from ..report.html import PageUnavailableError, as_html
-from ..report.shown import summary_shown
 from ..report.translation import LANGUAGES
 from ..tables.files import write_text
 from .types import CATEGORY, Runs, refused
@@ -58,6 +54,8 @@ class WattBenchExportCSV(io.ComfyNode):
 
     @classmethod
     def execute(cls, runs: tuple[Run, ...], folder: str) -> io.NodeOutput:
+        from ..report import append_runs
+
         target = folder_in_output(folder)
         try:
             paths = append_runs(runs, target)
@@ -100,6 +98,9 @@ class WattBenchExportReport(io.ComfyNode):
 
     @classmethod
     def execute(cls, runs: tuple[Run, ...], folder: str, language: str = "en") -> io.NodeOutput:
+        from ..analysis.analysis import Analysis
+        from ..report.html import PageUnavailableError, as_html
+
         target = folder_in_output(folder)
         try:
             page = as_html(Analysis.of(runs), [target], language)
@@ -149,6 +150,8 @@ class WattBenchShowSummary(io.ComfyNode):
 
 def shown(runs: Sequence[Run]) -> dict[str, Any]:
     """What Show Summary shows of runs."""
+    from ..report.shown import summary_shown
+
     return summary_shown(runs, _picture)
 
 

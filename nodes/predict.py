@@ -12,9 +12,6 @@ from ..hosts.comfyui.describe import architecture_of, latent_shape, model_facts,
 from ..hosts.comfyui.host import HOST
 from ..hosts.comfyui.incoming import file_of, folders
 from ..incoming import resolve
-from ..law.calibration import MAX_CALIBRATION_BYTES
-from ..law.cost import Tariff
-from ..law.flop.families import OTHER_SIZE
 from ..measure.recording.environment import identify
 from ..records import Condition
 from .types import CATEGORY, Forecast, refused
@@ -119,6 +116,8 @@ class WattBenchPredictEnergy(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, calibration: str = "") -> bool | str:
+        from ..law.calibration import MAX_CALIBRATION_BYTES
+
         name = calibration.strip()
         return refused(lambda: name and file_of(name, MAX_CALIBRATION_BYTES))
 
@@ -140,6 +139,7 @@ class WattBenchPredictEnergy(io.ComfyNode):
         currency: str = "EUR",
     ) -> io.NodeOutput:
         from ..law import sentence
+        from ..law.cost import Tariff
 
         tariff = Tariff(grid_intensity_g_per_kwh or None, price_per_kwh or None, currency)
         if latent is not None:
@@ -176,6 +176,7 @@ def _forecast(model: Any, condition: Condition, calibration: str) -> ForecastVal
     """
     from ..law import Forecast as ForecastValue
     from ..law import forecast_run
+    from ..law.flop.families import OTHER_SIZE
 
     card, reason = _card(identify(model.load_device).name, calibration)
     architecture = architecture_of(model)

@@ -18,7 +18,6 @@ from ..measure.graph.costs import GraphCost, GraphNode, graph_cost
 from ..measure.graph.log import NodeLog
 from ..measure.meters.bounded import never
 from ..measure.protocol.observation import open_instrument
-from ..report.nodes import append_nodes, check_nodes_table
 from .output import listed
 from .types import CATEGORY, meter_input, refused
 
@@ -78,6 +77,8 @@ class WattBenchWatchGraph(io.ComfyNode):
     @classmethod
     def execute(cls, folder: str, meter: str = "auto") -> io.NodeOutput:
         """Where ComfyUI asked for no fingerprint (``--cache-none``), watching begins here."""
+        from ..report.nodes import check_nodes_table
+
         watch = follow_prompt(lambda: GraphWatch(folder, meter))
         table = folder_in_output(folder) / TABLE
         if table.exists():
@@ -139,6 +140,8 @@ class GraphWatch:
 
 def _write(cost: GraphCost, table: Path) -> str:
     """Where the rows went, or why they went nowhere: the picture is made, so this is no error."""
+    from ..report.nodes import append_nodes
+
     try:
         append_nodes(cost, table)
     except (OSError, ValueError) as error:

@@ -13,9 +13,8 @@ from hypothesis import HealthCheck, settings
 
 from wattbench.hosts.comfyui.inprocess import load_comfyui
 from wattbench.hosts.remote.server import ComfyServer, find_comfyui
-from wattbench.processes.environment import child_environment
 
-from . import soaking
+from . import environment, soaking
 from .in_comfyui import conditioning, hundred_watts, tiny_models, workspace_folder
 from .in_prompt import execute
 from .made_runs import make_run, simulated_time
@@ -25,6 +24,7 @@ from .spread import longest_first, scheduler
 __all__ = [
     "bare_python",
     "conditioning",
+    "environment",
     "execute",
     "hundred_watts",
     "journal_server",
@@ -36,25 +36,12 @@ __all__ = [
     "write_workflow",
 ]
 
-# Tests speak to servers on this machine: a proxy of it is not asked, in children neither.
-os.environ.update({name: child_environment()[name] for name in ("NO_PROXY", "no_proxy")})
-
-# The models are tiny: threads of torch would only wait for each other, ten times as long.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 # The same examples in every run, and as much time for each as a loaded machine takes.
 settings.register_profile(
     "steady", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("soak", settings.get_profile("steady"), max_examples=1000)
 settings.load_profile("soak" if soaking.SOAKS else "steady")
-
-if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
-    # Dozens of processes are started: without bytecode each compiles ComfyUI and torch anew.
-    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = str(
-        Path(__file__).parent.parent / ".pytest_cache" / "bytecode"
-    )
-    sys.dont_write_bytecode = False
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -69,6 +56,12 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(config, items):
     soaking.choose(config, items)
     longest_first(items)
+
+
+@pytest.fixture(scope="session")
+def soaks():
+    """Whether this is the long form."""
+    return soaking.SOAKS
 
 
 @pytest.fixture(scope="session")

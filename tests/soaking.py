@@ -15,6 +15,13 @@ MARK = "soak(reason): takes minutes; only `python tasks.py soak` runs it"
 LONG_FORMS = {"soaks", "figures"}
 
 
+def in_gate(values, chosen, reason):
+    """``values`` for ``parametrize``; those that are not ``chosen`` are left to the soak."""
+    assert set(chosen) <= set(values)
+    mark = pytest.mark.soak(reason)
+    return [value if value in chosen else pytest.param(value, marks=mark) for value in values]
+
+
 def choose(config, items):
     """Skip what is too long for the gate; in a soak, leave out what has no long form."""
     if SOAKS:

@@ -85,9 +85,13 @@ def test_probe_overhead_gives_a_ratio_with_its_interval(run_here):
     assert low <= ratio <= high
 
 
-def test_import_time_gives_seconds(run_script):
+def test_import_time_gives_seconds_and_what_comfyuis_start_needs_not_is_imported_later(run_script):
     printed = run_script("import_time.py", "--repeats", "1")
     assert float(re.search(r"least ([\d.]+) s", printed)[1]) > 0
+    rooms = re.search("rooms: (.*)", printed)[1].split(", ")
+    assert {"measure", "nodes", "quant"} <= set(rooms)
+    assert not {"analysis", "cli", "fleet", "law", "sharing", "study"} & set(rooms)
+    assert "packages: none" in printed
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the script asks what a child has cost")

@@ -191,6 +191,13 @@ def test_what_nodes_cost_finds_its_texts(language):
     assert used - shared == set(texts["watch"])
 
 
+@pytest.mark.parametrize("section", ["record", "fallback", "meter"])
+def test_other_pages_find_their_texts(language, section):
+    texts = load(language, "main")["wattbench"]
+    named = {"record": "history"}.get(section, section)
+    assert used_in(f"{section}*.js") - {*texts["common"]} == set(texts[named])
+
+
 def test_tuning_finds_its_texts(language):
     source = sources("tune*.js")
     (states,) = re.findall(r"@property {([^}]*)} state", source)

@@ -25,6 +25,11 @@ const DEFAULT_INTERVAL_S = 1;
 /** The page's cost is the mean over this many readings. */
 const COST_READINGS = 10;
 
+/** How a text begins that says how far an experiment is: `run 3/12 · step 14/30 · 41 J so far`. */
+const PROGRESS = /^run \d+\/\d+/;
+
+const ENDS = ["execution_success", "execution_error", "execution_interrupted"];
+
 const translate = await loadTranslator("hud");
 const panel = createPanel(translate, language);
 const badgeLine = make("span", "wattbench-badge-line");
@@ -177,6 +182,10 @@ app.registerExtension({
     });
     app.menu.settingsGroup.element.before(badge);
     api.addEventListener("reconnected", () => feed.retry());
+    api.addEventListener("progress_text", (/** @type {CustomEvent} */ { detail }) => {
+      if (PROGRESS.test(detail.text)) panel.setProgress(detail.text);
+    });
+    for (const end of ENDS) api.addEventListener(end, () => panel.setProgress(""));
     api.addEventListener(EVENT, (/** @type {CustomEvent} */ { detail }) => feed.pushed(detail));
     setBadge(app.extensionManager.setting.get(BADGE_SETTING));
   },

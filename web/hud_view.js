@@ -18,6 +18,7 @@ import { BLANK } from "./tables.js";
  * @typedef {object} Panel
  * @property {HTMLElement} element
  * @property {(status: Status) => void} setStatus
+ * @property {(text: string) => void} setProgress How far what runs is, as the server says it.
  * @property {(offers: Offer[]) => void} setFindings What could measure this machine.
  * @property {(state: State, time_s: number, intervalS: number, pageShare: number | null) => void} show
  */
@@ -73,7 +74,8 @@ export function createPanel(translate, language) {
   const legend = make("p", "wattbench-hud-cost", translate("charts"));
   const cost = make("p", "wattbench-hud-cost");
   const host = createHost(translate);
-  const title = make("header", "", make("h2", "", translate("title")), statusLine);
+  const progress = make("p", "wattbench-hud-progress");
+  const title = make("header", "", make("h2", "", translate("title")), statusLine, progress);
   const findings = make("section", "wattbench-hud-findings");
   findings.hidden = true;
   const element = make("div", "wattbench-hud", title, devices, host.element, findings, legend, cost);
@@ -98,6 +100,9 @@ export function createPanel(translate, language) {
         make("h3", "", translate("findings")),
         make("ul", "", ...offers.map((offer) => finding(offer, translate))),
       );
+    },
+    setProgress(text) {
+      setText(progress, text.split(" · ").map(translate).join(" · "));
     },
     setStatus(next) {
       status = next;

@@ -16,9 +16,15 @@ const KEEP_SETTING = "WattBench.History.Keep";
 const MOST_SETTING = "WattBench.History.Prompts";
 const DEFAULT_MOST = 100;
 
+/** @param {boolean} isOn */
+function keep(isOn) {
+  const value = isOn ? "on" : "off";
+  app.extensionManager.setting.set(KEEP_SETTING, value);
+}
+
 const translate = await loadTranslator("history");
 const panel = createRecordPanel(translate, language, {
-  keep: (isOn) => app.extensionManager.setting.set(KEEP_SETTING, isOn ? "on" : "off"),
+  keep,
   clear: () => ask({ clear: true }),
   open: () =>
     window.open(api.apiURL(`${ROUTE}/page?language=${language()}`), "_blank", "noopener"),
@@ -55,9 +61,9 @@ async function ask(body) {
   if (answer?.ok) panel.show(await answer.json());
 }
 
-/** @param {string} keep @param {number} most */
-function tellServer(keep, most) {
-  if (isReady && keep !== "ask") ask({ most: keep === "on" ? most : 0 });
+/** @param {string} value Of the setting. @param {number} most */
+function tellServer(value, most) {
+  if (isReady && value !== "ask") ask({ most: value === "on" ? most : 0 });
 }
 
 const kept = () => app.extensionManager.setting.get(KEEP_SETTING);
@@ -65,9 +71,7 @@ const most = () => app.extensionManager.setting.get(MOST_SETTING) ?? DEFAULT_MOS
 
 function askUser() {
   if (kept() !== "ask" || document.querySelector(".wattbench-question")) return;
-  const answer = (/** @type {boolean} */ isOn) =>
-    app.extensionManager.setting.set(KEEP_SETTING, isOn ? "on" : "off");
-  document.body.append(createQuestion(translate, answer));
+  document.body.append(createQuestion(translate, keep));
 }
 
 app.registerExtension({

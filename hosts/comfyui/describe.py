@@ -10,7 +10,6 @@ import comfy.ldm.modules.attention as comfy_attention
 from comfy.samplers import KSampler
 
 from ...attention.plan import FIELD_NAMES
-from ...law.flop.families import family_name
 from ...quant.files import SHORT_NAMES
 from .alterations import launch_options, patches_of, previews
 from .attention import OVERRIDE, override_name, override_of
@@ -23,6 +22,8 @@ WEIGHT_FORMAT_KEY = "wattbench_weight_format"
 
 def architecture_of(model: Any) -> str:
     """The pack's name of a MODEL's architecture, by its configuration and not by its file."""
+    from ...law.flop.families import family_name
+
     config = model.model.model_config
     return family_name(type(config).__name__, config.unet_config)
 

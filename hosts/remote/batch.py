@@ -237,6 +237,7 @@ class Batch:
             arguments=self.arguments,
             python=self.python,
             log_path=self.folder / f"comfyui_visit{visit}.log",
+            say=self.teller.say,
         )
         with server:
             yield server

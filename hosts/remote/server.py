@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
@@ -35,6 +35,8 @@ PACK_ROOT = Path(__file__).resolve().parents[2]
 
 PACK_MODULE = "custom_nodes.wattbench"
 LOG_TAIL_LINES = 30
+SAID_EVERY_S = 5.0
+LONGEST_SAID = 100
 
 PORTS = range(20000, 32768)
 """Below those that systems give to outgoing connections, one of which could have it when ComfyUI,
@@ -145,6 +147,7 @@ class ComfyServer:
         pack_root: the node pack to load; default this one.
         python: what runs ComfyUI; default as :func:`.places.choose_python` says.
         startup_timeout_s: how long ComfyUI may take until it answers.
+        say: is told every few seconds of the start what ComfyUI is at, the last line of its log.
 
     Raises (on entering):
         ServerError: it ended, did not answer in time, or came up without the pack's nodes.
@@ -163,6 +166,7 @@ class ComfyServer:
         pack_root: Path | None = None,
         python: Path | None = None,
         startup_timeout_s: float = 600.0,
+        say: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.comfyui = comfyui
         self.base_directory = (base_directory or default_base_directory(PACK_ROOT)).resolve()
@@ -172,6 +176,7 @@ class ComfyServer:
         self.pack_root = pack_root or PACK_ROOT
         self.python = python or choose_python(comfyui)[0]
         self.startup_timeout_s = startup_timeout_s
+        self._say = say
         self.log_path = log_path or self.base_directory / "comfyui.log"
         self.client = ComfyClient("127.0.0.1", self.port)
         self._process: Child | None = None
@@ -274,8 +279,12 @@ class ComfyServer:
                 raise UsageError(f"port {self.port} is in use; name another one with --port")
 
     def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + self.startup_timeout_s
-        while time.monotonic() < deadline:
+        began_s = said_s = time.monotonic()
+        while (now_s := time.monotonic()) < began_s + self.startup_timeout_s:
+            if now_s >= said_s + SAID_EVERY_S:
+                said_s = now_s
+                at = self.log_tail().rpartition("\n")[2].strip()[:LONGEST_SAID]
+                self._say(f"waiting for ComfyUI, {now_s - began_s:.0f} s: {at or 'no word yet'}")
             if not self.is_running():
                 raise self.error(f"ComfyUI ended while starting (code {self.wait()})")
             try:

@@ -211,7 +211,10 @@ def test_the_joules_of_a_prompt_tick_in_the_badge(frontend, page):
     page.evaluate("app.queuePrompt(0)")
     expect(badge(page)).to_have_text(re.compile(r"W · [\d.]+ k?J · "))
     wait_for_change(badge(page))
+    progress = panel(page).locator(".wattbench-hud-progress")
+    expect(progress).to_have_text(re.compile(r"^run 1/1"))
     expect(badge(page)).not_to_have_text(re.compile(r"J · "))
+    expect(progress).to_be_empty()
 
 
 def test_energy_of_a_prompt(frontend, server, page):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import time
 
 import pytest
@@ -112,3 +113,38 @@ def test_what_prompts_cost_is_kept_after_one_question(uncomplaining):
     finally:
         page.locator(".wattbench-badge").click()
         uncomplaining.set(KEEP, "off")
+
+
+CLICK_ON_METER = """() => {
+    const [node] = app.rootGraph.nodes;
+    const widget = node.widgets.find((one) => one.name === "meter");
+    app.canvas.ds.scale = 1;
+    app.canvas.ds.offset = [300 - node.pos[0], 200 - node.pos[1]];
+    app.canvas.draw(true, true);
+    const { left, top } = app.canvasEl.getBoundingClientRect();
+    return [left + 300 + node.size[0] / 2, top + 200 + widget.last_y + 10];
+}"""
+
+
+def test_a_meter_is_chosen_from_what_doctor_finds(uncomplaining):
+    page = uncomplaining.page
+    probe = {"class_type": "WattBenchProbeModel", "inputs": {"meter": "auto"}}
+    uncomplaining.load({"1": probe}, "meter")
+    if page.evaluate("LiteGraph.vueNodesMode"):
+        uncomplaining.page.locator("[data-node-id='1']").click(
+            button="right", position={"x": 40, "y": 12}
+        )
+        page.get_by_text("Choose a meter", exact=False).last.click()
+    else:
+        page.mouse.click(*page.evaluate(CLICK_ON_METER))
+    dialog = page.get_by_role("dialog", name="What shall measure")
+    expect(dialog).to_be_visible()
+    expect(dialog.get_by_role("radio", name=re.compile("^auto"))).to_be_checked()
+    expect(dialog.get_by_role("radio", name=re.compile("^nvml"))).to_be_disabled()
+    found = Axe().run(page, context=".wattbench-meter")
+    assert found.violations_count == 0, found.generate_report()
+    dialog.get_by_role("radio", name=re.compile("^estimate")).check()
+    dialog.get_by_role("button", name="Take it").click()
+    expect(dialog).to_have_count(0)
+    value = "app.rootGraph.nodes[0].widgets.find((one) => one.name === 'meter').value"
+    assert page.evaluate(value) == "estimate"

@@ -6,14 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from ..soaking import SOAKS
-
-
-@pytest.fixture(scope="session")
-def soaks():
-    """Whether this is the long form."""
-    return SOAKS
-
 
 @pytest.fixture
 def figures(request):

@@ -116,6 +116,18 @@ def killed(tmp_path):
             one.process.kill()
 
 
+def test_a_killed_matrix_goes_on_where_its_journal_ends(killed):
+    matrix = killed(["as_is", "sdpa_math"], "block", 1)
+    matrix.begin()
+    until(lambda: len(matrix.visits()) == 1, WAIT_S, 0.02)
+    matrix.kill_runner()
+    assert len(matrix.visits()) == 1
+    matrix.begin()
+    matrix.finish()
+    matrix.check()
+
+
+@pytest.mark.soak("a minute more; test_run.py and test_powercap.py kill servers")
 def test_a_killed_server_and_a_killed_matrix_lose_no_visit(killed):
     matrix = killed(["as_is", "sdpa", "sdpa_math"], "block", 1)
     matrix.begin()

@@ -40,6 +40,6 @@ def test_handlers_are_restored():
 
 def test_child_of_a_held_block_dies_by_signals():
     with held():
-        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     child.terminate()
-    assert child.wait(timeout=60) == -signal.SIGTERM
+    assert child.wait(timeout=600) == -signal.SIGTERM

@@ -76,6 +76,27 @@ def test_comfyui_that_is_too_slow_is_stopped(tmp_path):
     assert not server.is_running()
 
 
+def test_a_start_says_what_it_waits_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("wattbench.hosts.remote.server.SAID_EVERY_S", 0.0)
+    (tmp_path / "main.py").write_text(
+        "import time\nprint('importing torch', flush=True)\ntime.sleep(600)\n", "utf-8"
+    )
+    told = []
+
+    def say(text):
+        told.append(text)
+        if "importing torch" in text:
+            raise InterruptedError
+
+    server = ComfyServer(tmp_path, base_directory=tmp_path / "base", python=sys.executable, say=say)
+    (tmp_path / "base").mkdir()
+    with pytest.raises(InterruptedError):
+        server.__enter__()
+    assert told[0] == "waiting for ComfyUI, 0 s: no word yet"
+    assert told[-1].endswith(" s: importing torch")
+    assert not server.is_running()
+
+
 def test_port_in_use_is_refused_before_anything_starts(tmp_path):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -162,8 +183,8 @@ def test_children_that_ignore_sigterm_are_killed():
         "import signal, subprocess, sys, time\n"
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         "child = subprocess.Popen([sys.executable, '-c', 'import signal, time;"
-        "signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(60)'])\n"
-        "time.sleep(60)\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(600)'])\n"
+        "time.sleep(600)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", stubborn], stdout=subprocess.PIPE)
     assert process.stdout is not None
