@@ -22,6 +22,10 @@ CORE_SAMPLERS = ("KSampler", "KSamplerAdvanced")
 PATCHED = {"MODEL", "CLIP", "VAE", "CONDITIONING", "CONTROL_NET", "HOOKS"}
 """What nodes take, change, and give on."""
 
+LOADED = {"CONTROL_NET", "UPSCALE_MODEL", "CLIP_VISION", "STYLE_MODEL", "GLIGEN", "PHOTOMAKER"}
+LOADED |= {"MODEL_PATCH", "LORA_MODEL", "AUDIO_ENCODER"}
+"""What else nodes load from files that they name."""
+
 MOST_CHARACTERS = 60
 """A longer setting is told by its hash."""
 
@@ -111,15 +115,16 @@ def settings_behind(node_id: str) -> str:
     """What nodes behind one of the running prompt were set to that change what is sampled, and how.
 
     As ``FreeU_V2 b1 1.3 b2 1.4``: nodes that patch a model, a text encoder or a conditioning
-    (LoRAs and their strengths among them), samplers with options, noise levels, a denoise below 1.
-    Two strengths are two conditions. Seeds are left out.
+    (LoRAs and their strengths among them), that load a ControlNet or the like, samplers with
+    options, noise levels, a denoise below 1. Two strengths are two conditions. Seeds are left out.
     """
     found = []
     for prompt, node, kind in _behind_in_order(node_id):
         name, given = node["class_type"], types_of(kind)
         taken = {type_of(prompt, value) for value in node["inputs"].values() if is_link(value)}
         is_patch = not name.startswith("WattBench") and bool(PATCHED & given & taken)
-        if is_patch or ({"SAMPLER", "SIGMAS"} & given and name != "KSamplerSelect"):
+        loads = bool(LOADED & given) and not taken - VALUES
+        if is_patch or loads or ({"SAMPLER", "SIGMAS"} & given and name != "KSamplerSelect"):
             found.append(" ".join((name, *_settings(prompt, node))))
         denoise = _constant(prompt, node["inputs"].get("denoise", 1.0))
         if name.removeprefix("WattBench") in CORE_SAMPLERS and denoise != 1.0:
