@@ -3,6 +3,7 @@
 import json
 
 import pandas as pd
+import pytest
 
 from wattbench import cli
 from wattbench.hosts.remote.server import find_comfyui
@@ -24,6 +25,9 @@ blocks_max = 1
 """
 
 
+@pytest.mark.soak(
+    "half a minute; test_fleet.py has a fleet without ComfyUI, test_matrix_kills.py a matrix"
+)
 def test_a_plan_is_carried_out_here_and_its_folder_merges(tmp_path, monkeypatch, capsys):
     # A machine with a GPU hides it: what is tested is the way, not the card.
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")

@@ -29,14 +29,15 @@ def rig(comfy_server, tmp_path):
     ],
     ids=["plain", "two samplers"],
 )
-def test_a_users_graph_is_measured_and_tuned(graph, rig, tmp_path):
+def test_a_users_graph_is_measured_and_tuned(graph, rig, soaks):
     levers = (Lever("attention", ("sdpa_math",)),)
-    rule = Rule(hopeless=1e9, helped=1e9, blocks_min=2, blocks_max=2)
+    blocks = 2 if soaks else 1
+    rule = Rule(hopeless=1e9, helped=1e9, blocks_min=blocks, blocks_max=blocks)
     gallery = Gallery()
     tuning = Tuning(graph, rig, Search(levers, rule, 0), "s_per_img", 2, 1e9, gallery)
     tuning.run()
     assert tuning.search.faults == {}
-    assert len(tuning.visits) == 2 * (2 + 2)
+    assert len(tuning.visits) == 2 * (2 + blocks)
     for visit in tuning.visits:
         for prompt in visit.prompts:
             assert prompt.error == ""
