@@ -33,7 +33,6 @@ Operation = Literal["attention", "linear"]
 """What a kernel computes."""
 
 PHASES = ("load", "text_encode", "denoise", "decode")
-"""The phases of a run."""
 
 COMPUTE_PHASES = PHASES[1:]
 """What an image takes. Loading is reported apart, because it depends on what ran before."""
@@ -246,6 +245,7 @@ class Condition:
             self.vae and f"VAE {self.vae}",
             self.text_encoder and f"text encoder {self.text_encoder}",
             self.prompts and f"prompts {self.prompts}",
+            self.weights if self.weights.startswith("file ") else "",
             self.work,
         )
         return ", ".join(part for part in parts if part)

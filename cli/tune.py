@@ -14,6 +14,7 @@ from .run import add_server_options, add_timeout, host_and_port, positive
 
 if TYPE_CHECKING:
     from ..study.levels import Levels
+    from ..study.pictures import PictureLimits
     from ..study.rig import Bench, Rig
     from ..study.search import Verdict
     from ..study.tune import Progress, Tuning
@@ -82,6 +83,12 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the order (default: 0)")
     parser.add_argument("--min-psnr", type=float, metavar="DB", help="floor for the pictures")
     parser.add_argument("--min-ssim", type=float, metavar="X", help="floor for the pictures")
+    parser.add_argument(
+        "--max-lpips", type=float, metavar="X", help="for the pictures, measured with --lpips-model"
+    )
+    parser.add_argument(
+        "--lpips-model", type=Path, metavar="FOLDER", help="with the network's weights"
+    )
 
 
 def minutes(text: str) -> float:
@@ -95,6 +102,27 @@ def minutes(text: str) -> float:
     return value
 
 
+def limits_of(args: argparse.Namespace) -> PictureLimits:
+    """What pictures must keep.
+
+    Raises:
+        UsageError: one of ``--max-lpips`` and ``--lpips-model`` without the other, or no weights
+            there.
+    """
+    from ..quality.lpips import load_lpips
+    from ..study.pictures import PictureLimits
+
+    if (args.max_lpips is None) != (args.lpips_model is None):
+        raise UsageError("--max-lpips X needs --lpips-model FOLDER, and the other way round")
+    if args.lpips_model is None:
+        return PictureLimits(args.min_psnr, args.min_ssim)
+    try:
+        network = load_lpips(args.lpips_model)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--lpips-model {args.lpips_model}: {error}") from error
+    return PictureLimits(args.min_psnr, args.min_ssim, args.max_lpips, network.value)
+
+
 def run(args: argparse.Namespace) -> int:
     """Search; whatever was measured is written, also after a failure or Ctrl-C."""
     from ..hosts.remote.batch import prepare_folder
@@ -106,6 +134,7 @@ def run(args: argparse.Namespace) -> int:
     check_installed()
     workflow = read_workflow(args.workflow)
     asked = parse_levers(args.levers)
+    limits = limits_of(args)
     prepare_folder(args.out)
     if not args.dry_run:
         check_unused(args.out)
@@ -123,7 +152,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if not levels.levers:
         raise CommandError("there is nothing to try on this machine; see above why")
-    return search(args, workflow, rig, levels)
+    return search(args, workflow, rig, levels, limits)
 
 
 def rig_of(args: argparse.Namespace) -> Rig:
@@ -150,10 +179,16 @@ def rig_of(args: argparse.Namespace) -> Rig:
     return ServerRig(comfyui, (*device, *args.comfyui_arguments), {}, args.out, args.timeout)
 
 
-def search(args: argparse.Namespace, workflow: dict[str, Any], rig: Rig, levels: Levels) -> int:
+def search(
+    args: argparse.Namespace,
+    workflow: dict[str, Any],
+    rig: Rig,
+    levels: Levels,
+    limits: PictureLimits,
+) -> int:
     """Carry the search out and write what it found."""
     from ..study.outcome import TUNED, write_outcome
-    from ..study.pictures import Gallery, PictureLimits
+    from ..study.pictures import Gallery
     from ..study.search import Rule, Search
     from ..study.tune import Tuning
 
@@ -164,7 +199,7 @@ def search(args: argparse.Namespace, workflow: dict[str, Any], rig: Rig, levels:
         args.objective,
         args.repeats,
         args.budget * 60,
-        Gallery(PictureLimits(args.min_psnr, args.min_ssim)),
+        Gallery(limits),
         levels.needs,
         tell=lambda progress: tell(event_of(progress, tuning)) if args.json else show(progress),
     )

@@ -63,6 +63,11 @@ HOST_BOUND, HOST_FREE = 0.5, 0.8
 said."""
 
 
+ASKED = ("width_px", "height_px", "batch_size", "cfg")
+MOST = 1e6
+"""No size, count or guidance of a run comes near."""
+
+
 class LawDataError(ValueError):
     """The table cannot be used for a law; the message says why and what to do."""
 
@@ -275,9 +280,11 @@ def _from_runs(table: pd.DataFrame, allow_unmeasured: bool, energy: Energy) -> O
             notes.append(f"{int((~mask).sum())} rows left out: {reason}")
         table = table[mask]
 
+    column = ENERGY_COLUMNS[energy]
+    times = ["text_encode_time_s", "denoise_time_s", "decode_time_s"]
+    table = _with_numbers(table, (*ASKED, "nfe", "steps", column, *times))
     keep(~table["is_warmup"].astype(bool), "warm-up")
     keep(is_blank(table["error"]), "the run failed")
-    column = ENERGY_COLUMNS[energy]
     reason = "no energy was measured" if energy == "gross" else f"it has no {column}"
     keep(table[column].notna(), reason)
     if not allow_unmeasured:
@@ -287,14 +294,14 @@ def _from_runs(table: pd.DataFrame, allow_unmeasured: bool, energy: Energy) -> O
     keep(~tiny, "a tiny synthetic model is not the size that its architecture's formula counts")
     known = table["architecture"].map(lambda name: ALIASES.get(name, name))
     keep(known.isin(list(FORMULAS)), "no FLOP formula for the architecture")
-    asked = table[["width_px", "height_px", "batch_size", "cfg"]].assign(
-        nfe=table["nfe"].fillna(table["steps"])
-    )
+    asked = table[list(ASKED)].assign(nfe=table["nfe"].fillna(table["steps"]))
     keep(asked.notna().all(axis=1), "its size, steps, batch or cfg is not known")
+    counts = asked.drop(columns="cfg")
+    possible = ((counts >= 1) & (counts <= MOST)).all(axis=1) & asked["cfg"].between(0, MOST)
+    keep(possible, "its size, steps, batch or cfg is none that a run can have")
     waited = _busy_shares(table) < HOST_BOUND
     keep(~waited, "the card waited for the host most of the time, which no law knows")
     notes += _mixture(table)
-    times = ["text_encode_time_s", "denoise_time_s", "decode_time_s"]
     phases = table[["denoise_time_s"] if energy == "denoise" else times]
     frame = pd.DataFrame(
         {
@@ -314,12 +321,30 @@ def _from_runs(table: pd.DataFrame, allow_unmeasured: bool, energy: Energy) -> O
             "context_rows": pd.array([None] * len(table), dtype="Int64"),
             "images": table["batch_size"].astype(int),
             "energy_j": table[column].astype(float),
-            "duration_s": phases.sum(axis=1, skipna=False),
+            "duration_s": phases.where(phases > 0).sum(axis=1, skipna=False),
         }
     )
     methods = sorted(set(table["energy_method"]) & set(UNMEASURED))
     basis = " and ".join(methods) or "measured"
     return Observations(frame.reset_index(drop=True), tuple(notes), basis, energy)
+
+
+def _with_numbers(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """The table with these columns as numbers; one that is infinite is blank.
+
+    Raises:
+        LawDataError: a cell is something else.
+    """
+    import pandas as pd
+
+    found = {}
+    for name in dict.fromkeys(names):
+        try:
+            numbers = pd.to_numeric(table[name]).astype("float64")
+        except (TypeError, ValueError) as error:
+            raise LawDataError(f"{name} has a cell that is no number: {error}") from error
+        found[name] = numbers.where(np.isfinite(numbers))
+    return table.assign(**found)
 
 
 def _mixture(table: pd.DataFrame) -> list[str]:
@@ -361,14 +386,17 @@ def _busy_shares(table: pd.DataFrame) -> pd.Series:
 def _device_names(table: pd.DataFrame) -> pd.Series:
     """The GPU of each row, or the CPU where it ran on none."""
     names = table["gpu_name"].astype(object).fillna("").astype(str)
-    return names.where(names != "", table["cpu_name"].astype(str) if "cpu_name" in table else "")
+    if "cpu_name" in table:
+        names = names.where(names != "", table["cpu_name"].astype(object).fillna("").astype(str))
+    return names.where(names != "", "a card without a name")
 
 
 def _checked(found: Observations) -> Observations:
     if found.frame.empty:
         raise LawDataError("no usable row: " + ("; ".join(found.notes) or "the table is empty"))
     _refuse_unformulated(found.frame["architecture"])
-    if not (found.frame["energy_j"] > 0).all():
+    energies_j = found.frame["energy_j"]
+    if not ((energies_j > 0) & np.isfinite(energies_j)).all():
         raise LawDataError("an energy that is not positive has no logarithm; drop those rows")
     return found
 

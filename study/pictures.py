@@ -7,7 +7,7 @@ The distance of two pictures is the root of the mean square of their differences
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
@@ -26,10 +26,15 @@ that a deterministic machine has, and still the same picture to the eye."""
 
 @dataclass(frozen=True)
 class PictureLimits:
-    """What a candidate's pictures must keep; ``None`` leaves a limit out."""
+    """What a candidate's pictures must keep; ``None`` leaves a limit out.
+
+    ``lpips`` is what measures that distance (:class:`..quality.lpips.Lpips`).
+    """
 
     min_psnr_db: float | None = None
     min_ssim: float | None = None
+    max_lpips: float | None = None
+    lpips: Callable[[np.ndarray, np.ndarray], float] | None = None
 
 
 @dataclass
@@ -88,6 +93,10 @@ class Gallery:
                 return f"PSNR {peak:.1f} dB is below {self.limits.min_psnr_db:g} dB"
             if self.limits.min_ssim is not None and ssim(one, other) < self.limits.min_ssim:
                 return f"SSIM is below {self.limits.min_ssim:g}"
+            if self.limits.max_lpips is not None and self.limits.lpips is not None:
+                lpips = self.limits.lpips(one, other)
+                if not lpips <= self.limits.max_lpips:
+                    return f"LPIPS {lpips:.3g} is above {self.limits.max_lpips:g}"
         return ""
 
 

@@ -11,7 +11,7 @@ from .waiting import result_of
 
 CASES = Path(__file__).parent / "data" / "cases"
 NUMBERS = itertools.count()
-EXTRAS = ("rebatch", "perpneg", "custom_sampler")
+EXTRAS = ("rebatch", "perpneg", "custom_sampler", "primitive")
 """Files of ComfyUI's own with nodes that the graphs use."""
 
 

@@ -89,7 +89,14 @@ CONDITIONS: tuple[Column[RunRow], ...] = (
         "are not the published ones",
     ),
     _condition("model", "text", "", "the diffusion model's file or synthetic name"),
-    _condition("weights", "text", "", "`file`, or `synthetic`: random numbers"),
+    _condition(
+        "weights",
+        "text",
+        "",
+        "`synthetic`: random numbers; else `file`, with a hash of the file (of its size and of "
+        "1 MiB taken evenly from it) where it is known: another file of that name is another "
+        "condition",
+    ),
     _condition(
         "attention",
         "text",
@@ -130,8 +137,13 @@ CONDITIONS: tuple[Column[RunRow], ...] = (
     ),
     _condition("sampler", "text", "", "as asked for; `euler + ddim` where samplings differ"),
     _condition("scheduler", "text", "", "as asked for; empty where a custom sampler does not tell"),
-    _condition("vae", "text", "", "class and dtype of the measured VAE"),
-    _condition("text_encoder", "text", "", "class and dtype of the measured text encoder"),
+    _condition("vae", "text", "", "class and dtype of the measured VAE, and its file's hash"),
+    _condition(
+        "text_encoder",
+        "text",
+        "",
+        "class and dtype of the measured text encoder, and its files' hashes",
+    ),
     _condition(
         "prompts", "text", "", "the prompts: `prompt_id`, or a study's name of its set of prompts"
     ),

@@ -38,7 +38,11 @@ def made_of(values: Sequence[Any], made_by: set[str], observations: Sequence[Obs
         return _of_images(known, images, samplings)
     latents = [v["samples"] for v in values if isinstance(v, dict) and "samples" in v]
     if latents and len(latents) == len(values):
-        return replace(known, batch_size=sum(latent.shape[0] for latent in latents))
+        return replace(
+            known,
+            batch_size=sum(latent.shape[0] for latent in latents),
+            sizes_differ=len({latent.shape[-2:] for latent in latents}) > 1,
+        )
     return known
 
 
@@ -52,6 +56,7 @@ def _of_images(known: Made, images: Sequence[torch.Tensor], samplings: list[Samp
         known,
         width_px=images[-1].shape[2],
         height_px=images[-1].shape[1],
+        sizes_differ=len({image.shape[1:3] for image in images}) > 1,
         batch_size=count // frames if is_video else count,
         frames=frames if is_video else 1,
         sha256=sha256,

@@ -15,6 +15,7 @@ from .alterations import launch_options, patches_of, previews
 from .attention import OVERRIDE, override_name, override_of
 from .foreign import replaced_functions, replaced_in_sampler, replaced_parts
 from .identity import ModelIdentity, identity_of, optimizations_of
+from .loaded_files import file_of, mark_of
 
 WEIGHT_FORMAT_KEY = "wattbench_weight_format"
 """Attachment of a MODEL that we quantized: the name of the format that was asked for."""
@@ -51,11 +52,10 @@ def describe_model(model: Any) -> ModelIdentity:
     if attached is not None:
         return attached
     architecture = architecture_of(model)
-    loader = model.cached_patcher_init
-    source = loader[1][0] if loader is not None else ""
-    if not isinstance(source, str) or not source:
+    source = file_of(model)
+    if not source:
         return ModelIdentity(architecture, "", "")
-    return ModelIdentity(architecture, Path(source).name, "file")
+    return ModelIdentity(architecture, Path(source).name, f"file {mark_of(model)}".strip())
 
 
 def weight_format(model: Any) -> str:
@@ -127,7 +127,7 @@ def vae_facts(vae: Any) -> dict[str, Any]:
     """The fields of a condition that a VAE determines: its kind, and what else it computes."""
     kind = f"{type(vae.patcher.model).__name__} {dtype_name(vae.vae_dtype)}"
     others = ", ".join(f"vae {name}" for name in optimizations_of(vae.patcher))
-    return {"vae": kind, "optimizations": others}
+    return {"vae": f"{kind} {mark_of(vae.patcher)}".strip(), "optimizations": others}
 
 
 def clip_facts(clip: Any) -> dict[str, Any]:
@@ -144,7 +144,8 @@ def clip_facts(clip: Any) -> dict[str, Any]:
     asked = clip.patcher.get_attachment(WEIGHT_FORMAT_KEY)
     dtype = next(clip.patcher.model.parameters()).dtype
     kind = f"{type(clip.patcher.model).__name__} {dtype_name(dtype)}"
-    return {"text_encoder": kind, "optimizations": "" if asked is None else f"text {asked}"}
+    others = "" if asked is None else f"text {asked}"
+    return {"text_encoder": f"{kind} {mark_of(clip.patcher)}".strip(), "optimizations": others}
 
 
 def model_bytes(model: Any) -> int:

@@ -22,6 +22,10 @@ CORE_SAMPLERS = ("KSampler", "KSamplerAdvanced")
 PATCHED = {"MODEL", "CLIP", "VAE", "CONDITIONING", "CONTROL_NET", "HOOKS"}
 """What nodes take, change, and give on."""
 
+LOADED = {"CONTROL_NET", "UPSCALE_MODEL", "CLIP_VISION", "STYLE_MODEL", "GLIGEN", "PHOTOMAKER"}
+LOADED |= {"MODEL_PATCH", "LORA_MODEL", "AUDIO_ENCODER"}
+"""What else nodes load from files that they name."""
+
 MOST_CHARACTERS = 60
 """A longer setting is told by its hash."""
 
@@ -68,8 +72,8 @@ def name_in_pictures(runs: Sequence[Run]) -> None:
 def asked_of_sampler() -> dict[str, Any]:
     """Sampler, scheduler and steps that core's sampler node being executed was asked for.
 
-    What comes over a wire is followed to its constant. Nothing of other nodes: what their inputs
-    of such names mean is theirs.
+    What comes over a wire is followed to its constant; what another node computes is not known
+    here. Nothing of other nodes: what their inputs of such names mean is theirs.
     """
     context = get_executing_context()
     if context is None:
@@ -111,19 +115,20 @@ def settings_behind(node_id: str) -> str:
     """What nodes behind one of the running prompt were set to that change what is sampled, and how.
 
     As ``FreeU_V2 b1 1.3 b2 1.4``: nodes that patch a model, a text encoder or a conditioning
-    (LoRAs and their strengths among them), samplers with options, noise levels, a denoise below 1.
-    Two strengths are two conditions. Seeds are left out.
+    (LoRAs and their strengths among them), that load a ControlNet or the like, samplers with
+    options, noise levels, a denoise below 1. Two strengths are two conditions. Seeds are left out.
     """
     found = []
     for prompt, node, kind in _behind_in_order(node_id):
         name, given = node["class_type"], types_of(kind)
         taken = {type_of(prompt, value) for value in node["inputs"].values() if is_link(value)}
         is_patch = not name.startswith("WattBench") and bool(PATCHED & given & taken)
-        if is_patch or ({"SAMPLER", "SIGMAS"} & given and name != "KSamplerSelect"):
+        loads = bool(LOADED & given) and not taken - VALUES
+        if is_patch or loads or ({"SAMPLER", "SIGMAS"} & given and name != "KSamplerSelect"):
             found.append(" ".join((name, *_settings(prompt, node))))
         denoise = _constant(prompt, node["inputs"].get("denoise", 1.0))
         if name.removeprefix("WattBench") in CORE_SAMPLERS and denoise != 1.0:
-            found.append(f"denoise {denoise}")
+            found.append(f"denoise {denoise}".replace(", ", " "))
     return ", ".join(dict.fromkeys(found))
 
 
@@ -170,12 +175,17 @@ def type_of(prompt: Any, link: Any) -> str:
 
 
 def _constant(prompt: Any, value: Any) -> Any:
-    """A value, or that of the node with a single input that it comes from."""
+    """A value, or that of the node that holds one and gives it on, as core's primitives do.
+
+    Of any other node what it is and was given: what it makes of that is its own.
+    """
     if not is_link(value):
         return value
     node = prompt.get_node(value[0])
     inputs = {name: _constant(prompt, source) for name, source in node["inputs"].items()}
-    return next(iter(inputs.values())) if len(inputs) == 1 else [node["class_type"], inputs]
+    makes_lists = any(getattr(_class_of(node), "OUTPUT_IS_LIST", None) or ())
+    holds = list(inputs) == ["value"] and not makes_lists
+    return inputs["value"] if holds else [node["class_type"], inputs]
 
 
 def folder_in_output(folder: str) -> Path:

@@ -116,14 +116,16 @@ def _without(observation: Observation, cached: set[str]) -> Observation:
 class Made:
     """What a job made, as far as its host can tell; ``batch_size`` counts videos, not frames.
 
-    ``settings`` are those of what else had a part in it, ``unmeasured`` names work on it that no
-    observation covers, ``note`` why others are missing.
+    Where ``sizes_differ`` no size is that of all of them. ``settings`` are those of what else had a
+    part in it, ``unmeasured`` names work on it that no observation covers, ``note`` why others are
+    missing.
     """
 
     width_px: int | None = None
     height_px: int | None = None
     batch_size: int | None = None
     frames: int | None = None
+    sizes_differ: bool = False
     prompt: str = ""
     settings: str = ""
     sha256: str = ""
@@ -172,6 +174,8 @@ def join(observations: Sequence[Observation], made: Made | None = None) -> Run:
     picture = PictureCheck("", sha256=made.sha256) if made.sha256 else None
     run = replace(run, prompt=made.prompt, picture=picture, unmeasured=made.unmeasured)
     run = measured_run(run, [observation.recording for observation in observations])
+    if made.sizes_differ:
+        run = replace(run, condition=replace(run.condition, width_px=None, height_px=None))
     notes = [note for note in (run.energy_note, made.note) if note]
     return replace(run, energy_note="; ".join(notes))
 

@@ -115,14 +115,14 @@ def test_what_prompts_cost_is_kept_after_one_question(uncomplaining):
         uncomplaining.set(KEEP, "off")
 
 
-CLICK_ON_METER = """() => {
+METER_IN_VIEW = """() => {
     const [node] = app.rootGraph.nodes;
     const widget = node.widgets.find((one) => one.name === "meter");
     app.canvas.ds.scale = 1;
     app.canvas.ds.offset = [300 - node.pos[0], 200 - node.pos[1]];
     app.canvas.draw(true, true);
     const { left, top } = app.canvasEl.getBoundingClientRect();
-    return [left + 300 + node.size[0] / 2, top + 200 + widget.last_y + 10];
+    return [left + 300 + node.size[0] / 2, top + 200 + (widget.last_y ?? 0) + 10];
 }"""
 
 
@@ -130,13 +130,13 @@ def test_a_meter_is_chosen_from_what_doctor_finds(uncomplaining):
     page = uncomplaining.page
     probe = {"class_type": "WattBenchProbeModel", "inputs": {"meter": "auto"}}
     uncomplaining.load({"1": probe}, "meter")
+    place = page.evaluate(METER_IN_VIEW)
     if page.evaluate("LiteGraph.vueNodesMode"):
-        uncomplaining.page.locator("[data-node-id='1']").click(
-            button="right", position={"x": 40, "y": 12}
-        )
+        title = page.locator("[data-node-id='1']")
+        title.click(button="right", position={"x": 40, "y": 12})
         page.get_by_text("Choose a meter", exact=False).last.click()
     else:
-        page.mouse.click(*page.evaluate(CLICK_ON_METER))
+        page.mouse.click(*place)
     dialog = page.get_by_role("dialog", name="What shall measure")
     expect(dialog).to_be_visible()
     expect(dialog.get_by_role("radio", name=re.compile("^auto"))).to_be_checked()

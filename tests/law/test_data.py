@@ -161,3 +161,53 @@ def test_a_run_on_no_gpu_is_of_its_cpu(tmp_path, published, runs_table, varied):
     assert law.calibrate(found, published).law.domain.gpu == "A CPU"
     named = law.observations(runs_table(published, varied, gpu="A GPU").assign(cpu_name="A CPU"))
     assert set(named.frame["gpu"]) == {"A GPU"}
+
+
+NOT_KNOWN = "its size, steps, batch or cfg is not known"
+IMPOSSIBLE = "its size, steps, batch or cfg is none that a run can have"
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "reason"),
+    [
+        ("energy_j", float("inf"), "no energy was measured"),
+        ("width_px", float("inf"), NOT_KNOWN),
+        ("width_px", 0, IMPOSSIBLE),
+        ("height_px", -512, IMPOSSIBLE),
+        ("batch_size", 1e6 + 1, IMPOSSIBLE),
+        ("nfe", 0, IMPOSSIBLE),
+        ("cfg", -0.1, IMPOSSIBLE),
+        ("cfg", float("-inf"), NOT_KNOWN),
+    ],
+)
+def test_a_row_with_an_impossible_number_is_left_out(
+    published, runs_table, varied, column, value, reason
+):
+    table = runs_table(published, varied)
+    usable = len(data.observations(table).frame)
+    table[column] = table[column].astype(float)
+    table.loc[table.index[0], column] = value
+    found = data.observations(table)
+    assert len(found.frame) == usable - 1
+    assert f"1 rows left out: {reason}" in found.notes
+
+
+@pytest.mark.parametrize("column", ["energy_j", "steps", "denoise_time_s", "cfg"])
+def test_a_cell_that_is_no_number_is_named(published, runs_table, varied, column):
+    table = runs_table(published, varied)
+    table[column] = table[column].astype(object)
+    table.loc[table.index[0], column] = "many"
+    with pytest.raises(data.LawDataError, match=f"{column} has a cell that is no number"):
+        data.observations(table)
+
+
+@pytest.mark.parametrize("value", [float("inf"), -1.0, 0.0])
+def test_a_time_that_cannot_be_is_not_measured(published, runs_table, varied, value):
+    table = runs_table(published, varied)
+    table["denoise_time_s"] = value
+    assert data.observations(table).frame["duration_s"].isna().all()
+
+
+def test_a_card_without_a_name_is_one_card(published, runs_table, varied):
+    table = runs_table(published, varied).assign(gpu_name=None, cpu_name=None)
+    assert set(data.observations(table).frame["gpu"]) == {"a card without a name"}

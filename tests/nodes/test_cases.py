@@ -68,6 +68,75 @@ def test_a_list_is_one_run_of_three_pictures(execute, forwards):
     assert len(forwards) == 12
 
 
+class TwoNumbers:
+    """A number and its double, as a list; the second is not what stands in the node."""
+
+    RETURN_TYPES = ("INT",)
+    OUTPUT_IS_LIST = (True,)
+    FUNCTION = "give"
+    CATEGORY = "tests"
+
+    @classmethod
+    def INPUT_TYPES(cls):  # noqa: N802
+        return {"required": {"value": ("INT", {"default": 1})}}
+
+    def give(self, value):
+        return ([value, 2 * value],)
+
+
+class Doubled(TwoNumbers):
+    OUTPUT_IS_LIST = (False,)
+
+    @classmethod
+    def INPUT_TYPES(cls):  # noqa: N802
+        return {"required": {"half": ("INT", {"default": 1})}}
+
+    def give(self, half):
+        return (2 * half,)
+
+
+@pytest.fixture
+def numbers(execute, comfyui):
+    """Nodes that give numbers over a wire, in core's graph of one sampling."""
+    comfyui.NODE_CLASS_MAPPINGS.update(TwoNumbers=TwoNumbers, Doubled=Doubled)
+    graph = case("latent_list")
+    graph = {name: node for name, node in graph.items() if node["class_type"] != "RebatchLatents"}
+    graph["l"]["inputs"]["batch_size"] = 1
+    graph["k"]["inputs"]["latent_image"] = ["l", 0]
+    return graph
+
+
+@pytest.mark.parametrize("value", ["image", "latent"])
+def test_pictures_of_two_sizes_have_none(execute, numbers, value):
+    if value == "latent":
+        numbers["c"]["inputs"]["value"] = ["k", 0]
+        del numbers["pv"]
+    numbers["n"] = {"class_type": "TwoNumbers", "inputs": {"value": 64}}
+    numbers["l"]["inputs"]["width"] = ["n", 0]
+    (run,) = execute(numbers)
+    assert [sampling.width_px for sampling in run.samplings] == [64, 128]
+    assert (run.condition.width_px, run.condition.height_px) == (None, None)
+    assert run.condition.batch_size == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs", "steps"),
+    [
+        ("TwoNumbers", {"value": 2}, 2 + 4),
+        ("Doubled", {"half": 2}, 4),
+        ("PrimitiveInt", {"value": 3}, 3),
+    ],
+)
+def test_steps_that_a_node_computes_are_those_of_the_schedule(
+    execute, numbers, kind, inputs, steps
+):
+    """What stands in the node is not what it gives."""
+    numbers["n"] = {"class_type": kind, "inputs": inputs}
+    numbers["k"]["inputs"]["steps"] = ["n", 0]
+    row = row_of(execute(numbers))
+    assert (row["steps"], row["steps_made"]) == (steps, steps)
+
+
 def test_more_prompts_are_other_work(execute, forwards):
     graph = case("combined_conditions")
     (combined,) = execute(graph)

@@ -83,6 +83,17 @@ def test_floors_that_a_user_sets(save, seeds):
     assert gallery.fault({0: [save("same", seeds[0])]}) == ""
 
 
+@pytest.mark.parametrize(("limit", "word"), [(0.01, "LPIPS 0.0"), (0.03, "")])
+def test_a_ceiling_for_lpips(save, seeds, limit, word):
+    def apart(one, other):
+        return float(np.abs(one - other).max())
+
+    gallery = Gallery(PictureLimits(max_lpips=limit, lpips=apart))
+    gallery.add_baseline({n: [save(f"b{n}", p)] for n, p in enumerate(seeds)})
+    found = gallery.fault({0: [save("near", np.clip(seeds[0] + 0.02, 0, 1))]})
+    assert found.startswith(word) if word else not found
+
+
 def test_pictures_are_read_as_values_from_0_to_1(save):
     (picture,) = load([save("half", np.full((4, 4, 3), 0.5))])
     assert picture.shape == (4, 4, 3)

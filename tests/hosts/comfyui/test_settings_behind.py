@@ -119,3 +119,22 @@ def test_options_of_a_sampler_and_noise_levels_are_told(told):
 def test_outputs_that_a_class_does_not_declare_are_of_any_type(told):
     """As nodes have that grow outputs."""
     assert told(denoise=0.3, latent_image=["m", 9]) == "denoise 0.3"
+
+
+def test_what_is_loaded_by_another_node_is_named(told):
+    """Two ControlNets are two conditions, though both are one class of nodes."""
+    control = {
+        "cn": node("ControlNetLoader", control_net_name="canny.safetensors"),
+        "i": node("EmptyImage", width=64, height=64, batch_size=1, color=0),
+        "a": node(
+            "ControlNetApply",
+            conditioning=["pos", 0],
+            control_net=["cn", 0],
+            image=["i", 0],
+            strength=0.5,
+        ),
+    }
+    text = told(control, positive=["a", 0])
+    assert "ControlNetLoader control_net_name canny.safetensors" in text
+    assert "ControlNetApply strength 0.5" in text
+    assert "CheckpointLoaderSimple" not in text
