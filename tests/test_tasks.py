@@ -302,7 +302,7 @@ def test_every_step_runs_and_one_failure_is_a_failure(tmp_path, monkeypatch, cap
 
 
 @pytest.mark.parametrize(
-    ("cores", "spread"), [(1, []), (2, ["-n", "3", "--dist", "loadfile"]), (64, ["-n", "4"])]
+    ("cores", "spread"), [(1, []), (2, ["-n", "2", "--dist", "loadfile"]), (64, ["-n", "4"])]
 )
 def test_the_whole_suite_is_spread_over_the_cores(monkeypatch, cores, spread):
     monkeypatch.setattr(os, "cpu_count", lambda: cores)

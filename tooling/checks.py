@@ -48,12 +48,10 @@ def lint_steps() -> list[tuple[str, list[str]]]:
 def pytest_step(arguments: list[str]) -> tuple[str, list[str]]:
     """pytest with ``arguments``; without any, all tests, a group of them at a time on each core.
 
-    ``tests/spread.py`` makes the groups and puts the long ones first. There is one more of them
-    than cores, because a third of a test is waiting; more than four would only wait for each
-    other: each starts a ComfyUI and a browser.
+    ``tests/spread.py`` makes the groups and puts the long ones first. More than four at once
+    would only wait for each other: each starts a ComfyUI and a browser, and takes up to 8 GB.
     """
-    cores = os.cpu_count() or 1
-    workers = min(4, cores + 1) if cores > 1 else 1
+    workers = min(4, os.cpu_count() or 1)
     spread = ["-n", str(workers), "--dist", "loadfile", "--no-loadscope-reorder"]
     alone = arguments or workers == 1
     return "pytest", ["pytest", *([] if alone else spread), *arguments]

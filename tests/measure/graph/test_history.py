@@ -1,7 +1,8 @@
 """The file of the history: bounded, one writer, and a damaged line costs no other."""
 
 import json
-import multiprocessing
+import subprocess
+import sys
 
 import pytest
 
@@ -112,24 +113,27 @@ def test_a_later_version_is_passed_over(path, monkeypatch):
     assert len(ids(path)) == 1
 
 
-def hold(path, is_held, may_end):
-    with History(path):
-        is_held.set()
-        may_end.wait(60)
+HOLD = """
+import sys
+from pathlib import Path
+from wattbench.measure.graph.history import History
+
+with History(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
 
 
 def test_there_is_one_writer(path):
-    context = multiprocessing.get_context("spawn")
-    is_held, may_end = context.Event(), context.Event()
-    other = context.Process(target=hold, args=(path, is_held, may_end))
-    other.start()
-    try:
-        assert is_held.wait(60)
+    command = [sys.executable, "-c", HOLD, str(path)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "held\n"
         with pytest.raises(HistoryTakenError, match="another ComfyUI"), History(path):
             pass
-    finally:
-        may_end.set()
-        other.join(60)
+        other.stdin.close()
+        assert other.wait(60) == 0
     fill(path, 1, 100)
     assert ids(path) == ["0"]
 
