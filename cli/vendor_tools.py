@@ -11,10 +11,14 @@ import math
 import subprocess
 from collections.abc import Mapping
 
+from ..measure.meters.bounded import NoAnswerError, within
 from ..measure.meters.facts import BoardFacts
 from ..processes.children import find_program
 
 TIMEOUT_S = 20.0
+KILL_S = 5.0
+"""A tool that waits within the kernel does not even end when it is killed."""
+
 MIB = 2**20
 
 NVIDIA_FIELDS = (
@@ -119,8 +123,9 @@ def _ask(tool: str, *options: str) -> str:
     path = find_program(tool)
     if path is None:
         raise ToolError(f"{tool} is not on PATH")
-    try:
-        done = subprocess.run(
+
+    def answer() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             [path, *options],
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -128,8 +133,16 @@ def _ask(tool: str, *options: str) -> str:
             errors="replace",
             timeout=TIMEOUT_S,
         )
+
+    try:
+        done = within(TIMEOUT_S + KILL_S, answer)
     except subprocess.TimeoutExpired as error:
         raise ToolError(f"{tool} did not answer within {TIMEOUT_S:g} s") from error
+    except NoAnswerError as error:
+        raise ToolError(
+            f"{tool} did not answer within {TIMEOUT_S:g} s and cannot be ended: it waits in the "
+            "kernel, as for a board that has fallen off the bus. Restart the machine"
+        ) from error
     except OSError as error:
         raise ToolError(f"{tool} cannot be started: {error.strerror}") from error
     if done.returncode != 0:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -129,6 +130,21 @@ def crosschecked(environment):
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return done.stdout.splitlines()
+
+
+@posix_only
+def test_a_tool_that_cannot_be_ended_is_left(put_tool, monkeypatch):
+    """In uninterruptible sleep a process outlives SIGKILL, and whoever waits for it waits on."""
+    put_tool("nvidia-smi", "exit 0")
+    gone = threading.Event()
+    monkeypatch.setattr(vendor_tools.subprocess, "run", lambda *_, **__: gone.wait())
+    monkeypatch.setattr(vendor_tools, "TIMEOUT_S", 0.1)
+    monkeypatch.setattr(vendor_tools, "KILL_S", 0.1)
+    try:
+        with pytest.raises(ToolError, match=r"within 0.1 s and cannot be ended.*Restart"):
+            nvidia_smi()
+    finally:
+        gone.set()
 
 
 @posix_only
