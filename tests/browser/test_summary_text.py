@@ -18,6 +18,7 @@ def test_the_keyboard_reaches_and_copies_the_tables(shown, ran):
     shown.body.locator("summary", has_text="All numbers").press("Enter")
     stops = [
         second,
+        shown.body.locator(".wattbench-beside button"),
         shown.body.locator("summary", has_text="All numbers"),
         shown.body.get_by_role("region", name="Summary"),
         shown.body.get_by_role("region", name="Phases"),
