@@ -158,6 +158,7 @@ def _comfyui_rig(args: argparse.Namespace, plan: Plan, progress: Progress) -> Se
         max(1, round(plan.protocol.deadline_s)),
         progress.follow,
         prompt_limit_s=plan.protocol.deadline_s,
+        say=progress.say,
     )
 
 

@@ -71,6 +71,13 @@ class Progress:
         elif kind == "visited":
             print(f"{self._where()}: {event['cell']}: {event['error'] or self._cost}", flush=True)
 
+    def say(self, text: str) -> None:
+        """What a server's start is at; programs are not told."""
+        if self._in_place:
+            self._show(text)
+        elif not self._is_json:
+            print(text, flush=True)
+
     def follow(self, event: dict[str, Any]) -> None:
         """An event of a prompt that runs: steps make the line's it/s."""
         if event.get("type") != "progress" or not self._in_place:

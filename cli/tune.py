@@ -176,7 +176,9 @@ def rig_of(args: argparse.Namespace) -> Rig:
             "no meter covers this device, so joules cannot be made smaller: choose "
             "--objective s_per_img, or set WATTBENCH_METER=estimate to opt into an estimate"
         )
-    return ServerRig(comfyui, (*device, *args.comfyui_arguments), {}, args.out, args.timeout)
+    arguments = (*device, *args.comfyui_arguments)
+    say = (lambda text: None) if args.json else in_place
+    return ServerRig(comfyui, arguments, {}, args.out, args.timeout, say=say)
 
 
 def search(
@@ -285,16 +287,20 @@ def listed(levels: Levels) -> str:
 
 
 def show(progress: Progress) -> None:
-    """One line for each prompt; on a terminal it stays in place."""
+    """One line for each prompt."""
     from ..study.tune import name_of
 
     left_min = max(0.0, progress.budget_s - progress.elapsed_s) / 60
     last = progress.last
     seen = f", {last.time_s:.2f} s" if last is not None and last.time_s is not None else ""
     joules = f", {last.energy_j:.0f} J" if last is not None and last.energy_j is not None else ""
-    text = (
+    in_place(
         f"{progress.stage.value} {progress.block + 1}: {name_of(progress.settings)}, image "
         f"{progress.prompt + 1}/{progress.prompt_count}{seen}{joules}, {left_min:.0f} min left"
     )
+
+
+def in_place(text: str) -> None:
+    """A line; on a terminal it takes the place of the one before."""
     is_terminal = sys.stdout.isatty()
     print(f"\r\x1b[K{text}" if is_terminal else text, end="" if is_terminal else "\n", flush=True)

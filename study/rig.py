@@ -173,6 +173,7 @@ class ServerRig:
         environment: variables of every server, on top of ours.
         follow: gets every event of a prompt that runs.
         prompt_limit_s: longest time that a prompt may take.
+        say: is told every few seconds of a server's start what it is at.
     """
 
     comfyui: Path
@@ -182,6 +183,7 @@ class ServerRig:
     deadline_s: int
     follow: Callable[[dict[str, Any]], None] = lambda event: None
     prompt_limit_s: float | None = None
+    say: Callable[[str], None] = lambda text: None
     is_fresh: ClassVar[bool] = True
 
     @contextlib.contextmanager
@@ -198,6 +200,7 @@ class ServerRig:
             environment=self.environment,
             arguments=(*self.arguments, *launch),
             log_path=logs / f"{name}.log",
+            say=self.say,
         )
         with server:
             bench = _bench(server.client, server, self.folder, self.deadline_s, self.follow)

@@ -132,8 +132,10 @@ export function resultNode({
       if (nodeData.name !== nodeId) return;
       chain(nodeType, "onNodeCreated", (node) => {
         const element = addBody(node, output, className, empty(), startSizePx, minHeightPx);
-        // What is unfolded gets room.
-        element.addEventListener("toggle", () => grow(node, element), true);
+        // What is unfolded gets room, and so does a picture that comes after its text.
+        new ResizeObserver(() => hasRoomToFind(element) && grow(node, element)).observe(
+          /** @type {HTMLElement} */ (element.firstChild),
+        );
       });
       chain(nodeType, "onExecuted", (node, outputs) => {
         if (hasResult(outputs)) showAndGrow(node, outputs);
@@ -202,6 +204,11 @@ function roomBelow({ graph, pos: [left, top], size: [width] }) {
     )
     .map((/** @type {any} */ { pos: [, y] }) => y - titleHeight - MARGIN_PX - top);
   return Math.min(...tops);
+}
+
+/** @param {HTMLElement} element @returns {boolean} Whether it is drawn, and more of it than fits. */
+function hasRoomToFind({ clientHeight, scrollHeight }) {
+  return clientHeight > 0 && scrollHeight > clientHeight;
 }
 
 /** @param {HTMLElement} element @param {number} widthPx */

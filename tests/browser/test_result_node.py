@@ -25,6 +25,15 @@ def test_all_of_it_is_visible_in_the_node(shown):
     shown.wait_until(ALL_VISIBLE)
 
 
+def test_what_comes_late_gets_room(shown):
+    shown.wait_until(ALL_VISIBLE)
+    before = shown.page.evaluate(f"{shown.js}.size[1]")
+    late = "(node) => { node.firstChild.append(document.createElement('hr')); "
+    shown.body.evaluate(late + "node.firstChild.lastChild.style.height = '90px'; }")
+    shown.wait_until(ALL_VISIBLE)
+    assert shown.page.evaluate(f"{shown.js}.size[1]") > before + 80
+
+
 def test_it_grows_no_further_than_the_next_node(ran, opened):
     opened.page.evaluate(
         f"""() => {{

@@ -89,11 +89,13 @@ EVENTS = (
 
 def test_events_are_a_line_each_when_piped(capsys):
     progress = Progress(is_json=False)
+    progress.say("waiting for ComfyUI, 5 s: loading")
     for event in EVENTS:
         progress.tell(event)
     progress.tell({**EVENTS[2], "error": "ComfyUI died"})
     where = "visit 2/10, block 1, 8 min left: moth"
     assert capsys.readouterr().out.splitlines() == [
+        "waiting for ComfyUI, 5 s: loading",
         f"{where}: 1.5 s/img, 210 J/img",
         f"{where}: ComfyUI died",
     ]
@@ -108,20 +110,23 @@ def test_events_stay_in_place_on_a_terminal(capsys, monkeypatch):
     progress = Progress(is_json=False)
     for event in EVENTS[:2]:
         progress.tell(event)
+    progress.say("waiting " * 20)
     for done in (1, 5):
         progress.follow({"type": "progress", "completed": done, "total": 20})
     progress.tell(EVENTS[2])
     shown = capsys.readouterr().out
     assert "\n" not in shown
     lines = shown.split("\r\x1b[K")
-    assert "image 1/3, 2.00 it/s" in lines[4]
-    assert "210 J/img" in lines[5]
+    assert lines[3].startswith("waiting waiting")
+    assert "image 1/3, 2.00 it/s" in lines[5]
+    assert "210 J/img" in lines[6]
     assert all(len(line) < 80 for line in lines)
 
 
 def test_events_are_json_for_programs(small, capsys):
     progress = Progress(is_json=True)
     progress.plan(*small, 15.0)
+    progress.say("waiting for ComfyUI, 5 s: loading")
     for event in EVENTS:
         progress.tell(event)
     progress.end(["a.csv"])
