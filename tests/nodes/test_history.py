@@ -19,8 +19,8 @@ SAMPLING = {"steps": 1, "cfg": 1.0, "sampler_name": "euler", "scheduler": "norma
 
 
 def picture(seed, backend="sage_1"):
-    """A picture by a kernel that this machine lacks."""
-    model = {"architecture": "sdxl", "size": "tiny", "dtype": "fp32", "seed": 0}
+    """A picture by a kernel that this machine lacks, of a model that no other test has loaded."""
+    model = {"architecture": "sdxl", "size": "tiny", "dtype": "fp32", "seed": seed}
     size = {"width": 64, "height": 64, "batch_size": 1}
     choice = {"model": ["1", 0], "backend": backend, "strict": False, "max_error": 0.05}
     given = {
