@@ -14,8 +14,6 @@ from ..hosts.comfyui.replaced_route import add_replaced_route
 from ..hosts.comfyui.runs_route import add_runs_route
 from ..hosts.comfyui.tune_route import add_tune_route
 from ..hosts.comfyui.watch_route import add_watch_route
-from ..report.beside import shown_beside
-from ..report.timeline import as_timeline
 from . import (
     attention,
     benchmark,
@@ -52,9 +50,9 @@ class WattBenchExtension(ComfyExtension):
         add_replaced_route()
         add_tune_route()
         add_watch_route(watch.GraphWatch)
-        add_history_route(as_timeline, MEASURING)
+        add_history_route(watch.timeline, MEASURING)
         add_runs_route(output.shown)
-        add_beside_route(shown_beside)
+        add_beside_route(output.beside)
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         families = (

@@ -155,6 +155,13 @@ def shown(runs: Sequence[Run]) -> dict[str, Any]:
     return summary_shown(runs, _picture)
 
 
+def beside(own: str, other: str, name: str) -> dict[str, Any]:
+    """What Show Summary shows of another file's table; see :func:`..report.beside.shown_beside`."""
+    from ..report.beside import shown_beside
+
+    return shown_beside(own, other, name)
+
+
 def _picture(run: Run) -> dict[str, str] | None:
     return thumbnail_of(run.picture.sha256) if run.picture else None
 

@@ -15,6 +15,7 @@ from ..hosts.comfyui.incoming import checked_meter, meter_of
 from ..hosts.comfyui.progress import follow_prompt, send, workflow_id
 from ..hosts.comfyui.workspace import folder_in_output
 from ..measure.graph.costs import GraphCost, GraphNode, graph_cost
+from ..measure.graph.history import Entries
 from ..measure.graph.log import NodeLog
 from ..measure.meters.bounded import never
 from ..measure.protocol.observation import open_instrument
@@ -136,6 +137,13 @@ class GraphWatch:
                         "output": {EVENT: [self.shown]},
                     },
                 )
+
+
+def timeline(entries: Entries, language: str) -> str:
+    """The page of the history; see :func:`..report.timeline.as_timeline`."""
+    from ..report.timeline import as_timeline
+
+    return as_timeline(entries, language)
 
 
 def _write(cost: GraphCost, table: Path) -> str:

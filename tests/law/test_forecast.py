@@ -105,7 +105,7 @@ def test_time_has_a_price_where_it_is_known(a100):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.0, "0"), (0.000123456, "0.000123"), (9.999, "10.00"), (812.4, "812"), (12345.0, "12300")],
+    [(0.0, "0"), (0.000123456, "0.000123"), (9.999, "10.0"), (812.4, "812"), (12345.0, "12300")],
 )
 def test_three_figures(value, text):
     assert interval_text(Prediction(value, value, value, 0.9, "J", "")).split()[0] == text
