@@ -10,7 +10,8 @@ HERE = Path(__file__).parent
 
 def said(soak, *arguments):
     """The lines of a pytest in a process of its own, in a soak or not."""
-    environment = {name: text for name, text in os.environ.items() if name != "WATTBENCH_SOAK"}
+    own = {"WATTBENCH_SOAK", "PYTEST_ADDOPTS"}
+    environment = {name: text for name, text in os.environ.items() if name not in own}
     environment |= {"WATTBENCH_SOAK": os.devnull} if soak else {}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments],
