@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..analysis.analysis import Analysis
 from ..analysis.beside import METRICS, NEEDED, Beside, beside, estimate_of
-from ..analysis.columns import TEXT_COLUMNS
+from ..analysis.columns import IDENTIFYING, TEXT_COLUMNS
 from ..analysis.labels import labels_of
 from ..records import Estimate
 from ..stats import student_t
@@ -85,9 +85,15 @@ def _summary(text: str, name: str) -> pd.DataFrame:
         )
     numbers = [column for column in NEEDED if column.endswith(("_mean", "_stdev", "_n"))]
     numbers += ["n", "fallback_runs", "broken_pictures"]
+    settings = [c.name for c in IDENTIFYING if c.type in ("integer", "number") and c.name in frame]
     try:
-        return frame.astype(dict.fromkeys(numbers, "float64"))
-    except (TypeError, ValueError) as error:
+        frame = frame.astype(dict.fromkeys(numbers, "float64"))
+        if frame[numbers].isin((math.inf, -math.inf)).any(axis=None):
+            raise ValueError("infinity")
+        for column in settings:
+            frame[column].dropna().astype("float64")
+        return frame
+    except (OverflowError, TypeError, ValueError) as error:
         raise ValueError(f"{name} has a cell that is no number: {error}") from error
 
 

@@ -53,5 +53,5 @@ def typed_runs(frame: pd.DataFrame, path: str) -> pd.DataFrame:
         raise ValueError(f"{path}: is_warmup must be True or False in every row; repair the table")
     try:
         return typed(frame.reindex(columns=RUN_COLUMNS))
-    except (TypeError, ValueError) as error:
+    except (OverflowError, TypeError, ValueError) as error:
         raise ValueError(f"{path} has a cell that is no number: {error}; repair it") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from pathlib import Path
@@ -220,7 +221,7 @@ def add_history_route(page: Page, measuring: Collection[str]) -> None:
 
     async def answer(request: web.Request) -> web.Response:
         asked = request.query.get("most", f"{SHOWN}")
-        if not asked.isdecimal() or not 0 < int(asked) <= MOST_PROMPTS:
+        if not re.fullmatch("[0-9]{1,4}", asked) or not 0 < int(asked) <= MOST_PROMPTS:
             raise web.HTTPBadRequest(text=f"most is a number from 1 to {MOST_PROMPTS}")
         return await told(int(asked))
 

@@ -58,6 +58,8 @@ def add_live_route() -> None:
             return web.json_response(None)
         is_there = None
         if isinstance(socket, str) and socket in server.sockets:
+            for gone in [name for name, other in sockets.items() if other not in server.sockets]:
+                del sockets[gone]
             sockets[watcher] = socket
             is_there = partial(server.sockets.__contains__, socket)
         state = monitor.watch(watcher, interval_s, is_there)

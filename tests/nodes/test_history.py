@@ -107,7 +107,10 @@ def test_a_wrong_body_is_refused(comfy_server, body):
     assert refused.value.code == 400
 
 
-@pytest.mark.parametrize(("most", "code"), [("1", 200), ("1000", 200), ("0", 400), ("1001", 400)])
+@pytest.mark.parametrize(
+    ("most", "code"),
+    [("1", 200), ("1000", 200), ("0", 400), ("1001", 400), ("9" * 5000, 400), ("-1", 400)],
+)
 def test_so_many_are_answered(comfy_server, most, code):
     address = f"http://{comfy_server.client.address}{ROUTE}?most={most}"
     try:

@@ -1,5 +1,6 @@
 """A second file beside a summary that is shown: what is said of it, and what is refused."""
 
+import csv
 from dataclasses import replace
 
 import pytest
@@ -75,10 +76,22 @@ def test_another_file_is_refused(own, text, reason):
         shown_beside(own, text, "b.csv")
 
 
-def test_a_word_for_a_number_is_refused(own):
+@pytest.mark.parametrize("word", ["many", "inf", "-inf", "1e400"])
+def test_a_word_for_a_number_is_refused(own, word):
     assert own.count(",1201.5,") == 1
     with pytest.raises(ValueError, match="no number"):
-        shown_beside(own, own.replace(",1201.5,", ",many,"), "b.csv")
+        shown_beside(own, own.replace(",1201.5,", f",{word},"), "b.csv")
+
+
+@pytest.mark.parametrize("column", ["n", "steps", "cfg"])
+def test_a_word_for_a_count_is_refused(own, column):
+    head, first, *rest = own.splitlines()
+    place = head.split(",").index(column)
+    row = next(csv.reader([first]))
+    row[place] = "many"
+    line = ",".join(f'"{cell}"' for cell in row)
+    with pytest.raises(ValueError, match="no number"):
+        shown_beside(own, "\n".join([head, line, *rest]), "b.csv")
 
 
 def test_a_file_larger_than_any_summary_is_refused(own, monkeypatch):

@@ -181,6 +181,7 @@ def test_a_table_of_something_else_is_left_alone(tmp_path, make_run):
         ("is_warmup", "maybe", "is_warmup must be True or False"),
         ("is_warmup", "", "is_warmup must be True or False"),
         ("steps", "four", "no number.*steps"),
+        ("steps", "inf", "no number"),
         ("it_per_s", "0,18", "no number.*0,18"),
     ],
 )
