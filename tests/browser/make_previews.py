@@ -62,7 +62,7 @@ TABLE_NODE = """() => {
 }"""
 END_OF_TABLES = """(top) => {
     const actions = document.querySelector(".wattbench-actions");
-    return actions.getBoundingClientRect().bottom - top;
+    return actions.getBoundingClientRect().bottom - top + 12;
 }"""
 
 
