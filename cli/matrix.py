@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CommandError, UsageError
 from ..incoming import MAX_WORKFLOW_BYTES, IncomingError, read_text
+from ..processes.environment import LOOPBACK
 from .matrix_progress import Progress
 from .run import add_server_options, host_and_port, positive
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 PACK = Path(__file__).parents[1]
 PLANS, WORKFLOWS = PACK / "plans", PACK / "workflows"
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 SERVER_START_S = 15.0
 """What a start of ComfyUI is thought to take, for the hours that are told beforehand."""
 

@@ -43,6 +43,7 @@ reads lay further apart."""
 
 NO_ANSWER = f"the meter did not answer within {ANSWER_S:g} s of the prompt's end"
 TOO_SHORT = "the prompt was over before the meter had been read twice"
+NOTHING_DRAWN = "the meter told of no energy at all during this prompt: it stood still"
 LATE = "the meter was opened after the prompt had begun"
 
 
@@ -215,6 +216,8 @@ class LightRecorder:
             self._reason = self._reason or (
                 f"the meter was not read for {longest_s:.1f} s of this prompt"
             )
+        elif gains[-1].energy_j <= 0:
+            self._reason = self._reason or NOTHING_DRAWN
         return [] if self._reason else gains
 
     def _phase(self, name: str, start_s: float, end_s: float, gains: list[Gain]) -> Phase:

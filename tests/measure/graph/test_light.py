@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from wattbench.measure.graph import light
-from wattbench.measure.graph.light import LATE, LightRecorder
+from wattbench.measure.graph.light import LATE, NOTHING_DRAWN, LightRecorder
 from wattbench.measure.graph.log import NodeLog
 from wattbench.measure.meters import Meter, MeterReadError, MeterUnavailableError
 from wattbench.measure.recording.timeline import HostTimeline
@@ -126,6 +126,21 @@ def test_a_hole_in_the_reads_leaves_no_energy(begun, clock, gap_s, is_known):
         "" if is_known else "the meter was not read for 1.5 s of this prompt"
     )
     assert (error_j is not None) is is_known
+
+
+@pytest.mark.parametrize(("gained_j", "note"), [(0.0, NOTHING_DRAWN), (0.001, "")])
+def test_a_counter_that_stands_is_no_energy_of_0(begun, clock, gained_j, note):
+    class Standing(Board):
+        def read_energy_j(self):
+            self.reads += 1
+            return 5.0 + (gained_j if self.reads > 1 else 0.0)
+
+    prompt = begun(Standing(clock))
+    prompt.work("a", 0.3, 0.3)
+    recording, error_j = prompt.end()
+    assert recording.energy_note == note
+    assert (recording.phases[0].energy is None) is bool(note)
+    assert (error_j is None) is bool(note)
 
 
 @pytest.mark.parametrize(("late_s", "note"), [(0.19, ""), (0.21, LATE)])
