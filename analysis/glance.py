@@ -11,6 +11,7 @@ from ..records import COMPUTE_PHASES, Estimate
 from ..stats import estimate, independent_values
 from ..tables.decimals import decimals_for
 from .breakdown import ENERGIES, TIMES
+from .comparison import NOT_ALL_PAIRED
 from .labels import labels_of
 from .summary import ConditionRuns
 from .verdict import Verdict
@@ -112,7 +113,7 @@ def glance_at(
     source = summary.iloc[row]
     meter = source["energy_meter"]
     notes = list(summary["comparison_note"])
-    asides = [text for verdict in verdicts for text in _asides(verdict, labels)]
+    asides = [text for verdict in verdicts for text in _asides(verdict, labels, notes)]
     return Glance(
         row,
         common,
@@ -188,7 +189,7 @@ def _sentence(verdict: Verdict, labels: Sequence[str], notes: Sequence[object]) 
     }[verdict.outcome]
 
 
-def _asides(verdict: Verdict, labels: Sequence[str]) -> list[str]:
+def _asides(verdict: Verdict, labels: Sequence[str], notes: Sequence[object]) -> list[str]:
     """How sure a verdict is, and what could not be compared."""
     if verdict.best is None:
         return []
@@ -200,8 +201,10 @@ def _asides(verdict: Verdict, labels: Sequence[str]) -> list[str]:
         if verdict.compared == 1
         else f"The intervals of all {verdict.compared} comparisons hold together at 95 %."
     )
+    partly = str(notes[verdict.best])
+    paired = [f"× of {labels[verdict.best]}: {partly}."] if NOT_ALL_PAIRED in partly else []
     left = [f"Not compared: {'; '.join(of)}: {reason}." for reason, of in names.items()]
-    return [sure, *left]
+    return [sure, *paired, *left]
 
 
 def _compared(measure: Measure, conditions: Sequence[ConditionRuns]) -> Compared:
