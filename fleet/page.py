@@ -33,8 +33,8 @@ NOTES = (
 
 
 TOO_MANY = (
-    "These are too many runs for one table: each card's folder has its own, and the tables of the "
-    "study of edge nodes are left out."
+    "These are too many runs to be compared in one table: the tables of the study of edge nodes "
+    "are left out."
 )
 
 
@@ -100,7 +100,9 @@ def _cells(row: CardRow) -> tuple[str, ...]:
         str(row.run_count),
         str(row.visit_count),
         row.meter or BLANK,
-        "; ".join(filter(None, ("broken pictures" if row.is_broken else "", row.together))),
+        "; ".join(
+            filter(None, ("broken pictures" if row.is_broken else "", row.together, row.note))
+        ),
     )
 
 

@@ -208,6 +208,29 @@ def test_tuning_finds_its_texts(language):
     assert set(load(language, "main")["wattbench"]["tune"]) == used
 
 
+BOLD = re.compile(r"\*\*([^*]+)\*\*")
+
+
+def test_notes_of_templates_are_translated_line_by_line():
+    lines = json.loads((ROOT / "web" / "notes.pt-BR.json").read_text("utf-8"))
+    notes = [
+        node
+        for path in (ROOT / "workflows").rglob("*.json")
+        for node in json.loads(path.read_text("utf-8"))["nodes"]
+        if node["type"] == "MarkdownNote"
+    ]
+    said = {line for node in notes for line in node["widgets_values"][0].split("\n")}
+    unspoken = {line for line in said if re.fullmatch(r"(- )?(\*\*[^*]+\*\*)?", line)}
+    assert set(lines) == said - unspoken | {node["title"] for node in notes}
+    assert len(set(lines.values())) == len(lines)
+    same = {line for line, translated in lines.items() if line == translated}
+    assert {line for line in same if not line.startswith("## ")} == set()
+    pressed = {"Run": "Executar"}
+    for line, translated in lines.items():
+        names = sorted(pressed.get(name, name) for name in BOLD.findall(line))
+        assert names == sorted(BOLD.findall(translated)), line
+
+
 def test_settings_are_those_of_the_pages(language):
     declared = re.findall(r'"(WattBench\.\w+\.\w+)"', sources("*.js"))
     names = {key.replace(".", "_") for key in declared}

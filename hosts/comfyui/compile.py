@@ -40,6 +40,10 @@ RECORDINGS = 3
 RECOMPILE_LIMIT = 64
 """Shapes that one model may be compiled for. torch's own limit of 8 ends in uncompiled code."""
 
+STATELESS = ("torch.nn.attention._sdpa_kernel", "torch.nn.attention._backend_from_string")
+"""Functions in the graphs of ComfyUI's attention that do the same for the same arguments. torch
+2.11 does not know that of them, and would trace and lower such a graph after every start."""
+
 TRITON_FROM = (7, 0)
 """Least compute capability of Triton, the compiler's back end on NVIDIA cards."""
 
@@ -119,6 +123,7 @@ class _Compilation:
         sites = self._attention.resolve(graph)
         compiler: Any = torch._dynamo.lookup_backend(BACKEND)
         options = torch._inductor.list_mode_options(self._mode, self._dynamic)
+        options["unsafe_marked_cacheable_functions"] = dict.fromkeys(STATELESS, "1")
         run = compiler(graph, inputs, config_patches=options)
         return partial(self._attention.run, sites, run) if sites else run
 
