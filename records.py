@@ -292,6 +292,14 @@ class Trace:
 
 
 @dataclass(frozen=True, slots=True)
+class BesideTrace:
+    """The raw samples of a meter that was read beside the run's own."""
+
+    meter: str
+    trace: Trace
+
+
+@dataclass(frozen=True, slots=True)
 class KernelCalls:
     """Calls of one operation that were asked of one kernel and run by one kernel.
 
@@ -372,7 +380,8 @@ class Run:
     run's experiment. ``vram`` is the driver's view of the whole device; ``allocator_peak_bytes``
     and ``allocator_mean_bytes`` are what ``allocator_source`` held for this process.
     ``beside_meters`` are those that were asked to measure other scopes beside ``energy``'s, as the
-    phases have it. ``pue`` is what somebody said that the building draws for each watt of it.
+    phases have it; ``beside_traces`` are their raw samples. ``pue`` is what somebody said that the
+    building draws for each watt of it.
     """
 
     run_id: str
@@ -414,6 +423,7 @@ class Run:
     quality: tuple[Quality, ...] = ()
     beside_meters: tuple[str, ...] = ()
     pue: float | None = None
+    beside_traces: tuple[BesideTrace, ...] = ()
 
     @property
     def counts(self) -> bool:
