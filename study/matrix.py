@@ -157,7 +157,9 @@ class Matrix:
         began_at, began_s = now(), self.clock()
         # A server that has seen a seed answers from its cache.
         turn = 0 if self.rig.is_fresh else block
-        graphs = repeated_in_block(asked.graph, protocol.repeats, turn, protocol.warmup)
+        graphs = repeated_in_block(
+            asked.graph, protocol.repeats, turn, bench.definitions, protocol.warmup
+        )
         stem = f"b{block + 1}_c{self.ready.cells.index(cell) + 1}"
         prompts: list[Prompt] = []
         for number, graph in enumerate(graphs):

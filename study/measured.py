@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..hosts.remote.definitions import Definitions
 from ..hosts.remote.graph import BENCHMARK, PACK_PREFIX, Graph
 from ..records import KernelCalls, Run
-from .definitions import Definitions
 from .wiring import ends_of, fresh_id
 
 WATCH, PROBE, COLLECT = (

@@ -11,10 +11,10 @@ from statistics import fmean
 from typing import Any, Literal
 
 from ..errors import CommandError
+from ..hosts.remote.definitions import Definitions
 from ..hosts.remote.graph import Graph, repeated_in_block
 from ..records import Run
 from .canvas import is_canvas, put_on_canvas
-from .definitions import Definitions
 from .levers import lever_named
 from .measured import Prompt, instrumented
 from .pictures import Gallery
@@ -235,7 +235,8 @@ class Tuning:
         # The first one warms up: it loads the model and fills caches. A server that has seen a
         # seed answers from its cache, so one that goes on from block to block gets new seeds.
         turn = 0 if self.rig.is_fresh else self._block_count
-        for number, one in enumerate(repeated_in_block(graph, self.repeats, turn)):
+        graphs = repeated_in_block(graph, self.repeats, turn, bench.definitions)
+        for number, one in enumerate(graphs):
             self.tell(self._progress(block, settings, number, prompts))
             self._prompt_count += 1
             name = f"{block.stage.value}{block.number + 1}_{self._prompt_count:04}"

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta, timezone
 from typing import ClassVar
 
 from wattbench.errors import CommandError
+from wattbench.hosts.remote.definitions import Definition, Input
 from wattbench.records import EnergyReading, Phase
-from wattbench.study.definitions import Definition, Input
 from wattbench.study.measured import Prompt
 from wattbench.study.rig import Wired
 
