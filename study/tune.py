@@ -304,11 +304,9 @@ def name_of(settings: Settings) -> str:
 
 def value_of(prompt: Prompt, objective: Objective) -> float | None:
     """What is to become smaller, per picture where it is a cost."""
-    pictures = max(1, len(prompt.pictures))
     if objective == "peak_vram":
         return prompt.peak_vram_bytes
-    cost = prompt.energy_j if objective == "j_per_img" else prompt.time_s
-    return None if cost is None else cost / pictures
+    return prompt.j_per_img if objective == "j_per_img" else prompt.s_per_img
 
 
 def _fallback(prompt: Prompt, settings: Settings) -> str:
