@@ -13,11 +13,11 @@ import os
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from ...records import SCHEMA_VERSION, Run, with_idle_after
+from ...records import SCHEMA_VERSION, Run
 from . import codec
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "run_at",
     "scan",
     "sealed",
+    "with_idle_after",
 ]
 
 MAX_JOURNAL_BYTES = 8 * 2**30
@@ -156,6 +157,12 @@ def read_from(file: BinaryIO) -> Contents:
         if found.note:
             notes.append(Remark(number, found.note))
     return Contents(tuple(runs.values()), number, tuple(left_out), tuple(notes))
+
+
+def with_idle_after(run: Run, idle_power_after_w: float) -> Run:
+    """The run with the idle power that was measured after its experiment, and the mean of both."""
+    known = [w for w in (run.idle_power_before_w, idle_power_after_w) if w is not None]
+    return replace(run, idle_power_after_w=idle_power_after_w, idle_power_w=sum(known) / len(known))
 
 
 class Found(NamedTuple):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from wattbench.measure.protocol import codec
-from wattbench.measure.protocol.journal import Journal, dumps, parse, read
+from wattbench.measure.protocol.journal import Journal, dumps, parse, read, with_idle_after
 from wattbench.records import (
     SCHEMA_VERSION,
     CounterSample,
@@ -20,7 +20,6 @@ from wattbench.records import (
     PowerSample,
     Sampling,
     Trace,
-    with_idle_after,
 )
 
 OLD = Path(__file__).parents[2] / "data" / "journals"
