@@ -15,7 +15,7 @@ from ..analysis.analysis import Analysis
 from ..tables.files import write_text
 from .csv import read_runs
 from .folder import Tuned, cells_in, tuned_of
-from .page import Page
+from .page import Added, Page
 from .page_sections import sections
 from .private import scrubber, without_identity
 from .translation import translator
@@ -54,8 +54,11 @@ def as_html(
     language: str = "en",
     *,
     with_prompts: bool = False,
+    added: Sequence[Added] = (),
 ) -> str:
     """A whole page on runs; ``folders`` are where their pictures and verdicts lie.
+
+    ``added`` are sections of other rooms, which come after the verdict.
 
     Host, user, paths, addresses and serial numbers are not in it; texts of prompts only
     ``with_prompts``.
@@ -79,6 +82,7 @@ def as_html(
         t=translate,
         scrub=scrub,
         with_prompts=with_prompts,
+        added=tuple(added),
     )
     return render(template, page)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,15 @@ MOST_ROWS = 40
 
 
 @dataclass(frozen=True)
+class Added:
+    """A section that a room above makes, with its place in the page's address and its title."""
+
+    key: str
+    title: str
+    make: Callable[[Page], Iterator[Block]]
+
+
+@dataclass(frozen=True)
 class Page:
     """What a page is made of; ``shown`` has nothing in it that names a machine or a person.
 
@@ -42,6 +51,7 @@ class Page:
     t: Text
     scrub: Text
     with_prompts: bool
+    added: tuple[Added, ...] = ()
 
     @cached_property
     def rows(self) -> list[dict[Any, Any]]:

@@ -75,6 +75,7 @@ def sections(page: Page) -> list[dict[str, Any]]:
     """Each with ``id``, ``title`` and ``blocks``, which the template knows by their ``kind``."""
     made: dict[str, tuple[str, Callable[[Page], Iterator[Block]]]] = {
         "verdict": ("Verdict", _verdict),
+        **{one.key: (one.title, one.make) for one in page.added},
         "pictures": ("Pictures and what they cost", _pictures),
         "ratios": ("Against the baseline", _ratios),
         "trade-off": ("Energy against time", _trade_off),
