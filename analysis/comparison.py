@@ -103,12 +103,12 @@ def paired_note(
 ) -> str:
     """How many runs have a partner, and of which metrics fewer; empty where all have one."""
     most = max(len(baseline), len(treatment))
-    notes = [] if len(pairs) == most else [f"{len(pairs)} of {most} runs paired"]
-    for metric in metrics:
-        known = int(pairs.is_known(metric).sum())
-        if 0 < known < len(pairs):
-            notes.append(f"{known} of {most} runs paired for {COMPARED[metric]}")
-    return "; ".join(notes)
+    known = {COMPARED[metric]: int(pairs.is_known(metric).sum()) for metric in metrics}
+    fewer = {name: count for name, count in known.items() if 0 < count < len(pairs)}
+    if fewer:
+        these = ", ".join(f"{name}: {count}" for name, count in fewer.items())
+        return f"{len(pairs)} of {most} runs paired ({these})"
+    return "" if len(pairs) == most else f"{len(pairs)} of {most} runs paired"
 
 
 def incomparable(baseline: pd.DataFrame, treatment: pd.DataFrame) -> str:

@@ -63,7 +63,7 @@ WORKLOADS = (
 
 
 def sections(analysis: Analysis) -> Sequence[Section]:
-    rows = measured_rows(analysis)
+    rows = _told_apart(measured_rows(analysis))
     own = {
         workload.name: [r for r in rows if str(r["architecture"]).startswith(workload.architecture)]
         for workload in WORKLOADS
@@ -157,6 +157,21 @@ def _memory(own: dict[str, list[dict[Any, Any]]]) -> Section:
             "as GB and as GiB.",
         ),
     )
+
+
+def _told_apart(rows: Sequence[dict[Any, Any]]) -> list[dict[Any, Any]]:
+    """The rows, in which cards of one name that are several have numbers."""
+    cards: dict[str, list[str]] = {}
+    for row in rows:
+        of_name = cards.setdefault(row["gpu_name"], [])
+        if row["gpu_uuid"] not in of_name:
+            of_name.append(row["gpu_uuid"])
+    return [
+        {**row, "gpu_name": f"{row['gpu_name']} no. {of_name.index(row['gpu_uuid']) + 1}"}
+        if len(of_name := cards[row["gpu_name"]]) > 1
+        else row
+        for row in rows
+    ]
 
 
 def name_of(row: dict[Any, Any]) -> str:

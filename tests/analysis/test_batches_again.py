@@ -115,7 +115,7 @@ def partly(batch):
     return [*batch("a", 0, 10.0, *FOUR), *other]
 
 
-SAID = "3 of 4 runs paired; 2 of 4 runs paired for × J/img"
+SAID = "3 of 4 runs paired (× J/img: 2)"
 
 
 def test_summary_report_and_card_say_how_many_are_paired(partly):
@@ -134,4 +134,4 @@ def test_compare_says_how_many_are_paired(batch, partly):
 
 def test_it_is_said_in_portuguese(partly):
     said = translator("pt-BR")(f"× of b: {SAID}.")
-    assert said == "× de b: 3 de 4 execuções pareadas; 2 de 4 execuções pareadas para × J/img."
+    assert said == "× de b: 3 de 4 execuções pareadas (× J/img: 2)."

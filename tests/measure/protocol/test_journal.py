@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from wattbench.measure.protocol import codec
-from wattbench.measure.protocol.journal import Journal, dumps, parse, read
+from wattbench.measure.protocol.journal import Journal, dumps, parse, read, with_idle_after
 from wattbench.records import (
     SCHEMA_VERSION,
     CounterSample,
@@ -22,7 +22,6 @@ from wattbench.records import (
     Quality,
     Sampling,
     Trace,
-    with_idle_after,
 )
 
 OLD = Path(__file__).parents[2] / "data" / "journals"
