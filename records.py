@@ -9,14 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Literal, NamedTuple
 
 SCHEMA_VERSION = 2
 """Version of the journal and of ``runs.csv``; raised whenever a column changes its meaning.
 
-What each raise changed is told in :mod:`.measure.protocol.codec` and in ``docs/columns.md``.
-"""
+What each raise changed is told in :mod:`.measure.protocol.codec` and in ``docs/columns.md``."""
 
 Scope = Literal["gpu", "module", "package", "dram"]
 """What the meter's number covers: a GPU board, an accelerator module, a CPU package, its memory."""
@@ -281,7 +280,7 @@ class Environment:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """The raw samples of a run, ``t_s`` counted from its start; what every energy derives from.
+    """Raw samples: what every energy derives from. ``t_s`` counts from the start of the run.
 
     ``tick_error_s`` is how well the times of the counter's ticks are known, on average.
     """
@@ -292,11 +291,19 @@ class Trace:
 
 
 @dataclass(frozen=True, slots=True)
+class BesideTrace:
+    """The raw samples of a meter that was read beside the run's own."""
+
+    meter: str
+    trace: Trace
+
+
+@dataclass(frozen=True, slots=True)
 class KernelCalls:
     """Calls of one operation that were asked of one kernel and run by one kernel.
 
-    ``reason`` says why ``executed`` is not ``requested``; it is empty where they are the same, or
-    where the choice was left to the program. ``duration_s`` is ``None`` where it was not timed.
+    ``reason`` says why ``executed`` is not ``requested``, empty where they are the same or the
+    choice was left to the program. ``duration_s`` is ``None`` where it was not timed.
     """
 
     operation: Operation
@@ -364,15 +371,13 @@ class Run:
     made of it; ``unmeasured`` names work on its picture that nobody measured. ``process_id`` is the
     process that made it, ``visit`` a number of that for the eye. ``job_id`` is the host's name of
     the job, ``study`` and ``cell`` are the plan's; empty where there was none. ``prompt`` is a hash
-    of its prompts' texts, ``picture_file`` where its picture lies, ``quality`` what was measured of
-    its pictures.
+    of its prompts' texts, ``picture_file`` where its picture lies, ``quality`` of its pictures.
     ``energy`` covers text encoding, denoising and decoding of the whole batch; where it is
-    ``None``, ``energy_note`` gives the reason. ``predicted_energy`` covers the same, where somebody
-    asked for a forecast. ``idle_power_w`` is the mean of what was measured before and after the
-    run's experiment. ``vram`` is the driver's view of the whole device; ``allocator_peak_bytes``
-    and ``allocator_mean_bytes`` are what ``allocator_source`` held for this process.
-    ``beside_meters`` are those that were asked to measure other scopes beside ``energy``'s, as the
-    phases have it. ``pue`` is what somebody said that the building draws for each watt of it.
+    ``None``, ``energy_note`` gives the reason. ``predicted_energy`` is a forecast of the same.
+    ``idle_power_w`` is the mean of what was measured before and after the experiment. ``vram`` is
+    the driver's view of the whole device, ``allocator_*`` what ``allocator_source`` held for this
+    process. ``beside_meters`` were asked to measure other scopes than ``energy``'s, as the phases
+    have it; ``beside_traces`` are their raw samples. ``pue`` is what the building draws per watt.
     """
 
     run_id: str
@@ -414,6 +419,7 @@ class Run:
     quality: tuple[Quality, ...] = ()
     beside_meters: tuple[str, ...] = ()
     pue: float | None = None
+    beside_traces: tuple[BesideTrace, ...] = ()
 
     @property
     def counts(self) -> bool:
@@ -425,12 +431,6 @@ def short_hash(value: object, digits: int = 12) -> str:
     """Hexadecimal digits of the SHA-256 of a value that JSON can write."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:digits]
-
-
-def with_idle_after(run: Run, idle_power_after_w: float) -> Run:
-    """The run with the idle power that was measured after its experiment, and the mean of both."""
-    known = [w for w in (run.idle_power_before_w, idle_power_after_w) if w is not None]
-    return replace(run, idle_power_after_w=idle_power_after_w, idle_power_w=sum(known) / len(known))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Two summaries beside each other, from their tables alone; nothing of them is pooled.
 
 Conditions of the same work are put beside each other; their ratio is that of the means, with
-Welch's interval.
+Welch's interval. All conditions of both stand on one axis, each with its own interval.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..records import Estimate
-from ..stats import ratio_of_means
+from ..stats import ratio_of_means, student_t
 from .columns import CONDITION_COLUMNS, ENVIRONMENT_COLUMNS
 from .comparison import ADAPTIVE
+from .glance import MEASURES, Axis, Measure, axis_of
+from .labels import labels_of
 from .side_by_side import WORK
 
 if TYPE_CHECKING:
@@ -22,13 +24,13 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, Any]
 
-METRICS = {"j_per_img": "J/img", "s_per_img": "s/img", "peak_vram_bytes": "B"}
+CONFIDENCE = 0.95
 SAME = tuple(name for name in CONDITION_COLUMNS if name not in ("condition", "condition_id"))
 SOURCES = ("energy_meter", "energy_method")
 
 NEEDED = (
     *CONDITION_COLUMNS,
-    *(f"{metric}_{part}" for metric in METRICS for part in ("mean", "stdev", "n")),
+    *(f"{measure.column}_{part}" for measure in MEASURES for part in ("mean", "stdev", "n")),
     *(*SOURCES, "n", "fallback_runs", "broken_pictures", *ENVIRONMENT_COLUMNS),
 )
 """Columns of a ``summary.csv`` that a comparison needs."""
@@ -36,6 +38,7 @@ NEEDED = (
 OTHER_METER = "J/img is of another meter"
 BROKEN = "a picture is broken"
 OTHER_WORK = "another work than the first's, as counted"
+SEVERAL_METERS = "J/img of several meters stand here: their difference may be the meters'."
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,52 @@ class Beside:
     other: int
     ratios: dict[str, Estimate]
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class OnOneAxis:
+    """A measure of all conditions of both tables; ``values`` are ``None`` where none is known."""
+
+    measure: Measure
+    values: tuple[Estimate | None, ...]
+    axis: Axis | None
+    note: str
+
+
+@dataclass(frozen=True)
+class Together:
+    """The conditions of both tables, those of the first before the others.
+
+    ``files`` has 0 for a condition of the first table, 1 for one of the other. ``labels`` say what
+    each differs by, from those of its own table and of the other.
+    """
+
+    files: tuple[int, ...]
+    labels: tuple[str, ...]
+    measures: tuple[OnOneAxis, ...]
+
+
+def together(own: pd.DataFrame, other: pd.DataFrame) -> Together:
+    """All conditions with a run that counts, for one chart; nothing is pooled."""
+    import pandas as pd
+
+    # As objects whole numbers stay whole beside a blank of the other table.
+    kept = [frame.loc[frame["n"] > 0, list(NEEDED)].astype(object) for frame in (own, other)]
+    joined = pd.concat(kept, ignore_index=True)
+    rows = _rows(joined)
+    measures = []
+    for measure in MEASURES:
+        values = [estimate_of(row, measure) for row in rows]
+        ends = [end for v in values if v for end in (v.value, v.ci_low, v.ci_high)]
+        sources = {
+            tuple(_text(row[name]) for name in SOURCES)
+            for row, value in zip(rows, values, strict=True)
+            if value
+        }
+        note = SEVERAL_METERS if measure.column == "j_per_img" and len(sources) > 1 else ""
+        measures.append(OnOneAxis(measure, tuple(values), axis_of(ends), note))
+    files = (0,) * len(kept[0]) + (1,) * len(kept[1])
+    return Together(files, tuple(labels_of(joined)[1]), tuple(measures))
 
 
 def beside(own: pd.DataFrame, other: pd.DataFrame) -> list[Beside]:
@@ -70,13 +119,16 @@ def beside(own: pd.DataFrame, other: pd.DataFrame) -> list[Beside]:
     return [Beside(n, m, *_compared(firsts[n], others[m])) for n, m in sorted(found)]
 
 
-def estimate_of(row: Row, metric: str) -> Estimate | None:
-    """What a row of a summary tells of a metric."""
-    mean, stdev, count = (row[f"{metric}_{part}"] for part in ("mean", "stdev", "n"))
+def estimate_of(row: Row, measure: Measure) -> Estimate | None:
+    """What a row of a summary tells of a measure; the interval of one value is NaN."""
+    mean, stdev, count = (row[f"{measure.column}_{part}"] for part in ("mean", "stdev", "n"))
     if mean is None or math.isnan(mean):
         return None
-    nan, spread = math.nan, math.nan if stdev is None else float(stdev)
-    return Estimate(float(mean), nan, nan, 0.95, int(count), METRICS[metric], spread)
+    value, n, spread, half = float(mean) / measure.divisor, int(count), math.nan, math.nan
+    if n > 1 and stdev is not None and not math.isnan(stdev):
+        spread = float(stdev) / measure.divisor
+        half = student_t(n - 1, CONFIDENCE) * spread / math.sqrt(n)
+    return Estimate(value, value - half, value + half, CONFIDENCE, n, measure.unit, spread)
 
 
 def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -114,14 +166,14 @@ def _compared(own: Row, other: Row) -> tuple[dict[str, Estimate], tuple[str, ...
     if elsewhere:
         notes.append(f"another environment ({', '.join(elsewhere)})")
     ratios = {}
-    for metric in METRICS:
-        if metric == "j_per_img" and any(
+    for measure in MEASURES:
+        if measure.column == "j_per_img" and any(
             _text(own[name]) != _text(other[name]) for name in SOURCES
         ):
             notes.append(OTHER_METER)
             continue
-        known = [estimate_of(row, metric) for row in (own, other)]
+        known = [estimate_of(row, measure) for row in (own, other)]
         first, second = known
         if first is not None and second is not None and first.value > 0 and second.value > 0:
-            ratios[metric] = ratio_of_means(first, second)
+            ratios[measure.column] = ratio_of_means(first, second)
     return ratios, tuple(notes)

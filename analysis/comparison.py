@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,13 +89,26 @@ def _compare(baseline: pd.DataFrame, treatment: pd.DataFrame) -> dict[str, objec
     pairs = pairs_of(baseline, treatment)
     if len(pairs) < 2:
         return {"pairs": len(pairs), "comparison_note": NO_PAIRS}
-    most = max(len(baseline), len(treatment))
-    note = "" if len(pairs) == most else f"{len(pairs)} of {most} runs paired"
-    cells: dict[str, object] = {"pairs": len(pairs), "comparison_note": note}
+    cells: dict[str, object] = {"pairs": len(pairs)}
+    told = []
     for metric in COMPARED:
         if metric != "j_per_img" or _same(baseline, treatment, ["energy_meter"]):
+            told.append(metric)
             cells.update(_ratio(pairs, metric))
-    return cells
+    return {**cells, "comparison_note": paired_note(baseline, treatment, pairs, told)}
+
+
+def paired_note(
+    baseline: pd.DataFrame, treatment: pd.DataFrame, pairs: Pairs, metrics: Sequence[str]
+) -> str:
+    """How many runs have a partner, and of which metrics fewer; empty where all have one."""
+    most = max(len(baseline), len(treatment))
+    known = {COMPARED[metric]: int(pairs.is_known(metric).sum()) for metric in metrics}
+    fewer = {name: count for name, count in known.items() if 0 < count < len(pairs)}
+    if fewer:
+        these = ", ".join(f"{name}: {count}" for name, count in fewer.items())
+        return f"{len(pairs)} of {most} runs paired ({these})"
+    return "" if len(pairs) == most else f"{len(pairs)} of {most} runs paired"
 
 
 def incomparable(baseline: pd.DataFrame, treatment: pd.DataFrame) -> str:
@@ -145,43 +158,103 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.blocks)
 
+    def is_known(self, metric: str) -> NDArray[np.bool_]:
+        """Which pairs have a value of the metric on both sides; 0 is none."""
+        known: NDArray[np.bool_] = np.all(self.values[metric] > 0, axis=1)
+        return known
+
 
 def pairs_of(baseline: pd.DataFrame, treatment: pd.DataFrame) -> Pairs:
-    """Runs of one process (or block of a study), prompt and seed side by side, in their order."""
-    first, second = _in_turn(baseline), _in_turn(treatment)
-    shared = [key for key in first if key in second]
-    rows = [first[key] for key in shared], [second[key] for key in shared]
-    arms = list(zip((baseline, treatment), rows, strict=True))
+    """Runs of one process (or block of a study), prompt and seed side by side, in their order.
+
+    Those of the same repeat first, then what is left. Where a batch was made again the k-th is
+    paired with the k-th; where one side has fewer, each of its runs with the next in time.
+    """
+    arms = [_seeded(arm) for arm in (baseline, treatment)]
+    found = _matched(arms, lambda run: (run.shared, run.repeat))
+    taken = [{rows[side] for rows in found} for side in (0, 1)]
+    left = [[r for r in arm if r.row not in own] for arm, own in zip(arms, taken, strict=True)]
+    found += _matched(left, lambda run: run.shared)
+    order = {run.row: (place, run.shared[0]) for place, run in enumerate(arms[0])}
+    found.sort(key=lambda rows: order[rows[0]])
+    chosen = [np.array([rows[side] for rows in found], dtype=int) for side in (0, 1)]
     return Pairs(
-        [block for (block, _, _), _ in shared],
+        [order[first][1] for first, _ in found],
         {
-            metric: np.stack([arm[metric].to_numpy("float64")[own] for arm, own in arms], axis=1)
+            metric: np.stack(
+                [
+                    arm[metric].to_numpy("float64")[rows]
+                    for arm, rows in zip((baseline, treatment), chosen, strict=True)
+                ],
+                axis=1,
+            )
             for metric in COMPARED
         },
     )
 
 
-def _in_turn(runs: pd.DataFrame) -> dict[tuple[Paired, int], int]:
-    """The row of each run that has a seed, by what it is paired by, in order of time.
+class _Seeded(NamedTuple):
+    """A run that has a seed: its row, what it is paired by, its repeat and when it began."""
 
-    Runs that may be paired are of one block of a study, else of one process; several of one prompt
-    and seed take turns.
-    """
+    row: int
+    shared: Paired
+    repeat: float
+    started_at: str
+
+
+def _seeded(runs: pd.DataFrame) -> list[_Seeded]:
+    """The runs that have a seed, in order of time."""
     names = ("repeat", "started_at", "study", "visit", "process_id", "prompt_id", "seed")
-    repeats, *rest = (runs[name].tolist() for name in names)
+    columns = [runs[name].tolist() for name in names]
     is_blank, has_seed = runs["repeat"].isna().tolist(), runs["seed"].notna().tolist()
-    # One without a number comes last.
-    repeats = [math.inf if no else repeat for repeat, no in zip(repeats, is_blank, strict=True)]
-    rows = list(zip(repeats, *rest, strict=True))
-    turns: Counter[Paired] = Counter()
-    found: dict[tuple[Paired, int], int] = {}
-    for index in sorted(range(len(rows)), key=lambda index: rows[index][:2]):
-        _, _, study, visit, process_id, prompt_id, seed = rows[index]
-        if has_seed[index]:
-            key = (f"{study} block {visit}" if study else process_id, prompt_id, seed)
-            found[(key, turns[key])] = index
-            turns[key] += 1
+    found = []
+    for row, (repeat, began, study, visit, process_id, prompt_id, seed) in enumerate(
+        zip(*columns, strict=True)
+    ):
+        if has_seed[row]:
+            shared = (f"{study} block {visit}" if study else process_id, prompt_id, seed)
+            found.append(_Seeded(row, shared, math.inf if is_blank[row] else repeat, began))
+    return sorted(found, key=lambda run: (run.started_at, run.repeat))
+
+
+def _matched(
+    arms: Sequence[Sequence[_Seeded]], key: Callable[[_Seeded], Hashable]
+) -> list[tuple[int, int]]:
+    """The rows of runs with the same key, each once."""
+    groups: list[dict[Hashable, list[_Seeded]]] = [{}, {}]
+    for arm, by_key in zip(arms, groups, strict=True):
+        for run in arm:
+            by_key.setdefault(key(run), []).append(run)
+    found = []
+    for shared in groups[0].keys() & groups[1].keys():
+        first, second = groups[0][shared], groups[1][shared]
+        if len(first) < len(second):
+            second = _nearest(first, second)
+        elif len(second) < len(first):
+            first = _nearest(second, first)
+        found += [(a.row, b.row) for a, b in zip(first, second, strict=True)]
     return found
+
+
+def _nearest(fewer: Sequence[_Seeded], more: Sequence[_Seeded]) -> list[_Seeded]:
+    """As many of ``more`` as there are ``fewer``, in their order, each near its partner in time."""
+    times = [_seconds(run.started_at) for run in more]
+    found, at = [], 0
+    for number, run in enumerate(fewer):
+        here, last = _seconds(run.started_at), len(more) - len(fewer) + number
+        while at < last and abs(times[at + 1] - here) < abs(times[at] - here):
+            at += 1
+        found.append(more[at])
+        at += 1
+    return found
+
+
+def _seconds(started_at: str) -> float:
+    """Since 1970; 0 for what is no time."""
+    try:
+        return datetime.fromisoformat(started_at).timestamp()
+    except ValueError:
+        return 0.0
 
 
 def _ratio(pairs: Pairs, metric: str) -> dict[str, Any]:
@@ -199,9 +272,8 @@ def ratio_of(pairs: Pairs, metric: str, confidence: float = 0.95) -> Estimate | 
     """Treatment over baseline of what :func:`pairs_of` found; ``None`` with fewer than two."""
     import pandas as pd
 
-    values = pairs.values[metric]
-    is_known = np.all(values > 0, axis=1)
-    values = values[is_known]
+    is_known = pairs.is_known(metric)
+    values = pairs.values[metric][is_known]
     blocks = [pairs.blocks[place] for place in np.flatnonzero(is_known)]
     if len(set(blocks)) > 1:
         values = np.exp(pd.DataFrame(np.log(values)).groupby(blocks).mean().to_numpy())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from ..records import COMPUTE_PHASES, Estimate
 from ..stats import estimate, independent_values
 from ..tables.decimals import decimals_for
 from .breakdown import ENERGIES, TIMES
+from .comparison import NOT_ALL_PAIRED
 from .labels import labels_of
 from .summary import ConditionRuns
 from .verdict import Verdict
@@ -23,6 +25,9 @@ FEWEST_TICKS, MOST_TICKS = 3, 6
 STEPS = (1, 2, 2.5, 5, 10)
 FROM_ZERO = 0.7
 """An axis begins at 0 where the least of its values is below this part of the largest."""
+
+FOLDER = re.compile(r"(?<=replay:)[^,]*[\\/]")
+"""Where a recording lies that stands for a meter: nobody else's business, and a card is posted."""
 
 DOING = {"text_encode": "text encoding", "denoise": "denoising", "decode": "decoding"}
 
@@ -112,7 +117,7 @@ def glance_at(
     source = summary.iloc[row]
     meter = source["energy_meter"]
     notes = list(summary["comparison_note"])
-    asides = [text for verdict in verdicts for text in _asides(verdict, labels)]
+    asides = [text for verdict in verdicts for text in _asides(verdict, labels, notes)]
     return Glance(
         row,
         common,
@@ -123,7 +128,7 @@ def glance_at(
         tuple(dict.fromkeys(asides)),
         winners,
         float(max(totals)) if totals else None,
-        f"{meter} ({source['energy_method']})" if meter else "",
+        f"{FOLDER.sub('', meter)} ({source['energy_method']})" if meter else "",
     )
 
 
@@ -188,7 +193,7 @@ def _sentence(verdict: Verdict, labels: Sequence[str], notes: Sequence[object]) 
     }[verdict.outcome]
 
 
-def _asides(verdict: Verdict, labels: Sequence[str]) -> list[str]:
+def _asides(verdict: Verdict, labels: Sequence[str], notes: Sequence[object]) -> list[str]:
     """How sure a verdict is, and what could not be compared."""
     if verdict.best is None:
         return []
@@ -200,8 +205,10 @@ def _asides(verdict: Verdict, labels: Sequence[str]) -> list[str]:
         if verdict.compared == 1
         else f"The intervals of all {verdict.compared} comparisons hold together at 95 %."
     )
+    partly = str(notes[verdict.best])
+    paired = [f"× of {labels[verdict.best]}: {partly}."] if NOT_ALL_PAIRED in partly else []
     left = [f"Not compared: {'; '.join(of)}: {reason}." for reason, of in names.items()]
-    return [sure, *left]
+    return [sure, *paired, *left]
 
 
 def _compared(measure: Measure, conditions: Sequence[ConditionRuns]) -> Compared:

@@ -9,13 +9,14 @@ a board that has drifted meanwhile shows here.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..records import Estimate
 from ..stats import estimate, paired_ratio
 from ..tables.decimals import in_figures
 from .columns import condition_name
+from .notes import gathered
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,6 +53,7 @@ class Sweep:
 
     ``rivals_w`` are other caps than the best and the baseline whose energy may be the best's: the
     interval of the ratio, from pairs, holds 1.
+    ``not_counted`` says which runs are left out because their numbers are not those of their work.
     ``is_denoising_only`` is true where the runs measured nothing else, as with a probe on the
     model; energy and time are then those of denoising. ``note`` is what the runs say of their
     energy, and why it is missing where it is.
@@ -67,6 +69,7 @@ class Sweep:
     time_drift: Estimate | None
     is_denoising_only: bool
     note: str
+    not_counted: tuple[str, ...] = ()
 
     @property
     def baseline(self) -> CapResult:
@@ -94,11 +97,13 @@ def analyse(runs: pd.DataFrame, baseline_w: float) -> list[Sweep]:
     repeats = repeats.assign(place=repeats.groupby(by_block, dropna=False).cumcount())
     sweeps = []
     for _, group in repeats.groupby(CONDITION_COLUMNS, dropna=False, sort=False):
-        good, bad = group[group["error"] == ""], group[group["error"] != ""]
+        bad = group[group["error"] != ""]
+        good = group[(group["error"] == "") & (group["not_counted"] == "")]
         failed = bad["cap_w"].value_counts().to_dict()
         for measured in by_meter(good):
             if (measured["cap_w"] == baseline_w).any():
-                sweeps.append(_sweep(measured, baseline_w, failed))
+                found = _sweep(measured, baseline_w, failed)
+                sweeps.append(replace(found, not_counted=tuple(gathered(group["not_counted"]))))
     return sweeps
 
 

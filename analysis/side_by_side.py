@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ..records import Estimate
 from ..stats import estimate, independent_values, unpaired_ratio
 from .columns import CONDITION_COLUMNS, ENVIRONMENT_COLUMNS
-from .comparison import ADAPTIVE, COMPARED, WORKLOAD_COLUMNS, pairs_of, ratio_of
+from .comparison import ADAPTIVE, COMPARED, WORKLOAD_COLUMNS, paired_note, pairs_of, ratio_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,6 +109,8 @@ def _compared(first: pd.DataFrame, other: pd.DataFrame) -> tuple[dict[str, Estim
             ratio = unpaired_ratio(before, after)
         if ratio is not None:
             ratios[metric] = ratio
+    if is_paired and pairs is not None:
+        notes.append(paired_note(first, other, pairs, list(ratios)))
     notes.append(f"another environment ({elsewhere})" if elsewhere else "")
     return ratios, PAIRED if is_paired else UNPAIRED, "; ".join(filter(None, notes))
 

@@ -1,7 +1,8 @@
 """How a fleet scales: `python benchmarks/fleet.py`.
 
-Plans 1 000 cards of 10 000 cells each, and a queue on them; reads a million runs of 1 000 cards as
-the page does, and says how much memory that took at most.
+Plans 1 000 cards of 10 000 cells each, and a queue on them; merges a million runs of 1 000 cards as
+`wattbench merge` does, merges them again, and reads the cards' folders as the page does. Says how
+much memory each of these took at most, in a process of its own.
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ import argparse
 import resource
 import tempfile
 import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 
 from wattbench.fleet.cards import Card, Machine, place
@@ -18,7 +22,17 @@ from wattbench.fleet.page import as_markdown
 from wattbench.fleet.queue import plan_queue
 from wattbench.fleet.rows import CardRow, rows_of
 from wattbench.measure.protocol.journal import dumps
-from wattbench.records import Condition, EnergyReading, Environment, Estimate, Phase, Run
+from wattbench.records import (
+    Condition,
+    EnergyReading,
+    Environment,
+    Estimate,
+    Phase,
+    PowerSample,
+    Run,
+    Trace,
+)
+from wattbench.sharing.merge import merge
 from wattbench.study.plan import CardsWanted, read_plan
 from wattbench.study.schedule import blocks
 
@@ -37,11 +51,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cards", type=int, default=CARDS)
     parser.add_argument("--runs", type=int, default=RUNS)
+    parser.add_argument("--samples", type=int, default=0, help="of power, in each run")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        planning(Path(folder), args.cards)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        planning(folder, args.cards)
         queue(args.cards)
-        merging(Path(folder), args.cards, args.runs)
+        each = args.runs // args.cards
+        for card in range(args.cards):
+            write_card(folder / "fleet" / "cards" / f"c{card:04d}", card, each, args.samples)
+        size = sum(path.stat().st_size for path in folder.glob("fleet/cards/*/runs.jsonl"))
+        print(f"{args.cards * each} runs of {args.cards} cards, {size / 1e9:.2f} GB", flush=True)
+        for step in (merging, merging, page):
+            with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+                print(pool.submit(measured, step, folder).result(), flush=True)
+
+
+def measured(step: Callable[[Path], str], folder: Path) -> str:
+    """What a step says, and what it took."""
+    before, began_s = peak_bytes(), time.perf_counter()
+    told = step(folder)
+    took_s = time.perf_counter() - began_s
+    return (
+        f"{told}: {took_s:.0f} s, resident set at most {peak_bytes() / 2**20:.0f} MiB, "
+        f"{before / 2**20:.0f} MiB before"
+    )
 
 
 def planning(folder: Path, cards: int) -> None:
@@ -88,25 +122,20 @@ def queue(cards: int) -> None:
     print(f"10000 images on {cards} cards in {took_s:.2f} s, gap {plan.gap:.2%}")
 
 
-def merging(folder: Path, cards: int, runs: int) -> None:
-    """Rows of the page from the journals of all cards."""
-    each = runs // cards
-    for card in range(cards):
-        write_card(folder / "cards" / f"c{card:04d}", card, each)
-    size = sum(path.stat().st_size for path in folder.glob("cards/*/runs.jsonl"))
-    before = peak_bytes()
-    began_s = time.perf_counter()
-    rows = list(rows_of([folder]))
-    page = as_markdown(rows)
-    took_s = time.perf_counter() - began_s
-    print(
-        f"{cards * each} runs ({size / 1e9:.2f} GB) of {cards} cards in {took_s:.0f} s: "
-        f"{len(rows)} rows, a page of {len(page) / 1e6:.2f} MB; resident set at most "
-        f"{peak_bytes() / 2**20:.0f} MiB, {before / 2**20:.0f} MiB before"
-    )
+def merging(folder: Path) -> str:
+    """What `wattbench merge` does with the cards' folders."""
+    cards = sorted((folder / "fleet" / "cards").iterdir())
+    found = merge(cards, folder / "merged", print)
+    return f"merge: {found.run_count} runs, {found.new_count} new, {len(found.paths)} files"
 
 
-def write_card(folder: Path, card: int, count: int) -> None:
+def page(folder: Path) -> str:
+    """What `wattbench fleet page` does with them."""
+    rows = list(rows_of([folder / "fleet"]))
+    return f"page: {len(rows)} rows, {len(as_markdown(rows)) / 1e6:.2f} MB"
+
+
+def write_card(folder: Path, card: int, count: int, sample_count: int) -> None:
     """Runs of ten conditions on one card."""
     environment = Environment(
         gpu_name="RTX", gpu_uuid=f"GPU-{card}", compute_capability="8.6", driver="580", runtime="",
@@ -118,6 +147,7 @@ def write_card(folder: Path, card: int, count: int) -> None:
         width_px=1024, height_px=1024, batch_size=1, steps=10, cfg=7.0, sampler="euler",
         scheduler="normal",
     )  # fmt: skip
+    power = tuple(PowerSample(n / 20, 200.0 + n % 7) for n in range(sample_count))
     folder.mkdir(parents=True)
     with (folder / "runs.jsonl").open("w", encoding="utf-8") as file:
         for n in range(count):
@@ -138,6 +168,7 @@ def write_card(folder: Path, card: int, count: int) -> None:
                 process_id=f"{card} {n // 50}",
                 study=f"study {card}",
                 cell=f"steps={10 + n % 10}",
+                trace=Trace(power=power),
             )
             file.write(f"{dumps(run)}\n")
 

@@ -32,14 +32,14 @@ def run(args: argparse.Namespace) -> int:
     from ..incoming import IncomingError
     from ..measure.recording.environment import pack_version
     from ..sharing.bundle import Bundle, BundleError
-    from ..sharing.merge import MergeError, source_of
+    from ..sharing.merge import MergeError, runs_of
     from ..sharing.signing import SignatureError, sign
 
     if args.out.is_dir():
         raise UsageError(f"{args.out} is a folder: name the file, as {args.out / 'results.zip'}")
     folder = args.source if args.source.is_dir() else args.source.parent
     try:
-        runs = source_of(args.source).runs
+        runs = runs_of(args.source)
         bundle = Bundle.of(runs, folder if args.pictures else None, pack_version())
         if args.sign is not None:
             bundle = replace(bundle, signature=sign(bundle.content, args.sign))

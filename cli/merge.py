@@ -25,24 +25,15 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     from ..incoming import IncomingError
-    from ..report.export import RAW_FILE, append_runs
     from ..sharing.bundle import BundleError
-    from ..sharing.merge import MergeError, merged, source_of
+    from ..sharing.merge import MergeError, merge
 
-    there = [args.out] if (args.out / RAW_FILE).is_file() else []
     try:
-        sources = [source_of(path) for path in [*there, *args.sources]]
-        runs = merged(sources)
+        found = merge(args.sources, args.out, lambda text: print(text, file=sys.stderr))
     except (BundleError, IncomingError, MergeError) as error:
         raise UsageError(str(error)) from error
-    for source in sources:
-        for remark in source.remarks:
-            print(remark, file=sys.stderr)
-    known = {run.run_id for source in sources[: len(there)] for run in source.runs}
-    try:
-        paths = append_runs(runs, args.out) if len(runs) > len(known) else []
     except (OSError, ValueError) as error:
         raise CommandError(f"cannot write into {args.out}: {error}") from error
-    print(f"{len(runs)} runs, {len(runs) - len(known)} of them new in {args.out}")
-    print("\n".join(f"wrote {path}" for path in paths), end="\n" if paths else "")
+    print(f"{found.run_count} runs, {found.new_count} of them new in {args.out}")
+    print("\n".join(f"wrote {path}" for path in found.paths), end="\n" if found.paths else "")
     return 0

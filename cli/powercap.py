@@ -175,9 +175,9 @@ def measure_block(
     part = f"{cap_w:g} W"
     try:
         if repeats_itself(graph):
-            graphs = repeated(graph, repeats) if repeats else [graph]
+            graphs = repeated(graph, repeats, {}) if repeats else [graph]
         else:
-            first, *graphs = repeated_in_block(graph, repeats or 1, position)
+            first, *graphs = repeated_in_block(graph, repeats or 1, position, visit.definitions())
             visit.measure([first], warm_up, part, "warm-up")
         visit.measure(graphs, results, part, f"part {position + 1}")
     finally:

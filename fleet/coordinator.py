@@ -35,6 +35,9 @@ RETRY_S = 5.0
 SAID_S = 300.0
 """How often it is said that a block is still waited for."""
 
+BEGIN_S = 1800.0
+"""How long a block may lie without being begun, before its card is given up."""
+
 Event = dict[str, Any]
 
 
@@ -108,6 +111,7 @@ class Coordinator:
             if self._flying:
                 waits_since_s = self.clock()
                 self._say_waits()
+                self._give_up()
             elif self._is_done() or self.clock() - waits_since_s >= self.patience_s:
                 break
             if not self._flying:
@@ -134,6 +138,19 @@ class Coordinator:
                         "block": working.next_block,
                         "waited_s": waited_s,
                     }
+                )
+
+    def _give_up(self) -> None:
+        """Take back what no machine has begun; what runs may take as long as it does."""
+        now_s = self.clock()
+        for future, sent in list(self._flying.items()):
+            if now_s - sent.sent_s >= BEGIN_S and future.cancel():
+                del self._flying[future]
+                self._stop(
+                    sent.working,
+                    f"its block was not begun within {BEGIN_S / 60:g} minutes: something else has "
+                    f"taken {sent.working.card.host}, or it does not take on work any more. Look "
+                    "with `wattbench fleet status`, and continue with --resume",
                 )
 
     def _is_done(self) -> bool:

@@ -45,7 +45,8 @@ class OnRay:
                 self._ray.init(address=up.address, log_to_driver=False, logging_level="ERROR")
         except (ConnectionError, RuntimeError, ValueError, self._ray.exceptions.RayError) as error:
             raise CommandError(f"the fleet at {up.address} is not to be had: {error}") from error
-        self._do, self._ask = self._ray.remote(do), self._ray.remote(ask)
+        self._do, self._ask = do, self._ray.remote(ask)
+        self._carry_out = self._ray.remote(carry_out)
         self._known: dict[str, Machine] = {}
         self._asked: dict[str, Any] = {}
         self._silent: dict[str, str] = {}
@@ -89,39 +90,49 @@ class OnRay:
     def submit(self, place: str, assignment: Assignment, share: float) -> Future[Outcome]:
         # Ray counts in steps of 0.0001; thirds would be more than the whole.
         portion = int(share * 10_000) / 10_000
-        options = self._pinned(place, resources={HOST_RESOURCE: portion})
-        reference = self._do.options(**options).remote(assignment)
+        options = self._pinned(place, resources={HOST_RESOURCE: portion}, num_returns="streaming")
+        answers = self._carry_out.options(**options).remote(self._do, assignment)
         future: Future[Outcome] = Future()
-
-        def follow() -> None:
-            errors = self._ray.exceptions
-            gone = (errors.NodeDiedError, errors.TaskUnschedulableError)
-            try:
-                future.set_result(self._answer(reference, place))
-            except LostError as error:
-                future.set_exception(error)
-            except gone as error:
-                future.set_exception(LostError(_first_line(error), place_is_gone=True))
-            except errors.RayTaskError as error:
-                future.set_exception(error)
-            except errors.RayError as error:
-                future.set_exception(LostError(_first_line(error)))
-            except BaseException as error:  # noqa: BLE001 - whoever waits for it raises it
-                future.set_exception(error)
-
-        threading.Thread(target=follow, daemon=True).start()
+        follow = threading.Thread(target=self._follow, args=(answers, place, future), daemon=True)
+        follow.start()
         return future
 
-    def _answer(self, reference: Any, place: str) -> Outcome:
-        """What came of a task; LostError where its node is dead and Ray does not say so of it."""
+    def _follow(self, answers: Any, place: str, future: Future[Outcome]) -> None:
+        """Let a future have what a task answers: first that it has begun, then what came of it."""
+        errors = self._ray.exceptions
+        gone = (errors.NodeDiedError, errors.TaskUnschedulableError)
+        try:
+            has_begun = self._next(answers, place, future) and future.set_running_or_notify_cancel()
+            if has_begun:
+                future.set_result(self._next(answers, place, future))
+                return
+            self._ray.cancel(answers, force=True)
+            future.set_running_or_notify_cancel()
+        except LostError as error:
+            future.set_exception(error)
+        except gone as error:
+            future.set_exception(LostError(_first_line(error), place_is_gone=True))
+        except errors.RayTaskError as error:
+            future.set_exception(error)
+        except errors.RayError as error:
+            future.set_exception(LostError(_first_line(error)))
+        except BaseException as error:  # noqa: BLE001 - whoever waits for it raises it
+            future.set_exception(error)
+
+    def _next(self, answers: Any, place: str, future: Future[Outcome]) -> Any:
+        """The next answer of a task, ``None`` where nobody waits for it any longer.
+
+        LostError where its node is dead and Ray does not say so of the task.
+        """
         looks = 0
         while looks < DEAD_LOOKS:
-            try:
-                outcome: Outcome = self._ray.get(reference, timeout=FOLLOW_S)
-                return outcome
-            except self._ray.exceptions.GetTimeoutError:
-                alive = {node["NodeID"] for node in self._ray.nodes() if node["Alive"]}
-                looks = 0 if place in alive else looks + 1
+            ready, _ = self._ray.wait([answers], timeout=FOLLOW_S)
+            if ready:
+                return self._ray.get(next(answers))
+            if future.cancelled():
+                return None
+            alive = {node["NodeID"] for node in self._ray.nodes() if node["Alive"]}
+            looks = 0 if place in alive else looks + 1
         raise LostError("its node is dead", place_is_gone=True)
 
     def close(self) -> None:
@@ -133,6 +144,12 @@ class OnRay:
 
         pin = NodeAffinitySchedulingStrategy(name, soft=False)
         return {"scheduling_strategy": pin, "max_retries": 0, "num_cpus": 0, **options}
+
+
+def carry_out(do: Callable[[Assignment], Outcome], assignment: Assignment) -> Iterator[Any]:
+    """A task of Ray: says that it has begun, and then what came of it."""
+    yield True
+    yield do(assignment)
 
 
 @contextlib.contextmanager

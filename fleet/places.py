@@ -35,7 +35,8 @@ class Places(Protocol):
     def submit(self, place: str, assignment: Assignment, share: float) -> Future[Outcome]:
         """Begin; ``share`` is how much of the machine it takes, 1 for all of it.
 
-        The future raises LostError where the worker is gone.
+        The future runs once the machine has begun, and can be cancelled until then. It raises
+        LostError where the worker is gone.
         """
         ...
 
@@ -56,6 +57,8 @@ class Here:
         future: Future[Outcome] = Future()
 
         def carry_out() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
             try:
                 future.set_result(self._do(assignment))
             except BaseException as error:  # noqa: BLE001 - whoever waits for it raises it

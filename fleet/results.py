@@ -9,21 +9,21 @@ from pathlib import Path
 
 from ..analysis.analysis import Analysis
 from ..report import write_analysis
-from ..report.export import RAW_FILE
 from ..report.folder import CELL_COLUMNS, CELLS_FILE
-from ..sharing.merge import merged, source_of
+from ..report.html import PageUnavailableError, as_html
+from ..sharing.merge import MOST_TOGETHER, write_apart
+from ..sharing.union import Union
 from ..study.visits import JOURNAL, read_visits
 from ..tables.csv import write_frame
 from ..tables.files import write_text
 from .coordinator import Coordinator, Working, reasons_of
 from .page import as_markdown
 from .rows import folders_of, rows_of
+from .sections import Question, sections_on_cards
 
 PAGE = "fleet.md"
 COLUMNS = ("card", *CELL_COLUMNS)
 NOT_DONE, UNPLACEABLE, MEASURED, SKIPPED = "not done", "unplaceable", "measured", "skipped"
-MOST_RUNS = 50_000
-"""So many are put into one table; of more each card's folder has its own."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,25 @@ def write_fleet(coordinator: Coordinator) -> tuple[bool, list[str]]:
     folders = list(store.cards().values())
     analysis = analysis_of(folders)
     if analysis is not None:
-        lines += [str(path) for path in write_analysis(analysis, store.folder)]
+        lines += map(str, write_analysis(analysis, store.folder))
+        lines.append(_write_html(analysis, store.folder))
     elif folders:
-        lines.append(f"more than {MOST_RUNS} runs: their tables are in {store.folder / 'cards'}")
+        with Union(lines.append) as union:
+            for folder in folders:
+                union.add(folder)
+            lines += map(str, write_apart(union, store.folder, lines.append, with_raw=False))
     page = as_markdown(list(rows_of(folders)), analysis)
     lines.append(str(write_text(page, store.folder / PAGE)))
     wanted = all(cell.status in (MEASURED, SKIPPED) for cell in cells)
     return wanted and bool(cells), lines
+
+
+def _write_html(analysis: Analysis, folder: Path) -> str:
+    try:
+        page = as_html(analysis, [folder], added=sections_on_cards(analysis, Question()))
+    except (PageUnavailableError, ValueError) as error:
+        return f"no report.html: {error}"
+    return str(write_text(page, folder / "report.html"))
 
 
 def page_of(folders: Sequence[Path]) -> str:
@@ -76,16 +88,13 @@ def page_of(folders: Sequence[Path]) -> str:
 
 
 def analysis_of(folders: Sequence[Path]) -> Analysis | None:
-    """Of the runs of all folders, merged; ``None`` of none, and of more than :data:`MOST_RUNS`."""
-    run_count = 0
-    for folder in folders:
-        if (folder / RAW_FILE).is_file():
-            with (folder / RAW_FILE).open("rb") as file:
-                run_count += sum(1 for _ in file)
-    if run_count > MOST_RUNS:
-        return None
-    runs = merged([source_of(folder) for folder in folders])
-    return Analysis.of(runs) if runs else None
+    """Of the runs of all folders, merged; ``None`` of none, and of more than may be together."""
+    with Union() as union:
+        for folder in folders:
+            union.add(folder)
+            if union.run_count > MOST_TOGETHER:
+                return None
+        return Analysis.of(list(union.runs())) if union.run_count else None
 
 
 def cells_of(coordinator: Coordinator) -> Iterator[Cell]:

@@ -1,19 +1,22 @@
 """What each card of a fleet costs for each work: rows of a table, by card after card.
 
-One card's runs are in memory at a time, so that a fleet may have any number of them.
+One card's runs are in memory at a time, or one condition's of it, so that a fleet may have any
+number of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from ..analysis.analysis import Analysis
 from ..analysis.columns import condition_name
 from ..records import Estimate
-from ..sharing.merge import source_of
+from ..sharing.merge import MOST_TOGETHER
+from ..sharing.union import Group, Union
 from ..stats import estimate, independent_values
 from .store import CARDS
 
@@ -23,7 +26,8 @@ class CardRow:
     """One condition on one card. Estimates are over visits where there are several.
 
     ``work`` is what was computed, whatever computed it: rows of one work may be compared.
-    ``together`` says that other cards of the machine measured at the same time.
+    ``together`` says that other cards of the machine measured at the same time, ``note`` what else
+    is to be known.
     """
 
     card: str
@@ -39,6 +43,7 @@ class CardRow:
     visit_count: int
     together: str = ""
     is_broken: bool = False
+    note: str = ""
 
 
 TOGETHER = "measured together with"
@@ -58,21 +63,34 @@ def rows_of(paths: Iterable[Path]) -> Iterator[CardRow]:
         MergeError, BundleError, IncomingError: a folder, journal or bundle cannot be read.
     """
     for folder in folders_of(paths):
-        yield from rows_of_analysis(Analysis.of(source_of(folder).runs), folder.stem)
+        with Union() as union:
+            union.add(folder)
+            for group in union.groups(MOST_TOGETHER):
+                yield from _rows_of_group(union, group, folder.stem)
 
 
-def rows_of_analysis(analysis: Analysis, name: str) -> Iterator[CardRow]:
-    """The rows of one card's runs; ``name`` is for a card that has none of its own."""
+def _rows_of_group(union: Union, group: Group, name: str) -> list[CardRow]:
+    some = list(islice(union.runs_of(group), MOST_TOGETHER))
+    rows = rows_of_analysis(Analysis.of(some), name)
+    if group.run_count <= MOST_TOGETHER:
+        return list(rows)
+    note = f"the first {MOST_TOGETHER} of {group.run_count} runs"
+    return [replace(row, note=note) for row in rows]
+
+
+def rows_of_analysis(analysis: Analysis, name: str = "") -> Iterator[CardRow]:
+    """The rows of runs, of the card ``name``, or of those cards that they are told apart by."""
     for condition in analysis.conditions:
         said, measured = condition.identity, condition.measured
         if not len(measured):
             continue
+        card = name or str(said["gpu_uuid"] or said["cpu_name"])
         gpu = str(said["gpu_name"] or said["cpu_name"] or name)
         idle = measured["idle_power_w"].dropna()
         flags = [flag for cell in measured["flags"] for flag in str(cell).split("; ")]
         together = [flag for flag in flags if flag.startswith(TOGETHER)]
         yield CardRow(
-            card=name,
+            card=card,
             gpu=_with_limit(gpu, said),
             work=condition_name(said),
             setting=_setting(said),

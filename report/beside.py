@@ -7,22 +7,21 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..analysis.analysis import Analysis
-from ..analysis.beside import METRICS, NEEDED, Beside, beside, estimate_of
+from ..analysis.beside import NEEDED, Beside, OnOneAxis, Together, beside, estimate_of, together
 from ..analysis.columns import IDENTIFYING, TEXT_COLUMNS
+from ..analysis.glance import MEASURES, Measure
 from ..analysis.labels import labels_of
 from ..records import Estimate
-from ..stats import student_t
 from ..tables.csv import frame_text, parsed_frame
 from ..tables.decimals import decimals_for, with_half_width
 from ..tables.table import BLANK
 from .csv import IDENTITY_COLUMNS, typed_runs
+from .drawn import axis_drawn, value_drawn
 
 if TYPE_CHECKING:
     import pandas as pd
 
-GIB = 2**30
 MOST_BYTES = 8 * 2**20
-UNITS = {"j_per_img": "J/img", "s_per_img": "s/img", "peak_vram_bytes": "GiB"}
 LESS = {
     "j_per_img": "energy per image",
     "s_per_img": "time per image",
@@ -31,6 +30,7 @@ LESS = {
 NOTHING_ALIKE = (
     "No condition of that file does the same work as one of these, so that nothing can be compared."
 )
+UNKNOWN = "that file has no value of it"
 NOTE = (
     "Ratios are of the means, with Welch's 95 % interval; nothing of the two files is pooled. A "
     "ratio of runs that were measured together is narrower: wattbench compare finds such."
@@ -45,8 +45,10 @@ def own_text(summary: pd.DataFrame) -> str:
 def shown_beside(own: str, other: str, name: str) -> dict[str, Any]:
     """Differences of the table ``other`` from ``own``, ready for JSON.
 
-    ``rows`` have for each pair of conditions a ``label``, a ``verdict`` and ``notes``, and for each
-    metric its ``unit``, both values and their ratio, as text.
+    ``rows`` have for each pair of conditions a ``label`` (empty for the only one of this result), a
+    ``verdict`` and ``notes``, and for each metric its ``unit``, both values and their ratio, as
+    text. ``chart`` has all conditions of both on one axis: their ``labels``, of which file each is
+    (``files``: 0 for this result, 1 for the other), and ``measures`` as those of a glance.
 
     Args:
         own: as :func:`own_text` gave it.
@@ -59,14 +61,14 @@ def shown_beside(own: str, other: str, name: str) -> dict[str, Any]:
     first, second = _summary(own, "this result"), _summary(other, name)
     pairs = beside(first, second)
     rows = [first.to_dict("records"), second.to_dict("records")]
-    common, labels = labels_of(first)
+    _, labels = labels_of(first)
     return {
         "name": name,
         "note": NOTE if pairs else NOTHING_ALIKE,
+        "chart": _chart(together(first, second)),
         "left_over": [len(first) - len(pairs), len(second) - len(pairs)],
         "rows": [
-            _row(labels[pair.own] or common, rows[0][pair.own], rows[1][pair.other], pair)
-            for pair in pairs
+            _row(labels[pair.own], rows[0][pair.own], rows[1][pair.other], pair) for pair in pairs
         ],
     }
 
@@ -101,31 +103,45 @@ def _row(
     label: str, own: Mapping[Any, Any], other: Mapping[Any, Any], pair: Beside
 ) -> dict[str, Any]:
     return {
-        "label": label or BLANK,
+        "label": label,
         "verdict": _verdict(pair.ratios),
         "notes": list(pair.notes),
         "metrics": [
             {
-                "name": metric,
-                "unit": UNITS[metric],
-                "own": _cell(own, metric),
-                "other": _cell(other, metric),
-                "ratio": _ratio(pair.ratios.get(metric)),
+                "name": measure.column,
+                "unit": measure.unit,
+                "own": _cell(own, measure),
+                "other": _cell(other, measure),
+                "ratio": _ratio(pair.ratios.get(measure.column)),
             }
-            for metric in METRICS
+            for measure in MEASURES
         ],
     }
 
 
-def _cell(row: Mapping[Any, Any], metric: str) -> str:
-    found = estimate_of(row, metric)
-    if found is None:
-        return BLANK
-    scale = GIB if metric == "peak_vram_bytes" else 1
-    half = math.nan
-    if found.n > 1 and not math.isnan(found.stdev):
-        half = student_t(found.n - 1, found.confidence) * found.stdev / math.sqrt(found.n)
-    return with_half_width(found.value / scale, half / scale)
+def _chart(both: Together) -> dict[str, Any]:
+    return {
+        "labels": both.labels,
+        "files": both.files,
+        "measures": [_drawn(one) for one in both.measures],
+    }
+
+
+def _drawn(one: OnOneAxis) -> dict[str, Any]:
+    return {
+        "name": one.measure.column,
+        "unit": one.measure.unit,
+        "axis": axis_drawn(one.axis),
+        "values": [
+            {"reason": UNKNOWN} if found is None else value_drawn(found) for found in one.values
+        ],
+        "note": one.note,
+    }
+
+
+def _cell(row: Mapping[Any, Any], measure: Measure) -> str:
+    found = estimate_of(row, measure)
+    return BLANK if found is None else with_half_width(found.value, found.half_width)
 
 
 def _ratio(ratio: Estimate | None) -> str:
@@ -152,5 +168,5 @@ def _verdict(ratios: Mapping[str, Estimate]) -> str:
         return f"The loaded file takes {change} % less {what} than this one ({high} to {low} %)."
     if ratio.ci_low > 1:
         return f"The loaded file takes {change} % more {what} than this one ({low} to {high} %)."
-    signed = ", ".join(f"{end:+.{digits}f} %" for end in ends[1:])
-    return f"The two cannot be told apart in {what}: {ends[0]:+.{digits}f} % ({signed})."
+    change, low, high = (f"{end:+.{digits}f}" for end in ends)
+    return f"The two cannot be told apart in {what}: {change} % ({low} to {high} %)."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,13 +10,16 @@ from ..analysis.columns import RUN_COLUMNS, TEXT_COLUMNS
 from ..analysis.runs_table import typed
 from ..measure.protocol.codec import process_of_visit
 from ..records import SCHEMA_VERSION
-from ..tables.csv import read_frame
+from ..tables.csv import as_it_was, read_frame
 
 if TYPE_CHECKING:
     import pandas as pd
 
 IDENTITY_COLUMNS = ["schema_version", "run_id", "condition", "is_warmup", "error"]
 """Without these a table is no ``runs.csv``."""
+
+SOME = 10_000
+"""So many rows are read at once where only ids are asked for."""
 
 
 def read_runs(path: Path) -> pd.DataFrame:
@@ -30,6 +34,27 @@ def read_runs(path: Path) -> pd.DataFrame:
     """
     types: dict[str, Any] = {**dict.fromkeys(TEXT_COLUMNS, str), "seed": "UInt64"}
     return typed_runs(read_frame(path, types), f"{path}")
+
+
+def run_ids(path: Path) -> Iterator[str]:
+    """The ids in a ``runs.csv``, some at a time; none where there is no such file.
+
+    Raises:
+        ValueError: it is no ``runs.csv``.
+        OSError: it cannot be read.
+    """
+    import pandas as pd
+
+    if not path.exists():
+        return
+    try:
+        with pd.read_csv(
+            path, usecols=["run_id"], dtype=str, chunksize=SOME, encoding="utf-8-sig"
+        ) as parts:
+            for part in parts:
+                yield from (str(as_it_was(cell)) for cell in part["run_id"])
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a runs.csv: {str(error).strip()}") from error
 
 
 def typed_runs(frame: pd.DataFrame, path: str) -> pd.DataFrame:

@@ -83,7 +83,7 @@ def write_table(analysis: Analysis, folder: Path) -> list[Path]:
         OSError: the folder cannot be made or written.
         ValueError: the ``runs.csv`` there is none of this version's; it is left alone.
     """
-    with _locked(folder):
+    with locked(folder):
         there = _read_table(newest(folder / "runs.csv"))
         known = set() if there is None else set(there["run_id"])
         lost = len(known - set(analysis.frame["run_id"]))
@@ -101,7 +101,7 @@ def write_table(analysis: Analysis, folder: Path) -> list[Path]:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Make the folder, and be the only one that adds to its tables."""
     from filelock import FileLock, Timeout
 
@@ -156,7 +156,7 @@ def append_runs(runs: Sequence[Run], folder: Path, preface: Sequence[str] = ()) 
         OSError: the folder cannot be made or written.
         ValueError: the ``runs.csv`` there is none of this version's; it is left alone.
     """
-    with _locked(folder):
+    with locked(folder):
         return _append_runs(runs, folder, preface)
 
 

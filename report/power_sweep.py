@@ -156,6 +156,8 @@ def _explanations(sweep: Sweep) -> Iterator[str]:
         yield "Energy and time are those of denoising: nothing else of the images was measured."
     if sweep.note:
         yield f"Energy: {sweep.note}"
+    for reason in sweep.not_counted:
+        yield f"Not counted: {reason}"
 
 
 def _section(sweep: Sweep) -> list[str]:

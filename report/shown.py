@@ -6,18 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..analysis.analysis import Analysis
-from ..analysis.glance import Axis, Compared, Glance
+from ..analysis.glance import Compared, Glance
 from ..analysis.statements import failures
-from ..records import Estimate, Run
-from ..tables.decimals import with_half_width
+from ..records import Run
 from .beside import own_text
 from .blanks import Unmeasured, blank_reasons, notes_beside, without_blank_columns
 from .breakdown import breakdown_table
+from .drawn import axis_drawn, short, value_drawn
 from .glance import HEADINGS
 from .summary import GIB, summary_table
-
-FIGURES = 6
-"""Significant figures of a number that is drawn; it travels with the workflow."""
 
 INTERVAL_NOTE = "± is the half width of the 95 % Student-t interval of the mean."
 PHASES_NOTE = (
@@ -100,34 +97,14 @@ def _measure(one: Compared, blanks: Sequence[Mapping[str, str]]) -> dict[str, An
     return {
         "name": one.measure.column,
         "unit": one.measure.unit,
-        "axis": _axis(one.axis),
+        "axis": axis_drawn(one.axis),
         "values": [
-            {"reason": row.get(heading, "")} if found is None else _value(found)
+            {"reason": row.get(heading, "")} if found is None else value_drawn(found)
             for found, row in zip(one.values, blanks, strict=True)
         ],
-        "parts": [{k: _short(v) for k, v in row.items()} for row in one.parts],
-        "parts_axis": _axis(one.parts_axis),
+        "parts": [{k: short(v) for k, v in row.items()} for row in one.parts],
+        "parts_axis": axis_drawn(one.parts_axis),
     }
-
-
-def _value(found: Estimate) -> dict[str, Any]:
-    has_interval = found.n > 1
-    mean, _, half = with_half_width(found.value, found.half_width).partition(" ± ")
-    return {
-        "text": mean,
-        "half": half,
-        "value": _short(found.value),
-        "low": _short(found.ci_low) if has_interval else None,
-        "high": _short(found.ci_high) if has_interval else None,
-    }
-
-
-def _axis(axis: Axis | None) -> list[float] | None:
-    return None if axis is None else list(axis.ticks)
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.{FIGURES}g}")
 
 
 def _left(blanks: Sequence[Mapping[str, str]], gone: Sequence[Unmeasured]) -> list[dict[str, str]]:

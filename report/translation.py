@@ -22,15 +22,15 @@ Translate = Callable[[str], str]
 def translator(language: str) -> Translate:
     """A function from English to ``language``.
 
-    A text is translated where a template fits all of it, then its values are; else its parts are,
-    as far as they can be; what nothing fits comes back with its numbers written as in ``language``.
+    A text is translated where a template fits all of it, then its values are; where several fit,
+    that with the most text of its own counts. Else its parts are, as far as they can be; what
+    nothing fits comes back with its numbers written as in ``language``.
     """
     if language == "en":
         return str
     main = json.loads((LOCALES / language / "main.json").read_text("utf-8"))
     messages, page = main["wattbench"]["messages"], json.loads(PAGE_TEXTS.read_text("utf-8"))
-    # What a page is made of ("… of …") comes after whole sentences that it would fit too.
-    return _by({**messages, **page, **messages}, decimal_comma)
+    return _by({**page, **messages}, decimal_comma)
 
 
 def decimal_comma(text: str) -> str:
@@ -39,9 +39,9 @@ def decimal_comma(text: str) -> str:
 
 
 def _by(templates: Mapping[str, str], write: Translate) -> Translate:
-    patterns = [
-        (_pattern(source), target) for source, target in templates.items() if VALUE in source
-    ]
+    with_values = [source for source in templates if VALUE in source]
+    with_values.sort(key=lambda source: -len(source.replace(VALUE, "")))
+    patterns = [(_pattern(source), templates[source]) for source in with_values]
 
     def translated(text: str) -> str | None:
         if text in templates and VALUE not in text:

@@ -17,7 +17,7 @@ RUN_FIELDS = frozenset(
         r"\w+",
         """
         run_id started_at seed visit repeat is_warmup study cell prompt process_id
-        condition environment samplings kernel_calls picture board trace
+        condition environment samplings kernel_calls picture board trace beside_traces
         phases wall_time_s energy energy_note predicted_energy beside_meters pue
         idle_power_w idle_power_before_w idle_power_after_w
         vram vram_note rss allocator_peak_bytes allocator_mean_bytes allocator_source

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from .definitions import Definition, Definitions
+from ..hosts.remote.definitions import Definition, Definitions
 from .wiring import Node, Target
 
 Workflow = dict[str, Any]

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from ..errors import CommandError, UsageError
+from ..hosts.remote.definitions import Definitions
 from ..hosts.remote.graph import Graph, repeated_in_block
 from .axes import AS_IS, AXES, with_level
-from .definitions import Definitions
 from .levels import Offers, level_refused
 from .levers import LEVERS
 from .plan import Cell, Excluded, Plan
@@ -97,7 +97,7 @@ def _asked(cell: Cell, graph: Graph, bench: Bench, offered: Offers) -> Asked:
     )
     graph = bench.with_levers(graph, settings)
     bench.instrumented(graph)
-    repeated_in_block(graph, 1, 0)
+    repeated_in_block(graph, 1, 0, bench.definitions)
     _check_choices(graph, bench.definitions)
     needed = [
         offer.get("needs", "")

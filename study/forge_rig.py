@@ -17,10 +17,10 @@ from typing import Any, ClassVar
 
 from ..errors import CommandError
 from ..hosts.remote.client import ServerUnreachableError
+from ..hosts.remote.definitions import Definition, Definitions, Input
 from ..hosts.remote.forge import IMG2IMG, TXT2IMG, ForgeClient
 from ..hosts.remote.graph import NOISE_SEED, Graph
 from ..incoming import IncomingError, read_json
-from .definitions import Definition, Definitions, Input
 from .levels import Offers
 from .measured import Instrumented, Prompt
 from .search import Settings

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..hosts.remote.definitions import Definitions
 from ..hosts.remote.graph import BENCHMARK, PACK_PREFIX, Graph
 from ..records import KernelCalls, Run
-from .definitions import Definitions
 from .wiring import ends_of, fresh_id
 
 WATCH, PROBE, COLLECT = (
@@ -57,6 +57,14 @@ class Prompt:
     pictures: tuple[Path, ...] = ()
     error: str = ""
     is_dead: bool = False
+
+    @property
+    def s_per_img(self) -> float | None:
+        return None if self.time_s is None else self.time_s / max(1, len(self.pictures))
+
+    @property
+    def j_per_img(self) -> float | None:
+        return None if self.energy_j is None else self.energy_j / max(1, len(self.pictures))
 
     @property
     def kernel_calls(self) -> tuple[KernelCalls, ...]:

@@ -97,10 +97,11 @@ def sentence(verdict: Verdict, tuning: Tuning) -> str:
         if share == 0
         else f"a picture that is {share:.1%} of the way to another seed's"
     )
-    what = " and ".join(do)
+    what, taken = " and ".join(do), tuning.search.block_count(Stage.FINALS)
+    blocks = f"{ratio.n}" if ratio.n == taken else f"{ratio.n} of {taken}"
     return (
         f"{what[0].upper()}{what[1:]}: an image takes {_interval(ratio)} x the {word}, over "
-        f"{ratio.n} blocks, with {picture}."
+        f"{blocks} blocks, with {picture}."
     )
 
 

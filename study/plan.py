@@ -23,16 +23,21 @@ Level = str | int | float
 MAX_PLAN_BYTES = 2**20
 
 SECTIONS = ("name", "seed", "workload", "axes", "baseline", "exclude", "run", "stop", "fleet")
-WORKLOAD_KEYS = ("name", "workflow")
-REASON = "reason"
+WORKLOAD_KEYS = ("name", "workflow", "compare_with")
+REASON, WORKLOAD = "reason", "workload"
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A workflow to measure: a file, or a shipped one by its name without ``.json``."""
+    """A workflow to measure: a file, or a shipped one by its name without ``.json``.
+
+    ``compare_with`` is another workload that makes the same pictures in another way: its baseline
+    is this one's too.
+    """
 
     name: str
     workflow: Path
+    compare_with: str = ""
 
 
 @dataclass(frozen=True)
@@ -131,11 +136,17 @@ class Plan:
         Raises:
             UsageError: it has no such workload.
         """
+        if not workloads:
+            return self
         known = [workload.name for workload in self.workloads]
         for name in workloads:
             if name not in known:
                 raise UsageError(f"the plan has no workload {name!r}{nearest(name, known)}")
-        kept = [one for one in self.workloads if not workloads or one.name in workloads]
+        kept = [
+            one if one.compare_with in workloads else replace(one, compare_with="")
+            for one in self.workloads
+            if one.name in workloads
+        ]
         return replace(self, workloads=tuple(kept))
 
     def cells(self) -> list[Cell]:
@@ -152,11 +163,12 @@ class Plan:
         Axes that make other work (steps, size, model) keep the cell's own level: a ratio between
         unlike pictures says nothing.
         """
+        others = {one.name: one.compare_with for one in self.workloads if one.compare_with}
         levels = tuple(
             (axis, level if axis_named(axis).changes_work else self.baseline[axis])
             for axis, level in cell.levels
         )
-        return Cell(cell.workload, levels)
+        return Cell(others.get(cell.workload, cell.workload), levels)
 
     def _all(self) -> Iterator[tuple[Cell, str]]:
         for workload in self.workloads:
@@ -166,11 +178,12 @@ class Plan:
             ]
             for combination in itertools.product(*ordered):
                 levels = tuple(zip(self.axes, combination, strict=True))
-                yield Cell(workload.name, levels), self._why_not(dict(levels))
+                place = {**dict(levels), WORKLOAD: workload.name}
+                yield Cell(workload.name, levels), self._why_not(place)
 
-    def _why_not(self, levels: Mapping[str, Level]) -> str:
+    def _why_not(self, place: Mapping[str, Level]) -> str:
         for pattern, reason in self.excludes:
-            if all(levels.get(axis) == level for axis, level in pattern.items()):
+            if all(place.get(key) == value for key, value in pattern.items()):
                 return reason
         return ""
 
@@ -231,7 +244,7 @@ class _Reader:
             workloads=workloads,
             axes=axes,
             baseline=baseline,
-            excludes=self._excludes(data.get("exclude", []), axes),
+            excludes=self._excludes(data.get("exclude", []), axes, [w.name for w in workloads]),
             protocol=protocol,
             stop=self._section("stop", data.get("stop", {}), Stop()),
             fleet=self._fleet(data.get("fleet", {}), [one.name for one in workloads]),
@@ -266,10 +279,19 @@ class _Reader:
             if "workflow" not in entry:
                 raise self._error("workload", "a workload needs its workflow")
             path = self._workflow(str(entry["workflow"]))
-            found.append(Workload(str(entry.get("name", path.stem)), path))
+            name, other = str(entry.get("name", path.stem)), entry.get("compare_with", "")
+            found.append(Workload(name, path, str(other)))
         names = [workload.name for workload in found]
         if len(set(names)) < len(names):
             raise self._error("workload", f"two workloads have one name: {', '.join(names)}")
+        first = [workload.name for workload in found if not workload.compare_with]
+        for workload in found:
+            if workload.compare_with and workload.compare_with not in first:
+                raise self._error(
+                    "compare_with",
+                    f"compare_with = {workload.compare_with!r} is no workload with a baseline of "
+                    f"its own{nearest(workload.compare_with, first)}",
+                )
         return tuple(found)
 
     def _workflow(self, name: str) -> Path:
@@ -288,12 +310,16 @@ class _Reader:
         )
 
     def _excludes(
-        self, data: Any, axes: Mapping[str, Sequence[Level]]
+        self, data: Any, axes: Mapping[str, Sequence[Level]], workloads: Sequence[str]
     ) -> tuple[tuple[Mapping[str, Level], str], ...]:
-        found = []
+        found, keys = [], [WORKLOAD, *axes, REASON]
         for entry in data:
-            self._check_keys(entry, [*axes, REASON], "an exclude; it names axes of the plan")
-            pattern = {axis: level for axis, level in entry.items() if axis != REASON}
+            self._check_keys(entry, keys, "an exclude; it names axes or a workload of the plan")
+            pattern = {key: value for key, value in entry.items() if key != REASON}
+            name = pattern.get(WORKLOAD, workloads[0])
+            if name not in workloads:
+                where = f"there is no workload {name!r} to exclude"
+                raise self._error("exclude", f"{where}{nearest(str(name), workloads)}")
             if not entry.get(REASON) or not pattern:
                 raise self._error("exclude", "an exclude needs levels and a reason")
             found.append((pattern, str(entry[REASON])))

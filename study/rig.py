@@ -15,10 +15,10 @@ from ..errors import CancelledError
 from ..hosts.remote.batch import JOURNAL_FILE, JOURNAL_FOLDER, read_runs
 from ..hosts.remote.client import ComfyClient
 from ..hosts.remote.comfy_run import run_workflow, to_api_format
+from ..hosts.remote.definitions import Definitions, definitions_of
 from ..hosts.remote.graph import Graph
 from ..hosts.remote.pictures import fetch_pictures
 from ..hosts.remote.server import ComfyServer
-from .definitions import Definitions, definitions_of
 from .levels import Offers
 from .measured import Instrumented, Prompt, instrumented, measures_itself, prompt_of
 from .search import Settings

@@ -205,6 +205,10 @@ class Search:
                 found[settings] = _ratio(pairs, level)
         return found
 
+    def block_count(self, stage: Stage) -> int:
+        """How many blocks of a stage were measured, whatever came of them."""
+        return len(self._results.get(stage, ()))
+
     def verdict(self) -> Verdict:
         """The best finalist if it is proven to be better, else why the baseline stays."""
         ratios = self.ratios(Stage.FINALS)

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..hosts.remote.definitions import Definitions
 from ..hosts.remote.graph import Graph
-from .definitions import Definitions
 from .levers import LEVERS, LeverKind
 from .search import Settings
 

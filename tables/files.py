@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 from uuid import uuid4
 
 
@@ -29,16 +32,29 @@ def write_bytes(data: bytes, path: Path) -> Path:
     Raises:
         OSError: the folder cannot be made or written.
     """
+    with writing(path) as file:
+        file.write(data)
+    return newest(path)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write piece by piece, which takes the place of ``path`` at the end of the block.
+
+    After an error there is nothing of it; see :func:`write_bytes`.
+
+    Raises:
+        OSError: the folder cannot be made or written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Not tempfile's: its files are readable by their owner alone, and stay so under the new name.
     temporary = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
         with temporary.open("xb") as file:
-            file.write(data)
-        return _put(temporary, path)
-    except OSError:
+            yield file
+        _put(temporary, path)
+    finally:
         temporary.unlink(missing_ok=True)
-        raise
 
 
 def beside(path: Path) -> Path:
@@ -51,7 +67,7 @@ def newest(path: Path) -> Path:
     return beside(path) if beside(path).exists() else path
 
 
-def _put(temporary: Path, path: Path) -> Path:
+def _put(temporary: Path, path: Path) -> None:
     try:
         temporary.replace(path)
     except PermissionError:
@@ -62,6 +78,5 @@ def _put(temporary: Path, path: Path) -> Path:
             path,
             beside(path).name,
         )
-        return beside(path)
+        return
     beside(path).unlink(missing_ok=True)
-    return path

@@ -10,9 +10,11 @@ from typing import get_args
 
 import pytest
 
+from wattbench.attention import BACKENDS
 from wattbench.measure.meters.base import Provenance
+from wattbench.offer import Machine
 from wattbench.records import Method, Scope
-from wattbench.report.translation import PAGE_TEXTS
+from wattbench.report.translation import PAGE_TEXTS, translator
 from wattbench.study.search import Stage
 
 ROOT = Path(__file__).parents[1]
@@ -149,7 +151,7 @@ SPEAKING = (
 def test_what_the_server_says_is_translated():
     messages = load("pt-BR", "main")["wattbench"]["messages"]
     rooms = ("measure/**/*.py", "analysis/**/*.py", "report/*.py", "quality/*.py", "hosts/**/*.py")
-    rooms = (*rooms, "cli/matrix.py", "tables/*.py")
+    rooms = (*rooms, "cli/matrix.py", "tables/*.py", "attention/*.py")
     assert set(messages) - said_in("nodes/*.py", *rooms) == set()
     assert [text for text in messages if text.count("…") != messages[text].count("…")] == []
     sentences = {
@@ -158,6 +160,18 @@ def test_what_the_server_says_is_translated():
         if re.search(r"\w \w", text) and not re.match(r"[A-Z]|``", text)
     }
     assert sentences - set(messages) == set()
+
+
+ENGLISH = re.compile(r"\b(and|attention|choose|for|is|memory|needs|not|or|the|this)\b")
+
+
+def test_what_is_said_of_attention_kernels_is_translated():
+    """Names alone, as FlashAttention-2, are the same in each language."""
+    say = translator("pt-BR")
+    for backend in BACKENDS:
+        offer = backend.offer(Machine("cpu", "cpu"))
+        said = map(say, (offer.description, offer.reason, offer.remedy))
+        assert [text for text in said if ENGLISH.search(text)] == []
 
 
 RESULTS = ("card_view.js", "result_node.js", "tables.js", "actions.js", "beside_view.js")
@@ -206,6 +220,29 @@ def test_tuning_finds_its_texts(language):
     used |= {f"state_{state}" for state in re.findall(r"\w+", states)}
     used |= {*re.findall(r"\w+", objectives), *(stage.value for stage in Stage)}
     assert set(load(language, "main")["wattbench"]["tune"]) == used
+
+
+BOLD = re.compile(r"\*\*([^*]+)\*\*")
+
+
+def test_notes_of_templates_are_translated_line_by_line():
+    lines = json.loads((ROOT / "web" / "notes.pt-BR.json").read_text("utf-8"))
+    notes = [
+        node
+        for path in (ROOT / "workflows").rglob("*.json")
+        for node in json.loads(path.read_text("utf-8"))["nodes"]
+        if node["type"] == "MarkdownNote"
+    ]
+    said = {line for node in notes for line in node["widgets_values"][0].split("\n")}
+    unspoken = {line for line in said if re.fullmatch(r"(- )?(\*\*[^*]+\*\*)?", line)}
+    assert set(lines) == said - unspoken | {node["title"] for node in notes}
+    assert len(set(lines.values())) == len(lines)
+    same = {line for line, translated in lines.items() if line == translated}
+    assert {line for line in same if not line.startswith("## ")} == set()
+    pressed = {"Run": "Executar"}
+    for line, translated in lines.items():
+        names = sorted(pressed.get(name, name) for name in BOLD.findall(line))
+        assert names == sorted(BOLD.findall(translated)), line
 
 
 def test_settings_are_those_of_the_pages(language):

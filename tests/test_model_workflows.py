@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from tooling.model_workflows import FOLDER, FOLDERS, TABLE, TWINS, workflows
 from wattbench.hosts.remote.comfy_run import run_workflow
-from wattbench.study.definitions import definitions_of
+from wattbench.hosts.remote.definitions import definitions_of
 
 MODELS = {model["name"]: model for model in tomllib.loads(TABLE.read_text("utf-8"))["model"]}
 OF_A_KIND = {

@@ -1,6 +1,6 @@
 /** Buttons that take a result out of the page: no ComfyUI in here. */
 
-import { make } from "./dom.js";
+import { createButton, make } from "./dom.js";
 
 /**
  * @param {import("./translator.js").Translator} translate
@@ -28,14 +28,6 @@ export function createActions(translate, markdown, csv, png) {
     buttons.unshift(imageButton);
   }
   return make("div", "wattbench-actions", ...buttons, status);
-}
-
-/** @param {string} text @param {() => void} onClick */
-function createButton(text, onClick) {
-  const button = make("button", "wattbench-button", text);
-  button.type = "button";
-  button.addEventListener("click", onClick);
-  return button;
 }
 
 /**

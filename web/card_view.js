@@ -14,6 +14,11 @@ import { BLANK } from "./tables.js";
  * @typedef {{row: number, common: string, labels: string[], where: string, verdict: string[],
  *   asides: string[], winners: number[],
  *   vram_total: number | null, energy_from: string, measures: Measure[]}} Glance
+ * All conditions of this result and of a file beside it, as report/beside.py has them; `files` has 0
+ * for a condition of this result.
+ *
+ * @typedef {{name: string, unit: string, axis: number[] | null, values: Value[], note?: string}} Dotted
+ * @typedef {{name: string, labels: string[], files: number[], measures: Dotted[]}} Both
  * @typedef {{filename: string, subfolder: string, type: string}} Picture
  *
  * @typedef {import("./translator.js").Translator} Translator
@@ -95,11 +100,17 @@ function createFigures({ row, measures, vram_total, energy_from }, translate, la
  * @param {(string | undefined)[]} pictures Addresses, one for each condition.
  * @param {Translator} translate
  * @param {string} language
+ * @param {Both} [both] With a file beside it: its conditions are dots on the same axis.
  * @returns {HTMLElement[]} Nothing where there is nothing to draw.
  */
-export function createComparison(glance, pictures, translate, language) {
-  const isAlone = glance.labels.length === 1;
-  const shown = glance.measures.filter(({ axis, parts_axis }) => (isAlone ? parts_axis : axis));
+export function createComparison(glance, pictures, translate, language, both) {
+  const isAlone = glance.labels.length === 1 && !both;
+  const dotted = new Map(
+    (both ?? glance).measures.filter(({ axis }) => axis).map((one) => [one.name, one]),
+  );
+  const shown = glance.measures.filter(({ name, parts_axis }) =>
+    isAlone ? parts_axis : dotted.has(name),
+  );
   if (!shown.length) return [];
   const names = {
     s_per_img: translate("seconds"),
@@ -120,9 +131,10 @@ export function createComparison(glance, pictures, translate, language) {
     buttons.forEach((button, i) =>
       button.setAttribute("aria-pressed", `${shown[i] === measure}`),
     );
+    const dots = isAlone ? undefined : dotted.get(measure.name);
     panel.replaceChildren(
-      ...(isAlone ? [] : [createDots(glance, measure, pictures, translate, language)]),
-      ...createBars(glance, measure, translate, language),
+      ...(dots ? [createDots(both ?? glance, dots, pictures, translate, language)] : []),
+      ...createBars(glance, measure, both ? `${translate("this_result")}: ` : "", translate, language),
     );
   }
 
@@ -137,17 +149,18 @@ export function createComparison(glance, pictures, translate, language) {
 }
 
 /**
- * @param {Glance} glance
- * @param {Measure} measure
+ * @param {{labels: string[], winners?: number[], files?: number[], name?: string}} conditions
+ * @param {Dotted} measure
  * @param {(string | undefined)[]} pictures
  * @param {Translator} translate
  * @param {string} language
  */
-function createDots({ labels, winners }, measure, pictures, translate, language) {
+function createDots({ labels, winners, files, name }, measure, pictures, translate, language) {
   const { unit, values } = measure;
   const axis = measure.axis ?? [0, 1];
+  const sources = [translate("this_result"), name ?? ""];
   const at = placeOn(axis);
-  const lines = values.map((found, i) => {
+  const lines = values.flatMap((found, i) => {
     const marks = [];
     if (found.low != null && found.high != null) {
       const interval = make("span", "wattbench-spread");
@@ -163,19 +176,27 @@ function createDots({ labels, winners }, measure, pictures, translate, language)
     const half = found.half ? ` ± ${format.cell(language, found.half)}` : "";
     const value =
       found.text === undefined ? BLANK : `${format.cell(language, found.text)}${half} ${unit}`;
-    const line = createLine(labels[i], pictures[i], marks, value);
+    const source = files ? sources[files[i]] : "";
+    const label = [source, labels[i]].filter(Boolean).join(": ");
+    const line = createLine(labels[i] || source, files?.[i] ? undefined : pictures[i], marks, value);
     const spread =
       found.low != null && found.high != null
         ? ` (${translate("interval")}: ${short(language, found.low)} – ${short(language, found.high)})`
         : "";
-    line.title = `${labels[i]}: ${found.reason ? translate(found.reason) : value + spread}`;
-    if (winners.includes(i)) line.classList.add("wattbench-best");
-    return line;
+    line.title = `${label}: ${found.reason ? translate(found.reason) : value + spread}`;
+    if (files?.[i]) line.classList.add("wattbench-other");
+    if (winners?.includes(i)) line.classList.add("wattbench-best");
+    const isFirst = files && files[i] !== files[i - 1] && labels[i];
+    return isFirst ? [make("li", "wattbench-source", source), line] : [line];
   });
   const list = make("ul", "wattbench-lines", ...lines, createScale(axis, unit, language));
   const title = make("figcaption", "", `${unit}: ${translate("dots")}`);
   const figure = make("figure", "", title, list);
-  if (axis[0] > 0) figure.append(make("p", "wattbench-quiet", translate("not_from_zero")));
+  const notes = [
+    axis[0] > 0 ? translate("not_from_zero") : "",
+    measure.note ? translate(measure.note) : "",
+  ].filter(Boolean);
+  figure.append(...notes.map((note) => make("p", "wattbench-quiet", note)));
   return figure;
 }
 
@@ -184,11 +205,12 @@ function createDots({ labels, winners }, measure, pictures, translate, language)
  *
  * @param {Glance} glance
  * @param {Measure} measure
+ * @param {string} source Whose bars these are, before the title.
  * @param {Translator} translate
  * @param {string} language
  * @returns {HTMLElement[]}
  */
-function createBars({ labels, common }, { unit, parts, parts_axis }, translate, language) {
+function createBars({ labels, common }, { unit, parts, parts_axis }, source, translate, language) {
   if (!parts_axis) return [];
   const at = placeOn(parts_axis);
   const names = {
@@ -225,7 +247,7 @@ function createBars({ labels, common }, { unit, parts, parts_axis }, translate, 
     make(
       "figure",
       "",
-      make("figcaption", "", `${unit}: ${translate("bars")}`),
+      make("figcaption", "", `${source}${unit}: ${translate("bars")}`),
       make("ul", "wattbench-lines", ...lines, createScale(parts_axis, unit, language)),
       make("ul", "wattbench-legend", ...legend),
     ),

@@ -17,6 +17,30 @@ export function make(tag, className = "", ...children) {
 }
 
 /**
+ * What is shown on demand.
+ *
+ * @param {string} title
+ * @param {HTMLElement[]} content
+ */
+export function createFold(title, ...content) {
+  return make("details", "wattbench-fold", make("summary", "", title), ...content);
+}
+
+/**
+ * A button as all of the pack's, with its style.
+ *
+ * @param {string} text
+ * @param {() => void} onClick
+ */
+export function createButton(text, onClick) {
+  addStyleSheet("button.css");
+  const button = make("button", "wattbench-button", text);
+  button.type = "button";
+  button.addEventListener("click", onClick);
+  return button;
+}
+
+/**
  * @template {keyof SVGElementTagNameMap} Tag
  * @param {Tag} tag
  * @param {Record<string, string | number>} attributes

@@ -11,14 +11,16 @@ const SEPARATOR = /; |: /g;
  * as they can be. So `Board: display active (2 of 9 runs)` needs no template of its own.
  *
  * @param {Record<string, string>} templates Translations by what the server says, with {@link VALUE}
- *   for each value, in the same order in both. Where several fit, the first one counts.
+ *   for each value, in the same order in both. Where several fit, that with the most text of its own
+ *   counts.
  * @param {(value: string) => string} write A number in the user's language.
  * @returns {(text: string) => string}
  */
 export function createMessages(templates, write) {
-  const patterns = Object.entries(templates).map(
-    ([source, target]) => /** @type {const} */ ([toPattern(source), target]),
-  );
+  const ownText = (/** @type {string} */ source) => source.replaceAll(VALUE, "").length;
+  const patterns = Object.entries(templates)
+    .sort(([first], [second]) => ownText(second) - ownText(first))
+    .map(([source, target]) => /** @type {const} */ ([toPattern(source), target]));
 
   /** @param {string} text @returns {string | undefined} Undefined where no template fits. */
   function translated(text) {

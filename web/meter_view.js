@@ -1,6 +1,6 @@
 /** A dialog in which a meter is chosen: what `wattbench doctor` finds, or a free text; no ComfyUI in here. */
 
-import { make } from "./dom.js";
+import { createButton, make } from "./dom.js";
 
 /**
  * @typedef {import("./hud_view.js").Offer} Offer
@@ -35,17 +35,15 @@ export function createMeterDialog(offers, value, translate, choose) {
   });
   const title = make("h2", "", translate("title"));
   title.id = "wattbench-meter-title";
-  const cancel = make("button", "wattbench-record-button", translate("cancel"));
-  cancel.type = "button";
-  cancel.addEventListener("click", () => dialog.close());
-  const accept = make("button", "wattbench-record-button", translate("accept"));
+  const cancel = createButton(translate("cancel"), () => dialog.close());
+  const accept = make("button", cancel.className, translate("accept"));
   const form = make(
     "form",
     "",
     title,
     make("div", "wattbench-meter-list", ...rows),
     make("label", "", `${translate("free")} `, free),
-    make("div", "wattbench-record-buttons", accept, cancel),
+    make("div", "wattbench-buttons", accept, cancel),
   );
   form.method = "dialog";
   form.addEventListener("submit", () => choose(free.value.trim() || AUTO));

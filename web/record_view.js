@@ -1,6 +1,6 @@
 /** The history of what prompts cost, in the WattBench tab, and the question that begins it. */
 
-import { make } from "./dom.js";
+import { createButton, make } from "./dom.js";
 import * as format from "./format.js";
 import { BLANK, createRegion } from "./tables.js";
 
@@ -38,7 +38,7 @@ export function createRecordPanel(translate, language, actions) {
   const keep = createButton("", () => actions.keep(!isOn));
   const open = createButton(translate("open"), actions.open);
   const clear = createButton(translate("clear"), actions.clear);
-  const buttons = make("div", "wattbench-record-buttons", keep, open, clear);
+  const buttons = make("div", "wattbench-buttons", keep, open, clear);
   const heading = make("h2", "", translate("title"));
   return {
     element: make("section", "wattbench-record", heading, status, table, buttons),
@@ -126,17 +126,9 @@ export function createQuestion(translate, answer) {
   };
   const yes = createButton(translate("yes"), () => end(true));
   const no = createButton(translate("no"), () => end(false));
-  element.append(make("div", "wattbench-record-buttons", yes, no));
+  element.append(make("div", "wattbench-buttons", yes, no));
   element.addEventListener("keydown", (event) => {
     if (event.key === "Escape") end(true);
   });
   return element;
-}
-
-/** @param {string} text @param {() => void} onClick */
-function createButton(text, onClick) {
-  const button = make("button", "wattbench-record-button", text);
-  button.type = "button";
-  button.addEventListener("click", onClick);
-  return button;
 }

@@ -2,7 +2,7 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { addStyleSheet, make } from "./dom.js";
+import { addStyleSheet, createButton, make } from "./dom.js";
 import * as format from "./format.js";
 import { allNodes, pathTo } from "./graph.js";
 import { pastJobs } from "./history.js";
@@ -106,12 +106,11 @@ export function resultNode({
     const left = await leftOf?.(detail.prompt_id);
     if (!left) return;
     for (const node of ownNodes()) {
-      const button = make("button", "wattbench-button wattbench-left", left.label);
-      button.type = "button";
-      button.addEventListener("click", () => {
+      const button = createButton(left.label, () => {
         app.nodeOutputs[outputKey(node)] = { [output]: [left.result] };
         showAndGrow(node, keptOutputs(node));
       });
+      button.classList.add("wattbench-left");
       const body = bodyOf(node);
       body?.querySelector(".wattbench-left")?.remove();
       body?.prepend(button);

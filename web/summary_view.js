@@ -4,7 +4,7 @@ import { createActions } from "./actions.js";
 import { createBeside } from "./beside_view.js";
 import { toPng } from "./card_image.js";
 import { createCard, createComparison } from "./card_view.js";
-import { make } from "./dom.js";
+import { createFold, make } from "./dom.js";
 import * as format from "./format.js";
 import { createCharts } from "./summary_charts.js";
 import { asCsv, asMarkdown } from "./table_text.js";
@@ -64,19 +64,24 @@ export function renderSummary(summary, translate, language, addressOf, compare) 
     const picture = summary.pictures?.[i];
     return picture && addressOf ? addressOf(picture) : undefined;
   });
+  const comparison = make("div", "wattbench-compared");
+  /** @param {import("./card_view.js").Both} [both] */
+  const draw = (both) =>
+    comparison.replaceChildren(...createComparison(glance, pictures, translate, language, both));
+  draw();
   const posted = [
     createCard(glance, troubles, pictures[glance.row], translate, language),
-    ...createComparison(glance, pictures, translate, language),
+    comparison,
   ];
   const beside = summary.csv && compare
-    ? [createBeside(summary.csv, compare, translate, language)]
+    ? [createBeside(summary.csv, compare, translate, language, draw)]
     : [];
   return [
     ...posted,
     ...beside,
-    fold(translate("numbers"), ...numbers),
+    createFold(translate("numbers"), ...numbers),
     ...charts(summary, translate, language),
-    ...noteList.map((element) => fold(`${translate("notes")} (${notes.length})`, element)),
+    ...noteList.map((element) => createFold(`${translate("notes")} (${notes.length})`, element)),
     createActions(translate, markdown, csv, () => toPng(posted)),
   ];
 }
@@ -102,12 +107,7 @@ function charts({ glance, series = [] }, translate, language) {
     const name = series.length === 1 ? [] : [make("h4", "", glance?.labels[i] ?? "")];
     return figures.length ? [make("div", "wattbench-plots", ...name, ...figures)] : [];
   });
-  return sets.length ? [fold(translate("charts"), ...sets)] : [];
-}
-
-/** @param {string} title @param {HTMLElement[]} content */
-function fold(title, ...content) {
-  return make("details", "wattbench-fold", make("summary", "", title), ...content);
+  return sets.length ? [createFold(translate("charts"), ...sets)] : [];
 }
 
 /**

@@ -1,6 +1,6 @@
 /** The form, the bar and the candidates of a search: no ComfyUI in here. */
 
-import { make } from "./dom.js";
+import { createButton, make } from "./dom.js";
 import * as format from "./format.js";
 import { BLANK } from "./tables.js";
 
@@ -64,7 +64,7 @@ export function createTunePanel(translate, language, callbacks) {
   Object.assign(budget, { type: "number", min: "1", max: `${LONGEST_MIN}`, step: "1" });
   budget.value = `${DEFAULT_BUDGET_MIN}`;
   const levers = make("fieldset", "", make("legend", "", translate("levers")));
-  const begin = button(translate("begin"), send);
+  const begin = createButton(translate("begin"), send);
   const form = make(
     "div",
     "wattbench-tune-form",
@@ -73,9 +73,9 @@ export function createTunePanel(translate, language, callbacks) {
     levers,
     begin,
   );
-  const cancel = button(translate("cancel"), callbacks.cancel);
-  const report = button(translate("open_report"), callbacks.openReport);
-  const tuned = button(translate("load_tuned"), callbacks.loadTuned);
+  const cancel = createButton(translate("cancel"), callbacks.cancel);
+  const report = createButton(translate("open_report"), callbacks.openReport);
+  const tuned = createButton(translate("load_tuned"), callbacks.loadTuned);
   const status = make("p", "wattbench-tune-status");
   status.setAttribute("role", "status");
   const bar = make("progress");
@@ -96,7 +96,7 @@ export function createTunePanel(translate, language, callbacks) {
     make("h2", "", translate("title")),
     make("p", "", translate("explanation")),
     form,
-    make("div", "wattbench-tune-buttons", cancel, report, tuned),
+    make("div", "wattbench-buttons", cancel, report, tuned),
     status,
     bar,
     line,
@@ -202,14 +202,6 @@ function leverBox(name) {
 function option(value, text) {
   const made = make("option", "", text);
   made.value = value;
-  return made;
-}
-
-/** @param {string} text @param {() => void} onClick */
-function button(text, onClick) {
-  const made = make("button", "wattbench-button", text);
-  made.type = "button";
-  made.addEventListener("click", onClick);
   return made;
 }
 

@@ -21,6 +21,7 @@ from weakref import WeakKeyDictionary
 
 import comfy.ldm.modules.attention as comfy_attention
 import torch
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from ...attention.base import Backend, InGraphs
 from ...attention.lanes import Lane, Lanes, key_of, with_heads, without_heads
@@ -134,7 +135,7 @@ class AttentionOperator:
             if backend.in_graphs is InGraphs.RECORDED:
                 node.target, node.args = recorded, (len(self._sites), *node.args)
             else:
-                node.target, node.args = _traced(node, backend), node.args[:4]
+                _inline(graph.graph, node, backend)
             self._sites.append(lane)
         graph.recompile()
         return range(first, len(self._sites))
@@ -199,18 +200,34 @@ def _lane_of(node: torch.fx.Node, lanes: Lanes) -> Lane | None:
     return lanes.known(key_of(q, k, v, arguments[6], mask, precision, has_heads, given))
 
 
-def _traced(node: torch.fx.Node, backend: Backend) -> Callable[..., Any]:
-    """The operator's call in a traced graph as torch's own operators, of q, k, v and mask."""
+def _inline(graph: torch.fx.Graph, node: torch.fx.Node, backend: Backend) -> None:
+    """Put torch's own operators, as ``backend`` calls them, in the place of the operator's call.
+
+    Operators and not a function of ours: torch keeps on disk only graphs whose every part it knows.
+    """
     arguments: tuple[Any, ...] = node.args
     heads, settings = arguments[6], dict(zip(SETTINGS, arguments[7:], strict=True))
 
-    def wattbench_attention(q: Any, k: Any, v: Any, mask: Any) -> Any:
+    def attend(q: Any, k: Any, v: Any, mask: Any) -> Any:
         has_heads, grouped = settings["skip_reshape"], settings["enable_gqa"]
         hnd = with_heads(q, k, v, heads, mask, has_heads, grouped)
         out = backend(*hnd, settings["scale"])
         return out if settings["skip_output_reshape"] else without_heads(out)
 
-    return wattbench_attention
+    examples = [given and given.meta["example_value"] for given in arguments[:4]]
+    traced = make_fx(attend)(*examples).graph
+    given = iter(arguments[:4])
+    copies: dict[torch.fx.Node, Any] = {}
+    with graph.inserting_before(node):
+        for part in traced.nodes:
+            if part.op == "placeholder":
+                copies[part] = next(given)
+            elif part.op == "output":
+                node.replace_all_uses_with(copies[part.args[0]])
+            else:
+                copies[part] = graph.node_copy(part, copies.__getitem__)
+                copies[part].meta["example_value"] = part.meta.get("val")
+    graph.erase_node(node)
 
 
 def _arguments(values: tuple[Any, ...]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from ...offer import Offer
 from .attention_op import OVERRIDE, AttentionOperator, is_traceable
 from .identity import attach_optimization
 from .ledgers import ledgers_of
+from .static_vram import static_clone
 
 KEY = "wattbench_compile"
 NAME = "compile"
@@ -39,6 +40,10 @@ RECORDINGS = 3
 
 RECOMPILE_LIMIT = 64
 """Shapes that one model may be compiled for. torch's own limit of 8 ends in uncompiled code."""
+
+STATELESS = ("torch.nn.attention._sdpa_kernel", "torch.nn.attention._backend_from_string")
+"""Functions in the graphs of ComfyUI's attention that do the same for the same arguments. torch
+2.11 does not know that of them, and would trace and lower such a graph after every start."""
 
 TRITON_FROM = (7, 0)
 """Least compute capability of Triton, the compiler's back end on NVIDIA cards."""
@@ -72,14 +77,15 @@ def compile_model(model: Any, mode: str = MODES[0], dynamic: bool | None = None)
             first size and generalises with the second.
 
     Raises:
-        ValueError: an unknown mode, or no compiler for the model's device.
+        ValueError: an unknown mode, no compiler for the model's device, or weights that fault in
+            and cannot be loaded otherwise.
     """
     if mode not in MODES:
         raise ValueError(f"unknown mode {mode!r}; choose one of {', '.join(MODES)}")
     offer = compile_offer(model.load_device, mode)
     if not offer.available:
         raise ValueError(f"this machine cannot compile: {offer.reason}. {offer.remedy}")
-    compiled = model.clone(disable_dynamic=True)
+    compiled = static_clone(model)
     compilation = _Compilation(mode, dynamic)
     compiled.remove_wrappers_with_key(WrappersMP.APPLY_MODEL, KEY)
     compiled.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, compilation.apply_model)
@@ -119,6 +125,7 @@ class _Compilation:
         sites = self._attention.resolve(graph)
         compiler: Any = torch._dynamo.lookup_backend(BACKEND)
         options = torch._inductor.list_mode_options(self._mode, self._dynamic)
+        options["unsafe_marked_cacheable_functions"] = dict.fromkeys(STATELESS, "1")
         run = compiler(graph, inputs, config_patches=options)
         return partial(self._attention.run, sites, run) if sites else run
 

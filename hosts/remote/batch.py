@@ -22,7 +22,8 @@ from ...processes.visit import VISIT_VARIABLE
 from ...records import Run
 from .client import ComfyClient, ServerUnreachableError
 from .comfy_run import Event, check_installed, run_workflow, to_api_format
-from .graph import PACK_PREFIX, Graph, repeated
+from .definitions import Definitions, definitions_of
+from .graph import PACK_PREFIX, Graph, repeated, too_few
 from .pictures import MISSING, can_read, fetch_pictures, with_files
 from .places import choose_python
 from .server import ComfyServer, device_arguments, find_comfyui
@@ -197,20 +198,18 @@ class Batch:
         for number in range(1, self.visits + 1):
             with self.visit(number) as visit:
                 graph = visit.graph()
-                graphs = repeated(graph, self.repeats) if self.repeats else [graph]
+                graphs = [graph]
+                if self.repeats:
+                    graphs = repeated(graph, self.repeats, visit.definitions())
                 before = len(results.runs)
                 try:
                     visit.measure(graphs, results)
                 finally:
                     keep()
-                made = {(r.job_id, r.repeat) for r in results.runs[before:] if not r.is_warmup}
-                if self.repeats and len(made) < self.repeats:
-                    fewer.append(f"visit {number} measured {len(made)} of {self.repeats} runs")
+                missing = too_few(graphs, results.runs[before:])
+                fewer += [f"visit {number} measured {missing}"] if missing else []
         if fewer and results.runs:
-            raise CommandError(
-                f"fewer runs than were asked for: {', '.join(fewer)}. The others came from "
-                "ComfyUI's cache, or no node that measures has run in them"
-            )
+            raise CommandError(f"fewer runs than were asked for: {'; '.join(fewer)}")
 
     @contextlib.contextmanager
     def visit(self, number: int) -> Iterator[Visit]:
@@ -259,6 +258,14 @@ class Visit:
             CommandError: the server lacks one of its nodes.
         """
         return to_api_format(self.client, self.batch.workflow)
+
+    def definitions(self) -> Definitions:
+        """The server's node classes.
+
+        Raises:
+            ServerUnreachableError: it does not say.
+        """
+        return definitions_of(self.client.get_json("/object_info"))
 
     def measure(self, graphs: Sequence[Graph], results: Results, *part: str) -> None:
         """Run ``graphs`` one after the other; ``results`` gains what was measured, in any case.

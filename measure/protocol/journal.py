@@ -12,17 +12,19 @@ import logging
 import os
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from ...records import SCHEMA_VERSION, Run, with_idle_after
+from ...records import SCHEMA_VERSION, Run
 from . import codec
 
 __all__ = [
     "IDLE_AFTER",
+    "QUALITY",
     "Contents",
+    "Found",
     "Journal",
     "Remark",
     "checked",
@@ -30,7 +32,10 @@ __all__ = [
     "parse",
     "read",
     "read_from",
+    "run_at",
+    "scan",
     "sealed",
+    "with_idle_after",
 ]
 
 MAX_JOURNAL_BYTES = 8 * 2**30
@@ -41,6 +46,9 @@ LINE_START = '{"schema_version":'
 
 IDLE_AFTER = "idle_after"
 """The kind of a record that is no run: idle power that was measured after runs above it."""
+
+QUALITY = "quality"
+"""The kind of a record that is no run: what the pictures of a run above it are like."""
 
 CHECKSUM = re.compile(r',"crc32":"([0-9a-f]{8})"}')
 """How a record ends; those of earlier versions end without."""
@@ -108,6 +116,20 @@ class Journal:
         }
         self._append_line(sealed(json.dumps(record, allow_nan=False, separators=(",", ":"))))
 
+    def append_quality(self, run: Run) -> None:
+        """Add to a run already written what its pictures are like, in place of what was known.
+
+        Raises:
+            OSError: as for :meth:`append`.
+        """
+        record = {
+            "schema_version": SCHEMA_VERSION,
+            "kind": QUALITY,
+            "run_id": run.run_id,
+            "quality": [asdict(one) for one in run.quality],
+        }
+        self._append_line(sealed(json.dumps(record, allow_nan=False, separators=(",", ":"))))
+
     def _append_line(self, line: str) -> None:
         try:
             with self.path.open("ab+") as file:
@@ -141,27 +163,91 @@ def read(data: bytes) -> Contents:
 
 def read_from(file: BinaryIO) -> Contents:
     """As :func:`read`, of a file from its beginning on, line by line."""
-    start = file.read(2)
-    file.seek(0)
-    if start in UTF16_MARKS:
-        file = io.BytesIO(file.read().decode("utf-16", "replace").encode("utf-8", "replace"))
     runs: dict[str, Run] = {}
     left_out: list[Remark] = []
     notes: list[Remark] = []
     number = 0
-    for number, line in enumerate(file, 1):
+    for found in scan(file, runs.get):
+        number = found.line
+        runs.update((run.run_id, run) for run in found.runs)
+        if found.left_out:
+            left_out.append(Remark(number, found.left_out))
+        if found.note:
+            notes.append(Remark(number, found.note))
+    return Contents(tuple(runs.values()), number, tuple(left_out), tuple(notes))
+
+
+def with_idle_after(run: Run, idle_power_after_w: float) -> Run:
+    """The run with the idle power that was measured after its experiment, and the mean of both."""
+    known = [w for w in (run.idle_power_before_w, idle_power_after_w) if w is not None]
+    return replace(run, idle_power_after_w=idle_power_after_w, idle_power_w=sum(known) / len(known))
+
+
+class Found(NamedTuple):
+    """What a record adds to a journal, or a blank line that adds nothing; lines count from 1.
+
+    ``runs`` are new, or take the place of earlier ones of their ids. ``left_out`` says why a record
+    cannot be read, ``note`` what of it was passed over. ``at`` is the byte where the line begins
+    of which the one run is all, so that :func:`run_at` finds it again; else ``None``.
+    """
+
+    line: int
+    runs: tuple[Run, ...] = ()
+    left_out: str = ""
+    note: str = ""
+    at: int | None = None
+    content: bytes = b""
+
+
+def scan(file: BinaryIO, earlier: Callable[[str], Run | None]) -> Iterator[Found]:
+    """The records of a file from its beginning on, one at a time; nothing is held.
+
+    ``earlier`` gives the run of an id that was found so far, which records may change.
+    """
+    start = file.read(2)
+    file.seek(0)
+    is_wide = start in UTF16_MARKS
+    at = 0
+    for number, line in enumerate(_lines_of_utf16(file) if is_wide else file, 1):
         # A byte that is no UTF-8 stands for itself: so the checksum is that of what was read.
         text = line.decode("utf-8", "surrogateescape").strip(PADDING)
-        for record in _records(text) if text else ():
+        records = list(_records(text)) if text else []
+        is_whole = len(records) == 1 and not is_wide
+        for record in records:
             try:
-                found, unknown = _read_record(record, runs)
+                found, unknown, is_own = _read_record(record, earlier)
             except ValueError as error:
-                left_out.append(Remark(number, str(error)))
+                yield Found(number, left_out=str(error))
                 continue
-            runs.update((run.run_id, run) for run in found)
-            if unknown:
-                notes.append(Remark(number, f"fields passed over: {', '.join(unknown)}"))
-    return Contents(tuple(runs.values()), number, tuple(left_out), tuple(notes))
+            note = f"fields passed over: {', '.join(unknown)}" if unknown else ""
+            own = at if is_whole and is_own else None
+            yield Found(number, tuple(found), "", note, own, line if own is not None else b"")
+        if not records:
+            yield Found(number)
+        at += len(line)
+
+
+def run_at(file: BinaryIO, at: int) -> Run:
+    """The run of which :func:`scan` has said that its line begins at this byte.
+
+    Raises:
+        ValueError: it is no longer there.
+    """
+    file.seek(at)
+    text = file.readline().decode("utf-8", "surrogateescape").strip(PADDING)
+    found, _, is_own = _read_record(text, lambda run_id: None)
+    if not is_own:
+        raise ValueError("it is no run")
+    return found[0]
+
+
+def _lines_of_utf16(file: BinaryIO) -> Iterator[bytes]:
+    text = io.TextIOWrapper(file, "utf-16", "replace", newline="\n")
+    try:
+        for line in text:
+            yield line.encode("utf-8", "replace")
+    finally:
+        text.detach()
 
 
 def parse(text: str) -> list[Run]:
@@ -203,8 +289,10 @@ def _records(line: str) -> Iterator[str]:
             yield record
 
 
-def _read_record(record: str, earlier: Mapping[str, Run]) -> tuple[list[Run], list[str]]:
-    """The runs that a record adds or changes, and its fields that are not known here.
+def _read_record(
+    record: str, earlier: Callable[[str], Run | None]
+) -> tuple[list[Run], list[str], bool]:
+    """The runs that a record adds or changes, its fields that are not known here, whether it adds.
 
     Raises:
         ValueError: it is no whole record of a known version.
@@ -223,10 +311,14 @@ def _read_record(record: str, earlier: Mapping[str, Run]) -> tuple[list[Run], li
         if told is None or not isinstance(run_ids, list):
             raise ValueError("it tells no idle power of runs")
         power_w = codec.number(told)
-        known = [earlier[run_id] for run_id in map(str, run_ids) if run_id in earlier]
-        return [with_idle_after(run, power_w) for run in known], []
+        known = [run for run in map(earlier, map(str, run_ids)) if run is not None]
+        return [with_idle_after(run, power_w) for run in known], [], False
+    if data.get("kind") == QUALITY:
+        quality = codec.qualities_of(data.get("quality"))
+        measured = earlier(str(data.get("run_id")))
+        return [] if measured is None else [replace(measured, quality=quality)], [], False
     run, unknown = codec.run_of(data, version)
-    return [run], unknown
+    return [run], unknown, True
 
 
 def checked(record: str) -> dict[str, Any]:

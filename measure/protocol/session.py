@@ -13,12 +13,12 @@ from typing import Any, Protocol
 
 from ...host import Host
 from ...processes.visit import visit
-from ...records import Condition, Environment, PictureCheck, Prediction, Run, with_idle_after
+from ...records import Condition, Environment, PictureCheck, Prediction, Run
 from ..recording.instrument import Instrument
 from ..recording.runs import failed_run, measured_run, new_run
 from ..recording.window import Window
 from .experiment import Attempt, Plan, repeat, warm_up
-from .journal import Journal
+from .journal import Journal, with_idle_after
 from .progress import Progress
 
 log = logging.getLogger(__name__)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ...records import (
+    BesideTrace,
     BoardState,
     EnergyReading,
     KernelCalls,
@@ -49,8 +50,9 @@ class Recording:
     ``faults`` say why it must not count, ``flags`` what else was remarked meanwhile;
     ``unmeasured_s`` are seconds of work on the picture that no phase is for.
 
-    Times of ``vram_samples`` and ``trace`` count from the start of the window. ``beside_meters``
-    are those that were read beside the first one; phases have what they told.
+    Times of ``vram_samples`` and the traces count from the start of the window. ``beside_meters``
+    are those that were read beside the first one; phases have what they told, ``beside_traces``
+    their samples.
     """
 
     started_at: str = ""
@@ -73,6 +75,7 @@ class Recording:
     unmeasured_s: dict[str, float] = field(default_factory=dict)
     board: BoardState = field(default_factory=BoardState)
     trace: Trace = field(default_factory=Trace)
+    beside_traces: tuple[BesideTrace, ...] = ()
 
 
 STOOD_STILL = "the process stood still for {:.1f} s"
@@ -240,7 +243,12 @@ class Instrument:
         recording.faults = tuple(window.faults)
         recording.unmeasured_s = dict(window.unmeasured_s)
         samples = self._main.sampler.samples
-        recording.trace = self._trace(start_s, reaches_s[0])
+        traces = [
+            _trace(reader, start_s, reach_s)
+            for reader, reach_s in zip(self._readers, reaches_s, strict=True)
+        ]
+        recording.trace = traces[0]
+        recording.beside_traces = tuple(map(BesideTrace, recording.beside_meters, traces[1:]))
         recording.vram_samples = tuple(
             s._replace(t_s=s.t_s - start_s) for s in around(samples.vram, start_s, end_s)
         )
@@ -274,14 +282,6 @@ class Instrument:
             for index, span in enumerate(window.spans)
         )
 
-    def _trace(self, origin_s: float, reach_s: tuple[float, float]) -> Trace:
-        samples, meter = self._main.sampler.samples, self._main.meter
-        counter = tuple(s._replace(t_s=s.t_s - origin_s) for s in around(samples.counter, *reach_s))
-        power = tuple(s._replace(t_s=s.t_s - origin_s) for s in around(samples.power, *reach_s))
-        if meter is None or not counter:
-            return Trace(power=power)
-        return Trace(counter, power, tick_error(samples, meter, *reach_s))
-
     def _board(self, start_s: float, end_s: float) -> BoardState:
         main, status = self._main, self._main.sampler.samples.status
         busy = [s.status.gpu_utilisation for s in status if start_s < s.t_s <= end_s]
@@ -295,6 +295,15 @@ class Instrument:
             vram_total_bytes=main.vram_total_bytes,
             power_default_limit_w=main.default_limit_w,
         )
+
+
+def _trace(reader: MeterReader, origin_s: float, reach_s: tuple[float, float]) -> Trace:
+    samples, meter = reader.sampler.samples, reader.meter
+    counter = tuple(s._replace(t_s=s.t_s - origin_s) for s in around(samples.counter, *reach_s))
+    power = tuple(s._replace(t_s=s.t_s - origin_s) for s in around(samples.power, *reach_s))
+    if meter is None or not counter:
+        return Trace(power=power)
+    return Trace(counter, power, tick_error(samples, meter, *reach_s))
 
 
 def _phase(

@@ -9,7 +9,16 @@ from dataclasses import replace
 from datetime import datetime, timezone
 
 from ...processes.identity import process_id
-from ...records import COMPUTE_PHASES, Condition, Environment, MemoryReading, Phase, Run, Trace
+from ...records import (
+    COMPUTE_PHASES,
+    BesideTrace,
+    Condition,
+    Environment,
+    MemoryReading,
+    Phase,
+    Run,
+    Trace,
+)
 from ..energy.totals import total_energy
 from .board_state import join_states
 from .instrument import Recording
@@ -91,7 +100,8 @@ def measured_run(run: Run, recordings: Sequence[Recording]) -> Run:
         board=replace(board, flags=tuple(dict.fromkeys((*board.flags, *faults, *logged)))),
         not_counted=_join(faults),
         kernel_calls=tuple(calls for part in parts for calls in part.kernel_calls),
-        trace=_join_traces(parts),
+        trace=_join_traces([(part.start_s - origin_s, part.trace) for part in parts]),
+        beside_traces=_beside_traces(parts, origin_s),
     )
 
 
@@ -146,18 +156,18 @@ def _highest(values: Iterable[int | None]) -> int | None:
     return max((value for value in values if value is not None), default=None)
 
 
-def _join_traces(parts: Sequence[Recording]) -> Trace:
-    origin_s = parts[0].start_s
+def _join_traces(parts: Sequence[tuple[float, Trace]]) -> Trace:
+    """The samples of all parts; each begins so many seconds after the run."""
     return Trace(
-        tuple(
-            sample._replace(t_s=sample.t_s + part.start_s - origin_s)
-            for part in parts
-            for sample in part.trace.counter
-        ),
-        tuple(
-            sample._replace(t_s=sample.t_s + part.start_s - origin_s)
-            for part in parts
-            for sample in part.trace.power
-        ),
-        max(part.trace.tick_error_s for part in parts),
+        tuple(s._replace(t_s=s.t_s + by_s) for by_s, trace in parts for s in trace.counter),
+        tuple(s._replace(t_s=s.t_s + by_s) for by_s, trace in parts for s in trace.power),
+        max(trace.tick_error_s for _, trace in parts),
     )
+
+
+def _beside_traces(parts: Sequence[Recording], origin_s: float) -> tuple[BesideTrace, ...]:
+    by_meter: dict[str, list[tuple[float, Trace]]] = {}
+    for part in parts:
+        for beside in part.beside_traces:
+            by_meter.setdefault(beside.meter, []).append((part.start_s - origin_s, beside.trace))
+    return tuple(BesideTrace(meter, _join_traces(traces)) for meter, traces in by_meter.items())

@@ -1,11 +1,19 @@
 """Two summaries beside each other: what is compared with what, and how sure that is."""
 
+import math
 from dataclasses import replace
 
 import pytest
 
 from wattbench.analysis.analysis import Analysis
-from wattbench.analysis.beside import BROKEN, OTHER_METER, OTHER_WORK, beside
+from wattbench.analysis.beside import (
+    BROKEN,
+    OTHER_METER,
+    OTHER_WORK,
+    SEVERAL_METERS,
+    beside,
+    together,
+)
 from wattbench.records import PictureCheck
 
 from ..made_runs import CONDITION
@@ -84,3 +92,46 @@ def test_another_environment_is_told(summary_of):
     (pair,) = beside(summary_of({"sdpa": 10}), summary_of({"sdpa": 5}, elsewhere))
     assert pair.notes == ("another environment (driver)",)
     assert "j_per_img" in pair.ratios
+
+
+def test_all_conditions_of_both_stand_on_one_axis(summary_of):
+    both = together(summary_of({"sdpa": 10, "sage_2": 5}), summary_of({"sdpa": 20}))
+    assert both.files == (0, 0, 1)
+    assert both.labels == ("sdpa", "sage_2", "sdpa")
+    joules, seconds, memory = both.measures
+    assert [value.n for value in joules.values] == [4, 4, 4]
+    assert [value.value for value in seconds.values] == pytest.approx([6.0075, 3.5075, 11.0075])
+    for measure in both.measures:
+        assert measure.note == ""
+        for value in measure.values:
+            assert measure.axis.low <= value.ci_low <= value.value <= value.ci_high
+            assert value.ci_high <= measure.axis.high
+    assert memory.measure.unit == "GiB"
+
+
+def test_a_single_run_has_no_interval_on_the_axis(summary_of):
+    summary = summary_of({"sdpa": 10})
+    one = summary.assign(n=1, **{f"{name}_n": 1 for name in ("j_per_img", "s_per_img")})
+    value = together(summary, one).measures[0].values[1]
+    assert (value.value, value.n) == (pytest.approx(1201.5), 1)
+    assert math.isnan(value.ci_low)
+
+
+def test_joules_of_two_meters_are_marked_where_both_stand(summary_of):
+    own = summary_of({"sdpa": 10})
+    other = own.assign(energy_meter="another")
+    assert [one.note for one in together(own, other).measures] == [SEVERAL_METERS, "", ""]
+    unknown = other.assign(j_per_img_mean=math.nan)
+    joules = together(own, unknown).measures[0]
+    assert (joules.note, joules.values[1]) == ("", None)
+
+
+def test_what_has_no_run_that_counts_stands_nowhere(summary_of):
+    own = summary_of({"sdpa": 10, "sage_2": 5})
+    assert together(own, own.assign(n=[4, 0])).files == (0, 0, 1)
+
+
+def test_whole_numbers_stay_whole_beside_a_blank(summary_of):
+    own = summary_of({"sdpa": 10, "sage_2": 5})
+    blank = own.assign(steps=[21, None])
+    assert together(own, blank).labels[2] == "21 steps, sdpa"

@@ -240,3 +240,21 @@ def test_where_not_all_runs_are_paired_it_is_said(sweep_runs):
     runs.loc[under[-1], "error"] = "out of memory"
     said = [text for text in verdicts(analyse(runs, 350.0)[0]) if "paired" in text]
     assert said == ["Not all runs are paired with the baseline's: 2 of 3 at 250 W."]
+
+
+def test_runs_that_do_not_count_are_in_no_sweep_and_that_is_said(labelled_runs):
+    runs, labels = labelled_runs()
+    stopped = labels.index((1 * len(BLOCKS) + 1, 250.0))
+    runs[stopped] = replace(
+        runs[stopped],
+        energy=replace(runs[stopped].energy, energy_j=1e6),
+        not_counted="the process stood still for 12.0 s",
+    )
+    [sweep] = analyse(labelled_frame(runs, labels), 350.0)
+    [middle] = [cap for cap in sweep.caps if cap.cap_w == 250]
+    assert (middle.energy.n, middle.failed) == (2, 0)
+    assert middle.energy.value == pytest.approx(250 * 13 / 2, rel=0.01)
+    assert (middle.paired, middle.pairable) == (2, 3)
+    said = sweep_text(sweep)
+    assert "Not counted: the process stood still for 12.0 s (1 of 12 runs)" in said
+    assert "2 of 3 at 250 W" in said

@@ -9,6 +9,18 @@ from typing import Any
 from frontend import Frontend
 from playwright.sync_api import Locator, Page, expect
 
+PLACES = """(panel) => {
+    const middle = (box) => (box.left + box.right) / 2;
+    const [scale] = panel.querySelectorAll(".wattbench-scale");
+    const ticks = [...scale.querySelectorAll(".wattbench-tick")];
+    const at = ticks.map((tick) => middle(tick.getBoundingClientRect()));
+    const values = ticks.map((tick) => Number(tick.textContent));
+    const perPx = (values.at(-1) - values[0]) / (at.at(-1) - at[0]);
+    const dots = [...panel.querySelectorAll(".wattbench-dot")];
+    return dots.map((dot) => values[0] + perPx * (middle(dot.getBoundingClientRect()) - at[0]));
+}"""
+"""Where the dots of a chart stand, read off its axis."""
+
 
 @dataclass(frozen=True)
 class Ran:

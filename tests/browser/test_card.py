@@ -9,22 +9,11 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import expect
+from result_node import PLACES
 
 from . import made_results
 
 NO_METER = "no meter measures this board. `wattbench doctor` says what to do"
-
-PLACES = """(panel) => {
-    const middle = (box) => (box.left + box.right) / 2;
-    const [scale] = panel.querySelectorAll(".wattbench-scale");
-    const ticks = [...scale.querySelectorAll(".wattbench-tick")];
-    const at = ticks.map((tick) => middle(tick.getBoundingClientRect()));
-    const values = ticks.map((tick) => Number(tick.textContent));
-    const perPx = (values.at(-1) - values[0]) / (at.at(-1) - at[0]);
-    const dots = [...panel.querySelectorAll(".wattbench-dot")];
-    return dots.map((dot) => values[0] + perPx * (middle(dot.getBoundingClientRect()) - at[0]));
-}"""
-"""Where the dots of a chart stand, read off its axis."""
 
 WIDTHS = """(figure) => [...figure.querySelectorAll("li .wattbench-track:has(.wattbench-bar)")]
     .map((track) => [...track.querySelectorAll(".wattbench-bar")]

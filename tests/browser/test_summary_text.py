@@ -118,6 +118,8 @@ TEMPLATES = {
     "no energy: short; too short": "sem energia: curto",
     "… (… of … runs)": "… (… de … execuções)",
     "power is now (field 186)": "potência do momento (campo 186)",
+    "… is …": "… é …",
+    "that file is … more": "aquele arquivo é … mais",
 }
 
 
@@ -136,6 +138,8 @@ TEMPLATES = {
         ("x; no energy: short; too short; y", "x; sem energia: curto; y"),
         ("no energy: short; too short; Board: y", "sem energia: curto; Placa: y"),
         ("nobody knows this: 1.5", "nobody knows this: 1,5"),
+        ("that file is 1.5 more", "aquele arquivo é 1,5 mais"),
+        ("a cat is black", "a cat é black"),
         ("", ""),
     ],
 )

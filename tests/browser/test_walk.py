@@ -11,6 +11,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from graphs import fallen_back
 from playwright.sync_api import expect
+from result_node import PLACES
 
 KEEP = "WattBench.History.Keep"
 SUMMARY_NODE = "app.rootGraph.nodes.find((n) => n.type === 'WattBenchShowSummary')"
@@ -72,11 +73,18 @@ def test_from_a_template_to_what_is_cheaper(uncomplaining, comfy_server, tmp_pat
     joules = beside.locator("tbody tr", has_text="J/img").locator("td")
     expect(joules.last).to_contain_text("0.010")
     expect(beside).to_contain_text("another environment (gpu_name)")
+    dots = summary.locator(".wattbench-comparison figure").first
+    mine, theirs = dots.locator("li:has(.wattbench-dot)").all()
+    expect(mine).to_have_attribute("title", re.compile("^This result"))
+    expect(theirs).to_have_attribute("title", re.compile("^other card.csv: .*another card"))
+    own, other = dots.evaluate(PLACES)
+    assert other == pytest.approx(A_HUNDREDTH * own, abs=0.02 * own)
     found = Axe().run(page, context=".wattbench-result")
     assert found.violations_count == 0, found.generate_report()
     beside.locator("input").set_input_files(exported.parent / "report.md")
     expect(beside.get_by_role("status")).to_contain_text("report.md is no")
     expect(beside.locator(".wattbench-lead")).to_have_count(0)
+    expect(summary.locator(".wattbench-comparison .wattbench-dot")).to_have_count(0)
 
 
 @pytest.mark.parametrize("frontend", [True], indirect=True, ids=["nodes2"])
@@ -96,7 +104,16 @@ def test_what_prompts_cost_is_kept_after_one_question(uncomplaining):
         uncomplaining.load(fallen_back(time.time_ns() % 2**32), "kept")
         uncomplaining.queue()
         said = page.get_by_label("WattBench: what another kernel or format ran").locator("li")
-        expect(said).to_contain_text("ran in place of sage_1: ")
+        expect(said).to_have_text(
+            [
+                re.compile("^Attention Backend.* #8: .*ran in place of sage_1: "),
+                re.compile("^VAE Attention.* #9: .*ran in place of vae flash_attention_2: "),
+            ]
+        )
+        for node_id, kernel in {"8": "sage_1", "9": "vae flash_attention_2"}.items():
+            badge = page.locator(f"[data-node-id='{node_id}'] .wattbench-fallback-badge")
+            expect(badge).to_have_text(re.compile(f"^⚠ .* ran in place of {kernel}$"))
+            expect(badge).to_have_attribute("title", re.compile("it needs an NVIDIA"))
         page.locator(".wattbench-badge").click()
         record = page.locator(".wattbench-record")
         expect(record.locator("tbody tr").first).to_contain_text(" J")

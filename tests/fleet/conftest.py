@@ -130,14 +130,25 @@ def coordinate(tmp_path, planned):
 
 
 @pytest.fixture
-def fleet(tmp_path, nvml_library):
-    """Two real nodes of Ray, not up yet."""
+def fleet_of(tmp_path, nvml_library):
+    """A function that makes two real nodes of Ray, not up yet; ``uuids`` are the head's cards."""
     if os.name == "nt":
         pytest.skip("Ray's nodes on Windows are not tried")
     if importlib.util.find_spec("ray") is None:
         pytest.skip("Ray is not installed")
     from .ray_fleet import Fleet
 
-    made = Fleet(tmp_path, nvml_library)
-    yield made
-    made.end()
+    with contextlib.ExitStack() as stack:
+
+        def make(uuids=()):
+            made = Fleet(tmp_path, nvml_library, uuids)
+            stack.callback(made.end)
+            return made
+
+        yield make
+
+
+@pytest.fixture
+def fleet(fleet_of):
+    """Two real nodes of Ray, not up yet, each with a card."""
+    return fleet_of()

@@ -42,12 +42,14 @@ def free_port():
 class Node:
     """A `wattbench fleet up`."""
 
-    def __init__(self, folder, name, library, more):
+    def __init__(self, folder, name, library, more, uuids=()):
         self.home, self.name = folder / name, name
         self.home.mkdir()
         self.mark = uuid.uuid4().hex
         script = self.home / "nvml.script"
-        script.write_text(f"gpu\nuuid GPU-{name}\npci 0:41:0\nname Made {name}\n", "utf-8")
+        boards = enumerate(uuids or [f"GPU-{name}"], 0x41)
+        text = "".join(f"gpu\nuuid {u}\npci 0:{n:x}:0\nname Made {u[4:]}\n" for n, u in boards)
+        script.write_text(text, "utf-8")
         self.environment = {
             **os.environ,
             MARK: self.mark,
@@ -104,10 +106,10 @@ class Node:
 class Fleet:
     """A head, a node that joins it, and a coordinator."""
 
-    def __init__(self, folder, library):
+    def __init__(self, folder, library, uuids=()):
         self.folder = folder
         port = free_port()
-        self.head = Node(folder, "oak", library, ["--port", str(port)])
+        self.head = Node(folder, "oak", library, ["--port", str(port)], uuids)
         token = str(self.head.home / "token")
         joins = ["--join", f"127.0.0.1:{port}", "--token", token]
         self.other = Node(folder, "elm", library, joins)
@@ -117,7 +119,8 @@ class Fleet:
         self.head.up()
         self.other.up()
 
-    def run(self, fleet="", wait_s=MISSING_S, out="out"):
+    def run(self, fleet="", wait_s=MISSING_S, out="out", **more):
+        """A coordinator; ``more`` is added to its environment."""
         (self.folder / "moth.json").write_text("{}", "utf-8")
         plan = self.folder / "small.toml"
         plan.write_text(PLAN + fleet, "utf-8")
@@ -125,7 +128,7 @@ class Fleet:
         command += ["--out", str(self.folder / out), "--wait", str(wait_s), "--resume", "--json"]
         process = subprocess.Popen(
             command,
-            env=self.head.environment | {MARK: "coordinator"},
+            env=self.head.environment | {MARK: "coordinator", **more},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -9,7 +9,8 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from wattbench.fleet.coordinator import SAID_S, TRIES
+from wattbench.fleet.cards import Placed
+from wattbench.fleet.coordinator import BEGIN_S, SAID_S, TRIES, Sent, Working
 from wattbench.fleet.places import LostError
 from wattbench.fleet.results import write_fleet
 from wattbench.fleet.store import PulledError, Store
@@ -258,6 +259,51 @@ def test_a_block_that_is_long_in_coming_is_named(coordinate):
     assert SAID_S <= first < 2 * SAID_S
     assert second - first >= SAID_S
     assert {event["block"] for event in told if event["event"] == "waits"} == {1}
+
+
+def test_a_block_that_nobody_begins_is_given_up_by_name(coordinate, tmp_path):
+    """Also when only a part of the cards is affected: the others' blocks are measured."""
+    waiting, seconds = Future(), iter(range(0, 10**6, 50))
+    places = MadePlaces({"a": machine("oak", "GPU-1"), "b": machine("elm", "GPU-2")})
+    real = places.submit
+
+    def submit(place, assignment, share):
+        return waiting if place == "a" else real(place, assignment, share)
+
+    places.submit = submit
+    clock = lambda: next(seconds)  # noqa: E731
+    fleet = coordinate(places, clock=clock, rest=lambda s: None)
+    assert not fleet.run()
+    assert waiting.cancelled()
+    [stopped] = [event for event in fleet.told if event["event"] == "stopped"]
+    assert "not begun within 30 minutes: something else has taken oak" in stopped["reason"]
+    is_whole, lines = write_fleet(fleet)
+    assert not is_whole
+    assert {"2 cells not done", "2 cells measured"} <= set(lines)
+    cells = pd.read_csv(tmp_path / "out" / "cells.csv").set_index("status")
+    assert "something else has taken oak" in cells.loc["not done", "reason"].iloc[0]
+
+
+@pytest.mark.parametrize(
+    ("waited_s", "has_begun", "is_left"),
+    [
+        (BEGIN_S - 1, False, False),
+        (BEGIN_S, False, True),
+        (10 * BEGIN_S, True, False),
+    ],
+)
+def test_what_has_begun_may_take_long(coordinate, waited_s, has_begun, is_left):
+    fleet = coordinate(MadePlaces({}))
+    future = Future()
+    if has_begun:
+        future.set_running_or_notify_cancel()
+    [card] = machine("oak", "GPU-1").cards
+    working = Working(Placed(card, "a"))
+    fleet._flying[future] = Sent(working, "a", 0.0)
+    fleet.clock = lambda: waited_s
+    fleet._give_up()
+    assert bool(working.stopped) is is_left
+    assert (future in fleet._flying) is not is_left
 
 
 def test_a_card_that_never_works_is_given_up(coordinate):

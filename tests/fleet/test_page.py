@@ -67,9 +67,9 @@ def test_the_command_makes_the_page_of_folders(folder, tmp_path, capsys):
 
 @pytest.mark.parametrize(("most", "is_there"), [(4, True), (3, False)])
 def test_of_too_many_runs_there_is_no_common_table(folder, monkeypatch, most, is_there):
-    monkeypatch.setattr(results, "MOST_RUNS", most)
+    monkeypatch.setattr(results, "MOST_TOGETHER", most)
     folders = list(folders_of([folder]))
     assert (results.analysis_of(folders) is not None) is is_there
     page = results.page_of([folder])
     assert ("# Your runs beside" in page) is is_there
-    assert ("too many runs for one table" in page) is not is_there
+    assert ("too many runs to be compared" in page) is not is_there

@@ -7,7 +7,7 @@ import pytest
 
 from wattbench import cli
 from wattbench.hosts.remote.server import find_comfyui
-from wattbench.sharing.merge import source_of
+from wattbench.sharing.merge import runs_of
 
 PLAN = """
 name = "real"
@@ -44,7 +44,7 @@ def test_a_plan_is_carried_out_here_and_its_folder_merges(tmp_path, monkeypatch,
     assert len(runs) == 1
     assert runs["cell"].tolist() == ["quickstart: size=64, steps=1"]
     [card] = (out / "cards").iterdir()
-    assert len(source_of(card).runs) == 1
+    assert len(runs_of(card)) == 1
     assert "estimated" in (out / "fleet.md").read_text("utf-8")
     assert cli.main(["merge", str(card), "--out", str(tmp_path / "all")]) == 0
     assert pd.read_csv(tmp_path / "all" / "runs.csv")["run_id"].tolist() == runs["run_id"].tolist()

@@ -99,3 +99,14 @@ def test_a_file_larger_than_any_summary_is_refused(own, monkeypatch):
     assert shown_beside(own, own, "b.csv")["rows"]
     with pytest.raises(ValueError, match="larger than"):
         shown_beside(own, own + "\n", "b.csv")
+
+
+def test_the_chart_has_both_files_and_pools_none(own, analysis_of):
+    chart = shown_beside(own, own_text(analysis_of(5, 1).summary), "b.csv")["chart"]
+    assert chart["files"] == (0, 1)
+    joules = chart["measures"][0]
+    first, second = joules["values"]
+    assert (first["text"], first["half"]) == ("1201.5", "2.1")
+    assert first["low"] < first["value"] < first["high"]
+    assert (second["text"], second["half"], second["low"]) == ("700.0", "", None)
+    assert joules["axis"][0] <= 700 < 1203.6 <= joules["axis"][-1]

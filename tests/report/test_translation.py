@@ -15,6 +15,10 @@ from wattbench.report.translation import translator
         ),
         ("12.5 ± 0.3", "12,5 ± 0,3"),
         ("0.65 (0.62 to 0.68)", "0,65 (0,62 a 0,68)"),
+        (
+            "The loaded file takes 1.5 % less energy per image than this one (1.4 to 1.6 %).",
+            "O arquivo carregado gasta 1,5 % menos energia por imagem que este (1,4 a 1,6 %).",
+        ),
         ("torch 2.11.0", "torch 2.11.0"),
         ("moth.v1.5.safetensors", "moth.v1.5.safetensors"),
         ("a sentence that nobody knows", "a sentence that nobody knows"),

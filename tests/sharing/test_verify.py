@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from wattbench.records import CounterSample, Trace
+from wattbench.records import BesideTrace, CounterSample, EnergyReading, Trace
 from wattbench.sharing.verify import verify
 
 
@@ -96,3 +96,41 @@ def test_samples_that_do_not_reach_back_are_not_called_recomputed(sampled_run):
 
 def test_a_run_without_samples_is_not_called_recomputed(make_run):
     assert verify([make_run("a1")]).recomputed == 0
+
+
+def beside(run, power_w=50.0, counted=1.0, keeps=True):
+    """The run with a package's meter that ticks every 10 ms; it states so many times its ticks."""
+    ticks = tuple(CounterSample(t / 100, power_w * t / 100) for t in range(-50, 1500))
+    phases = tuple(
+        replace(phase, beside=(package(phase.duration_s, power_w * counted),))
+        for phase in run.phases
+    )
+    traces = (BesideTrace("rapl:package", Trace(counter=ticks)),) if keeps else ()
+    names = ("rapl:package",)
+    return replace(run, phases=phases, beside_meters=names, beside_traces=traces)
+
+
+def package(duration_s, power_w):
+    joules = power_w * duration_s
+    return EnergyReading(
+        joules, duration_s, "rapl:package", "package", "counter", 1.0, 100, counter_j=joules
+    )
+
+
+@pytest.mark.parametrize(("counted", "count"), [(1.0, 0), (1.04, 0), (1.2, 1), (0.8, 1)])
+@pytest.mark.parametrize("is_alone", [False, True])
+def test_a_meter_beside_is_held_against_its_own_samples(sampled_run, counted, count, is_alone):
+    """Also where the run's own meter gave nothing."""
+    run = beside(sampled_run("a1"), counted=counted)
+    if is_alone:
+        phases = tuple(replace(phase, energy=None) for phase in run.phases)
+        run = replace(run, energy=None, phases=phases, trace=Trace())
+    verdict = verify([run])
+    assert len(verdict.faults) == count
+    assert all("its counter by rapl:package gained" in fault for fault in verdict.faults)
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_run_is_computed_anew_where_every_meter_is(sampled_run, keeps):
+    verdict = verify([beside(sampled_run("a1"), keeps=keeps)])
+    assert (verdict.energy_count, verdict.recomputed, verdict.faults) == (1, int(keeps), ())

@@ -2,7 +2,7 @@
 
 import pytest
 
-from wattbench.study.definitions import definitions_of
+from wattbench.hosts.remote.definitions import definitions_of
 
 
 @pytest.fixture(scope="session")

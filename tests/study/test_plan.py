@@ -69,6 +69,55 @@ def test_a_cell_is_compared_with_the_same_work(read):
     }
 
 
+TWO_WAYS = """
+[[workload]]
+name = "sdxl"
+workflow = "sdxl_synthetic"
+
+[[workload]]
+name = "by hand"
+workflow = "sdxl_synthetic"
+compare_with = "sdxl"
+
+[axes]
+launch = ["as_is", "--fast"]
+steps = [10, 20]
+
+[[exclude]]
+workload = "by hand"
+launch = "--fast"
+reason = "one is enough"
+"""
+
+
+def test_another_way_to_the_same_pictures_has_the_firsts_baseline(read):
+    plan = read(TWO_WAYS)
+    assert [entry.cell.workload for entry in plan.excluded()] == ["by hand"] * 2
+    by_hand = [cell for cell in plan.cells() if cell.workload == "by hand"]
+    levels = (("launch", AS_IS), ("steps", 20))
+    assert plan.baseline_of(by_hand[1]) == Cell("sdxl", levels)
+    assert len(by_hand) == 2
+    alone = plan.only(["by hand"])
+    assert alone.baseline_of(by_hand[1]) == by_hand[1]
+    assert plan.only(["sdxl", "by hand"]) == plan
+
+
+@pytest.mark.parametrize(
+    ("change", "line", "words"),
+    [
+        (('_with = "sdxl"', '_with = "sdlx"'), 9, "'sdlx' is no workload .* did you mean 'sdxl'"),
+        (('_with = "sdxl"', '_with = "by hand"'), 9, "is no workload with a baseline of its own"),
+        (('compare_with = "sdxl"', 'compare = "sdxl"'), 9, "did you mean 'compare_with'"),
+        (('workload = "by hand"', 'workload = "hand"'), 15, "no workload 'hand'"),
+        (('launch = "--fast"\nreason', 'lanch = "--fast"\nreason'), 17, "did you mean 'launch'"),
+    ],
+)
+def test_what_is_wrong_with_two_ways_is_named(read, change, line, words):
+    with pytest.raises(UsageError, match=words) as caught:
+        read(TWO_WAYS.replace(*change))
+    assert f"line {line}:" in str(caught.value)
+
+
 def test_defaults_and_given_values(read):
     plan = read(GOOD)
     assert (plan.name, plan.seed) == ("small", 7)

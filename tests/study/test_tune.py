@@ -155,6 +155,15 @@ def test_what_does_not_do_what_was_asked_never_wins(tune, planted, word):
     assert word in row.fault
 
 
+def test_a_block_whose_baseline_failed_is_told_beside_the_others(tune):
+    tuning, verdict = tune()
+    taken = tuning.search.block_count(Stage.FINALS)
+    assert f"over {taken} blocks" in sentence(verdict, tuning)
+    tuning.search._results[Stage.FINALS][0].pop(BASELINE)
+    said = sentence(tuning.search.verdict(), tuning)
+    assert f"over {taken - 1} of {taken} blocks" in said
+
+
 def test_where_nothing_helps_nothing_is_written(tune, tmp_path):
     tuning, verdict = tune(factors={})
     assert verdict.winner == BASELINE

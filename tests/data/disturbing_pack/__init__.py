@@ -74,9 +74,49 @@ class CompileInSampling(io.ComfyNode):
         return patched(model, lambda: double(torch.ones(3)))
 
 
+class FailInSampling(io.ComfyNode):
+    """A model whose forward raises once, at the call of that number."""
+
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="FailInSampling",
+            category="tests",
+            inputs=[io.Model.Input("model"), io.Int.Input("at")],
+            outputs=[io.Model.Output()],
+        )
+
+    @classmethod
+    def execute(cls, model, at):
+        calls = iter(range(at))
+
+        def fail():
+            if next(calls, None) == at - 1:
+                raise KeyError("a planted fault")
+
+        return patched(model, fail)
+
+
+class SeedList(io.ComfyNode):
+    """Several numbers, over which ComfyUI maps the node behind."""
+
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="SeedList",
+            category="tests",
+            inputs=[io.Int.Input("seed", default=0)],
+            outputs=[io.Int.Output(is_output_list=True)],
+        )
+
+    @classmethod
+    def execute(cls, seed):
+        return io.NodeOutput([10 * seed, 20 * seed])
+
+
 class DisturbingExtension(ComfyExtension):
     async def get_node_list(self):
-        return [WaitInSampling, CompileInSampling]
+        return [WaitInSampling, CompileInSampling, FailInSampling, SeedList]
 
 
 async def comfy_entrypoint():

@@ -1,6 +1,7 @@
 """Attention in compiled graphs: what becomes of a call, and that each is counted.
 
-Graphs are traced as for any back end and run by torch's ``eager`` one.
+Graphs are traced as for any back end and run by torch's ``eager`` one, but for one that the real
+compiler compiles.
 """
 
 from functools import partial
@@ -107,6 +108,67 @@ def test_auto_is_part_of_the_graph_too(choice, check, monkeypatch):
     left, counts = check(choice("auto"))
     assert left == [0]
     assert sum(counts.values()) == 6
+
+
+def with_core(q, k, mask, options):
+    """This pack's attention, and core's as it is on a CUDA card."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    with sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.MATH], set_priority=True):
+        core = torch.nn.functional.scaled_dot_product_attention(q, k, k)
+    return core, *attend(q, k, mask, options)
+
+
+@pytest.fixture
+def compilation(operator, choice, monkeypatch):
+    """A compilation whose attention is planned for ``with_core``."""
+    from wattbench.hosts.comfyui import compile as compiling
+
+    made = compiling._Compilation("default", dynamic=None)
+    monkeypatch.setattr(made, "_attention", operator)
+    operator.begin({OVERRIDE: choice("sdpa_flash")})
+    with_core(*tensors(), {OVERRIDE: operator})
+    yield made
+    torch._dynamo.reset()
+
+
+def test_a_graph_is_one_that_torch_keeps_on_disk(compilation, operator, monkeypatch):
+    """By torch's own rule. Else every start of ComfyUI traces and lowers the whole model anew."""
+    from torch._functorch._aot_autograd.autograd_cache import check_cacheable
+    from torch._inductor import config
+
+    kept = []
+
+    def compiler(graph, inputs, config_patches):
+        with config.patch(config_patches):
+            check_cacheable(graph)
+        kept.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(torch._dynamo, "lookup_backend", lambda name: compiler)
+    compiled = torch.compile(with_core, fullgraph=True, backend=compilation.compile_graph)
+    compiled(*tensors(), {OVERRIDE: operator})
+    assert len(kept) == 1
+
+
+@pytest.mark.soak("a compiler of C++ runs for half a minute")
+def test_torch_finds_it_there_again(compilation, operator):
+    from torch._dynamo.utils import counters
+    from torch._inductor.utils import fresh_cache
+
+    inputs = tensors()
+    expected = with_core(*inputs, {OVERRIDE: operator})
+    with fresh_cache(), torch.inference_mode():
+        for found in ("miss", "hit"):
+            torch._dynamo.reset()
+            counters.clear()
+            compiled = torch.compile(with_core, fullgraph=True, backend=compilation.compile_graph)
+            for result, value in zip(
+                compiled(*inputs, {OVERRIDE: operator}), expected, strict=True
+            ):
+                assert torch.allclose(result, value, atol=1e-5)
+            cached = counters["aot_autograd"]
+            assert (cached[f"autograd_cache_{found}"], cached["autograd_cache_bypass"]) == (1, 0)
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """torch.compile for one clone: one graph, honest counts, and an original that is untouched.
 
 The models are traced as for any back end and run by torch's ``eager`` one, because the C++ of a
-whole model takes a CPU minutes. One small function goes through the real compiler.
+whole model takes a CPU minutes. A small function goes through the real compiler in
+test_attention_op.py.
 """
 
 import logging

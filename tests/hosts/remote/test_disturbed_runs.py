@@ -18,7 +18,9 @@ from wattbench.report import read_runs
 
 from ...in_prompt import CASES
 from ...servers import ON_CPU
+from ...study.graphs import node, sdxl
 from ...waiting import until
+from .test_seeds import probed
 
 PACK = Path(__file__).parents[2] / "data" / "disturbing_pack"
 REPLACED = "comfy.samplers.calc_cond_batch by ComfyUI-Faster"
@@ -115,6 +117,51 @@ def test_a_run_within_which_something_was_compiled_does_not_count(run_patched, t
     assert first["not_counted"] not in second["flags"]
     for row in (first, second):
         assert REPLACED in row["optimizations"]
+
+
+def test_a_run_that_failed_is_one_too_few_and_that_is_an_error(server, tmp_path, capsys):
+    """One forward a step: the third is in the second of three runs, after none that warms up."""
+    settings = {"width": 64, "height": 64, "batch_size": 1, "steps": 2, "cfg": 1.0}
+    sampling = {"sampler_name": "euler", "scheduler": "normal", "warmup_runs": 0, "repeats": 1}
+    graph = {
+        "m": node(
+            "WattBenchSyntheticModel", architecture="sdxl", size="tiny", dtype="fp32", seed=0
+        ),
+        "f": node("FailInSampling", model=["m", 0], at=3),
+        "b": node(
+            "WattBenchBenchmark",
+            **{
+                "model": ["f", 0],
+                "clip": ["m", 1],
+                "vae": ["m", 2],
+                "positive": "",
+                "negative": "",
+            },
+            **{"seed": 3, "idle_seconds": 0.0, "meter": "auto", **settings, **sampling},
+        ),
+        "s": node("SaveImage", images=["b", 0], filename_prefix="b"),
+    }
+    (tmp_path / "graph.json").write_text(json.dumps(graph), "utf-8")
+    line = arguments(server, tmp_path / "graph.json", tmp_path, "--repeats", "3")
+    assert cli.main(line) == 1
+    said = "fewer runs than were asked for: visit 1 measured 2 of 3 runs (one failed: "
+    printed = capsys.readouterr().err
+    assert said in printed
+    assert "planted fault" in printed
+    rows = read_runs(tmp_path / "runs.csv")
+    assert list(rows["error"] != "") == [False, True, False]
+
+
+def test_seeds_of_a_list_advance_together(server, tmp_path):
+    """Twice two samplings; what the node makes of its own number stays its own."""
+    graph = probed({**sdxl(), "l": node("SeedList", seed=1)})
+    graph["5"]["inputs"]["seed"] = ["l", 0]
+    (tmp_path / "graph.json").write_text(json.dumps(graph), "utf-8")
+    line = arguments(server, tmp_path / "graph.json", tmp_path, "--repeats", "2")
+    assert cli.main(line) == 0
+    rows = read_runs(tmp_path / "runs.csv")
+    assert list(rows["sampling_count"]) == [2, 2]
+    assert list(rows["seed"]) == [10, 11]
 
 
 def test_doctor_names_what_another_pack_has_replaced(server, capsys):

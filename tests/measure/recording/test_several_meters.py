@@ -5,10 +5,12 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 import torch
 
+from wattbench.measure.energy.attribution import Interval, share_ticks
 from wattbench.measure.meters import (
     METERS,
     DeviceId,
@@ -18,8 +20,12 @@ from wattbench.measure.meters import (
     open_meter,
     split_meters,
 )
+from wattbench.measure.protocol.journal import dumps, read
 from wattbench.measure.recording.environment import identify
 from wattbench.measure.recording.instrument import Instrument
+from wattbench.measure.recording.runs import measured_run
+from wattbench.measure.recording.samples import around
+from wattbench.sharing.verify import verify
 
 CPU = torch.device("cpu")
 RANGE_UJ = 262143328850
@@ -111,6 +117,37 @@ def test_each_scope_has_its_own_energy_and_the_boards_is_the_boards(rapl, board)
             "dram": pytest.approx(DRAM_W * phase.duration_s, rel=0.01),
             "package": pytest.approx(PACKAGE_W * phase.duration_s, rel=0.01),
         }
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_the_energies_of_every_meter_follow_from_what_the_journal_keeps(
+    rapl, board, parts, make_run
+):
+    recordings = [recorded(f"{board}+rapl") for _ in range(parts)]
+    run = read(f"{dumps(measured_run(make_run(), recordings))}\n".encode()).runs[0]
+    assert [beside.meter for beside in run.beside_traces] == ["rapl:package", "rapl:dram"]
+    for number, (beside, watts) in enumerate(
+        zip(run.beside_traces, (PACKAGE_W, DRAM_W), strict=True)
+    ):
+        assert not beside.trace.power
+        for phase in run.phases:
+            span = Interval(phase.name, phase.start_s, phase.start_s + phase.duration_s)
+            ticks = around(beside.trace.counter, span.start_s, span.end_s)
+            [found_j] = share_ticks(ticks, [span], beside.trace.tick_error_s)
+            assert found_j == pytest.approx(phase.beside[number].energy_j, rel=0.02)
+            assert found_j == pytest.approx(watts * phase.duration_s, rel=0.02)
+    verdict = verify([run])
+    assert (verdict.recomputed, verdict.faults) == (1, ())
+    changed = replace(
+        run,
+        beside_traces=(replace(run.beside_traces[0], trace=doubled(run)), *run.beside_traces[1:]),
+    )
+    assert any("its counter by rapl:package gained" in fault for fault in verify([changed]).faults)
+
+
+def doubled(run):
+    trace = run.beside_traces[0].trace
+    return replace(trace, counter=tuple(s._replace(energy_j=2 * s.energy_j) for s in trace.counter))
 
 
 def test_a_counter_has_one_reader_however_often_it_is_named(rapl):

@@ -1,4 +1,4 @@
-"""What a server says of its node classes (``/object_info``), as far as wiring needs it."""
+"""What a server says of its node classes (``/object_info``), as far as graphs are changed by it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ class Input:
     """An input of a node class. ``default`` is that of its widget, ``None`` for a pure socket.
 
     ``choices`` are the texts that the server takes for it; ``None`` where it does not list them.
+    ``maximum`` is the largest number, ``is_drawn`` whether the page changes it after each prompt.
     """
 
     name: str
@@ -22,6 +23,8 @@ class Input:
     is_widget: bool
     is_required: bool
     choices: tuple[str, ...] | None = None
+    maximum: int | None = None
+    is_drawn: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,4 +82,14 @@ def _input(name: str, spec: Any, is_required: bool) -> Input:
     default = options.get("default", first) if is_widget else None
     is_listed = type_name == "COMBO" and "remote" not in options
     listed = tuple(map(str, choices)) if is_listed else None
-    return Input(name, type_name, default, is_widget, is_required, listed)
+    maximum = options.get("max") if type_name == "INT" else None
+    return Input(
+        name,
+        type_name,
+        default,
+        is_widget,
+        is_required,
+        listed,
+        maximum if isinstance(maximum, int) else None,
+        bool(options.get("control_after_generate")),
+    )
