@@ -87,7 +87,7 @@ def make_server(tmp_path_factory):
             find_comfyui(),
             base_directory=base,
             port=port,
-            arguments=[*ON_CPU, "--disable-api-nodes"],
+            arguments=ON_CPU,
             environment={"WATTBENCH_METER": f"replay:{trace}"},
         )
 
