@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ..analysis.analysis import Analysis
 from ..tables.files import write_text
 from .csv import read_runs
-from .folder import Tuned, tuned_of
+from .folder import Tuned, cells_in, tuned_of
 from .page import Added, Page
 from .page_sections import sections
 from .private import scrubber, without_identity
@@ -65,7 +65,8 @@ def as_html(
 
     Raises:
         PageUnavailableError: without Jinja2 or matplotlib.
-        ValueError: a folder's ``verdict.json`` or ``candidates.csv`` is something else.
+        ValueError: ``verdict.json``, ``candidates.csv`` or ``cells.csv`` of a folder is something
+            else.
     """
     template = template_of("page.html.j2")
     translate = translator(language)
@@ -76,6 +77,7 @@ def as_html(
         given=analysis,
         folders=tuple(folders),
         tuned=tuple(tuned),
+        cells=tuple(cells for folder in folders if (cells := cells_in(folder)) is not None),
         language=language,
         t=translate,
         scrub=scrub,

@@ -86,7 +86,7 @@ class Tuning:
     study: str = field(default_factory=lambda: f"tune {uuid.uuid4().hex[:12]}")
     visits: list[Visit] = field(default_factory=list)
     _graphs: dict[Settings, Graph] = field(default_factory=dict)
-    _turns_s: dict[Settings, list[float]] = field(default_factory=dict)
+    _turns_s: dict[Settings, float] = field(default_factory=dict)
     _starts_s: float = 0.0
     _start_count: int = 0
     _began_s: float = 0.0
@@ -184,9 +184,12 @@ class Tuning:
         return sum(map(self._turn_s, order)) + starts * self._starts_s / self._start_count
 
     def _turn_s(self, settings: Settings) -> float:
-        """What a candidate's turn has taken, or that of the dearest of its levels alone."""
+        """What a candidate's latest turn took, or that of the dearest of its levels alone.
+
+        The first one is no measure of others: a compiler keeps on disk what it made.
+        """
         known = [settings] if settings in self._turns_s else [(pair,) for pair in settings]
-        return max(fmean(self._turns_s.get(one, [0.0])) for one in known)
+        return max(self._turns_s.get(one, 0.0) for one in known)
 
     def _left_s(self) -> float:
         return self.budget_s - (self.clock() - self._began_s)
@@ -204,9 +207,8 @@ class Tuning:
                     if self.launch_of(settings) == launch:
                         began_s = self.clock()
                         visits.append(self._visit(bench, block, settings))
-                        turn_s = self.clock() - began_s
-                        visited_s += turn_s
-                        self._turns_s.setdefault(settings, []).append(turn_s)
+                        self._turns_s[settings] = self.clock() - began_s
+                        visited_s += self._turns_s[settings]
         self._starts_s += self.clock() - block_began_s - visited_s
         self._start_count += len(launches)
         # The baseline's pictures come first: the others are compared with them.
@@ -297,11 +299,9 @@ def name_of(settings: Settings) -> str:
 
 def value_of(prompt: Prompt, objective: Objective) -> float | None:
     """What is to become smaller, per picture where it is a cost."""
-    pictures = max(1, len(prompt.pictures))
     if objective == "peak_vram":
         return prompt.peak_vram_bytes
-    cost = prompt.energy_j if objective == "j_per_img" else prompt.time_s
-    return None if cost is None else cost / pictures
+    return prompt.j_per_img if objective == "j_per_img" else prompt.s_per_img
 
 
 def _fallback(prompt: Prompt, settings: Settings, counted: Container[str]) -> str:

@@ -104,7 +104,16 @@ def test_what_prompts_cost_is_kept_after_one_question(uncomplaining):
         uncomplaining.load(fallen_back(time.time_ns() % 2**32), "kept")
         uncomplaining.queue()
         said = page.get_by_label("WattBench: what another kernel or format ran").locator("li")
-        expect(said).to_contain_text("ran in place of sage_1: ")
+        expect(said).to_have_text(
+            [
+                re.compile("^Attention Backend.* #8: .*ran in place of sage_1: "),
+                re.compile("^VAE Attention.* #9: .*ran in place of vae flash_attention_2: "),
+            ]
+        )
+        for node_id, kernel in {"8": "sage_1", "9": "vae flash_attention_2"}.items():
+            badge = page.locator(f"[data-node-id='{node_id}'] .wattbench-fallback-badge")
+            expect(badge).to_have_text(re.compile(f"^⚠ .* ran in place of {kernel}$"))
+            expect(badge).to_have_attribute("title", re.compile("it needs an NVIDIA"))
         page.locator(".wattbench-badge").click()
         record = page.locator(".wattbench-record")
         expect(record.locator("tbody tr").first).to_contain_text(" J")
