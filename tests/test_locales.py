@@ -174,6 +174,20 @@ def test_what_is_said_of_attention_kernels_is_translated():
         assert [text for text in said if ENGLISH.search(text)] == []
 
 
+def test_what_meters_advise_is_translated():
+    """Each sentence that a module of a meter names: reasons and remedies that doctor tells."""
+    messages = load("pt-BR", "main")["wattbench"]["messages"]
+    sentences = {
+        node.value.value
+        for path in (ROOT / "measure" / "meters").glob("*.py")
+        for node in ast.parse(path.read_text("utf-8")).body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+        if isinstance(node.value.value, str) and re.match(r"[^+]+ \w+ \w+", node.value.value)
+    }
+    assert len(sentences) > 10
+    assert sentences - set(messages) == set()
+
+
 RESULTS = ("card_view.js", "result_node.js", "tables.js", "actions.js", "beside_view.js")
 
 
