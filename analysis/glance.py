@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,9 @@ FEWEST_TICKS, MOST_TICKS = 3, 6
 STEPS = (1, 2, 2.5, 5, 10)
 FROM_ZERO = 0.7
 """An axis begins at 0 where the least of its values is below this part of the largest."""
+
+FOLDER = re.compile(r"(?<=replay:)[^,]*[\\/]")
+"""Where a recording lies that stands for a meter: nobody else's business, and a card is posted."""
 
 DOING = {"text_encode": "text encoding", "denoise": "denoising", "decode": "decoding"}
 
@@ -124,7 +128,7 @@ def glance_at(
         tuple(dict.fromkeys(asides)),
         winners,
         float(max(totals)) if totals else None,
-        f"{meter} ({source['energy_method']})" if meter else "",
+        f"{FOLDER.sub('', meter)} ({source['energy_method']})" if meter else "",
     )
 
 

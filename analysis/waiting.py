@@ -31,7 +31,9 @@ def waiting_notes(runs: pd.DataFrame) -> Iterator[str]:
         optimizations = str(group.iloc[0]["optimizations"])
         helps = []
         if "on" in ", ".join(dynamic).split(", "):
-            helps.append("start ComfyUI with --disable-dynamic-vram if the model fits")
+            helps.append(
+                "put Static VRAM before the sampler if the model fits (or --disable-dynamic-vram)"
+            )
         if "compile" not in optimizations:
             helps.append("put Compile before the sampler")
         helps.append("make larger batches")

@@ -268,7 +268,8 @@ class Backend:
             both = any(target.gfx for target in self.targets)
             cards = "an NVIDIA or AMD card" if both else "an NVIDIA card"
         others = [f"a {t.kind}" for t in self.targets if not t.capabilities and not t.gfx]
-        return f"it needs {'; '.join([*others, cards])}; this device is {describe(machine)}"
+        needed = f"it needs {'; '.join([*others, cards])}"
+        return "; ".join((needed, f"this device is {describe(machine)}"))
 
     def _package_refusal(self) -> str:
         if not self.package:

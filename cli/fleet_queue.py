@@ -13,6 +13,7 @@ from .run import pue
 
 if TYPE_CHECKING:
     from ..fleet.queue import QueuePlan
+    from ..fleet.sections import Question
     from ..law.cost import Tariff
 
 HEADINGS = ("Card", "Work", "Setting", "Images", "Hours", "kWh")
@@ -34,6 +35,11 @@ def register(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         metavar="[WORK=]N",
         help="how many; WORK is part of a work's name where several were measured",
     )
+    add_question(parser)
+
+
+def add_question(parser: argparse._ActionsContainer) -> None:
+    """By when a queue is to be made, with how much power, and what that costs."""
     parser.add_argument("--deadline", type=positive_number, metavar="H", help="in hours")
     parser.add_argument(
         "--power", type=positive_number, metavar="W", help="what all cards may draw at once"
@@ -74,15 +80,16 @@ def run(args: argparse.Namespace) -> int:
     """Print the plan; 1 where no assignment does what was asked."""
     from ..fleet.queue import NoPlanError, plan_queue, usable
     from ..fleet.rows import rows_of
+    from ..fleet.sections import totals
     from ..incoming import IncomingError
-    from ..law.cost import SECONDS_PER_HOUR, Tariff
+    from ..law.cost import SECONDS_PER_HOUR
     from ..sharing.bundle import BundleError
     from ..sharing.merge import MergeError
     from ..tables.markdown import table_lines
 
     try:
         rows, left_out = usable(list(rows_of(args.folders)))
-        tariff = Tariff(args.grid, args.price, args.currency, pue=args.pue)
+        tariff = tariff_of(args)
     except (BundleError, IncomingError, MergeError, ValueError) as error:
         raise UsageError(str(error)) from error
     images = named(args.images, dict.fromkeys(row.work for row in rows))
@@ -93,9 +100,37 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError(str(error)) from error
     print("\n".join(table_lines(HEADINGS, shares(plan))))
     print()
-    for text in (*sentences(plan, tariff), *(f"left out: {why}" for why in left_out)):
+    for text in (*totals(plan, tariff), *(f"left out: {why}" for why in left_out)):
         print(f"- {text}")
     return 0
+
+
+def tariff_of(args: argparse.Namespace) -> Tariff:
+    """What a kWh costs, as :func:`add_question` was told.
+
+    Raises:
+        ValueError: a currency that is no short word.
+    """
+    from ..law.cost import Tariff
+
+    return Tariff(args.grid, args.price, args.currency, pue=args.pue)
+
+
+def question_of(args: argparse.Namespace) -> Question:
+    """What a page answers for each work.
+
+    Raises:
+        UsageError: a currency that is no short word.
+    """
+    from ..fleet.sections import Question
+    from ..law.cost import SECONDS_PER_HOUR
+
+    try:
+        tariff = tariff_of(args)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    deadline_s = None if args.deadline is None else args.deadline * SECONDS_PER_HOUR
+    return Question(args.images, deadline_s, args.power, args.idle, tariff)
 
 
 def named(asked: Sequence[tuple[str, int]], works: Iterable[str]) -> Mapping[str, int]:
@@ -128,23 +163,3 @@ def shares(plan: QueuePlan) -> Iterable[tuple[str, ...]]:
         hours, kwh = share.time_s / SECONDS_PER_HOUR, share.energy_j / JOULES_PER_KWH
         card = f"{row.gpu} ({row.card})"
         yield card, row.work, row.setting, str(share.images), f"{hours:.3g}", f"{kwh:.4g}"
-
-
-def sentences(plan: QueuePlan, tariff: Tariff) -> Iterable[str]:
-    """What the plan comes to."""
-    from ..law.cost import JOULES_PER_KWH, SECONDS_PER_HOUR
-    from ..tables.decimals import with_half_width
-
-    images = with_half_width(plan.images_j / JOULES_PER_KWH, plan.half_width_j / JOULES_PER_KWH)
-    yield (
-        f"{plan.energy_j / JOULES_PER_KWH:.4g} kWh in {plan.time_s / SECONDS_PER_HOUR:.3g} h: "
-        f"images {images} kWh, idle cards {plan.idle_j / JOULES_PER_KWH:.4g} kWh"
-    )
-    yield f"at most {plan.peak_w:.0f} W at once, of the cards alone"
-    for unit, value in tariff.costs(plan.energy_j).items():
-        yield f"{value:.4g} {unit}"
-    if plan.gap:
-        yield f"the solver ran out of time: the least energy may be {plan.gap:.1%} lower"
-    together = sorted({share.row.gpu for share in plan.shares if share.row.together})
-    if together:
-        yield f"measured together with other cards, so not alone: {', '.join(together)}"

@@ -96,7 +96,7 @@ def add_forge(where: argparse._MutuallyExclusiveGroup) -> None:
         "--forge",
         type=host_and_port,
         metavar="HOST:PORT",
-        help="a running Forge with the pack, started with --api, instead of ComfyUI; the plan's "
+        help="a running Forge with the pack, started with --api, instead of ComfyUI; "
         "workflows are then bodies of its txt2img or img2img requests",
     )
 
@@ -109,32 +109,42 @@ def run(args: argparse.Namespace) -> int:
 
     plan = read_plan(find_plan(args.plan), WORKFLOWS).only(args.workload)
     progress = Progress(is_json=args.json)
-    rig = _forge_rig(args, plan) if args.forge else _comfyui_rig(args, plan, progress)
+    rig = _rig_of_plan(args, plan, progress)
     prepare_folder(args.out)
     with reserved(args.out), power_limit(args, plan) as (set_cap, cap_refused):
         return carry_out(args, plan, rig, progress, set_cap, cap_refused)
 
 
-def _forge_rig(args: argparse.Namespace, plan: Plan) -> ForgeRig:
-    """The Forge that runs at ``--forge``."""
+def forge_rig(args: argparse.Namespace, deadline_s: float) -> ForgeRig:
+    """The Forge that runs at ``--forge``.
+
+    Raises:
+        UsageError: something is asked for that a program that runs already cannot be given.
+    """
     from ..hosts.remote.forge import ForgeClient
     from ..study.forge_rig import ForgeRig
 
     if args.comfyui_arguments:
         raise UsageError("a Forge that runs already keeps its launch options: leave those after --")
-    if args.estimate_if_unmetered or args.device != "auto":
+    if getattr(args, "estimate_if_unmetered", False) or args.device != "auto":
         raise UsageError(
             "a Forge that runs already has its device and its meter, which its settings name: "
             "leave --device and --estimate-if-unmetered"
         )
     host, number = args.forge
+    return ForgeRig(ForgeClient(host, number, deadline_s), args.out.resolve())
+
+
+def _rig_of_plan(args: argparse.Namespace, plan: Plan, progress: Progress) -> ServerRig | ForgeRig:
+    if not args.forge:
+        return _comfyui_rig(args, plan, progress)
+    host, _ = args.forge
     if "power_cap_w" in plan.axes and host not in LOOPBACK:
         raise UsageError(
             f"power_cap_w sets the limit of a board of this machine, and Forge runs at {host}: "
             "carry the plan out there"
         )
-    client = ForgeClient(host, number, plan.protocol.deadline_s)
-    return ForgeRig(client, args.out.resolve())
+    return forge_rig(args, plan.protocol.deadline_s)
 
 
 def _comfyui_rig(args: argparse.Namespace, plan: Plan, progress: Progress) -> ServerRig:

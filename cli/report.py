@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import CommandError, UsageError
+from .fleet_queue import add_question, question_of
+from .run import positive
 from .summary import no_search_for_cycles, read_journal, read_table
 
 if TYPE_CHECKING:
@@ -41,8 +43,15 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="show the texts of prompts that the pictures' files hold",
     )
 
+    several = parser.add_argument_group("where the runs are of several cards: who makes the next")
+    several.add_argument(
+        "--images", type=positive, default=10_000, metavar="N", help="of each work (10000)"
+    )
+    add_question(several)
+
 
 def run(args: argparse.Namespace) -> int:
+    from ..fleet.sections import sections_on_cards
     from ..report.html import PageUnavailableError, as_html
     from ..tables.files import write_text
 
@@ -51,7 +60,10 @@ def run(args: argparse.Namespace) -> int:
     folders = [path if path.is_dir() else path.parent for path in args.folders]
     try:
         analysis = analysis_of(args.folders)
-        page = as_html(analysis, folders, args.language, with_prompts=args.with_prompts)
+        added = sections_on_cards(analysis, question_of(args))
+        page = as_html(
+            analysis, folders, args.language, with_prompts=args.with_prompts, added=added
+        )
         written = write_text(page, args.out)
     except PageUnavailableError as error:
         raise CommandError(str(error)) from error

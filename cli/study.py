@@ -52,7 +52,6 @@ def _write(args: argparse.Namespace, source: Path) -> None:
     from ..analysis.analysis import Analysis
     from ..report import read_runs
     from ..study.published import PAGES
-    from ..tables.files import write_text
 
     table = source / "runs.csv" if source.is_dir() else source
     try:
@@ -60,6 +59,5 @@ def _write(args: argparse.Namespace, source: Path) -> None:
     except (ValueError, OSError) as error:
         raise UsageError(f"{table} cannot be read: {error}") from error
     args.out.mkdir(parents=True, exist_ok=True)
-    path = args.out / PAGE
-    write_text(PAGES[args.study].markdown(Analysis(frame)), path)
-    print(path)
+    for path in PAGES[args.study].write(Analysis(frame), args.out / PAGE):
+        print(path)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CommandError, UsageError
 from ..incoming import MAX_WORKFLOW_BYTES, IncomingError, read_json
+from .matrix import add_forge, forge_rig
 from .run import add_server_options, add_timeout, host_and_port, positive
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="HOST:PORT",
         help="a running ComfyUI with the pack: one visit, without launch options",
     )
+    add_forge(where)
     add_timeout(parser)
 
 
@@ -131,7 +133,8 @@ def run(args: argparse.Namespace) -> int:
     from ..study.levels import choose, parse_levers
     from ..study.search import Rule
 
-    check_installed()
+    if not args.forge:
+        check_installed()
     workflow = read_workflow(args.workflow)
     asked = parse_levers(args.levers)
     limits = limits_of(args)
@@ -140,7 +143,8 @@ def run(args: argparse.Namespace) -> int:
         check_unused(args.out)
     rig = rig_of(args)
     with rig.open((), "levers") as bench:
-        levels = choose(bench.levers(), asked, args.objective, own_servers=args.server is None)
+        is_running = bool(args.server or args.forge)
+        levels = choose(bench.levers(), asked, args.objective, own_servers=not is_running)
         check_workflow(bench, workflow)
     if args.json:
         told = [vars(one) for one in (*levels.levers, *levels.left_out)]
@@ -166,6 +170,8 @@ def rig_of(args: argparse.Namespace) -> Rig:
     from ..hosts.remote.server import device_arguments, find_comfyui
     from ..study.rig import RunningRig, ServerRig
 
+    if args.forge:
+        return forge_rig(args, args.timeout)
     if args.server:
         check_no_server_options(1, args.device == "auto" and not args.comfyui_arguments)
         return RunningRig(ComfyClient(*args.server), args.out, args.timeout)
@@ -261,20 +267,18 @@ def read_workflow(path: Path) -> dict[str, Any]:
     try:
         data = read_json(path, MAX_WORKFLOW_BYTES)
     except IncomingError as error:
-        raise UsageError(f"{error}; save it from ComfyUI once more") from error
+        raise UsageError(f"{error}; save it once more") from error
     if not isinstance(data, dict) or not data:
-        raise UsageError(f"{path} holds no workflow; save it from ComfyUI once more")
+        raise UsageError(f"{path} holds no workflow; save it once more")
     return data
 
 
 def check_workflow(bench: Bench, workflow: dict[str, Any]) -> None:
     """Raise UsageError where the workflow cannot be measured, before anything is."""
-    from ..study.canvas import is_canvas
-    from ..study.measured import instrumented
+    from ..study.search import BASELINE
 
-    graph = bench.api_graph(workflow) if is_canvas(workflow) else workflow
     try:
-        instrumented(graph, bench.definitions)
+        bench.watched(bench.graph_with(workflow, None, BASELINE))
     except ValueError as error:
         raise UsageError(str(error)) from error
 

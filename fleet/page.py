@@ -13,6 +13,7 @@ from ..tables.table import BLANK
 from .rows import CardRow
 
 GIB = 2**30
+UNITS = {"joules": "J/img", "seconds": "s/img"}
 HEADINGS = (
     "Card",
     "Setting",
@@ -45,8 +46,8 @@ def as_markdown(rows: Sequence[CardRow], analysis: Analysis | None = None) -> st
     if not works:
         lines += ["Nothing was measured.", ""]
     for work in works:
-        own = sorted((row for row in rows if row.work == work), key=_by_joules)
-        lines += [f"## {work}", "", *table_lines(HEADINGS, map(_cells, own)), ""]
+        own = sorted((row for row in rows if row.work == work), key=by_joules)
+        lines += [f"## {work}", "", *table_lines(HEADINGS, map(cells, own)), ""]
         lines += [*bullets(verdicts(own)), ""]
     if analysis is not None:
         lines += [f"# {EDGE_NODES.title}", "", EDGE_NODES.source, ""]
@@ -59,24 +60,31 @@ def as_markdown(rows: Sequence[CardRow], analysis: Analysis | None = None) -> st
 def verdicts(rows: Sequence[CardRow]) -> list[str]:
     """Which card of one work takes the least energy, and which the least time."""
     found = []
-    for name, unit in (("joules", "J/img"), ("seconds", "s/img")):
-        known = [row for row in rows if getattr(row, name) is not None and not row.is_broken]
-        kinds = {row.meter for row in known}
-        if name == "joules" and len(kinds) > 1:
-            found.append(f"Least energy: not said, energies are of {len(kinds)} kinds.")
+    for name, least in (("joules", "energy"), ("seconds", "time")):
+        best, level, why_not = least_of(rows, name)
+        if best is None:
+            found.append(why_not)
             continue
-        known.sort(key=lambda row: getattr(row, name).value)
-        if not known:
-            found.append(f"No row has {unit}.")
-            continue
-        best = known[0]
-        value: Estimate = getattr(best, name)
-        least = "energy" if name == "joules" else "time"
-        text = f"Least {least}: {best.gpu} ({best.card}), {best.setting}, {_estimate(value)} {unit}"
-        level = [row for row in known[1:] if not _is_above(getattr(row, name), value)]
+        value = _estimate(getattr(best, name))
+        text = f"Least {least}: {best.gpu} ({best.card}), {best.setting}, {value} {UNITS[name]}"
         others = ", ".join(f"{row.gpu} ({row.card}), {row.setting}" for row in level)
         found.append(f"{text}; not told apart from it: {others}." if level else f"{text}.")
     return found
+
+
+def least_of(rows: Sequence[CardRow], name: str) -> tuple[CardRow | None, Sequence[CardRow], str]:
+    """Of one work the row with the least ``joules`` or ``seconds``, and those not told apart from
+    it; ``None`` and the reason where nothing can be said."""
+    known = [row for row in rows if getattr(row, name) is not None and not row.is_broken]
+    kinds = {row.meter for row in known}
+    if name == "joules" and len(kinds) > 1:
+        return None, (), f"Least energy: not said, energies are of {len(kinds)} kinds."
+    known.sort(key=lambda row: getattr(row, name).value)
+    if not known:
+        return None, (), f"No row has {UNITS[name]}."
+    best = known[0]
+    value: Estimate = getattr(best, name)
+    return best, [row for row in known[1:] if not _is_above(getattr(row, name), value)], ""
 
 
 def _is_above(other: Estimate, best: Estimate) -> bool:
@@ -84,11 +92,13 @@ def _is_above(other: Estimate, best: Estimate) -> bool:
     return other.ci_low > best.ci_high
 
 
-def _by_joules(row: CardRow) -> tuple[bool, float]:
+def by_joules(row: CardRow) -> tuple[bool, float]:
+    """The order of a table: fewest joules first, those without any last."""
     return row.joules is None, row.joules.value if row.joules else 0.0
 
 
-def _cells(row: CardRow) -> tuple[str, ...]:
+def cells(row: CardRow) -> tuple[str, ...]:
+    """A row of a table with :data:`HEADINGS`."""
     vram = row.peak_vram_bytes
     return (
         f"{row.gpu} ({row.card})",

@@ -90,8 +90,9 @@ def plan_queue(
     deadline_s: float | None = None,
     power_w: float | None = None,
     idle: Idle = "queue",
+    aim: Literal["energy", "time"] = "energy",
 ) -> QueuePlan:
-    """The assignment of least energy.
+    """The assignment of least energy, or, whatever the deadline, of least time.
 
     Args:
         rows: of :func:`usable`; several rows of one card are its settings.
@@ -110,7 +111,7 @@ def plan_queue(
     cards = list(dict.fromkeys(row.card for row in known))
     idle_w = {card: _idle_w([row for row in known if row.card == card], idle) for card in cards}
     problem = _Problem(known, cards, images, deadline_s, power_w, idle, idle_w)
-    found = problem.solve()
+    found = problem.solve(least_time=aim == "time")
     if found is None:
         raise NoPlanError(problem.why_not())
     return found

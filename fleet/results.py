@@ -10,6 +10,7 @@ from pathlib import Path
 from ..analysis.analysis import Analysis
 from ..report import write_analysis
 from ..report.folder import CELL_COLUMNS, CELLS_FILE
+from ..report.html import PageUnavailableError, as_html
 from ..sharing.merge import MOST_TOGETHER, write_apart
 from ..sharing.union import Union
 from ..study.visits import JOURNAL, read_visits
@@ -18,6 +19,7 @@ from ..tables.files import write_text
 from .coordinator import Coordinator, Working, reasons_of
 from .page import as_markdown
 from .rows import folders_of, rows_of
+from .sections import Question, sections_on_cards
 
 PAGE = "fleet.md"
 COLUMNS = ("card", *CELL_COLUMNS)
@@ -55,6 +57,7 @@ def write_fleet(coordinator: Coordinator) -> tuple[bool, list[str]]:
     analysis = analysis_of(folders)
     if analysis is not None:
         lines += map(str, write_analysis(analysis, store.folder))
+        lines.append(_write_html(analysis, store.folder))
     elif folders:
         with Union(lines.append) as union:
             for folder in folders:
@@ -64,6 +67,14 @@ def write_fleet(coordinator: Coordinator) -> tuple[bool, list[str]]:
     lines.append(str(write_text(page, store.folder / PAGE)))
     wanted = all(cell.status in (MEASURED, SKIPPED) for cell in cells)
     return wanted and bool(cells), lines
+
+
+def _write_html(analysis: Analysis, folder: Path) -> str:
+    try:
+        page = as_html(analysis, [folder], added=sections_on_cards(analysis, Question()))
+    except (PageUnavailableError, ValueError) as error:
+        return f"no report.html: {error}"
+    return str(write_text(page, folder / "report.html"))
 
 
 def page_of(folders: Sequence[Path]) -> str:

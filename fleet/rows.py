@@ -78,18 +78,19 @@ def _rows_of_group(union: Union, group: Group, name: str) -> list[CardRow]:
     return [replace(row, note=note) for row in rows]
 
 
-def rows_of_analysis(analysis: Analysis, name: str) -> Iterator[CardRow]:
-    """The rows of one card's runs; ``name`` is for a card that has none of its own."""
+def rows_of_analysis(analysis: Analysis, name: str = "") -> Iterator[CardRow]:
+    """The rows of runs, of the card ``name``, or of those cards that they are told apart by."""
     for condition in analysis.conditions:
         said, measured = condition.identity, condition.measured
         if not len(measured):
             continue
+        card = name or str(said["gpu_uuid"] or said["cpu_name"])
         gpu = str(said["gpu_name"] or said["cpu_name"] or name)
         idle = measured["idle_power_w"].dropna()
         flags = [flag for cell in measured["flags"] for flag in str(cell).split("; ")]
         together = [flag for flag in flags if flag.startswith(TOGETHER)]
         yield CardRow(
-            card=name,
+            card=card,
             gpu=_with_limit(gpu, said),
             work=condition_name(said),
             setting=_setting(said),

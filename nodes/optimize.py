@@ -1,4 +1,4 @@
-"""What else changes how a model computes: memory format, noise levels, compilation, VAEs."""
+"""What else changes how a model computes: memory, noise levels, compilation, VAEs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ..hosts.comfyui.compile import MODES, compile_model
 from ..hosts.comfyui.core import blank
 from ..hosts.comfyui.memory_format import use_channels_last, use_channels_last_vae
 from ..hosts.comfyui.noise_levels import keep_levels_on_host
+from ..hosts.comfyui.static_vram import keep_in_vram
 from ..hosts.comfyui.vae_attention import choose_vae_attention
 from .types import CATEGORY
 
@@ -49,6 +50,28 @@ class WattBenchMemoryFormat(io.ComfyNode):
             blank() if model is None else use_channels_last(model),
             blank() if vae is None else use_channels_last_vae(vae),
         )
+
+
+class WattBenchStaticVRAM(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="WattBenchStaticVRAM",
+            display_name="Static VRAM (WattBench)",
+            category=CATEGORY,
+            description=(
+                "Loads the weights of this model before it runs, in place of ComfyUI's dynamic "
+                "VRAM, which fetches them while it runs. That spares the host work at every layer "
+                "where the model fits. Where dynamic VRAM is not in force, nothing changes."
+            ),
+            search_aliases=["dynamic vram", "aimdo", "disable-dynamic-vram", "faster"],
+            inputs=[io.Model.Input("model", tooltip="A clone of it is changed.")],
+            outputs=[io.Model.Output(display_name="model", tooltip="The model to sample with.")],
+        )
+
+    @classmethod
+    def execute(cls, model: Any) -> io.NodeOutput:
+        return io.NodeOutput(keep_in_vram(model))
 
 
 class WattBenchNoiseLevels(io.ComfyNode):
@@ -151,6 +174,7 @@ class WattBenchVAEAttention(io.ComfyNode):
 
 NODES: list[type[io.ComfyNode]] = [
     WattBenchMemoryFormat,
+    WattBenchStaticVRAM,
     WattBenchNoiseLevels,
     WattBenchCompile,
     WattBenchVAEAttention,

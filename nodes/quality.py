@@ -7,9 +7,11 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ..hosts.comfyui.host import HOST
 from ..hosts.comfyui.incoming import file_of
 from ..hosts.comfyui.metric_models import NONE, choices, networks
 from ..hosts.comfyui.pictures import Pictures, arrays
+from ..measure.protocol.session import open_journal
 from ..quality.measured import qualities
 from ..quality.prompts import MAX_FILE_BYTES, SETS, PromptSet, read_set
 from ..records import Run
@@ -106,6 +108,9 @@ class WattBenchPictureMetrics(io.ComfyNode):
                 made, loaded, texts.get(run.prompt, ""), None if of_key is None else of_key[1]
             )
             measured[run.run_id] = replace(run, quality=found)
+        journal = open_journal(HOST)
+        for run in measured.values():
+            journal.append_quality(run)
         return io.NodeOutput(tuple(measured.get(run.run_id, run) for run in runs))
 
 

@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 
 CELLS_FILE = "cells.csv"
 CELL_COLUMNS = ("cell", "workload", "status", "visits", "reason")
+COST_COLUMNS = tuple(
+    f"{quantity}_per_img{kind}"
+    for quantity in ("s", "j")
+    for kind in ("", "_ratio", "_ratio_low", "_ratio_high")
+)
+"""Of a matrix's cells that were measured: their means, and ratios to their baselines by blocks."""
+
 MAX_VERDICT_BYTES = 2**22
 MAX_PICTURE_BYTES = 2**26
 MAX_PICTURE_PX = 2**26
@@ -89,21 +96,24 @@ def tuned_of(folder: Path) -> Tuned | None:
     )
 
 
-def not_measured_in(folder: Path) -> list[tuple[str, str, str]]:
-    """Cells of a matrix that were not measured, each with its status and the reason.
+def cells_in(folder: Path) -> pd.DataFrame | None:
+    """The cells of a matrix, as it wrote them; ``None`` where there is no such table.
 
     Raises:
         ValueError: ``cells.csv`` is something else.
     """
     path = folder / CELLS_FILE
     if not path.is_file():
-        return []
+        return None
     frame = read_frame(path, dict.fromkeys(CELL_COLUMNS, str))
     missing = set(CELL_COLUMNS) - set(frame.columns)
     if missing:
         raise ValueError(f"{CELLS_FILE} lacks the columns {', '.join(sorted(missing))}")
-    left = frame[frame["status"] != "measured"].fillna("")
-    return [(str(row.cell), str(row.status), str(row.reason)) for row in left.itertuples()]
+    try:
+        costs = {column: frame[column].astype(float) for column in COST_COLUMNS if column in frame}
+    except ValueError as error:
+        raise ValueError(f"{CELLS_FILE} has a cell that is no number: {error}") from error
+    return frame.assign(**{column: costs.get(column, float("nan")) for column in COST_COLUMNS})
 
 
 def pictures_in(folder: Path) -> Iterator[Path]:

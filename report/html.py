@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from ..analysis.analysis import Analysis
 from ..tables.files import write_text
 from .csv import read_runs
-from .folder import Tuned, tuned_of
-from .page import Page
+from .folder import Tuned, cells_in, tuned_of
+from .page import Added, Page
 from .page_sections import sections
 from .private import scrubber, without_identity
 from .translation import translator
@@ -54,15 +54,19 @@ def as_html(
     language: str = "en",
     *,
     with_prompts: bool = False,
+    added: Sequence[Added] = (),
 ) -> str:
     """A whole page on runs; ``folders`` are where their pictures and verdicts lie.
+
+    ``added`` are sections of other rooms, which come after the verdict.
 
     Host, user, paths, addresses and serial numbers are not in it; texts of prompts only
     ``with_prompts``.
 
     Raises:
         PageUnavailableError: without Jinja2 or matplotlib.
-        ValueError: a folder's ``verdict.json`` or ``candidates.csv`` is something else.
+        ValueError: ``verdict.json``, ``candidates.csv`` or ``cells.csv`` of a folder is something
+            else.
     """
     template = template_of("page.html.j2")
     translate = translator(language)
@@ -73,10 +77,12 @@ def as_html(
         given=analysis,
         folders=tuple(folders),
         tuned=tuple(tuned),
+        cells=tuple(cells for folder in folders if (cells := cells_in(folder)) is not None),
         language=language,
         t=translate,
         scrub=scrub,
         with_prompts=with_prompts,
+        added=tuple(added),
     )
     return render(template, page)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..analysis.analysis import Analysis
 from ..records import Estimate
@@ -15,6 +15,9 @@ from ..tables.decimals import with_half_width
 from ..tables.table import BLANK, Table
 from .folder import Tuned
 from .summary import condition_cells, differing_columns
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Block = dict[str, Any]
 Text = Callable[[str], str]
@@ -24,17 +27,31 @@ MOST_ROWS = 40
 
 
 @dataclass(frozen=True)
+class Added:
+    """A section that a room above makes, with its place in the page's address and its title."""
+
+    key: str
+    title: str
+    make: Callable[[Page], Iterator[Block]]
+
+
+@dataclass(frozen=True)
 class Page:
-    """What a page is made of; ``shown`` has nothing in it that names a machine or a person."""
+    """What a page is made of; ``shown`` has nothing in it that names a machine or a person.
+
+    ``cells`` are the tables of matrices.
+    """
 
     shown: Analysis
     given: Analysis
     folders: tuple[Path, ...]
     tuned: tuple[Tuned, ...]
+    cells: tuple[pd.DataFrame, ...]
     language: str
     t: Text
     scrub: Text
     with_prompts: bool
+    added: tuple[Added, ...] = ()
 
     @cached_property
     def rows(self) -> list[dict[Any, Any]]:

@@ -15,7 +15,6 @@ from ..analysis.published import (
 from ..records import Estimate
 from ..tables.table import Table
 from . import charts
-from .folder import not_measured_in
 from .page import (
     MOST_ROWS,
     Block,
@@ -134,13 +133,17 @@ def published(page: Page) -> Iterator[Block]:
 
 def not_measured(page: Page) -> Iterator[Block]:
     """Cells of a matrix that were skipped or failed, and why."""
-    found = [entry for folder in page.folders for entry in not_measured_in(folder)]
-    if not found:
-        yield absent(page, "Nothing that was planned is missing.")
-        return
     rows = tuple(
         (page.scrub(cell), page.t(status), page.t(page.scrub(reason)))
-        for cell, status, reason in found
+        for cells in page.cells
+        for cell, status, reason in (
+            cells.loc[cells["status"] != "measured", ["cell", "status", "reason"]]
+            .fillna("")
+            .itertuples(index=False)
+        )
     )
+    if not rows:
+        yield absent(page, "Nothing that was planned is missing.")
+        return
     table = Table(("Cell", "Status", "Reason"), rows)
     yield table_block(page, "Cells that were skipped or failed, and why", table)

@@ -6,7 +6,7 @@ import base64
 import gzip
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..analysis.breakdown import ENERGIES, TIMES
 from ..analysis.columns import ENVIRONMENT_COLUMNS
@@ -44,6 +44,9 @@ from .page_beside import not_measured, pictures_against_energy, published
 from .quality import QUALITY_NOTES, quality_table, title_of
 from .summary import plus_minus, summary_table
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 PLAIN_BYTES, DOWNLOAD_BYTES = 100_000, 450_000
 """A table of more bytes is packed; more than the second number is too much for a page."""
 
@@ -72,6 +75,7 @@ def sections(page: Page) -> list[dict[str, Any]]:
     """Each with ``id``, ``title`` and ``blocks``, which the template knows by their ``kind``."""
     made: dict[str, tuple[str, Callable[[Page], Iterator[Block]]]] = {
         "verdict": ("Verdict", _verdict),
+        **{one.key: (one.title, one.make) for one in page.added},
         "pictures": ("Pictures and what they cost", _pictures),
         "ratios": ("Against the baseline", _ratios),
         "trade-off": ("Energy against time", _trade_off),
@@ -159,6 +163,8 @@ def _ratios(page: Page) -> Iterator[Block]:
     for tuned in page.tuned:
         if tuned.candidates is not None:
             yield from _candidates(page, tuned)
+    for cells in page.cells:
+        yield from _cells(page, cells)
     rows = [
         charts.Interval(
             label, row["j_per_img_ratio"], row["j_per_img_ratio_low"], row["j_per_img_ratio_high"]
@@ -219,6 +225,39 @@ def _candidates(page: Page, tuned: Tuned) -> Iterator[Block]:
         for r in records
     )
     yield table_block(page, "What was tried, against what there was", Table(headings, cells))
+
+
+def _cells(page: Page, cells: pd.DataFrame) -> Iterator[Block]:
+    """What a matrix measured, cell by cell."""
+    records: list[dict[Any, Any]] = cells[cells["status"] == "measured"].to_dict("records")
+    names = [page.scrub(str(record["cell"])) for record in records]
+    for quantity in ("j_per_img", "s_per_img"):
+        low, high = f"{quantity}_ratio_low", f"{quantity}_ratio_high"
+        rows = [
+            charts.Interval(name, record[f"{quantity}_ratio"], record[low], record[high])
+            for name, record in zip(names, records, strict=True)
+            if is_known(record[f"{quantity}_ratio"])
+        ]
+        if rows:
+            yield _forest(page, rows, f"× {OBJECTIVES[quantity]}")
+    lines = tuple(
+        (
+            name,
+            str(record["visits"]),
+            *(
+                text
+                for quantity in ("s_per_img", "j_per_img")
+                for text in (
+                    figure(record[quantity], ".4g"),
+                    interval(*(record[f"{quantity}_ratio{end}"] for end in ("", "_low", "_high"))),
+                )
+            ),
+        )
+        for name, record in zip(names, records, strict=True)
+    )
+    if lines:
+        headings = ("Cell", "Visits", "s/img", "× s/img", "J/img", "× J/img")
+        yield table_block(page, "Cells, against their baselines", Table(headings, lines))
 
 
 def _forest(page: Page, rows: Sequence[charts.Interval], axis: str) -> Block:

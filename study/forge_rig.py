@@ -15,12 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from ..analysis.columns import RunRow
 from ..errors import CommandError
 from ..hosts.remote.client import ServerUnreachableError
 from ..hosts.remote.definitions import Definition, Definitions, Input
 from ..hosts.remote.forge import IMG2IMG, TXT2IMG, ForgeClient
 from ..hosts.remote.graph import NOISE_SEED, Graph
 from ..incoming import IncomingError, read_json
+from ..records import Run
 from .levels import Offers
 from .measured import Instrumented, Prompt
 from .search import Settings
@@ -66,6 +68,7 @@ class ForgeBench:
     definitions: Definitions
     arguments: Mapping[str, Any]
     pictures: Path
+    counted: ClassVar[frozenset[str]] = frozenset({"attention"})
 
     def levers(self) -> Offers:
         return dict(self.client.own("/wattbench/levers"))
@@ -112,6 +115,22 @@ class ForgeBench:
         """As it is: the pack measures every generation."""
         return Instrumented(graph, "")
 
+    watched = instrumented
+
+    def with_settings(
+        self, workflow: Mapping[str, Any], graph: Graph, settings: Settings
+    ) -> dict[str, Any]:
+        """The request with levels of levers in the arguments of the pack's script."""
+        arguments = {**self.arguments, "measure": False, **dict(settings)}
+        scripts = workflow.get("alwayson_scripts") or {}
+        own = {SCRIPT: {"args": list(arguments.values())}}
+        return {**workflow, "alwayson_scripts": {**scripts, **own}}
+
+    def graph_with(
+        self, workflow: Mapping[str, Any], graph: Graph | None, settings: Settings
+    ) -> Graph:
+        return self.with_levers(self.api_graph(workflow) if graph is None else graph, settings)
+
     def measure(self, instrumented: Instrumented, name: str) -> Prompt:
         path, body = request_of(instrumented.graph, self.arguments)
         offset = self.client.journal_end()
@@ -130,7 +149,7 @@ class ForgeBench:
         failed = "; ".join(dict.fromkeys(run.error for run in runs if run.error))
         unmeasured = "" if runs else "Forge measured no run; see its log"
         pictures = self._keep(answer.get("images") or (), name)
-        return Prompt(runs=runs, pictures=pictures, error=failed or error or unmeasured)
+        return _prompt(runs, pictures, failed or error or unmeasured)
 
     def _keep(self, images: Sequence[Any], name: str) -> tuple[Path, ...]:
         paths = []
@@ -165,6 +184,23 @@ class ForgeRig:
         definition = _definition(self.client)
         pictures = self.folder / "pictures"
         yield ForgeBench(self.client, {KIND: definition}, arguments, pictures)
+
+
+def _prompt(runs: tuple[Run, ...], pictures: tuple[Path, ...], error: str) -> Prompt:
+    """What a request took: its benchmark makes one run of all of its pictures."""
+    if error or len(runs) != 1:
+        return Prompt(runs=runs, pictures=pictures, error=error)
+    (run,) = runs
+    energy, vram = run.energy, run.vram
+    return Prompt(
+        time_s=RunRow(run).image_time_s,
+        energy_j=energy.energy_j if energy else None,
+        energy_method=energy.method if energy else "",
+        peak_vram_bytes=vram.peak_bytes if vram else None,
+        note="; ".join(filter(None, (run.energy_note, run.vram_note))),
+        runs=runs,
+        pictures=pictures,
+    )
 
 
 def request_of(graph: Graph, arguments: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -16,6 +16,8 @@ Offers = Mapping[str, Sequence[Mapping[str, Any]]]
 
 AUTO = "auto"
 SLOW_BY_DESIGN = ("sdpa_math", "sub_quadratic", "split")
+AS_IT_IS = ("forge", "as loaded", "Automatic")
+"""Levels of Forge's that are no change."""
 NEEDS_CALIBRATION = ("fp8_static",)
 PLAIN = ("bf16", "fp16")
 DEFAULT_COMPILE = ("reduce-overhead", "default")
@@ -150,7 +152,13 @@ def _reason(offer: Mapping[str, Any]) -> str:
 def _not_by_default(lever: str, offer: Mapping[str, Any], objective: str) -> str:
     """Why a level is only tried where it is asked for by name; empty where it is tried."""
     name = offer["name"]
-    if lever == "attention" and name in SLOW_BY_DESIGN and objective != SAVES_MEMORY:
+    if name in AS_IT_IS:
+        return "it leaves all as it is"
+    if (
+        lever == "attention"
+        and name.removeprefix("forge:") in SLOW_BY_DESIGN
+        and objective != SAVES_MEMORY
+    ):
         return "slow by design; ask for it by name"
     if lever == "weights":
         if name in PLAIN:

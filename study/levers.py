@@ -42,6 +42,9 @@ LEVERS: tuple[LeverKind, ...] = (
         counts="linear",
     ),
     LeverKind(
+        "static_vram", "model", "weights in memory before the model runs", "WattBenchStaticVRAM"
+    ),
+    LeverKind(
         "memory_format",
         "model",
         "layout of pictures in memory",

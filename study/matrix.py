@@ -172,13 +172,14 @@ class Matrix:
         runs = tuple(self._marked(prompts, cell, block, warmups))
         error = prompts[-1].error or _held(runs, asked.cap_w)
         counted = [run for run in runs if run.counts]
+        s_per_img, j_per_img = _costs(prompts[warmups or 0 :], counted)
         visit = Visited(
             cell.name,
             block,
             began_at,
             self.clock() - began_s,
-            _mean([_time_s(run) for run in counted]),
-            _mean([RunRow(run).j_per_img for run in counted]),
+            s_per_img,
+            j_per_img,
             error or ("" if counted else "no run of it counts"),
             runs,
         )
@@ -256,13 +257,31 @@ def _held(runs: Sequence[Run], cap_w: int | None) -> str:
     return ""
 
 
+def _costs(prompts: Sequence[Prompt], runs: Sequence[Run]) -> tuple[float | None, float | None]:
+    """Seconds and joules of a picture: of whole prompts where these are known, else of the runs.
+
+    Args:
+        prompts: those after the warm-ups.
+        runs: those that count.
+    """
+    watched = [prompt for prompt in prompts if prompt.time_s is not None]
+    if watched:
+        sound = [prompt for prompt in watched if all(run.counts for run in prompt.runs)]
+        seconds = [prompt.s_per_img for prompt in sound]
+        joules = [prompt.j_per_img for prompt in sound]
+    else:
+        seconds = [_time_s(run) for run in runs]
+        joules = [RunRow(run).j_per_img for run in runs]
+    return geometric_mean(seconds), geometric_mean(joules)
+
+
 def _time_s(run: Run) -> float | None:
     time_s = RunRow(run).image_time_s
     return None if time_s is None else time_s / (run.condition.batch_size or 1)
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
-    """The geometric mean; ``None`` where one is missing."""
+def geometric_mean(values: Sequence[float | None]) -> float | None:
+    """Of values above 0; ``None`` where one is missing, or there is none."""
     known = [value for value in values if value is not None and value > 0]
     if not known or len(known) < len(values):
         return None

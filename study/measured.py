@@ -59,6 +59,14 @@ class Prompt:
     is_dead: bool = False
 
     @property
+    def s_per_img(self) -> float | None:
+        return None if self.time_s is None else self.time_s / max(1, len(self.pictures))
+
+    @property
+    def j_per_img(self) -> float | None:
+        return None if self.energy_j is None else self.energy_j / max(1, len(self.pictures))
+
+    @property
     def kernel_calls(self) -> tuple[KernelCalls, ...]:
         return tuple(calls for run in self.runs for calls in run.kernel_calls)
 

@@ -60,9 +60,12 @@ def _values(cell: Cell, quantity: str, made: Sequence[Visited]) -> dict[int, flo
 
 
 def _ratio(pairs: Sequence[tuple[float, float]]) -> Estimate:
-    if len(pairs) < 2:
-        return Estimate(math.nan, -math.inf, math.inf, 0.95, len(pairs), "1", math.nan)
+    if not pairs:
+        return Estimate(math.nan, -math.inf, math.inf, 0.95, 0, "1", math.nan)
     befores, afters = zip(*pairs, strict=True)
+    if len(pairs) == 1:
+        ratio = afters[0] / befores[0]
+        return Estimate(ratio, -math.inf, math.inf, 0.95, 1, "1", math.nan)
     return paired_ratio(befores, afters).ratio
 
 

@@ -6,10 +6,10 @@ import contextlib
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from ..errors import CancelledError
 from ..hosts.remote.batch import JOURNAL_FILE, JOURNAL_FOLDER, read_runs
@@ -19,10 +19,11 @@ from ..hosts.remote.definitions import Definitions, definitions_of
 from ..hosts.remote.graph import Graph
 from ..hosts.remote.pictures import fetch_pictures
 from ..hosts.remote.server import ComfyServer
+from .canvas import is_canvas, put_on_canvas
 from .levels import Offers
 from .measured import Instrumented, Prompt, instrumented, measures_itself, prompt_of
 from .search import Settings
-from .wiring import nodes_of, put_in
+from .wiring import WIRES, ends_of, nodes_of, put_in
 
 LEVERS_ROUTE, ENVIRONMENT_ROUTE = "/wattbench/levers", "/wattbench/environment"
 """As :mod:`..hosts.comfyui.levers_route` serves them."""
@@ -70,6 +71,38 @@ class Bench(Protocol):
         """
         ...
 
+    def watched(self, graph: Graph) -> Instrumented:
+        """A graph of every day with what tells its cost as a whole.
+
+        Raises:
+            ValueError: it makes nothing that could be measured, or measures itself.
+        """
+        ...
+
+    def with_settings(
+        self, workflow: Mapping[str, Any], graph: Graph, settings: Settings
+    ) -> dict[str, Any]:
+        """A workflow with levels of levers, in the format it came in; also once this is closed.
+
+        Args:
+            graph: of the workflow as it is.
+
+        Raises:
+            ValueError: it has no place for one of them.
+        """
+        ...
+
+    def graph_with(
+        self, workflow: Mapping[str, Any], graph: Graph | None, settings: Settings
+    ) -> Graph:
+        """What runs for a workflow with levels of levers; without a graph, for it as it is."""
+        ...
+
+    @property
+    def counted(self) -> frozenset[str]:
+        """The operations of which every call is counted."""
+        ...
+
     def measure(self, instrumented: Instrumented, name: str) -> Prompt:
         """Run one prompt; a failure is in :attr:`Prompt.error`. ``name`` is for its pictures."""
         ...
@@ -89,6 +122,35 @@ class Wired:
     """What is put into ComfyUI's graphs, by the definitions of its nodes."""
 
     definitions: Definitions
+    counted: ClassVar[frozenset[str]] = frozenset({"attention", "linear"})
+
+    if TYPE_CHECKING:
+
+        def api_graph(self, workflow: Any) -> Graph: ...
+
+    def watched(self, graph: Graph) -> Instrumented:
+        return instrumented(graph, self.definitions)
+
+    def with_settings(
+        self, workflow: Mapping[str, Any], graph: Graph, settings: Settings
+    ) -> dict[str, Any]:
+        nodes = nodes_of(settings, self.definitions)
+        if not is_canvas(workflow):
+            return put_in(dict(workflow), nodes, self.definitions)
+        targets = [
+            (wire, target)
+            for wire in WIRES.values()
+            for ends in ends_of(graph, wire, self.definitions).values()
+            for target in ends
+        ]
+        return put_on_canvas(dict(workflow), nodes, targets, self.definitions)
+
+    def graph_with(
+        self, workflow: Mapping[str, Any], graph: Graph | None, settings: Settings
+    ) -> Graph:
+        """A page's workflow is changed on the page and then converted."""
+        changed = dict(workflow) if graph is None else self.with_settings(workflow, graph, settings)
+        return self.api_graph(changed) if is_canvas(changed) else changed
 
     def with_levers(self, graph: Graph, settings: Settings) -> Graph:
         return put_in(graph, nodes_of(settings, self.definitions), self.definitions)

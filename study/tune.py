@@ -5,22 +5,19 @@ from __future__ import annotations
 import math
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any, Literal
 
 from ..errors import CommandError
-from ..hosts.remote.definitions import Definitions
 from ..hosts.remote.graph import Graph, repeated_in_block
 from ..records import Run
-from .canvas import is_canvas, put_on_canvas
 from .levers import lever_named
-from .measured import Prompt, instrumented
+from .measured import Prompt
 from .pictures import Gallery
 from .rig import Bench, Rig
 from .search import BASELINE, BEFORE_FINALS, Block, Outcome, Search, Settings, Stage, Verdict
-from .wiring import WIRES, ends_of, nodes_of, put_in
 
 Objective = Literal["j_per_img", "s_per_img", "peak_vram"]
 OBJECTIVES: dict[Objective, str] = {
@@ -89,13 +86,13 @@ class Tuning:
     study: str = field(default_factory=lambda: f"tune {uuid.uuid4().hex[:12]}")
     visits: list[Visit] = field(default_factory=list)
     _graphs: dict[Settings, Graph] = field(default_factory=dict)
-    _turns_s: dict[Settings, list[float]] = field(default_factory=dict)
+    _turns_s: dict[Settings, float] = field(default_factory=dict)
     _starts_s: float = 0.0
     _start_count: int = 0
     _began_s: float = 0.0
     _prompt_count: int = 0
     _block_count: int = 0
-    _definitions: Definitions = field(default_factory=dict)
+    _bench: Bench | None = None
 
     def run(self) -> Verdict:
         """Search until it is over or the time is; what was measured is in ``visits`` in any case.
@@ -144,16 +141,9 @@ class Tuning:
 
         Levers of the server are not in it. The baseline must have been measured before.
         """
-        nodes, defined = nodes_of(settings, self._definitions), self._definitions
-        if not is_canvas(self.workflow):
-            return put_in(dict(self.workflow), nodes, defined)
-        targets = [
-            (wire, target)
-            for wire in WIRES.values()
-            for ends in ends_of(self._graphs[BASELINE], wire, defined).values()
-            for target in ends
-        ]
-        return put_on_canvas(dict(self.workflow), nodes, targets, defined)
+        if self._bench is None:
+            raise ValueError("nothing has been measured yet")
+        return self._bench.with_settings(self.workflow, self._graphs[BASELINE], settings)
 
     def launch_of(self, settings: Settings) -> str:
         """The launch options that ``settings`` ask for, and those that they do not work without."""
@@ -194,9 +184,12 @@ class Tuning:
         return sum(map(self._turn_s, order)) + starts * self._starts_s / self._start_count
 
     def _turn_s(self, settings: Settings) -> float:
-        """What a candidate's turn has taken, or that of the dearest of its levels alone."""
+        """What a candidate's latest turn took, or that of the dearest of its levels alone.
+
+        The first one is no measure of others: a compiler keeps on disk what it made.
+        """
         known = [settings] if settings in self._turns_s else [(pair,) for pair in settings]
-        return max(fmean(self._turns_s.get(one, [0.0])) for one in known)
+        return max(self._turns_s.get(one, 0.0) for one in known)
 
     def _left_s(self) -> float:
         return self.budget_s - (self.clock() - self._began_s)
@@ -214,9 +207,8 @@ class Tuning:
                     if self.launch_of(settings) == launch:
                         began_s = self.clock()
                         visits.append(self._visit(bench, block, settings))
-                        turn_s = self.clock() - began_s
-                        visited_s += turn_s
-                        self._turns_s.setdefault(settings, []).append(turn_s)
+                        self._turns_s[settings] = self.clock() - began_s
+                        visited_s += self._turns_s[settings]
         self._starts_s += self.clock() - block_began_s - visited_s
         self._start_count += len(launches)
         # The baseline's pictures come first: the others are compared with them.
@@ -240,10 +232,11 @@ class Tuning:
             self.tell(self._progress(block, settings, number, prompts))
             self._prompt_count += 1
             name = f"{block.stage.value}{block.number + 1}_{self._prompt_count:04}"
-            prompts.append(bench.measure(instrumented(one, bench.definitions), name))
+            prompts.append(bench.measure(bench.watched(one), name))
             if prompts[-1].error:
                 break
-        return Visit(*place, tuple(prompts[1:]), self._outcome(prompts, settings))
+        outcome = self._outcome(prompts, settings, bench.counted)
+        return Visit(*place, tuple(prompts[1:]), outcome)
 
     def _judged(self, visit: Visit) -> Visit:
         """The visit with what its pictures say."""
@@ -257,13 +250,16 @@ class Tuning:
         outcome = replace(visit.outcome, fault=self.gallery.fault(pictures))
         return replace(visit, outcome=outcome, picture_share=self.gallery.share(pictures))
 
-    def _outcome(self, prompts: Sequence[Prompt], settings: Settings) -> Outcome:
+    def _outcome(
+        self, prompts: Sequence[Prompt], settings: Settings, counts: Container[str]
+    ) -> Outcome:
         """The objective's geometric mean over the prompts that count, or why there is none."""
         errors = [prompt.error for prompt in prompts if prompt.error]
         if errors:
             return Outcome(None, errors[0])
         counted = prompts[1:]
-        fault = next(filter(None, (_fallback(prompt, settings) for prompt in counted)), "")
+        faults = (_fallback(prompt, settings, counts) for prompt in counted)
+        fault = next(filter(None, faults), "")
         values = [value_of(prompt, self.objective) for prompt in counted]
         known = [value for value in values if value is not None and value > 0]
         if len(known) < len(values) or not known:
@@ -272,14 +268,13 @@ class Tuning:
         return Outcome(math.exp(fmean(math.log(value) for value in known)), fault)
 
     def _graph(self, bench: Bench, settings: Settings) -> Graph:
-        """The graph to run: a page's workflow is changed on the page and then converted."""
-        self._definitions = bench.definitions
+        """The graph to run."""
+        self._bench = bench
         in_graph = tuple(pair for pair in settings if pair[0] != LAUNCH)
         for wanted in (BASELINE, in_graph):
             if wanted not in self._graphs:
-                changed = self.tuned(wanted) if wanted else dict(self.workflow)
-                on_page = is_canvas(changed)
-                self._graphs[wanted] = bench.api_graph(changed) if on_page else changed
+                as_it_is = self._graphs.get(BASELINE)
+                self._graphs[wanted] = bench.graph_with(self.workflow, as_it_is, wanted)
         return self._graphs[in_graph]
 
     def _progress(
@@ -304,18 +299,16 @@ def name_of(settings: Settings) -> str:
 
 def value_of(prompt: Prompt, objective: Objective) -> float | None:
     """What is to become smaller, per picture where it is a cost."""
-    pictures = max(1, len(prompt.pictures))
     if objective == "peak_vram":
         return prompt.peak_vram_bytes
-    cost = prompt.energy_j if objective == "j_per_img" else prompt.time_s
-    return None if cost is None else cost / pictures
+    return prompt.j_per_img if objective == "j_per_img" else prompt.s_per_img
 
 
-def _fallback(prompt: Prompt, settings: Settings) -> str:
+def _fallback(prompt: Prompt, settings: Settings, counted: Container[str]) -> str:
     """What a lever was asked for and did not do; empty where what ran is what was asked."""
     for lever, level in settings:
         operation = lever_named(lever).counts
-        if not operation:
+        if operation not in counted:
             continue
         calls = [call for call in prompt.kernel_calls if call.operation == operation]
         if not calls:

@@ -31,8 +31,9 @@ class UnwritableError(CommandError):
 class Visited:
     """One visit of a cell: what it measured, or in ``error`` why it did not.
 
-    ``s_per_img`` and ``j_per_img`` are geometric means over its runs that count, ``None`` where
-    these have none.
+    ``s_per_img`` and ``j_per_img`` are geometric means over its prompts after the warm-ups, each as
+    a whole, or over its runs that count where the workflow measures itself; ``None`` where one has
+    none.
     """
 
     cell: str

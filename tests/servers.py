@@ -15,8 +15,11 @@ import pytest
 
 from wattbench.hosts.remote.server import ComfyServer, find_comfyui
 
-ON_CPU = ("--cpu", "--cache-classic")
-"""What ComfyUI holds in its cache must not follow from how much memory the machine has free."""
+ON_CPU = ("--cpu", "--cache-classic", "--disable-api-nodes")
+"""What ComfyUI holds in its cache must not follow from how much memory the machine has free.
+
+Nodes that ask services elsewhere take a second of each start, and most of what it says of nodes.
+"""
 
 JOURNAL_PACK = Path(__file__).parent / "data" / "journal_pack"
 

@@ -195,3 +195,19 @@ def test_gpu_loading_uses_each_format_in_every_way(run_here, tmp_path):
         assert rows.loc[(name, "with a LoRA"), "distance"] > 0.01
         assert rows.loc[(name, "without it again"), "distance"] == 0
         assert executed in rows.loc[(name, "as loaded"), "products_executed"]
+
+
+def test_history_overhead(comfy_server, monkeypatch):
+    """Each arm is timed, and has the history as it says."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    script = runpy.run_path(str(BENCHMARKS / "history_overhead.py"))
+    client = comfy_server.client
+    try:
+        off, on = script["measured_pairs"](client, script["cheap_nodes"], 2, 1)
+        kept = client.get_json("/wattbench/history")["prompts"]
+    finally:
+        for wish in ({"most": 0}, {"clear": True}):
+            script["post"](client, script["ROUTE"], wish)
+    assert [len(arm) for arm in (off, on)] == [2, 2]
+    assert all(value > 0 for one in (*off, *on) for value in one.values())
+    assert len(kept[0]["nodes"]) == script["CHEAP_NODES"]

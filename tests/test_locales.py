@@ -10,9 +10,11 @@ from typing import get_args
 
 import pytest
 
+from wattbench.attention import BACKENDS
 from wattbench.measure.meters.base import Provenance
+from wattbench.offer import Machine
 from wattbench.records import Method, Scope
-from wattbench.report.translation import PAGE_TEXTS
+from wattbench.report.translation import PAGE_TEXTS, translator
 from wattbench.study.search import Stage
 
 ROOT = Path(__file__).parents[1]
@@ -149,7 +151,7 @@ SPEAKING = (
 def test_what_the_server_says_is_translated():
     messages = load("pt-BR", "main")["wattbench"]["messages"]
     rooms = ("measure/**/*.py", "analysis/**/*.py", "report/*.py", "quality/*.py", "hosts/**/*.py")
-    rooms = (*rooms, "cli/matrix.py", "tables/*.py")
+    rooms = (*rooms, "cli/matrix.py", "tables/*.py", "attention/*.py")
     assert set(messages) - said_in("nodes/*.py", *rooms) == set()
     assert [text for text in messages if text.count("…") != messages[text].count("…")] == []
     sentences = {
@@ -157,6 +159,32 @@ def test_what_the_server_says_is_translated():
         for text in said_in(*SPEAKING)
         if re.search(r"\w \w", text) and not re.match(r"[A-Z]|``", text)
     }
+    assert sentences - set(messages) == set()
+
+
+ENGLISH = re.compile(r"\b(and|attention|choose|for|is|memory|needs|not|or|the|this)\b")
+
+
+def test_what_is_said_of_attention_kernels_is_translated():
+    """Names alone, as FlashAttention-2, are the same in each language."""
+    say = translator("pt-BR")
+    for backend in BACKENDS:
+        offer = backend.offer(Machine("cpu", "cpu"))
+        said = map(say, (offer.description, offer.reason, offer.remedy))
+        assert [text for text in said if ENGLISH.search(text)] == []
+
+
+def test_what_meters_advise_is_translated():
+    """Each sentence that a module of a meter names: reasons and remedies that doctor tells."""
+    messages = load("pt-BR", "main")["wattbench"]["messages"]
+    sentences = {
+        node.value.value
+        for path in (ROOT / "measure" / "meters").glob("*.py")
+        for node in ast.parse(path.read_text("utf-8")).body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+        if isinstance(node.value.value, str) and re.match(r"[^+]+ \w+ \w+", node.value.value)
+    }
+    assert len(sentences) > 10
     assert sentences - set(messages) == set()
 
 

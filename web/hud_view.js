@@ -23,6 +23,9 @@ import { BLANK } from "./tables.js";
  * @property {(state: State, time_s: number, intervalS: number, pageShare: number | null) => void} show
  */
 
+/** Where a recording lies that stands for a meter: its name is enough here. */
+const FOLDER = /(?<=^replay:).*[\\/]/;
+
 /** More devices than this are shown folded, all but the first. */
 const MAX_UNFOLDED = 2;
 
@@ -295,7 +298,8 @@ function optional(value, write, language) {
 function sourceText(device, translate) {
   if (!device.meter) return translate(device.power_reason);
   const scope = translate(`scope_${device.scope}`);
-  const parts = [device.meter, translate(device.provenance), scope, translate(device.meter_note)];
+  const meter = device.meter.replace(FOLDER, "");
+  const parts = [meter, translate(device.provenance), scope, translate(device.meter_note)];
   return parts.filter(Boolean).join(" · ");
 }
 

@@ -19,6 +19,7 @@ from ...offer import Offer
 from .attention_op import OVERRIDE, AttentionOperator, is_traceable
 from .identity import attach_optimization
 from .ledgers import ledgers_of
+from .static_vram import static_clone
 
 KEY = "wattbench_compile"
 NAME = "compile"
@@ -76,14 +77,15 @@ def compile_model(model: Any, mode: str = MODES[0], dynamic: bool | None = None)
             first size and generalises with the second.
 
     Raises:
-        ValueError: an unknown mode, or no compiler for the model's device.
+        ValueError: an unknown mode, no compiler for the model's device, or weights that fault in
+            and cannot be loaded otherwise.
     """
     if mode not in MODES:
         raise ValueError(f"unknown mode {mode!r}; choose one of {', '.join(MODES)}")
     offer = compile_offer(model.load_device, mode)
     if not offer.available:
         raise ValueError(f"this machine cannot compile: {offer.reason}. {offer.remedy}")
-    compiled = model.clone(disable_dynamic=True)
+    compiled = static_clone(model)
     compilation = _Compilation(mode, dynamic)
     compiled.remove_wrappers_with_key(WrappersMP.APPLY_MODEL, KEY)
     compiled.add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, compilation.apply_model)

@@ -16,6 +16,7 @@ from ...measure.recording.environment import capture, identify
 from ...offer import Machine, Offer, machine_of
 from ...quant.formats import FORMATS
 from .compile import MODES, OWN_ALLOCATOR, compile_offer
+from .static_vram import is_dynamic_vram
 from .workspace import HOST
 
 ROUTE, ENVIRONMENT_ROUTE = "/wattbench/levers", "/wattbench/environment"
@@ -57,6 +58,7 @@ def levers() -> dict[str, list[dict[str, Any]]]:
             for weight_format in FORMATS
             if weight_format.name != "gguf"
         ],
+        "static_vram": [asdict(_static_vram())],
         "memory_format": [asdict(Offer("channels_last", "NHWC for convolutions", True))],
         "noise_levels": [asdict(_host_levels(device))],
         "attention": [asdict(offer) for offer in attention_offers(machine)],
@@ -70,6 +72,11 @@ def levers() -> dict[str, list[dict[str, Any]]]:
 def _host_levels(device: Any) -> Offer:
     reason = "the device is the host" if device.type == "cpu" else ""
     return Offer("host", "a copy of the noise levels on the host", not reason, reason)
+
+
+def _static_vram() -> Offer:
+    reason = "" if is_dynamic_vram() else "dynamic VRAM is not in force"
+    return Offer("on", "weights in memory before the model runs", not reason, reason)
 
 
 def _compiling(device: Any, mode: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from comfy.patcher_extension import WrappersMP
 
 from ...quant.memory_format import NAME, convert, convolutions, rearrange_in_place, resident
 from .identity import attach_optimization
+from .static_vram import static_clone
 from .vae_copy import copy_vae
 
 __all__ = ["rearrange_in_place", "use_channels_last", "use_channels_last_vae"]
@@ -29,7 +30,7 @@ def use_channels_last(model: Any) -> Any:
         ValueError: the model has no 2-D convolution larger than one point.
     """
     _check(model.model.diffusion_model)
-    changed = model.clone(disable_dynamic=True)
+    changed = static_clone(model)
     sampling = _Sampling()
     for kind, wrapper in (
         (WrappersMP.OUTER_SAMPLE, sampling.outer_sample),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from backend import attention
 from backend.args import args
@@ -13,8 +13,10 @@ from modules import processing, sd_models, sd_schedulers, shared
 
 from ...attention.plan import FIELD_NAMES
 from ...law.flop.families import family_name
+from ...measure.recording.model_file import mark_of_files
 from ...quant.files import SHORT_NAMES
 from ...records import Condition, short_hash
+from .quantized import FORMAT
 
 LAUNCH_OPTIONS = (
     "--all-in-fp32",
@@ -48,6 +50,9 @@ LAUNCH_OPTIONS = (
 )
 """Those that decide about the cost. A branch that lacks some passes them over."""
 
+VAE_KEY = "decoder.conv_in.weight"
+"""By it Forge knows a file that it puts in the place of a checkpoint's VAE."""
+
 FUNCTIONS_PREFIX = "attention_"
 
 DETERMINED = (
@@ -70,7 +75,10 @@ def dtype_name(dtype: Any) -> str:
 
 
 def weight_format(network: Any) -> str:
-    """The format that most of the weights' bytes are stored in, whatever the settings say."""
+    """The format of the file that this pack has quantized, else that which most of the weights'
+    bytes are stored in, whatever the settings say."""
+    if hasattr(network, FORMAT):
+        return str(getattr(network, FORMAT))
     sizes: Counter[str] = Counter()
     for parameter in network.parameters():
         sizes[_format_of(parameter)] += parameter.nbytes
@@ -109,21 +117,56 @@ def model_facts(model: Any) -> dict[str, str]:
     config, objects = model.model_config, model.forge_objects
     unet, vae, clip = objects.unet, objects.vae, objects.clip
     parts = clip.cond_stage_model.named_children()
+    files = files_of(model)
+    kind = type(vae.first_stage_model).__name__.removeprefix("Integrated")
+    formats = ", ".join(f"{name} {weight_format(part)}" for name, part in parts)
     return {
         "architecture": family_name(type(config).__name__, config.unet_config),
         "model": Path(model.sd_checkpoint_info.filename).name,
-        "weights": "file",
+        "weights": f"file {mark_of_files(files.model)}".strip(),
         "attention": attention_name(),
         "weight_format": weight_format(unet.model.diffusion_model),
         "optimizations": ", ".join(dict.fromkeys((*patches_of(unet), *_launch_options()))),
-        "vae": " ".join(
-            (
-                type(vae.first_stage_model).__name__.removeprefix("Integrated"),
-                dtype_name(vae.vae_dtype),
-            )
-        ),
-        "text_encoder": ", ".join(f"{name} {weight_format(part)}" for name, part in parts),
+        "vae": f"{kind} {dtype_name(vae.vae_dtype)} {mark_of_files(files.vae)}".strip(),
+        "text_encoder": f"{formats} {mark_of_files(files.text_encoder)}".strip(),
     }
+
+
+class Files(NamedTuple):
+    """The files that the parts of a model come from, where they are known."""
+
+    model: tuple[str, ...]
+    vae: tuple[str, ...]
+    text_encoder: tuple[str, ...]
+
+
+def files_of(model: Any) -> Files:
+    """Of a loaded model: its checkpoint, and what Forge has put in place of parts of it.
+
+    Where an added file does not tell what it holds, it may be either part.
+    """
+    checkpoint = str(model.sd_checkpoint_info.filename)
+    added = sd_models.model_data.forge_loading_parameters.get("additional_modules") or ()
+    kinds = {str(path): _holds_vae(str(path)) for path in added}
+    vaes = [path for path, is_vae in kinds.items() if is_vae]
+    encoders = [path for path, is_vae in kinds.items() if not is_vae]
+    if None in kinds.values():
+        return Files((checkpoint,), (), ())
+    # Of several VAEs the last one takes the place of those before.
+    return Files((checkpoint,), tuple(vaes[-1:]) or (checkpoint,), tuple(encoders) or (checkpoint,))
+
+
+def _holds_vae(path: str) -> bool | None:
+    """As Forge tells a VAE from a text encoder; ``None`` where the file's names cannot be read."""
+    if not path.endswith(".safetensors"):
+        return None
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            return VAE_KEY in set(file.keys())
+    except (OSError, SafetensorError):
+        return None
 
 
 def patches_of(unet: Any) -> Iterator[str]:

@@ -8,7 +8,7 @@ import gradio as gr
 from modules import script_callbacks, scripts, shared
 
 from ...requirements import log_missing
-from . import axes, results, routes
+from . import axes, quantized, results, routes
 from .activity import Activity
 from .attention import attention_choices
 from .axes import Changed
@@ -140,6 +140,7 @@ class WattBenchScript(scripts.Script):
 def register() -> None:
     """What Forge is told each time it loads its scripts; it forgets it before."""
     log_missing()
+    quantized.install()
     axes.add_axes()
     script_callbacks.on_ui_settings(_add_settings)
     script_callbacks.on_before_ui(axes.add_axes)

@@ -22,7 +22,7 @@ from sys import intern
 from types import NoneType, UnionType
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
-from ...records import SCHEMA_VERSION, Condition, Environment, Phase, Run
+from ...records import SCHEMA_VERSION, Condition, Environment, Phase, Quality, Run
 from ..recording.packed import Packed
 
 Builder = Callable[[Any, list[str]], Any]
@@ -69,6 +69,16 @@ def run_of(data: dict[str, Any], version: int = SCHEMA_VERSION) -> tuple[Run, li
     unknown: list[str] = []
     run: Run = _record_builder(Run)(data, unknown)
     return run, unknown
+
+
+def qualities_of(data: object) -> tuple[Quality, ...]:
+    """Qualities of a run, as its line holds them.
+
+    Raises:
+        ValueError: it is no list of such.
+    """
+    found: tuple[Quality, ...] = _tuple_builder((Quality, ...))(data, [])
+    return found
 
 
 def process_of_visit(visit: int) -> str:

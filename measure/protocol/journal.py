@@ -13,7 +13,7 @@ import os
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -22,6 +22,7 @@ from . import codec
 
 __all__ = [
     "IDLE_AFTER",
+    "QUALITY",
     "Contents",
     "Found",
     "Journal",
@@ -45,6 +46,9 @@ LINE_START = '{"schema_version":'
 
 IDLE_AFTER = "idle_after"
 """The kind of a record that is no run: idle power that was measured after runs above it."""
+
+QUALITY = "quality"
+"""The kind of a record that is no run: what the pictures of a run above it are like."""
 
 CHECKSUM = re.compile(r',"crc32":"([0-9a-f]{8})"}')
 """How a record ends; those of earlier versions end without."""
@@ -109,6 +113,20 @@ class Journal:
             "kind": IDLE_AFTER,
             "run_ids": [run.run_id for run in runs],
             "idle_power_after_w": idle_power_after_w,
+        }
+        self._append_line(sealed(json.dumps(record, allow_nan=False, separators=(",", ":"))))
+
+    def append_quality(self, run: Run) -> None:
+        """Add to a run already written what its pictures are like, in place of what was known.
+
+        Raises:
+            OSError: as for :meth:`append`.
+        """
+        record = {
+            "schema_version": SCHEMA_VERSION,
+            "kind": QUALITY,
+            "run_id": run.run_id,
+            "quality": [asdict(one) for one in run.quality],
         }
         self._append_line(sealed(json.dumps(record, allow_nan=False, separators=(",", ":"))))
 
@@ -295,6 +313,10 @@ def _read_record(
         power_w = codec.number(told)
         known = [run for run in map(earlier, map(str, run_ids)) if run is not None]
         return [with_idle_after(run, power_w) for run in known], [], False
+    if data.get("kind") == QUALITY:
+        quality = codec.qualities_of(data.get("quality"))
+        measured = earlier(str(data.get("run_id")))
+        return [] if measured is None else [replace(measured, quality=quality)], [], False
     run, unknown = codec.run_of(data, version)
     return [run], unknown, True
 

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ...analysis.analysis import Analysis
 from ...law.data import DATA, EDGE_NODES_CSV
 from ...tables.table import BLANK, Table
-from .page import Section, StudyPage, differences, likeness, measured_rows, number, with_stdev
+from .page import (
+    OWN_COLOUR,
+    PUBLISHED_COLOUR,
+    Figure,
+    Section,
+    StudyPage,
+    differences,
+    likeness,
+    measured_rows,
+    number,
+    with_stdev,
+)
 
 PEAK_VRAM_CSV = DATA / "edge_nodes_peak_vram.csv"
 GIB = 2**30
@@ -25,6 +38,17 @@ class Workload:
     title: str
     architecture: str
     settings: dict[str, object]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A peak of VRAM in GiB, as Figure 1 has it."""
+
+    workload: str
+    label: str
+    peak: float
+    stdev: float
+    is_own: bool = False
 
 
 WORKLOADS = (
@@ -63,7 +87,7 @@ WORKLOADS = (
 
 
 def sections(analysis: Analysis) -> Sequence[Section]:
-    rows = measured_rows(analysis)
+    rows = _told_apart(measured_rows(analysis))
     own = {
         workload.name: [r for r in rows if str(r["architecture"]).startswith(workload.architecture)]
         for workload in WORKLOADS
@@ -132,8 +156,11 @@ def standing(row: dict[Any, Any], published: Sequence[dict[str, str]]) -> Iterat
 def _memory(own: dict[str, list[dict[Any, Any]]]) -> Section:
     published = {(row["gpu"], row["workload"]): row for row in _read(PEAK_VRAM_CSV)}
     order = [workload.name for workload in reversed(WORKLOADS)]
-    rows = []
+    rows, bars = [], []
     for gpu in dict.fromkeys(gpu for gpu, _ in published):
+        for name in order:
+            peak = published[gpu, name]
+            bars.append(Bar(name, gpu, float(peak["peak_vram_gb"]), float(peak["stdev"] or 0)))
         cells = [
             published[gpu, name][column]
             for name in order
@@ -145,6 +172,10 @@ def _memory(own: dict[str, list[dict[Any, Any]]]) -> Section:
         for row in own[name]:
             given = [row[f"peak_vram_bytes_{part}"] for part in ("mean", "stdev", "ci95")]
             values = [number(None if value is None else value / GIB) for value in given]
+            mean, stdev, _ = (math.nan if value is None else value / GIB for value in given)
+            if math.isfinite(mean):
+                spread = stdev if math.isfinite(stdev) else 0.0
+                bars.append(Bar(name, f"yours: {name_of(row)}", mean, spread, is_own=True))
             blanks = [BLANK] * 3
             cells = [*values, *blanks] if name == order[0] else [*blanks, *values]
             rows.append((f"yours: {name_of(row)}", *cells, likeness(row, workload.settings)))
@@ -156,7 +187,46 @@ def _memory(own: dict[str, list[dict[Any, Any]]]) -> Section:
             "Your rows are in GiB, of the whole device, sampled. The study prints the same numbers "
             "as GB and as GiB.",
         ),
+        (
+            Figure(
+                "figure1_peak_vram.svg",
+                "Figure 1: peak VRAM ± standard deviation, the published in grey, yours in blue",
+                partial(_draw_peaks, bars),
+                1.5 + 0.25 * len(bars),
+            ),
+        ),
     )
+
+
+def _draw_peaks(bars: Sequence[Bar], axes: Any) -> None:
+    """A group of bars for each workload, with their standard deviations."""
+    order = [one.name for one in reversed(WORKLOADS)]
+    placed = sorted(bars, key=lambda bar: order.index(bar.workload))
+    axes.barh(
+        range(len(placed)),
+        [bar.peak for bar in placed],
+        xerr=[bar.stdev for bar in placed],
+        color=[OWN_COLOUR if bar.is_own else PUBLISHED_COLOUR for bar in placed],
+        capsize=2,
+    )
+    axes.set_yticks(range(len(placed)), [f"{bar.workload}: {bar.label}" for bar in placed])
+    axes.invert_yaxis()
+    axes.set_xlabel("Peak VRAM (GiB)")
+
+
+def _told_apart(rows: Sequence[dict[Any, Any]]) -> list[dict[Any, Any]]:
+    """The rows, in which cards of one name that are several have numbers."""
+    cards: dict[str, list[str]] = {}
+    for row in rows:
+        of_name = cards.setdefault(row["gpu_name"], [])
+        if row["gpu_uuid"] not in of_name:
+            of_name.append(row["gpu_uuid"])
+    return [
+        {**row, "gpu_name": f"{row['gpu_name']} no. {of_name.index(row['gpu_uuid']) + 1}"}
+        if len(of_name := cards[row["gpu_name"]]) > 1
+        else row
+        for row in rows
+    ]
 
 
 def name_of(row: dict[Any, Any]) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from ...law.data import PUBLISHED_CSV
 from ...law.flop import Convention
 from ...law.reproduce import TABLE_1, TITLES
 from ...tables.table import BLANK, Table
-from .page import Section, StudyPage, number
+from .page import Figure, Section, StudyPage, number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,7 +66,7 @@ def _coefficients(found: Observations) -> Section:
 
 
 def _validation(found: Observations) -> Section:
-    rows, notes = [], []
+    rows, notes, points = [], [], {}
     for architecture, part in found.frame.groupby("architecture", sort=False):
         convention: Convention = "paper" if str(architecture) in TABLE_1 else "exact"
         predicted = np.full(len(part), np.nan)
@@ -77,6 +78,7 @@ def _validation(found: Observations) -> Section:
         except ValueError as error:
             notes.append(f"{title(architecture)} cannot be split: {error}")
             continue
+        points[title(architecture)] = (part["energy_j"].to_numpy(), predicted)
         figures = (scores.r2, scores.pearson, scores.spearman)
         rows.append(
             (
@@ -89,7 +91,27 @@ def _validation(found: Observations) -> Section:
         )
     headings = ("Model", "n", "R²", "Pearson", "Spearman", "MAPE", "Published R²")
     notes.append("Two halves at random, each predicted by the law of the other.")
-    return Section("Figure 2: within one model", Table(headings, tuple(rows)), tuple(notes))
+    drawn = Figure(
+        "figure2_within_one_model.svg",
+        "Figure 2: predicted against measured energy, each half by the law of the other",
+        partial(_draw_points, points),
+        6.0,
+    )
+    table = Table(headings, tuple(rows))
+    figures_of = (drawn,) if points else ()
+    return Section("Figure 2: within one model", table, tuple(notes), figures_of)
+
+
+def _draw_points(points: Mapping[str, tuple[Any, Any]], axes: Any) -> None:
+    """A colour for each model, and the line on which a prediction is right."""
+    ends: list[float] = []
+    for name, (measured_j, predicted_j) in points.items():
+        axes.loglog(measured_j, predicted_j, "o", markersize=4, label=name)
+        ends += [float(measured_j.min()), float(measured_j.max())]
+    axes.plot([min(ends), max(ends)], [min(ends), max(ends)], "k-", linewidth=0.8)
+    axes.set_xlabel("Measured, J of all images of a row")
+    axes.set_ylabel("Predicted, J")
+    axes.legend()
 
 
 def _settings(frame: pd.DataFrame) -> Section:

@@ -5,23 +5,39 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ...analysis.analysis import Analysis
 from ...law.flop import ALIASES
+from ...tables.figure import PlotsUnavailableError, new_figure
+from ...tables.files import write_text
 from ...tables.markdown import of_table
 from ...tables.table import BLANK, Table
 
 Row = Mapping[Any, Any]
+WIDTH_IN = 7.0
+PUBLISHED_COLOUR, OWN_COLOUR = "#9a9a9a", "#3b82f6"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawing beside a table: its file, what it shows, and what draws it on empty axes."""
+
+    file: str
+    caption: str
+    draw: Callable[[Any], None]
+    height_in: float = 4.5
 
 
 @dataclass(frozen=True)
 class Section:
-    """A table with its title, and sentences below it."""
+    """A table with its title, sentences below it, and figures where there is something to draw."""
 
     title: str
     table: Table
     sentences: tuple[str, ...] = ()
+    figures: tuple[Figure, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -34,10 +50,40 @@ class StudyPage:
     make: Callable[[Analysis], Sequence[Section]]
 
     def markdown(self, analysis: Analysis) -> str:
-        """The whole page."""
+        """The whole page, without its figures."""
+        return self._text(self.make(analysis), {})
+
+    def write(self, analysis: Analysis, path: Path) -> list[Path]:
+        """Write the page to ``path`` and its figures beside it; answers the files.
+
+        Without matplotlib there are no figures, and the page says so.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        sections = self.make(analysis)
+        lines: dict[str, str] = {}
+        files = []
+        for figure in (figure for section in sections for figure in section.figures):
+            try:
+                drawing = new_figure(WIDTH_IN, figure.height_in)
+            except PlotsUnavailableError as error:
+                lines[figure.file] = f"{figure.caption}: not drawn, {error}."
+                continue
+            figure.draw(drawing.add_subplot())
+            files.append(path.with_name(figure.file))
+            drawing.savefig(files[-1], metadata={"Date": None})
+            lines[figure.file] = f"![{figure.caption}]({figure.file})"
+        write_text(self._text(sections, lines), path)
+        return [path, *files]
+
+    def _text(self, sections: Sequence[Section], figures: Mapping[str, str]) -> str:
+        """``figures`` has what stands for a figure, by its file."""
         lines = [f"# {self.title}", "", self.source, ""]
-        for section in self.make(analysis):
+        for section in sections:
             lines += [f"## {section.title}", "", *of_table(section.table), ""]
+            for figure in section.figures:
+                lines += [figures[figure.file], ""] if figure.file in figures else []
             lines += [f"- {sentence}" for sentence in section.sentences]
             lines += [""] if section.sentences else []
         return "\n".join(lines).rstrip() + "\n"

@@ -29,6 +29,23 @@ def test_the_winner_stands_on_the_card(make_run):
     assert vram.values[0].value == 10
 
 
+@pytest.mark.parametrize(
+    ("meter", "shown"),
+    [
+        ("replay:/home/me/trace.csv", "replay:trace.csv (counter)"),
+        ("replay:C:\\me\\trace.csv", "replay:trace.csv (counter)"),
+        ("replay:trace.csv", "replay:trace.csv (counter)"),
+        ("rapl:package", "rapl:package (counter)"),
+    ],
+)
+def test_a_card_that_is_posted_names_no_folder(make_run, meter, shown):
+    run = make_run()
+    phases = tuple(
+        replace(phase, energy=replace(phase.energy, meter=meter)) for phase in run.phases
+    )
+    assert glance([replace(run, phases=phases)]).energy_from == shown
+
+
 def test_parts_of_an_image_add_up_to_it(make_run):
     for one in glance(made_runs(make_run)).compared[:2]:
         for parts, value in zip(one.parts, one.values, strict=True):

@@ -58,8 +58,8 @@ def test_samplings_weigh_by_their_time_and_one_unknown_leaves_all_unknown(make_r
         (
             True,
             "",
-            "start ComfyUI with --disable-dynamic-vram if the model fits, or put Compile before "
-            "the sampler, or make larger batches",
+            "put Static VRAM before the sampler if the model fits (or --disable-dynamic-vram), or "
+            "put Compile before the sampler, or make larger batches",
         ),
         (False, "", "put Compile before the sampler, or make larger batches"),
         (False, "compile", "make larger batches"),

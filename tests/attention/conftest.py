@@ -6,8 +6,22 @@ from pathlib import Path
 import pytest
 import torch
 
+from wattbench.offer import Machine
+
 PACKAGES = Path(__file__).resolve().parents[1] / "data" / "attention_packages"
 MODULES = ("sageattention", "sageattn3", "flash_attn", "flash_attn_interface", "xformers")
+CPU = Machine("cpu", "cpu")
+CARDS = {
+    "Pascal": Machine("cuda", "GTX 1080", (6, 1)),
+    "Turing": Machine("cuda", "RTX 2080", (7, 5)),
+    "Ampere": Machine("cuda", "RTX 3090", (8, 6)),
+    "Ada": Machine("cuda", "RTX 4090", (8, 9)),
+    "Hopper": Machine("cuda", "H200", (9, 0)),
+    "Blackwell": Machine("cuda", "RTX 5090", (12, 0)),
+    "Vega 20": Machine("cuda", "Radeon Pro VII", None, "gfx906"),
+    "MI300": Machine("cuda", "MI300X", None, "gfx942"),
+    "RDNA3": Machine("cuda", "RX 7900", None, "gfx1100"),
+}
 
 
 @pytest.fixture(autouse=True)

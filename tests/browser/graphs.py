@@ -70,9 +70,11 @@ def watched_picture(seed: int) -> Graph:
 
 
 def fallen_back(seed: int) -> Graph:
-    """:func:`picture` by a kernel that a CPU does not have."""
+    """:func:`picture` by kernels that a CPU does not have, in the model and in the VAE."""
     inputs = {"backend": "sage_1", "strict": False, "max_error": 0.05, "timed": False}
     graph = picture(seed)
     graph["4"]["inputs"]["model"] = ["8", 0]
     chosen = {"class_type": "WattBenchAttentionBackend", "inputs": {"model": ["1", 0], **inputs}}
-    return {**graph, "8": chosen}
+    graph["5"]["inputs"]["vae"] = ["9", 0]
+    vae = {"vae": ["1", 2], "backend": "flash_attention_2"}
+    return {**graph, "8": chosen, "9": {"class_type": "WattBenchVAEAttention", "inputs": vae}}

@@ -87,7 +87,7 @@ def make_server(tmp_path_factory):
             find_comfyui(),
             base_directory=base,
             port=port,
-            arguments=[*ON_CPU, "--disable-api-nodes"],
+            arguments=ON_CPU,
             environment={"WATTBENCH_METER": f"replay:{trace}"},
         )
 
@@ -168,7 +168,7 @@ def wait_until_nothing_is_read(server):
 
 def test_values_appear_and_update(page):
     expect(badge(page)).to_have_text(re.compile(r"^(1|2)\d\d W · \d+\.0 GiB$"))
-    expect(panel(page)).to_contain_text("simulated")
+    expect(panel(page)).to_contain_text("replay:trace.csv · simulated")
     wait_for_change(value(page, "Power"))
     wait_for_change(badge(page))
     path = panel(page).locator("path").first

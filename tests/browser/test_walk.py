@@ -14,6 +14,8 @@ from playwright.sync_api import expect
 from result_node import PLACES
 
 KEEP = "WattBench.History.Keep"
+BADGES = "WattBench.Watch.Badges"
+BOTTOM, TOP = (f"(one) => one.getBoundingClientRect().{edge}" for edge in ("bottom", "top"))
 SUMMARY_NODE = "app.rootGraph.nodes.find((n) => n.type === 'WattBenchShowSummary')"
 A_HUNDREDTH = 0.01
 """Of the cost: no spread of three runs hides that."""
@@ -91,6 +93,7 @@ def test_from_a_template_to_what_is_cheaper(uncomplaining, comfy_server, tmp_pat
 def test_what_prompts_cost_is_kept_after_one_question(uncomplaining):
     page = uncomplaining.page
     uncomplaining.set(KEEP, "ask")
+    uncomplaining.set(BADGES, True)
     try:
         uncomplaining.load(fallen_back(time.time_ns() % 2**32), "asked")
         uncomplaining.queue()
@@ -104,7 +107,19 @@ def test_what_prompts_cost_is_kept_after_one_question(uncomplaining):
         uncomplaining.load(fallen_back(time.time_ns() % 2**32), "kept")
         uncomplaining.queue()
         said = page.get_by_label("WattBench: what another kernel or format ran").locator("li")
-        expect(said).to_contain_text("ran in place of sage_1: ")
+        expect(said).to_have_text(
+            [
+                re.compile("^Attention Backend.* #8: .*ran in place of sage_1: "),
+                re.compile("^VAE Attention.* #9: .*ran in place of vae flash_attention_2: "),
+            ]
+        )
+        for node_id, kernel in {"8": "sage_1", "9": "vae flash_attention_2"}.items():
+            badge = page.locator(f"[data-node-id='{node_id}'] .wattbench-fallback-badge")
+            expect(badge).to_have_text(re.compile(f"^⚠ .* ran in place of {kernel}$"))
+            expect(badge).to_have_attribute("title", re.compile("it needs an NVIDIA"))
+            cost = page.locator(f"[data-node-id='{node_id}'] .wattbench-node-badge")
+            expect(cost).to_be_visible()
+            assert badge.evaluate(BOTTOM) <= cost.evaluate(TOP)
         page.locator(".wattbench-badge").click()
         record = page.locator(".wattbench-record")
         expect(record.locator("tbody tr").first).to_contain_text(" J")
@@ -121,6 +136,7 @@ def test_what_prompts_cost_is_kept_after_one_question(uncomplaining):
     finally:
         page.locator(".wattbench-badge").click()
         uncomplaining.set(KEEP, "off")
+        uncomplaining.set(BADGES, False)
 
 
 METER_IN_VIEW = """() => {

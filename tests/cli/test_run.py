@@ -23,6 +23,7 @@ from wattbench.measure.recording.runs import new_run
 from wattbench.records import Condition, Environment
 from wattbench.report import read_runs
 
+from ..servers import ON_CPU
 from ..waiting import until
 
 JOURNAL_PACK = Path(__file__).parent.parent / "data" / "journal_pack"
@@ -340,7 +341,7 @@ def test_visits_are_fresh_processes_and_one_that_dies_loses_nothing(
 
     monkeypatch.setattr(server_module.ComfyServer, "__exit__", ending)
     workflow = write_workflow(repeats=1, seed=0, then="die in visit 2")
-    line = ["run", str(workflow), *own_pack, "--visits", "3", "--repeats", "2"]
+    line = ["run", str(workflow), *own_pack, "--visits", "3", "--repeats", "2", "--", *ON_CPU]
     assert cli.main(line) == 1
     printed = capsys.readouterr()
     assert "ComfyUI died while the workflow ran" in printed.err

@@ -150,8 +150,8 @@ def png(width, height, *chunks, rows=b""):
 
 PICTURE_BOMBS = {
     "wide": png(2**31 - 1, 2**31 - 1),
-    "empty_pixels": png(9000, 9000, rows=zlib.compress(bytes(9001 * 9000), 9)),
-    "text": png(1, 1, chunk(b"zTXt", b"prompt\0\0" + zlib.compress(bytes(2**27), 9))),
+    "empty_pixels": lambda: png(9000, 9000, rows=zlib.compress(bytes(9001 * 9000), 9)),
+    "text": lambda: png(1, 1, chunk(b"zTXt", b"prompt\0\0" + zlib.compress(bytes(2**27), 9))),
     "cut": png(64, 64)[:40],
     "text_file": b"hunter2",
 }
@@ -220,7 +220,7 @@ def test_every_bomb_is_refused_and_quotes_nothing(tmp_path, figures):
         if data is None:
             os.mkfifo(path)
         else:
-            path.write_bytes(data)
+            path.write_bytes(data() if callable(data) else data)
         jobs.append((kind, str(path)))
     code, answers, err = read_all(jobs, tmp_path)
     assert code == 0, f"ended at {jobs[len(answers)]}: {err[-2000:]}"

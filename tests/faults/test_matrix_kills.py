@@ -18,6 +18,7 @@ from wattbench.study.plan import read_plan
 from wattbench.study.visits import JOURNAL
 
 from ..hosts.remote.test_server import command_of
+from ..servers import ON_CPU
 from ..waiting import until
 from .test_kills import MARK, marked
 
@@ -57,7 +58,7 @@ class Killed:
     def begin(self):
         command = [sys.executable, "-m", "wattbench", "matrix", self.plan, "--out", self.out]
         command += ["--resume", "--device", "cpu", "--estimate-if-unmetered"]
-        command += ["--comfyui", find_comfyui(), "--", "--cache-classic"]
+        command += ["--comfyui", find_comfyui(), "--", *ON_CPU]
         with (self.out.parent / "told.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [str(word) for word in command],

@@ -35,8 +35,12 @@ def picture(seed, backend="sage_1"):
         "3": {"class_type": "CLIPTextEncode", "inputs": {"clip": ["1", 1], "text": SECRET}},
         "4": {"class_type": "EmptyLatentImage", "inputs": size},
         "5": {"class_type": "KSampler", "inputs": {**given, **SAMPLING, "seed": seed}},
-        "6": {"class_type": "VAEDecode", "inputs": {"samples": ["5", 0], "vae": ["1", 2]}},
+        "6": {"class_type": "VAEDecode", "inputs": {"samples": ["5", 0], "vae": ["8", 0]}},
         "7": {"class_type": "PreviewImage", "inputs": {"images": ["6", 0]}},
+        "8": {
+            "class_type": "WattBenchVAEAttention",
+            "inputs": {"vae": ["1", 2], "backend": "flash_attention_2"},
+        },
     }
 
 
@@ -67,10 +71,11 @@ def test_a_prompt_leaves_its_costs_loads_and_fall_backs(comfy_server, kept):
     loaded = [load for load in entry["loads"] if load["bytes"] > 0]
     assert {load["node_id"] for load in loaded} <= {"1", "3", "5", "6"}
     assert "SDXL" in {load["model"] for load in loaded if load["node_id"] == "5"}
-    (fallback,) = entry["fallbacks"]
-    assert fallback["node_id"] == "2"
-    assert fallback["texts"][0].startswith("sdpa")
-    assert "ran in place of sage_1: " in fallback["texts"][0]
+    told = {fallback["node_id"]: fallback["texts"] for fallback in entry["fallbacks"]}
+    assert set(told) == {"2", "8"}
+    assert told["2"][0].startswith("sdpa")
+    assert "ran in place of sage_1: " in told["2"][0]
+    assert "_attention ran in place of vae flash_attention_2: it needs an NVIDIA" in told["8"][0]
     file = comfy_server.base_directory / "user" / "wattbench" / "history.jsonl"
     assert SECRET not in file.read_text("utf-8")
     with urllib.request.urlopen(f"http://{comfy_server.client.address}{ROUTE}/page") as answer:

@@ -52,3 +52,52 @@ def test_a_collected_run_shows_the_levers_of_model_and_vae(
     assert run.condition.optimizations == "channels_last, vae attention sub_quadratic"
     (calls,) = run.kernel_calls
     assert (calls.executed, calls.call_count) == ("vae sub_quadratic", 1)
+
+
+@pytest.fixture
+def dynamic(comfyui):
+    """A tiny model of the class that ComfyUI takes where dynamic VRAM is in force, on a GPU."""
+    import comfy.model_patcher
+
+    from wattbench.hosts.comfyui.synthetic import build
+
+    model = build("sdxl", "tiny", "fp32", 0).model
+    model.__class__ = comfy.model_patcher.ModelPatcherDynamic
+    return model
+
+
+def test_static_vram_is_for_one_clone(comfyui, nodes, dynamic, tiny_models, conditioning):
+    from wattbench.hosts.comfyui.identity import identity_of, optimizations_of
+
+    assert dynamic.is_dynamic()
+    (static,) = nodes.WattBenchStaticVRAM.execute(dynamic).result
+    assert not static.is_dynamic()
+    assert dynamic.is_dynamic()
+    assert optimizations_of(static) == ("static vram",)
+    assert optimizations_of(dynamic) == ()
+    assert identity_of(static) == identity_of(dynamic)
+    plain = tiny_models().model
+    latents = [
+        comfyui.KSampler().sample(model, 5, **SAMPLING, **conditioning)[0]["samples"]
+        for model in (plain, static)
+    ]
+    assert (latents[0] == latents[1]).all()
+
+
+def test_static_vram_keeps_patches(nodes, dynamic):
+    key = "diffusion_model.out.2.weight"
+    dynamic.add_patches({key: ("set", (dynamic.model.state_dict()[key],))}, 0.5)
+    (static,) = nodes.WattBenchStaticVRAM.execute(dynamic).result
+    assert list(static.patches) == [key]
+
+
+def test_static_vram_changes_nothing_where_none_is_dynamic(nodes, tiny_models):
+    model = tiny_models().model
+    assert nodes.WattBenchStaticVRAM.execute(model).result == (model,)
+
+
+@pytest.mark.parametrize("node", ["WattBenchStaticVRAM", "WattBenchMemoryFormat"])
+def test_a_model_that_cannot_be_loaded_again_is_refused(node, nodes, dynamic):
+    dynamic.cached_patcher_init = None
+    with pytest.raises(ValueError, match=r"cannot load it otherwise\. Start ComfyUI with"):
+        getattr(nodes, node).execute(dynamic)

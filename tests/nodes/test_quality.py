@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
+from wattbench.measure.protocol.journal import parse
 from wattbench.quality.colourfulness import colourfulness
 from wattbench.quality.measured import as_8_bit
 from wattbench.quality.prompts import WATTBENCH_13, PromptSet
@@ -202,6 +203,11 @@ def test_a_graph_of_them_runs_in_comfyui(execute, hundred_watts, workspace_folde
     summary = pd.read_csv(workspace_folder / "qualities" / "summary.csv").iloc[0]
     assert (summary["n"], summary["quality_sharpness_n"], summary["quality_ssim_n"]) == (4, 4, 0)
     assert summary["quality_sharpness_mean"] > 0
+    kept = parse((workspace_folder / "wattbench" / "journal.jsonl").read_text("utf-8"))
+    table = pd.read_csv(workspace_folder / "qualities" / "runs.csv")
+    known = {run.run_id: {q.name: q.value for q in run.quality} for run in kept}
+    for run_id, sharpness in zip(table["run_id"], table["quality_sharpness"], strict=True):
+        assert known[run_id]["sharpness"] == sharpness
 
 
 def node(name, **inputs):

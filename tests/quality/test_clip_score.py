@@ -1,5 +1,7 @@
 """CLIP score agrees with torchmetrics of the same random weights; a folder is read as it lies.
 
+Theirs are imported late: every process of the suite reads this file, and one runs it.
+
 Real weights cannot be shipped: ``WATTBENCH_TEST_CLIP`` names a folder with some, for the last test.
 """
 
@@ -13,8 +15,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torchmetrics.functional.multimodal import clip_score as their_score
-from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor, CLIPTokenizer
 
 from wattbench.hosts.remote.server import find_comfyui
 from wattbench.quality.base import Seen, UnmeasuredError
@@ -28,6 +28,8 @@ TEXT = "a cat that looks at you"
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A tiny CLIP of random weights with CLIP's own tokenizer, which ComfyUI ships."""
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
+
     place = tmp_path_factory.mktemp("clip")
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
     sizes["num_attention_heads"] = 2
@@ -69,6 +71,9 @@ class FeaturesOf:
 
 
 def test_it_is_that_of_torchmetrics(folder, cat, with_noise):
+    from torchmetrics.functional.multimodal import clip_score as their_score
+    from transformers import CLIPImageProcessor, CLIPModel, CLIPProcessor, CLIPTokenizer
+
     network = load_clip(folder)
     processor = CLIPProcessor(
         CLIPImageProcessor.from_pretrained(folder), CLIPTokenizer.from_pretrained(folder)

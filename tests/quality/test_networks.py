@@ -9,8 +9,6 @@ import pytest
 import torch
 import torchvision
 from safetensors.torch import save_file
-from torchmetrics.functional.image import dists as their_dists
-from torchmetrics.functional.image import lpips as their_lpips
 
 from wattbench.quality.base import UnmeasuredError
 from wattbench.quality.dists import Dists, load_dists
@@ -53,6 +51,8 @@ def pair(cat, with_noise):
 
 
 def lpips_of(net):
+    from torchmetrics.functional.image import lpips as their_lpips
+
     layers = features({"alex": "alexnet", "vgg": "vgg16"}[net])
     theirs = their_lpips._LPIPS(net=net, pnet_rand=True, pretrained=True).double()
     own = {name.split(".", 1)[1]: name for name in theirs.net.state_dict()}
@@ -72,6 +72,8 @@ def test_lpips(net, pair):
 
 
 def test_dists(pair, monkeypatch):
+    from torchmetrics.functional.image import dists as their_dists
+
     layers = features("vgg16")
     monkeypatch.setattr(their_dists, "vgg16", lambda weights: SimpleNamespace(features=layers))
     theirs = their_dists.DISTSNetwork().double()

@@ -119,6 +119,14 @@ def test_cells_that_were_not_measured_are_listed_as_text(analysis, tmp_path):
         as_html(analysis({"sdpa": (None, 10.0)}), [tmp_path])
 
 
+def test_cells_with_a_word_for_a_number_are_refused(analysis, tmp_path):
+    (tmp_path / "cells.csv").write_text(
+        "cell,workload,status,visits,reason,s_per_img\na,w,measured,5,,fast\n", "utf-8"
+    )
+    with pytest.raises(ValueError, match=r"cells\.csv has a cell that is no number"):
+        as_html(analysis({"sdpa": (None, 10.0)}), [tmp_path])
+
+
 def test_a_folder_of_results_gets_its_page(make_run, tmp_path):
     assert write_page(made_folder(make_run, tmp_path)) == str(tmp_path / "report.html")
     assert "<svg" in (tmp_path / "report.html").read_text("utf-8")

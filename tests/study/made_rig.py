@@ -56,7 +56,11 @@ BEGAN = datetime(2026, 11, 1, tzinfo=timezone.utc)
 
 @dataclass
 class MadeRig(Wired):
-    """Opens itself. ``planned`` is asked before each prompt, with the levels in its graph."""
+    """Opens itself. ``planned`` is asked before each prompt, with the levels in its graph.
+
+    Without ``is_watched`` the graph measures itself; without ``is_whole`` its probes see denoising
+    alone.
+    """
 
     make_run: object
     factors: dict = field(default_factory=dict)
@@ -70,6 +74,8 @@ class MadeRig(Wired):
     chance: random.Random = field(default_factory=lambda: random.Random(1))
     made: int = 0
     will_start: object = lambda launch: True
+    is_watched: bool = True
+    is_whole: bool = True
 
     @contextlib.contextmanager
     def open(self, launch, name):
@@ -121,6 +127,10 @@ class MadeRig(Wired):
         energy = EnergyReading(100 * time_s, time_s, "nvml", "gpu", "counter", None, 20)
         process_id = f"process {len(self.opened)}"
         run = replace(run, condition=condition, energy=energy, process_id=process_id)
+        if not self.is_whole:
+            run = replace(run, phases=run.phases[1:2], energy=None)
+        if not self.is_watched:
+            return Prompt(runs=(run,))
         return Prompt(time_s, 100 * time_s, "counter", 10**9, "", (run,))
 
 

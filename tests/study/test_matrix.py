@@ -127,6 +127,59 @@ def test_ratios_are_of_blocks_and_each_work_has_its_own_baseline(carry_out):
     assert [verdict.ratio.value for verdict in verdicts] == pytest.approx([0.5, 0.5], rel=0.01)
 
 
+@pytest.mark.parametrize(
+    "rig",
+    [{"is_whole": False}, {"is_watched": False}],
+    ids=["probes that see denoising alone", "a workflow that measures itself"],
+)
+def test_a_cell_has_its_costs_and_ratios(carry_out, tmp_path, rig):
+    """Of a user's own workflow the whole prompt counts, of which its probes see a part."""
+    matrix = carry_out(factors={"sdpa": 0.5}, **rig)
+    matrix.run()
+    assert max(visit.block for visit in matrix.journal.made) + 1 == 4
+    write_results(matrix, tmp_path / "out")
+    cells = pd.read_csv(tmp_path / "out" / "cells.csv").set_index("cell")
+    half, whole = (cells.loc[f"moth: attention={a}, steps=20"] for a in ("sdpa", "as_is"))
+    assert (half["s_per_img"], whole["s_per_img"]) == pytest.approx((1.0, 2.0))
+    assert (half["j_per_img"], whole["j_per_img"]) == pytest.approx((100.0, 200.0))
+    for quantity in ("s_per_img", "j_per_img"):
+        for end in ("", "_low", "_high"):
+            assert half[f"{quantity}_ratio{end}"] == pytest.approx(0.5)
+            assert pd.isna(whole[f"{quantity}_ratio{end}"])
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert "Cells, against their baselines" in page
+    assert "0.500 (0.500 to 0.500)" in page
+
+
+def test_one_block_is_a_ratio_without_an_interval(carry_out, tmp_path):
+    text = PLAN.replace("blocks_min = 4\nblocks_max = 6", "blocks_min = 1\nblocks_max = 1")
+    matrix = carry_out(text, factors={"sdpa": 0.5})
+    matrix.run()
+    write_results(matrix, tmp_path / "out")
+    cells = pd.read_csv(tmp_path / "out" / "cells.csv").set_index("cell")
+    row = cells.loc["moth: attention=sdpa, steps=20"]
+    assert row["s_per_img_ratio"] == pytest.approx(0.5)
+    assert pd.isna(row["s_per_img_ratio_low"])
+
+
+def test_a_prompt_that_does_not_count_is_in_no_mean(carry_out):
+    """Its server was stopped for a while, so that it took ten times as long."""
+    matrix = carry_out()
+    honest = matrix.rig.measure
+
+    def measure(instrumented, name):
+        prompt = honest(instrumented, name)
+        if not name.endswith("_2"):
+            return prompt
+        (run,) = prompt.runs
+        frozen = replace(run, not_counted="stopped for 9 s")
+        return replace(prompt, time_s=10 * prompt.time_s, runs=(frozen,))
+
+    matrix.rig.measure = measure
+    matrix.run()
+    assert {round(visit.s_per_img, 6) for visit in matrix.journal.made} == {1.0, 2.0}
+
+
 def test_studies_of_the_same_plan_are_not_paired_with_each_other(carry_out):
     matrix = carry_out()
     matrix.run()

@@ -1,5 +1,6 @@
 """Pages beside published figures: their layout, the own rows in it, and how alike they are."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from wattbench.law.data import STUDY_CSV
 from wattbench.records import KernelCalls, MemoryReading, Quality
 from wattbench.report import write_all
 from wattbench.study.published import PAGES
+from wattbench.study.published.page import OWN_COLOUR
 
 from ..made_runs import CONDITION, ENVIRONMENT, make_phases, reading, sampling_of
 
@@ -173,7 +175,7 @@ def test_formats_against_their_16_bits(formats):
     assert "No format has its 16 bits beside it" in section
 
 
-def test_a_law_of_own_runs_stands_beside_table_1(runs_of):
+def test_a_law_of_own_runs_stands_beside_table_1(runs_of, tmp_path):
     """Energies in proportion to the steps: alpha is 1, precision and resolution tell nothing."""
     runs = []
     for steps in (10, 20, 30, 40, 50):
@@ -194,6 +196,10 @@ def test_a_law_of_own_runs_stands_beside_table_1(runs_of):
     assert "net of idle power, of an A100" in section
     _, rows, _ = table_of(text, "Figure 2")
     assert float(rows[0][2]) > 0.99
+    written = PAGES["energy-law"].write(Analysis.of(runs), tmp_path / "study.md")
+    assert [file.name for file in written] == ["study.md", "figure2_within_one_model.svg"]
+    svg = written[1].read_text("utf-8")
+    assert "<svg" in svg and "](figure2_within_one_model.svg)" in written[0].read_text("utf-8")
     _, rows, _ = table_of(text, "Figure 6")
     assert [row[-1] for row in rows] == ["1.00", "2.00", "3.00", "4.00", "5.00"]
 
@@ -203,6 +209,13 @@ def test_runs_that_allow_no_law_say_why(runs_of):
     assert "No law: " in page("energy-law", unknown)
     few = page("energy-law", runs_of("own"))
     assert "has no fit: 3 rows are too few or too alike" in few
+
+
+def test_without_matplotlib_the_page_says_so(runs_of, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    written = PAGES["edge-nodes"].write(Analysis.of(runs_of("own")), tmp_path / "study.md")
+    assert written == [tmp_path / "study.md"]
+    assert "not drawn, plots need matplotlib: pip install" in written[0].read_text("utf-8")
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -216,8 +229,12 @@ def test_the_command_makes_the_page_of_runs_at_hand(runs_of, tmp_path, capsys):
     assert (
         cli.main(["study", "edge-nodes", "--from", str(tmp_path / "runs"), "--out", str(out)]) == 0
     )
-    assert capsys.readouterr().out.strip() == str(out / "study.md")
-    assert "the same settings" in (out / "study.md").read_text("utf-8")
+    files = [out / "study.md", out / "figure1_peak_vram.svg"]
+    assert capsys.readouterr().out.splitlines() == [str(file) for file in files]
+    text = files[0].read_text("utf-8")
+    assert "the same settings" in text
+    assert "yours in blue](figure1_peak_vram.svg)" in text
+    assert files[1].read_text("utf-8").count(OWN_COLOUR) == 1
     table = tmp_path / "runs" / "runs.csv"
     assert cli.main(["study", "quantization", "--from", str(table), "--out", str(out)]) == 0
     assert "Table 3: results" in (out / "study.md").read_text("utf-8")

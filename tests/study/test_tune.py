@@ -18,6 +18,7 @@ from wattbench.study.levels import Levels
 from wattbench.study.measured import Prompt
 from wattbench.study.outcome import candidates_of, sentence, write_outcome
 from wattbench.study.pictures import Gallery
+from wattbench.study.rig import Wired
 from wattbench.study.search import BASELINE, Lever, Rule, Search, Stage
 from wattbench.study.tune import Tuning
 
@@ -27,7 +28,7 @@ FACTORS = {"auto": 0.8, "sdpa": 1.0, "sage": 0.5, "fp8": 0.6, "--fast": 0.9}
 
 
 @dataclass
-class Rig:
+class Rig(Wired):
     """Prompts that cost what the levers in their graph make of it, on a clock of its own."""
 
     folder: object

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from itertools import pairwise
 from pathlib import Path
 from types import FunctionType, SimpleNamespace
 
@@ -36,6 +37,18 @@ DEFAULTS = {
     "memory_format": "as loaded",
     "weights": "as set",
 }
+
+
+def between_ticks(counter, phases):
+    """The least and the most joules that phases may have taken: ticks inside them, and all that
+    touch them."""
+    least_j = most_j = 0.0
+    spans = [(phase.start_s, phase.start_s + phase.duration_s) for phase in phases]
+    for (from_s, before_j), (to_s, after_j) in pairwise(counter):
+        shared_s = sum(max(0.0, min(to_s, end) - max(from_s, start)) for start, end in spans)
+        most_j += (after_j - before_j) * (shared_s > 0)
+        least_j += (after_j - before_j) * (shared_s >= (to_s - from_s) * (1 - 1e-9))
+    return least_j - 1e-6, most_j + 1e-6
 
 
 def purge():

@@ -227,3 +227,81 @@ def test_other_scripts_and_settings_of_a_request_stay(api, tmp_path):
     assert {key: body[key] for key in REQUEST} == REQUEST
     image = {**REQUEST, "init_images": ["x"]}
     assert request_of(bench.api_graph(image), bench.arguments)[0] == "/sdapi/v1/img2img"
+
+
+@pytest.fixture
+def tune(api, tmp_path):
+    """Tune a request on the fake host; the exit code and the folder of the results."""
+
+    def run(*options, request=REQUEST):
+        (tmp_path / "cat.json").write_text(json.dumps(request))
+        out = tmp_path / "tuned"
+        given = ["tune", str(tmp_path / "cat.json"), "--forge", f"127.0.0.1:{api[0]}"]
+        return main([*given, "--out", str(out), *options]), out
+
+    return run
+
+
+def test_a_request_is_tuned(tune, api):
+    code, out = tune("--levers", "attention=sdpa_math", "memory_format", "--repeats", "1")
+    assert code == 0
+    candidates = pd.read_csv(out / "candidates.csv").set_index("candidate")
+    assert {"as it is", "attention=sdpa_math", "memory_format=channels_last"} <= set(
+        candidates.index
+    )
+    assert candidates["fault"].isna().all()
+    assert (candidates["s_per_img"] > 0).all()
+    verdict = json.loads((out / "verdict.json").read_text())
+    assert verdict["objective"] == "s_per_img"
+    left_out = {(one["lever"], one["level"]): one["reason"] for one in verdict["left_out"]}
+    assert left_out["memory_format", "as loaded"] == "it leaves all as it is"
+    runs = pd.read_csv(out / "runs.csv")
+    assert set(runs["host"]) == {"Forge"}
+    assert set(runs["attention"]) == {"sub_quadratic", "sdpa_math"}
+    # The first of a turn warms up, and no seed comes twice in the turns of one candidate.
+    seeds = [body["seed"] for body in api[1]]
+    assert seeds[:2] == [seeds[0], seeds[0] + 1]
+    assert runs.groupby("cell")["seed"].agg(lambda own: own.is_unique).all()
+
+
+def test_what_a_level_of_forge_did_is_only_asked_where_it_is_counted(tune):
+    """There is no ledger of its weights; attention that fell back is no saving."""
+    code, out = tune("--levers", "weights=bnb-nf4", "--repeats", "1", "--objective", "peak_vram")
+    told = pd.read_csv(out / "candidates.csv").set_index("candidate")["fault"]
+    assert "never consulted" not in str(told["weights=bnb-nf4"])
+    assert code in (0, 1)
+
+
+def test_levels_that_change_nothing_are_not_tried(tune, capsys):
+    code, _ = tune("--dry-run")
+    assert code == 0
+    told = capsys.readouterr().out
+    assert "not tried: attention = forge: it leaves all as it is" in told
+    assert "not tried: weights = Automatic: it leaves all as it is" in told
+    assert "not tried: attention = split: slow by design" in told
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "reason"),
+    [
+        (("--levers", "launch=--fast"), 2, "needs a server of our own"),
+        (("--levers", "compile=default"), 2, "no level 'default'"),
+        (("--device", "cpu"), 2, "leave --device"),
+        (("--", "--lowvram"), 2, "keeps its launch options"),
+    ],
+)
+def test_what_cannot_be_tuned_in_a_running_forge(tune, capsys, options, code, reason):
+    assert tune(*options)[0] == code
+    assert reason in capsys.readouterr().err
+
+
+def test_a_tuned_request_computes_as_it_says(api, forge, tmp_path):
+    rig = ForgeRig(ForgeClient("127.0.0.1", api[0]), tmp_path)
+    with rig.open((), "tuned") as bench:
+        graph = bench.graph_with(REQUEST, None, ())
+        tuned = bench.with_settings(REQUEST, graph, (("attention", "sdpa_math"),))
+        assert bench.with_settings(REQUEST, graph, ())["prompt"] == REQUEST["prompt"]
+    arguments = tuned.pop("alwayson_scripts")["WattBench"]["args"]
+    assert tuned == REQUEST
+    asked = dict(zip(forge.face.routes.arguments(), arguments, strict=True))
+    assert asked == {**forge.face.routes.arguments(), "measure": False, "attention": "sdpa_math"}

@@ -11,21 +11,24 @@ import base64
 import hashlib
 import io
 import json
+import math
 import os
 import subprocess
 import threading
 import urllib.error
 import urllib.request
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from wattbench.cli import main
 from wattbench.measure.protocol.journal import read
+from wattbench.measure.recording.model_file import mark_of_files
+from wattbench.quant.base import CONFIG
+from wattbench.quant.inventory import layers_of, model_prefix, open_weights
 
 from ...waiting import until
-from .conftest import DEFAULTS
+from .conftest import DEFAULTS, between_ticks
 
 ROOT = Path(__file__).parents[3]
 FORGE = os.environ.get("FORGE_PATH")
@@ -48,6 +51,8 @@ ASKED = {
     "scheduler": "Normal",
     "save_images": False,
 }
+PLAIN = {"cfg_scale": 1}
+"""With guidance these random weights make NaN of everything, and a picture that is always black."""
 SECOND_PASS = {
     "enable_hr": True,
     "hr_scale": 2,
@@ -80,8 +85,12 @@ blocks_max = 1
 class Server:
     """Forge's API."""
 
-    def __init__(self, journal):
-        self._journal = journal
+    def __init__(self, checkpoint, python):
+        self.checkpoint, self._python = checkpoint, python
+
+    def has(self, package):
+        done = subprocess.run([self._python, "-c", f"import {package}"], capture_output=True)
+        return done.returncode == 0
 
     def get(self, path):
         with urllib.request.urlopen(f"http://127.0.0.1:{PORT}{path}", timeout=600) as answer:
@@ -115,6 +124,14 @@ def pixels(encoded):
     return hashlib.sha256(image.convert("RGB").tobytes()).hexdigest()
 
 
+def array(encoded):
+    import numpy as np
+    from PIL import Image
+
+    image = Image.open(io.BytesIO(base64.b64decode(encoded)))
+    return np.asarray(image.convert("RGB"), float)
+
+
 @pytest.fixture(scope="module")
 def server(comfyui, tmp_path_factory):
     from ...reduced_checkpoints import write_sd15_checkpoint
@@ -140,7 +157,7 @@ def server(comfyui, tmp_path_factory):
         stderr=subprocess.STDOUT,
         env={**os.environ, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""},
     )
-    found = Server(data)
+    found = Server(models / "a.safetensors", python)
 
     def is_up():
         assert process.poll() is None, Path(log.name).read_text()[-3000:]
@@ -160,10 +177,12 @@ def server(comfyui, tmp_path_factory):
 
 
 def test_a_generation_is_what_the_witness_counted(server):
-    (bare,), none, _, _ = server.make({"prompt": "x"}, measure=False)
-    (same,), (run,), counts, answer = server.make({"prompt": "x"})
+    (bare,), none, _, _ = server.make({"prompt": "x", **PLAIN}, measure=False)
+    (same,), (run,), counts, answer = server.make({"prompt": "x", **PLAIN})
     assert none == ()
     assert same == bare == run.picture.sha256
+    assert run.picture.fault == ""
+    assert bare != server.make({"prompt": "x", "seed": 6, **PLAIN}, measure=False)[0][0]
     _, (run,), counts, answer = server.make({"prompt": "y", "negative_prompt": "z"})
     (sampling,) = run.samplings
     denoise = sum(p.duration_s for p in run.phases if p.name == "denoise")
@@ -185,13 +204,9 @@ def test_a_generation_is_what_the_witness_counted(server):
 def test_joules_are_the_counters_over_the_phases(server):
     """Whole ticks within phases are theirs; of those at their borders a part, at most all."""
     _, (run,), _, _ = server.make({"prompt": "joules", "negative_prompt": "none"})
-    compute = [(p.start_s, p.start_s + p.duration_s) for p in run.phases if p.name != "load"]
-    inside_j = touched_j = 0.0
-    for (from_s, before_j), (to_s, after_j) in pairwise(run.trace.counter):
-        shared_s = sum(max(0.0, min(to_s, end) - max(from_s, start)) for start, end in compute)
-        touched_j += (after_j - before_j) * (shared_s > 0)
-        inside_j += (after_j - before_j) * (shared_s >= (to_s - from_s) * (1 - 1e-9))
-    assert 0 < inside_j - 1e-6 <= run.energy.energy_j <= touched_j + 1e-6
+    compute = [phase for phase in run.phases if phase.name != "load"]
+    least_j, most_j = between_ticks(run.trace.counter, compute)
+    assert 0 < least_j <= run.energy.energy_j <= most_j
 
 
 def test_a_benchmark_encodes_anew_and_repeats_the_picture(server):
@@ -231,19 +246,19 @@ def test_img2img_says_what_nobody_measured(server):
 
 
 def test_another_kernel_gives_the_picture(server):
-    (bare,), _, _, _ = server.make(measure=False)
+    (bare,), _, _, _ = server.make(PLAIN, measure=False)
     for name in ("forge:split", "sdpa_math", "sub_quadratic"):
-        _, (run,), counts, _ = server.make(attention=name)
+        _, (run,), counts, _ = server.make(PLAIN, attention=name)
         (calls,) = run.kernel_calls
         assert (calls.executed, calls.call_count) == (name, counts["attention"])
-    assert bare == server.make(measure=False)[0][0]
+    assert bare == server.make(PLAIN, measure=False)[0][0]
 
 
 def test_channels_last_is_taken_back(server):
-    (bare,), _, _, _ = server.make(measure=False)
-    _, (run,), _, _ = server.make(memory_format="channels_last")
+    (bare,), _, _, _ = server.make(PLAIN, measure=False)
+    _, (run,), _, _ = server.make(PLAIN, memory_format="channels_last")
     assert run.condition.optimizations == "channels_last"
-    assert server.make(measure=False)[0][0] == bare
+    assert server.make(PLAIN, measure=False)[0][0] == bare
 
 
 def test_a_plan_is_carried_out(server, tmp_path):
@@ -264,6 +279,70 @@ def test_a_plan_is_carried_out(server, tmp_path):
     assert (runs["energy_j"] > 0).all()
     assert all((out / name).is_file() for name in runs["picture_file"])
     assert "</html>" in (out / "report.html").read_text("utf-8")
+
+
+def test_a_request_is_tuned(server, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    (tmp_path / "cat.json").write_text(json.dumps({**ASKED, **PLAIN, "prompt": "tuned"}))
+    out = tmp_path / "out"
+    server.post("/sdapi/v1/options", {"wattbench_meter": "estimate"})
+    given = ["--forge", f"127.0.0.1:{PORT}", "--out", str(out), "--repeats", "1"]
+    given += ["--levers", "attention=sdpa_math,forge:split", "--objective", "j_per_img"]
+    given += ["--budget", "1"]
+    assert main(["tune", str(tmp_path / "cat.json"), *given]) == 0
+    assert server.get("/witness/changed") == []
+    candidates = pandas.read_csv(out / "candidates.csv").set_index("candidate")
+    assert {"as it is", "attention=sdpa_math", "attention=forge:split"} <= set(candidates.index)
+    assert candidates["fault"].isna().all()
+    assert (candidates["j_per_img"] > 0).all()
+    told = json.loads((out / "verdict.json").read_text())["sentence"]
+    assert "x the joules" in told or "Keep what you have" in told
+    if (out / "tuned.json").is_file():
+        assert server.post("/sdapi/v1/txt2img", json.loads((out / "tuned.json").read_text()))
+
+
+def test_its_files_have_the_marks_that_comfyui_gives_them(server):
+    _, (run,), _, _ = server.make({"prompt": "marks"})
+    mark = mark_of_files([str(server.checkpoint)])
+    assert run.condition.weights == f"file {mark}"
+    assert run.condition.vae.endswith(f" {mark}")
+    assert run.condition.text_encoder.endswith(f" {mark}")
+
+
+@pytest.mark.parametrize("name", ["fp8", "int8", "nf4"])
+def test_a_file_that_the_pack_has_quantized_is_loaded(server, name):
+    """Its matrices stay as the file has them; the picture is near to that of the original."""
+    if name == "nf4" and not server.has("bitsandbytes"):
+        pytest.skip("this Forge has no bitsandbytes")
+    file = server.checkpoint.with_name(f"{name}.safetensors")
+    assert main(["quantize", str(server.checkpoint), str(file), "--format", name]) == 0
+    server.post("/sdapi/v1/refresh-checkpoints", {})
+    runs, seen = [], []
+    for checkpoint in (server.checkpoint.name, file.name):
+        override = {"sd_model_checkpoint": checkpoint}
+        _, (run,), counts, answer = server.make({"override_settings": override, **PLAIN})
+        runs.append(run)
+        seen.append(array(answer["images"][0]))
+    plain, ours = runs
+    assert ours.condition.weight_format == {"fp8": "fp8_w"}.get(name, name)
+    assert plain.condition.weight_format == "fp32"
+    assert ours.condition.model == file.name
+    with open_weights(file) as opened:
+        layers = layers_of(opened, model_prefix(opened.entries))
+        quantized = [layer for layer in layers if layer.config]
+        saved = sum(
+            4 * math.prod(layer.shape)
+            - sum(entry.nbytes for role, entry in layer.tensors.items() if role != CONFIG)
+            for layer in quantized
+        )
+    assert len(quantized) > 10
+    assert counts["quantized"] == len(quantized) * counts["unet"] > 0
+    assert plain.samplings[0].model_bytes - ours.samplings[0].model_bytes == saved
+    away = abs(seen[0] - seen[1]).mean()
+    other = abs(
+        seen[0] - array(server.make({"seed": 99, **PLAIN}, measure=False)[3]["images"][0])
+    ).mean()
+    assert away < other / 4
 
 
 def test_a_cancelled_one_leaves_nothing(server):

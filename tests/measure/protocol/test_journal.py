@@ -7,6 +7,7 @@ import sys
 import tracemalloc
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from wattbench.records import (
     CounterSample,
     Forwards,
     PowerSample,
+    Quality,
     Sampling,
     Trace,
 )
@@ -193,6 +195,26 @@ def test_idle_power_of_runs_that_are_not_in_this_part_is_passed_over(make_run, t
     assert parse(journal.path.read_text("utf-8")) == [make_run("a")]
 
 
+def test_the_quality_of_a_run_joins_it_and_the_last_one_counts(tmp_path, make_run):
+    journal = Journal(tmp_path / "journal.jsonl")
+    first, other = make_run("a"), make_run("b")
+    quality = (
+        Quality("sharpness", 431.5, ""),
+        Quality("clip_score", 0.29, "", "clip/model.safetensors sha256 00"),
+        Quality("psnr", None, "dB", note="of equal pictures it is infinite"),
+    )
+    journal.append_quality(replace(first, quality=quality))
+    journal.append(first)
+    journal.append(other)
+    journal.append_quality(replace(first, quality=quality[:1]))
+    journal.append_quality(replace(first, quality=quality))
+    journal.append_quality(replace(make_run("elsewhere"), quality=quality))
+    found = read(journal.path.read_bytes())
+    assert found.runs == (replace(first, quality=quality), other)
+    assert (found.left_out, found.notes) == ((), ())
+    assert parse("".join(dumps(run) + "\n" for run in found.runs)) == list(found.runs)
+
+
 def test_idle_power_after_alone_is_taken(make_run):
     changed = with_idle_after(make_run("a", idle_power_w=None), 130.0)
     assert changed.idle_power_w == 130.0
@@ -279,6 +301,8 @@ DEEP = b'{"schema_version":1,"phases":' + b"[" * 200_000
         (b'{"schema_version": 999}', "it has schema version 999, this WattBench reads up to"),
         (b'{"schema_version":1}', "its Run has no"),
         (b'{"schema_version":1,"kind":"idle_after"}', "no idle power of runs"),
+        (b'{"schema_version":2,"kind":"quality","run_id":"a"}', "no list where there should be"),
+        (b'{"schema_version":2,"kind":"quality","run_id":"a","quality":[1]}', "no Quality where"),
         (DEEP, "nested too deeply"),
         (DEEP + b"]" * 200_000 + b"}", "nested too deeply"),
         (b'{"schema_version":1,"a":' + b"9" * 5000 + b"}", ""),

@@ -14,6 +14,7 @@ COUNTED = {
     "IntegratedUNet2DConditionModel": "unet",
     "Decoder": "decoder",
     "CrossAttention": "attention",
+    "QuantizedLinear": "quantized",
 }
 counts = {}
 began_s = {}
@@ -22,7 +23,7 @@ first = {}
 
 
 def reset():
-    for name in ("evaluations", "unet", "unet_s", "decoder", "decoder_s", "attention"):
+    for name in ("evaluations", "unet", "unet_s", "decoder", "decoder_s", "attention", "quantized"):
         counts[name] = 0
     return {}
 
@@ -38,7 +39,7 @@ def after(module, inputs, output):
     kind = COUNTED.get(type(module).__name__)
     if kind is not None:
         counts[kind] += 1
-        if kind != "attention":
+        if kind in ("unet", "decoder"):
             counts[f"{kind}_s"] += time.perf_counter() - began_s[kind]
 
 
