@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -188,6 +189,40 @@ def test_a_group_with_other_members_is_refused(private):
     with pytest.raises(UnsafeCodeError, match=f"by group {user.pw_gid}"):
         check_private(private, (0,))
     check_private(private, (0, *bootstrap._members(user.pw_gid)))
+
+
+GROUP_OF_ROOT = [
+    ({"pw_uid": 1000, "pw_gid": 0}, [], True),
+    ({"pw_uid": 999, "pw_gid": 0}, [], False),
+    ({"pw_uid": 1000, "pw_gid": 7}, ["moth"], True),
+    ({"pw_uid": 1000, "pw_gid": 7}, [], False),
+]
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize(("user", "listed", "is_refused"), GROUP_OF_ROOT)
+@pytest.mark.parametrize("is_linked", [False, True])
+def test_root_s_own_group_may_have_people_in_it(
+    private, tmp_path, monkeypatch, user, listed, is_refused, is_linked
+):
+    """A folder of packages that the group can write, also one that a link leads to."""
+    import grp
+    import pwd
+
+    root = SimpleNamespace(pw_name="root", pw_uid=0, pw_gid=0)
+    monkeypatch.setattr(pwd, "getpwall", lambda: [root, SimpleNamespace(pw_name="moth", **user)])
+    monkeypatch.setattr(grp, "getgrgid", lambda gid: SimpleNamespace(gr_mem=listed))
+    os.chown(private.parent, 0, 0)
+    private.parent.chmod(0o775)
+    file = private
+    if is_linked:
+        (tmp_path / "linked").symlink_to(private.parent, target_is_directory=True)
+        file = tmp_path / "linked" / private.name
+    if is_refused:
+        with pytest.raises(UnsafeCodeError, match="by group 0, which user 1000 is in"):
+            check_private(file, (0,))
+    else:
+        check_private(file, (0,))
 
 
 @posix_only
