@@ -296,6 +296,7 @@ def test_every_step_runs_and_one_failure_is_a_failure(tmp_path, monkeypatch, cap
     assert checks.run_steps(steps) == 1
     printed = capfd.readouterr().out
     assert "first        FAILED (1)" in printed
+    assert "No module named no_such_module" in printed
     assert "The Zen of Python" in printed
     assert "second       ok" in printed
     assert checks.run_steps(steps[1:]) == 0

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from .environment import venv_python
@@ -73,15 +76,55 @@ def package_link() -> Path:
 
 
 def run_steps(steps: list[tuple[str, list[str]]], env: dict[str, str] | None = None) -> int:
-    """Run every step, even after one that failed, and print how each ended; 0 if all were well."""
-    lines, failed = [], False
-    for name, module in steps:
-        say(f"{name} ...")
-        started = time.monotonic()
-        code = hand_over([str(venv_python()), "-m", *module], env)
-        failed = failed or code != 0
-        outcome = "ok" if code == 0 else f"FAILED ({code})"
-        lines.append(f"{name:12} {outcome:12} {time.monotonic() - started:6.1f} s")
-    for line in lines:
-        say(line)
-    return int(failed)
+    """Run every step, even after one that failed, and print how each ended; 0 if all were well.
+
+    The last one shows what it prints as it goes. The others run beside it, one after the other, in
+    what it leaves of the cores, and what they printed follows.
+    """
+    *others, (name, module) = steps
+    told: dict[str, Outcome] = {}
+
+    def beside() -> None:
+        for name, module in others:
+            told[name] = run_quietly(module, env)
+
+    thread = threading.Thread(target=beside)
+    thread.start()
+    say(f"{name} ...")
+    started = time.monotonic()
+    code = hand_over([str(venv_python()), "-m", *module], env)
+    last = Outcome(code, "", time.monotonic() - started)
+    thread.join()
+    for name, outcome in told.items():
+        if outcome.printed.strip():
+            say(f"{name}:\n{outcome.printed.rstrip()}")
+    told[steps[-1][0]] = last
+    for name, outcome in told.items():
+        ending = "ok" if outcome.code == 0 else f"FAILED ({outcome.code})"
+        say(f"{name:12} {ending:12} {outcome.seconds:6.1f} s")
+    return int(any(outcome.code != 0 for outcome in told.values()))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a step ended."""
+
+    code: int
+    printed: str
+    seconds: float
+
+
+def run_quietly(module: list[str], env: dict[str, str] | None) -> Outcome:
+    """Run a module; what it printed is kept."""
+    started = time.monotonic()
+    done = subprocess.run(
+        [str(venv_python()), "-m", *module],
+        cwd=ROOT,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+    )
+    return Outcome(done.returncode, done.stdout, time.monotonic() - started)

@@ -1,5 +1,6 @@
 """Attribution against its formulas: the prior, the least powers, and what is refused."""
 
+from array import array
 from itertools import pairwise
 
 import numpy as np
@@ -15,7 +16,9 @@ from wattbench.measure.energy.attribution import (
     share_ticks,
     solve_powers,
     tabulate,
+    tabulate_runs,
 )
+from wattbench.measure.recording.packed import Packed
 from wattbench.records import CounterSample, PowerSample
 
 RUN = [Interval("denoise", 1.25, 2.75)]
@@ -121,3 +124,63 @@ def test_power_holds_until_the_next_sample(steps, from_s, seconds):
         for a, b in pairwise(borders)
     )
     assert integrate(samples, from_s, until_s) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("start_s", "end_s", "first_s", "last_s"),
+    [
+        (2.0, 5.0, 1.0, 6.0),
+        (1.999, 5.0, 0.0, 6.0),
+        (2.0, 5.001, 1.0, 7.0),
+        (0.0, 9.0, 0.0, 9.0),
+    ],
+)
+def test_of_the_ticks_around_a_run_one_each_is_kept(start_s, end_s, first_s, last_s):
+    """One whole tick before the one that the run begins in, or at; one after the one it ends in."""
+    table = tabulate(counted(*(t * t for t in range(10))), [Interval("denoise", start_s, end_s)])
+    assert table.duration_s.sum() == pytest.approx(last_s - first_s)
+    assert table.energy_j.sum() == pytest.approx(last_s**2 - first_s**2)
+
+
+def test_many_runs_at_once_are_as_each_alone():
+    """As many ticks in each; faults of one are no others', and each lies over its own intervals."""
+    squares = [t * t for t in range(10)]
+    backwards, unordered = counted(*squares), counted(*squares)
+    backwards[4] = CounterSample(4.0, 30.0)
+    unordered[4] = CounterSample(2.5, 16.0)
+    ticks = [counted(*squares), backwards, counted(*squares), unordered, counted(*squares)]
+    # Of the third and the first the kept ticks are as long together, but not as many.
+    spans = np.array([[2.5, 5.5], [2.5, 5.5], [3.5, 4.5], [2.5, 5.5], [2.5, 9.5]])
+    found = tabulate_runs(ticks, ("denoise",), spans[:, :1], spans[:, 1:])
+    refused = {
+        1: "the energy counter ran backwards (reset or wrapped) during the run",
+        3: "the energy counter's ticks are not in order of time",
+        4: "the energy counter's ticks do not reach around the run",
+    }
+    assert {place: one for place, one in enumerate(found) if isinstance(one, str)} == refused
+    for place in (0, 2):
+        alone = tabulate(ticks[place], [Interval("denoise", *spans[place])])
+        assert np.array_equal(found[place].energy_j, alone.energy_j)
+        assert np.array_equal(found[place].duration_s, alone.duration_s)
+    assert [len(found[place].energy_j) for place in (0, 2)] == [6, 4]
+
+
+def test_a_run_that_begins_late_or_ends_early_is_no_others_fault():
+    early, late = counted(*range(6)), [CounterSample(t + 10.0, float(t)) for t in range(6)]
+    spans = np.array([[1.5, 3.5], [11.5, 13.5]])
+    found = tabulate_runs([early, late], ("denoise",), spans[:, :1], spans[:, 1:])
+    assert [one.energy_j.tolist() for one in found] == [[1.0] * 5] * 2
+
+
+def test_packed_ticks_are_laid_as_plain_ones_are():
+    plain = counted(0.0, 3.0, 7.0, 12.0, 18.0)
+    numbers = array("d", (number for tick in plain for number in tick))
+    packed = tabulate(Packed(CounterSample, numbers), RUN)
+    assert np.array_equal(packed.energy_j, tabulate(plain, RUN).energy_j)
+    assert packed.energy_j.tolist() == [3.0, 4.0, 5.0, 6.0]
+
+
+def test_an_interval_of_no_length_has_a_share_of_nothing():
+    ticks = [CounterSample(0.5 * n, 37.5 * n) for n in range(9)]
+    intervals = [Interval("denoise", 1.0, 2.75), Interval("decode", 2.75, 2.75)]
+    assert share_ticks(ticks, intervals, 0.01) == pytest.approx([75.0 * 1.75, 0.0])
