@@ -38,6 +38,7 @@ def runs_frame(
 
     parts = pooled_phases(runs) if pooled is None else pooled
     of_run = [column for column in COLUMNS if column not in IDENTIFYING]
+    values_of = [column.value for column in of_run]
     in_common: dict[tuple[Condition, Environment], list[object]] = {}
     rows = []
     # Run by run and not column by column: what belongs to a run lies together in memory.
@@ -45,7 +46,7 @@ def runs_frame(
         row, what = RunRow(run, part), (run.condition, run.environment)
         if what not in in_common:
             in_common[what] = [column.value(row) for column in IDENTIFYING]
-        rows.append([*in_common[what], *[column.value(row) for column in of_run]])
+        rows.append([*in_common[what], *[value(row) for value in values_of]])
     names = [column.name for column in (*IDENTIFYING, *of_run)]
     values = dict(zip(names, zip(*rows, strict=True), strict=False))
     return typed(pd.DataFrame(values, columns=RUN_COLUMNS))

@@ -31,6 +31,10 @@ UNSAFE = 3
 """The exit code where code that others can write was refused."""
 
 
+FIRST_PERSON = 1000
+"""Numbers of users below it are of the system."""
+
+
 class UnsafeCodeError(Exception):
     """A file that would be run with an administrator's rights can be written by others."""
 
@@ -57,7 +61,7 @@ def check_private(path: Path, owners: Iterable[int]) -> None:
             continue  # As /tmp: others cannot replace what is not theirs.
         if found.st_mode & stat.S_IWOTH:
             raise UnsafeCodeError(f"{part} can be written by every user")
-        if found.st_mode & stat.S_IWGRP and found.st_gid != 0:
+        if found.st_mode & stat.S_IWGRP:
             others = _members(found.st_gid) - trusted
             if others:
                 raise UnsafeCodeError(
@@ -91,7 +95,9 @@ def _members(group: int) -> set[int]:
         listed = grp.getgrgid(group).gr_mem
     except KeyError:
         listed = []
-    first = {user.pw_uid for user in users if user.pw_gid == group}
+    # Some systems have accounts for nobody (sync, halt) in root's own group.
+    least = FIRST_PERSON if group == 0 else 0
+    first = {user.pw_uid for user in users if user.pw_gid == group and user.pw_uid >= least}
     return first | {ids[name] for name in listed if name in ids}
 
 

@@ -16,7 +16,10 @@ PREFIX = "quality_"
 
 def _quality(metric: Metric) -> Column[RunRow]:
     def value(row: RunRow) -> float | None:
-        return next((q.value for q in row.run.quality if q.name == metric.name), None)
+        for quality in row.run.quality:
+            if quality.name == metric.name:
+                return quality.value
+        return None
 
     meaning = f"{metric.meaning}. Mean of the run's pictures; {metric.range}"
     return Column(f"{PREFIX}{metric.name}", "number", metric.unit, meaning, value, QUALITY_METRIC)

@@ -4,13 +4,34 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from ...law.flop import FORMULAS
 from ...measure.energy.phases import PooledPhases
 from ...measure.energy.totals import observed_energy, total_energy
 from ...measure.recording.work import unlike
 from ...records import COMPUTE_PHASES, EnergyReading, Operation, Phase, Run, Scope
+
+if TYPE_CHECKING:
+    from functools import cached_property as once
+else:
+
+    class once:  # noqa: N801
+        """``cached_property`` without the lock that it has before Python 3.12, which costs more
+        than most of what is kept here."""
+
+        def __init__(self, function: Any) -> None:
+            self.function, self.__doc__ = function, function.__doc__
+
+        def __set_name__(self, owner: type, name: str) -> None:
+            self.name = name
+
+        def __get__(self, row: Any, owner: type) -> Any:
+            if row is None:
+                return self
+            value = row.__dict__[self.name] = self.function(row)
+            return value
 
 
 @dataclass(frozen=True)
@@ -20,7 +41,7 @@ class RunRow:
     run: Run
     pooled: PooledPhases | None = None
 
-    @cached_property
+    @once
     def observed(self) -> EnergyReading | None:
         """Energy of those compute phases that were observed, all or not."""
         return observed_energy(self.run.phases)[0]
@@ -30,7 +51,7 @@ class RunRow:
         """Why its phases are not pooled; empty where they are, or were never to be."""
         return self.pooled.note if self.pooled else ""
 
-    @cached_property
+    @once
     def beside(self) -> dict[str, EnergyReading | None]:
         """Energy of the image by each meter that was read beside the run's own, by its name."""
         found: dict[str, EnergyReading | None] = {}
@@ -42,13 +63,13 @@ class RunRow:
             found[meter] = None if self.run.unmeasured else total_energy(phases)[0]
         return found
 
-    @cached_property
+    @once
     def scopes(self) -> dict[Scope, EnergyReading]:
         """Energy of the image by what the meters cover; no two of a run cover the same."""
         known = (reading for reading in (self.run.energy, *self.beside.values()) if reading)
         return {reading.scope: reading for reading in known}
 
-    @cached_property
+    @once
     def total_j(self) -> float | None:
         """All scopes together, times the PUE; ``None`` where one of them is missing.
 
@@ -59,13 +80,13 @@ class RunRow:
             return None
         return sum(r.energy_j for r in self.scopes.values()) * (self.run.pue or 1.0)
 
-    @cached_property
+    @once
     def powers_w(self) -> list[float]:
         """What the meter gave as power while the run went on."""
         duration_s = self.run.wall_time_s or 0.0
         return [power_w for t_s, power_w in self.run.trace.power if 0 <= t_s <= duration_s]
 
-    @cached_property
+    @once
     def phases(self) -> dict[str, list[Phase]]:
         """The run's phases by their names."""
         found: dict[str, list[Phase]] = {}
@@ -77,7 +98,7 @@ class RunRow:
         found = self.phases.get(phase)
         return sum([one.duration_s for one in found]) if found else None
 
-    @cached_property
+    @once
     def busy_share(self) -> float | None:
         """How much of the denoising the device had work; ``None`` unless all of it tells."""
         known = [(s.duration_s, s.busy.share) for s in self.run.samplings if s.busy is not None]
@@ -98,24 +119,24 @@ class RunRow:
         seen = (s.is_dynamic for s in self.run.samplings)
         return ", ".join(dict.fromkeys("on" if one else "off" for one in seen if one is not None))
 
-    @cached_property
+    @once
     def steps_made(self) -> int | None:
         """Steps that the samplers reported, of all samplings; ``None`` where nobody counted."""
         if self.run.samplings:
             return sum(sampling.steps_made for sampling in self.run.samplings)
         return sum(len(phase.step_ends_s) for phase in self.run.phases) or None
 
-    @cached_property
+    @once
     def rate_note(self) -> str:
         """Why a rate over the steps would mean nothing; empty where it means something."""
         return unlike(self.run.samplings)
 
-    @cached_property
+    @once
     def rated_steps(self) -> int | None:
         """The steps that rates are over; ``None`` where there is no such rate."""
         return None if self.rate_note else self.steps_made
 
-    @cached_property
+    @once
     def flop_count(self) -> int | None:
         """FLOPs of the forwards that were counted; ``None`` where one of them has no formula."""
         flops = 0
@@ -129,7 +150,7 @@ class RunRow:
                 flops += calls.call_count * forward
         return flops or None
 
-    @cached_property
+    @once
     def image_time_s(self) -> float | None:
         """Seconds of the compute phases; ``None`` where a part of the image was not measured."""
         if self.run.unmeasured:
@@ -144,7 +165,7 @@ class RunRow:
         known = [energy.energy_j for energy in energies if energy is not None]
         return sum(known) if known and len(known) == len(energies) else None
 
-    @cached_property
+    @once
     def j_per_img(self) -> float | None:
         energy, batch = self.run.energy, self.run.condition.batch_size
         return energy.energy_j / batch if energy is not None and batch else None

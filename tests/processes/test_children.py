@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -190,6 +191,40 @@ def test_a_group_with_other_members_is_refused(private):
     check_private(private, (0, *bootstrap._members(user.pw_gid)))
 
 
+GROUP_OF_ROOT = [
+    ({"pw_uid": 1000, "pw_gid": 0}, [], True),
+    ({"pw_uid": 999, "pw_gid": 0}, [], False),
+    ({"pw_uid": 1000, "pw_gid": 7}, ["moth"], True),
+    ({"pw_uid": 1000, "pw_gid": 7}, [], False),
+]
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize(("user", "listed", "is_refused"), GROUP_OF_ROOT)
+@pytest.mark.parametrize("is_linked", [False, True])
+def test_root_s_own_group_may_have_people_in_it(
+    private, tmp_path, monkeypatch, user, listed, is_refused, is_linked
+):
+    """A folder of packages that the group can write, also one that a link leads to."""
+    import grp
+    import pwd
+
+    root = SimpleNamespace(pw_name="root", pw_uid=0, pw_gid=0)
+    monkeypatch.setattr(pwd, "getpwall", lambda: [root, SimpleNamespace(pw_name="moth", **user)])
+    monkeypatch.setattr(grp, "getgrgid", lambda gid: SimpleNamespace(gr_mem=listed))
+    os.chown(private.parent, 0, 0)
+    private.parent.chmod(0o775)
+    file = private
+    if is_linked:
+        (tmp_path / "linked").symlink_to(private.parent, target_is_directory=True)
+        file = tmp_path / "linked" / private.name
+    if is_refused:
+        with pytest.raises(UnsafeCodeError, match="by group 0, which user 1000 is in"):
+            check_private(file, (0,))
+    else:
+        check_private(file, (0,))
+
+
 @posix_only
 def test_a_module_that_all_can_write_is_refused_by_the_privileged_child(tmp_path, monkeypatch):
     """A package that the guardian needs, beside the right ones."""
@@ -261,6 +296,102 @@ def test_a_killed_parent_leaves_nobody(family_script):
     parent.kill()
     parent.wait()
     until(lambda: not alive(family))
+
+
+LEAVE = """
+import os, signal, sys, time
+pids = []
+for number in range(2):
+    ours, theirs = os.pipe()
+    if os.fork() == 0:
+        os.setsid()
+        pid = os.fork()
+        if pid:
+            os.write(theirs, str(pid).encode())
+            os._exit(0)
+        if number:
+            os.setsid()
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        while True:
+            time.sleep(1)
+    pids.append(os.read(ours, 20).decode())
+    os.wait()
+with open("PIDS.new", "w") as file:
+    file.write(" ".join([str(os.getpid()), *pids]))
+os.rename("PIDS.new", "PIDS")
+time.sleep(AFTER)
+"""
+"""Forks twice, in sessions of their own: daemons, whose parent is gone."""
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_CHILD_SUBREAPER")
+
+
+@pytest.fixture
+def leaving_script(tmp_path):
+    """A function that makes a script which leaves two daemons and ends after some seconds."""
+
+    def make(after_s=600):
+        pids, script = tmp_path / "pids", tmp_path / "leave.py"
+        script.write_text(LEAVE.replace("PIDS", str(pids)).replace("AFTER", str(after_s)), "utf-8")
+        return script, pids
+
+    return make
+
+
+@linux_only
+def test_a_killed_parent_leaves_no_daemon(leaving_script):
+    script, pids = leaving_script()
+    parent = subprocess.Popen([sys.executable, "-c", HOLD, str(script)])
+    family = numbers(pids)
+    assert len(alive(family)) == 3
+    assert len({os.getsid(pid) for pid in family}) == 3
+    parent.kill()
+    parent.wait()
+    until(lambda: not alive(family))
+
+
+@linux_only
+@pytest.mark.parametrize("how", ["by itself", "killed", "ended"])
+def test_a_command_leaves_no_daemon(leaving_script, how):
+    script, pids = leaving_script(0 if how == "by itself" else 600)
+    with Child(script_command(script)) as child:
+        family = numbers(pids)
+        if how == "ended":
+            child.end(0.1)
+        elif how == "killed":
+            os.kill(family[0], signal.SIGKILL)
+        code = child.wait(60)
+    assert (code == 0) == (how == "by itself")
+    until(lambda: not alive(family))
+
+
+BESIDE_A_GUARDIAN = """
+import os, subprocess, sys, time
+command = [sys.executable, "-c", "import time; time.sleep(600)"]
+guardian = [*command, "wattbench.measure.power_limit.guardian"]
+started = [subprocess.Popen(line, start_new_session=True) for line in (guardian, command)]
+with open("PIDS.new", "w") as file:
+    file.write(" ".join(str(process.pid) for process in started))
+os.rename("PIDS.new", "PIDS")
+time.sleep(600)
+"""
+
+
+@linux_only
+def test_a_guardian_of_a_power_limit_ends_by_itself(tmp_path):
+    """It is told by its command, and has the limit to give back first."""
+    script, pids = tmp_path / "start.py", tmp_path / "pids"
+    script.write_text(
+        BESIDE_A_GUARDIAN.replace("PIDS", str(pids)),
+        "utf-8",
+    )
+    parent = subprocess.Popen([sys.executable, "-c", HOLD, str(script)])
+    kept, other = numbers(pids)
+    parent.kill()
+    parent.wait()
+    until(lambda: not alive([other]))
+    assert alive([kept]) == [kept]
+    os.kill(kept, signal.SIGKILL)
 
 
 @posix_only
