@@ -21,6 +21,8 @@ from wattbench.measure.energy.attribution import (
 from wattbench.measure.recording.packed import Packed
 from wattbench.records import CounterSample, PowerSample
 
+from ...simulated_board import RampedBoard
+
 RUN = [Interval("denoise", 1.25, 2.75)]
 
 
@@ -184,3 +186,31 @@ def test_an_interval_of_no_length_has_a_share_of_nothing():
     ticks = [CounterSample(0.5 * n, 37.5 * n) for n in range(9)]
     intervals = [Interval("denoise", 1.0, 2.75), Interval("decode", 2.75, 2.75)]
     assert share_ticks(ticks, intervals, 0.01) == pytest.approx([75.0 * 1.75, 0.0])
+
+
+def lagging(period_s):
+    """Ticks of a board that follows with 55 ms, around 0.3 s of denoising; its joules in these."""
+    board, run = RampedBoard([(1.03, 1.33, 300.0)], 0.055), [Interval("denoise", 1.03, 1.33)]
+    times = [0.95 + period_s * n for n in range(-1, 11)]
+    ticks = [CounterSample(t, board.energy_j(t)) for t in times]
+    return ticks, run, board.energy_j(1.33) - board.energy_j(1.03)
+
+
+@pytest.mark.parametrize(("period_s", "kept_count"), [(0.1, 6), (0.15, 5), (0.2, 4)])
+def test_a_single_run_tells_how_its_board_lags(period_s, kept_count):
+    """Four ticks are the fewest: two levels, the time constant, and one more to tell by."""
+    ticks, run, true_j = lagging(period_s)
+    assert len(tabulate(ticks, run).energy_j) == kept_count
+    [as_told] = share_ticks(ticks, run, 1e-4, 0.055)
+    assert share_ticks(ticks, run, 1e-4) == pytest.approx([true_j], rel=1e-4)
+    assert as_told == pytest.approx(true_j, rel=1e-4)
+    assert share_ticks(ticks, run, 1e-4, 0.0) != pytest.approx([true_j], rel=0.01)
+
+
+def test_three_ticks_are_too_few_to_tell_it():
+    ticks, run, _ = lagging(0.45)
+    assert len(tabulate(ticks, run).energy_j) == 3
+    assert share_ticks(ticks, run, 1e-4) == share_ticks(ticks, run, 1e-4, 0.0)
+    assert share_ticks(ticks, run, 1e-4) != pytest.approx(
+        share_ticks(ticks, run, 1e-4, 0.055), rel=0.01
+    )
