@@ -145,3 +145,11 @@ def test_a_cost_is_weighed_by_how_often_the_device_waits(idle):
     assert trial.cost(idle, 3.0) == idle * (2.0 + 2.0) + (1 - idle) * 5.0
     assert trial.cost(idle, 9.0) == idle * 2.0 + (1 - idle) * 5.0
     assert Trial("x").cost(idle, 9.0) == Trial("x", 1.0).cost(idle, 9.0) == math.inf
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 7, 64])
+def test_sequences_that_are_looked_at_are_spread_to_the_last(count):
+    from wattbench.attention.accuracy import _spread
+
+    expected = {1: [0], 2: [0, 1], 3: [0, 1, 2], 4: [0, 1, 3], 7: [1, 3, 6], 64: [20, 41, 63]}
+    assert list(_spread(count, 3)) == expected[count]

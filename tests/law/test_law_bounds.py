@@ -173,3 +173,13 @@ def test_a_period_leaves_the_fastest_card_its_share_of_idling(share):
             period(cards, bad)
     with pytest.raises(ValueError, match="idle share"):
         period([], share)
+
+
+def test_scores_of_three_joules_by_hand():
+    """Off by 10 %, 0 and 20 %; r² is that of logarithms, which spread by less than 1."""
+    found = score([1.0, 1.5, 0.5], [1.1, 1.5, 0.4])
+    assert found.mape == pytest.approx(0.1)
+    logs = [math.log(joules) for joules in (1.0, 1.5, 0.5)]
+    spread = sum((x - sum(logs) / 3) ** 2 for x in logs)
+    assert spread < 1
+    assert found.r2 == pytest.approx(1 - (math.log(1.1) ** 2 + math.log(0.8) ** 2) / spread)
